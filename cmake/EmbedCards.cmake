@@ -1,0 +1,20 @@
+# Writes OUTPUT: two tables {name, text} of the card files. Names are the file names without .yaml.
+function(table variable files)
+  set(text "extern const EmbeddedCard ${variable}[] = {\n")
+  foreach(file ${files})
+    get_filename_component(name ${file} NAME_WE)
+    get_filename_component(full ${file} NAME)
+    string(REGEX REPLACE "\\.yaml$" "" name ${full})
+    file(READ ${file} content)
+    string(APPEND text "  {\"${name}\", R\"~card~(${content})~card~\"},\n")
+  endforeach()
+  string(APPEND text "  {nullptr, nullptr}};\n")
+  set(${variable} "${text}" PARENT_SCOPE)
+endfunction()
+table(kModelCards "${MODELS}")
+table(kDeviceCards "${DEVICES}")
+file(WRITE ${OUTPUT}.new "// Generated from modelcards/models and modelcards/devices.\n"
+  "#include \"modelcards/embedded_cards.h\"\n"
+  "namespace vramplan {\n${kModelCards}${kDeviceCards}}\n")
+file(COPY_FILE ${OUTPUT}.new ${OUTPUT} ONLY_IF_DIFFERENT)
+file(TOUCH_NOCREATE ${OUTPUT})

@@ -1,0 +1,53 @@
+#pragma once
+// Measurement: what a run showed: the observed ledger, memory samples from the operating system or
+// driver, timings, and the machine it happened on. Nothing here comes from a prediction.
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "planner/decisions.h"
+#include "planner/ledger.h"
+
+namespace vramplan {
+
+/// One look at memory: what the tiers' tensors hold and what the outside says.
+struct MemorySample {
+  Seconds at;                       // since the run began
+  Phase phase = Phase::kLoad;
+  std::string moment;               // "weights loaded", "prefill chunk 3", "decode step 10"
+  Bytes taken;                      // weights + KV blocks + activations live at this moment, rank 0
+  Bytes resident;                   // process, from /proc/self/smaps_rollup or the driver; 0 = not measured
+};
+
+struct RankCapacity {               // capacity = free + sum(rows) + unaccounted
+  int rank = 0;
+  Bytes capacity, free, rows, unaccounted;   // unaccounted is signed
+};
+
+struct Timings {
+  Seconds load, ttft, prefill, decode;       // ttft: first token of the first sequence
+  std::int64_t prefill_tokens = 0, decode_steps = 0, decode_tokens = 0;
+  double prefill_tokens_per_second = 0, decode_tokens_per_second = 0;
+  Seconds tpot;                              // median decode step
+  std::vector<double> decode_step_seconds;
+};
+
+struct Environment {
+  std::string machine, cpu, kernel, commit, backend, time_utc;
+  int threads = 0;
+};
+
+struct Measurement {
+  Ledger observed;
+  std::vector<RankCapacity> capacity;
+  std::vector<MemorySample> samples;
+  Bytes process_peak;                        // highest resident seen, 0 = not measured
+  Timings timings;
+  Environment environment;
+  std::vector<std::vector<std::int32_t>> output;   // generated ids per sequence
+  std::string text;                          // of sequence 0, when there is a tokenizer
+  bool complete = false;
+};
+
+}  // namespace vramplan

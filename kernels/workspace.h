@@ -1,0 +1,24 @@
+#pragma once
+// Scratch sizes of the CPU operations, as pure functions: the CPU backend and the dry backend that
+// stands in for it share them; the planner has its own formula and a test compares the two.
+#include <span>
+
+#include "kernels/ops.h"
+
+namespace vramplan::cpu {
+
+/// linear: block-quantised weights: the input as 8-bit codes, per 32 elements 32 codes, a scale and a
+/// sum (f32 each): tokens * ceil(in / 32) * 40 bytes.
+/// 16-bit weights with more than kGemvTokens tokens: per thread a panel of kPanelRows weight rows
+/// converted to f32: threads * kPanelRows * in * 4 bytes. Otherwise 0.
+inline constexpr std::int64_t kGemvTokens = 8;
+inline constexpr std::int64_t kPanelRows = 64;
+Bytes linear_workspace(std::int64_t tokens, std::int64_t in_features, DType weight, int threads);
+
+/// attention, tiled: sequences with one query are split over the threads and merged by log-sum-exp:
+/// single-query slices * heads * threads * (value_dim + 2) * 4 bytes; longer slices need none.
+/// Naive: the scores of the largest slice: heads * query_count * kv_length * 4 bytes.
+Bytes attention_workspace(std::span<const SequenceSlice> slices, std::int64_t value_dim,
+                          const AttentionParams& params, int threads);
+
+}  // namespace vramplan::cpu

@@ -1,0 +1,66 @@
+#pragma once
+// DeviceCard: what one device and its node can do. Every number carries its evidence and source.
+// A capacity is what the driver can hand out, not the number on the box.
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "modelcards/units.h"
+
+namespace vramplan {
+
+enum class Evidence : std::uint8_t { kDatasheet, kMeasured, kAssumed };
+
+template <class T>
+struct Sourced {
+  T value{};
+  Evidence evidence = Evidence::kAssumed;
+  std::string source;
+};
+
+enum class DeviceKind : std::uint8_t { kGpu, kCpu, kSram };
+enum class LinkKind : std::uint8_t { kSram, kHbm, kNvlink, kPcie, kNetwork, kNvme, kWan };
+
+struct Link {
+  LinkKind kind = LinkKind::kPcie;
+  Sourced<double> bytes_per_s;      // one direction
+  Sourced<double> latency_s;
+};
+
+/// One measured cost line: seconds = call_s + bytes / bytes_per_s + flops / flops_per_s.
+/// `op` names an executor operation (linear, attention_decode, attention_prefill, norm, rope,
+/// kv_write, activation, add, embed, all_reduce); `dtype` the format of the bytes read, or "any".
+struct OpCost {
+  std::string op, dtype;
+  double call_s = 0, bytes_per_s = 0, flops_per_s = 0;   // 0 = no such term
+};
+
+struct DeviceCard {
+  std::string name;                              // h100-sxm-80gb
+  std::string title;                             // NVIDIA H100 SXM5 80 GB
+  DeviceKind kind = DeviceKind::kGpu;
+  Sourced<std::int64_t> capacity_bytes;          // what the driver reports as total
+  Sourced<double> memory_bytes_per_s;            // of the device's memory
+  std::map<std::string, Sourced<double>> flops_per_s;   // dense peak by dtype: f32 f16 bf16 f8 i8
+  Sourced<double> memory_efficiency;             // attainable share of the peak, 0..1
+  Sourced<double> compute_efficiency;
+  Sourced<std::int64_t> multiprocessors;         // SM count, or cores of a CPU
+  Sourced<std::int64_t> context_bytes;           // driver context on the device (gpu)
+  Sourced<std::int64_t> module_bytes;            // loaded kernels (gpu)
+  Sourced<std::int64_t> workspace_bytes;         // GEMM library workspace (gpu)
+  Sourced<std::int64_t> process_base_bytes;      // resident bytes of the program before a model (cpu, host)
+  Sourced<std::int64_t> comm_bytes;              // communicator buffers per rank when count > 1
+  Sourced<double> launch_s;                      // spacing of two small operations
+  Sourced<std::int64_t> host_capacity_bytes;     // memory of the node
+  Sourced<std::int64_t> devices_per_node;
+  Sourced<double> price_per_hour_usd;
+  std::vector<Link> links;                       // from the device outwards
+  std::vector<OpCost> op_costs;                  // written by calibrate; empty = analytic model
+};
+
+void validate(const DeviceCard& card);
+DeviceCard parse_device_card(const std::string& yaml_text, const std::string& file_name);
+std::string write_device_card(const DeviceCard& card);   // YAML that parse_device_card reads back
+
+}  // namespace vramplan

@@ -1,0 +1,35 @@
+#pragma once
+// ModelSource: what MODEL on the command line turned out to be.
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "modelcards/gguf.h"
+#include "modelcards/model_card.h"
+
+namespace vramplan {
+
+enum class SourceKind { kCard, kGguf, kFolder };
+
+/// One tensor as a file stores it: the truth for weight bytes when a file is given.
+struct StoredTensor {
+  std::string name;
+  DType dtype;
+  std::int64_t rows = 0, columns = 0;   // a vector is 1 row
+  Bytes bytes;
+};
+
+struct ModelSource {
+  SourceKind kind = SourceKind::kCard;
+  std::string path;                      // empty for a card name
+  ModelCard card;
+  std::shared_ptr<const Gguf> gguf;      // kGguf only
+  std::vector<StoredTensor> stored;      // kGguf only; empty otherwise
+};
+
+/// MODEL is a card name, a .gguf file, or a folder with config.json.
+/// Errors: kUnknownName, kFile, and those of the readers.
+ModelSource open_model(const std::string& model);
+
+}  // namespace vramplan

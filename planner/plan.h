@@ -1,0 +1,104 @@
+#pragma once
+// Plan: Decisions (what was chosen) and Predictions (what that will cost). Immutable once made.
+#include <string>
+#include <vector>
+
+#include "modelcards/device_card.h"
+#include "modelcards/model_source.h"
+#include "planner/decisions.h"
+#include "planner/ledger.h"
+
+namespace vramplan {
+
+/// What the user asked for; unset fields are chosen by make_plan and listed as assumptions.
+struct PlanRequest {
+  std::string model;                     // as given
+  std::vector<std::string> set;
+  std::string device;
+  std::optional<int> count, tp, pp;
+  std::optional<Tokens> context, output, prefill_chunk;
+  std::optional<std::int64_t> batch;
+  std::optional<DType> weights;
+  std::optional<KvFormat> kv_format;
+  std::optional<std::int64_t> block_tokens;
+  std::optional<AttentionAlgorithm> attention;
+  std::optional<int> threads;
+  std::optional<Bytes> capacity;         // artificial: below the card's
+  std::optional<std::uint64_t> seed;
+};
+
+struct Assumption {
+  std::string what, value, flag;
+};
+
+struct DevicePrediction {
+  int rank = 0;
+  Bytes capacity, predicted, headroom;   // headroom = capacity - predicted, signed
+};
+
+struct Totals {                          // whole model, before sharding
+  Elements parameters, active_parameters;
+  Bytes weight_bytes;
+  BytesPerToken kv_bytes_per_token;
+  Bytes kv_bytes;
+};
+
+struct Capacity {
+  Tokens max_context;                    // at this batch
+  std::int64_t max_sequences = 0;        // at this context
+  Tokens kv_tokens;                      // tokens the left-over memory holds
+  Tokens kv_equals_weights;              // context where KV bytes reach weight bytes
+};
+
+/// One additive term of a phase: the operation, its seconds in a step and what limits it.
+struct TimeTerm {
+  std::string op;
+  Seconds seconds;
+  std::string limited_by;                // memory bandwidth | compute | launch | link
+};
+
+struct Performance {
+  Seconds ttft, tpot;
+  double tokens_per_second = 0;          // decode, all sequences together
+  double prefill_tokens_per_second = 0;
+  std::string limited_by;                // of decode
+  std::vector<TimeTerm> prefill_terms, decode_terms;
+  Seconds decode_floor;                  // weight and KV bytes over bandwidth, nothing else
+};
+
+/// A point of the memory curve: at this moment this much is live on rank 0's device.
+struct CurvePoint {
+  Seconds at;
+  Phase phase = Phase::kLoad;
+  Bytes bytes;
+};
+
+struct Predictions {
+  Ledger ledger;
+  std::vector<DevicePrediction> devices;
+  Totals totals;
+  Capacity capacity;
+  Performance performance;
+  std::vector<CurvePoint> curve;
+  bool fits = false;
+  Bytes missing;                         // largest shortfall of a rank, 0 when it fits
+  std::string binding_constraint;        // one sentence with numbers
+  std::vector<std::string> advice;       // the cheapest changes that would help, with bytes
+};
+
+struct Plan {
+  Decisions decisions;
+  Predictions predictions;
+  std::vector<Assumption> assumptions;
+};
+
+/// Pure arithmetic: a model, a device card, a request -> a plan. "Does not fit" is a value.
+/// Errors: kUsage for contradictory requests, kUnsupported by name, kOverflow.
+Plan make_plan(const ModelSource& source, const DeviceCard& device, const PlanRequest& request);
+
+/// Plan file (YAML). Decisions read back exactly; predictions are read only by reports.
+std::string write_plan(const Plan& plan);
+/// Errors: kBadYaml naming file, line and field.
+Plan read_plan(const std::string& yaml_text, const std::string& file_name);
+
+}  // namespace vramplan

@@ -10,3 +10,16 @@ pkg_check_modules(PCRE2 REQUIRED IMPORTED_TARGET libpcre2-8)
 if(NOT TARGET yaml-cpp::yaml-cpp)   # yaml-cpp 0.7 exports the plain name
   add_library(yaml-cpp::yaml-cpp ALIAS yaml-cpp)
 endif()
+
+# CUDA switches itself on when a toolkit is there; -DVRAMPLAN_CUDA=OFF leaves it out.
+option(VRAMPLAN_CUDA "use the CUDA toolkit when there is one" ON)
+set(VRAMPLAN_CUDA_FOUND OFF)
+if(VRAMPLAN_CUDA)
+  find_package(CUDAToolkit QUIET)
+  set(VRAMPLAN_CUDA_FOUND ${CUDAToolkit_FOUND})
+endif()
+if(VRAMPLAN_CUDA_FOUND)
+  message(STATUS "CUDA toolkit ${CUDAToolkit_VERSION}")
+else()
+  message(STATUS "no CUDA toolkit: CPU and dry backends only")
+endif()

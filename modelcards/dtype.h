@@ -13,6 +13,9 @@ enum class DType : std::uint8_t {
   kF32, kF16, kBF16, kF8E4M3, kI8, kI32,
   kQ4_0, kQ4_1, kQ5_0, kQ5_1, kQ8_0,
   kQ2_K, kQ3_K, kQ4_K, kQ5_K, kQ6_K,
+  // From here on: known for their exact bytes only; files hold them, no kernel computes with them.
+  kQ8_K, kIq1S, kIq1M, kIq2Xxs, kIq2Xs, kIq2S, kIq3Xxs, kIq3S, kIq4Nl, kIq4Xs,
+  kTq1_0, kTq2_0, kMxfp4, kNvfp4, kI16, kI64, kF64, kF8E5M2, kF8E8M0, kF4,
 };
 
 struct DTypeInfo {

@@ -6,6 +6,7 @@
 
 #include "modelcards/device_card.h"
 #include "modelcards/model_card.h"
+#include "modelcards/nearest_names.h"
 
 namespace vramplan {
 
@@ -15,7 +16,5 @@ std::vector<std::string> device_card_names();
 ModelCard model_card(const std::string& name);
 /// A card name, or the path of a card file (ends in .yaml).
 DeviceCard device_card(const std::string& name_or_path);
-/// Names within a small edit distance of `word`, nearest first, at most three.
-std::vector<std::string> nearest_names(const std::string& word, const std::vector<std::string>& names);
 
 }  // namespace vramplan

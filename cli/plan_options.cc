@@ -1,0 +1,158 @@
+#include "cli/plan_options.h"
+
+#include <fmt/format.h>
+
+#include "modelcards/file.h"
+#include "modelcards/library.h"
+
+namespace vramplan::cli {
+namespace {
+
+constexpr const char* kPlace = "Hardware and sharding";
+constexpr const char* kWork = "Workload";
+constexpr const char* kFormats = "Formats and algorithms";
+
+[[noreturn]] void fail_choice(const std::string& flag, const std::string& value,
+                              const std::vector<std::string>& allowed) {
+  const auto nearest = nearest_names(value, allowed);
+  std::string all;
+  for (const auto& name : allowed) all += (all.empty() ? "" : " ") + name;
+  Error error(ErrorCode::kUsage, fmt::format("{} does not know '{}'", flag, printable(value)));
+  error.at("", flag);
+  error.help(nearest.empty() ? "one of: " + all
+                             : fmt::format("did you mean {}? one of: {}", nearest.front(), all));
+  throw error;
+}
+
+std::vector<std::string> dtype_names() {
+  std::vector<std::string> names;
+  for (int i = 0; i <= static_cast<int>(DType::kQ6_K); ++i) {
+    names.emplace_back(info(static_cast<DType>(i)).name);
+  }
+  return names;
+}
+
+std::optional<DType> read_weights(const std::string& text) {
+  if (text.empty() || text == "stored") return std::nullopt;
+  const auto dtype = dtype_from_name(text);
+  if (!dtype) fail_choice("--weights", text, dtype_names());
+  return dtype;
+}
+
+std::optional<KvFormat> read_kv_format(const std::string& text) {
+  if (text.empty()) return std::nullopt;
+  for (const KvFormat format : {KvFormat::kF32, KvFormat::kF16, KvFormat::kBF16}) {
+    if (dtype_from_name(text) == dtype_of(format)) return format;
+  }
+  fail_choice("--kv-cache-dtype", text, {"f32", "f16", "bf16"});
+}
+
+std::optional<AttentionAlgorithm> read_attention(const std::string& text) {
+  if (text.empty()) return std::nullopt;
+  for (const auto algorithm : {AttentionAlgorithm::kTiled, AttentionAlgorithm::kNaive}) {
+    if (text == name_of(algorithm)) return algorithm;
+  }
+  fail_choice("--attention", text, {"tiled", "naive"});
+}
+
+std::optional<Tokens> read_tokens(const std::string& text, const std::string& flag) {
+  if (text.empty()) return std::nullopt;
+  return parse_tokens(text, flag);
+}
+
+template <class Number>
+void require_positive(const std::optional<Number>& value, const std::string& flag) {
+  if (!value || *value >= 1) return;
+  throw Error(ErrorCode::kUsage, fmt::format("{} must be at least 1, not {}", flag, *value))
+      .at("", flag);
+}
+
+}  // namespace
+
+void add_plan_flags(CLI::App& command, PlanOptions& o) {
+  command.add_option("--device", o.device, "device card, path of one, or this-machine")
+      ->group(kPlace);
+  command.add_option("--count", o.count, "number of devices")->group(kPlace);
+  command.add_option("--tp", o.tp, "tensor parallel ranks")->group(kPlace);
+  command.add_option("--pp", o.pp, "pipeline stages")->group(kPlace);
+  command.add_option("--capacity", o.capacity, "bytes a device may give, e.g. 70GiB")
+      ->group(kPlace);
+  command.add_option("--threads", o.threads, "threads of the cpu backend")->group(kPlace);
+  command.add_option("--context", o.context, "tokens of a sequence, e.g. 32k")->group(kWork);
+  command.add_option("--output-tokens", o.output, "of which generated")->group(kWork);
+  command.add_option("--batch", o.batch, "sequences at the same time")->group(kWork);
+  command.add_option("--prefill-chunk", o.prefill_chunk, "most tokens of one forward pass")
+      ->group(kWork);
+  command.add_option("--seed", o.seed, "seed of weights, prompts and sampling")->group(kWork);
+  command.add_option("--weights", o.weights, "weight format, e.g. fp16 q8_0; stored = as published")
+      ->group(kFormats);
+  command.add_option("--kv-cache-dtype", o.kv_format, "f32 f16 bf16")->group(kFormats);
+  command.add_option("--block-size", o.block_tokens, "tokens of a KV block")->group(kFormats);
+  command.add_option("--attention", o.attention, "tiled, or naive (materialises the scores)")
+      ->group(kFormats);
+  command.add_option("--set", o.set, "path=value on the model card, e.g. layers.kv_heads=64")
+      ->take_all()
+      ->expected(1)
+      ->group(kFormats);
+}
+
+PlanRequest request_of(const PlanOptions& o) {
+  require_positive(o.count, "--count");
+  require_positive(o.tp, "--tp");
+  require_positive(o.pp, "--pp");
+  require_positive(o.threads, "--threads");
+  require_positive(o.batch, "--batch");
+  require_positive(o.block_tokens, "--block-size");
+  PlanRequest request;
+  request.model = o.model;
+  request.set = o.set;
+  request.count = o.count;
+  request.tp = o.tp;
+  request.pp = o.pp;
+  request.context = read_tokens(o.context, "--context");
+  request.output = read_tokens(o.output, "--output-tokens");
+  request.prefill_chunk = read_tokens(o.prefill_chunk, "--prefill-chunk");
+  request.batch = o.batch;
+  request.weights = read_weights(o.weights);
+  request.kv_format = read_kv_format(o.kv_format);
+  request.block_tokens = o.block_tokens;
+  request.attention = read_attention(o.attention);
+  request.threads = o.threads;
+  if (!o.capacity.empty()) request.capacity = parse_bytes(o.capacity, "--capacity");
+  request.seed = o.seed;
+  return request;
+}
+
+PlannedModel plan_model(const PlanOptions& options) {
+  PlanRequest request = request_of(options);
+  ModelSource source = open_model(options.model);
+  for (const auto& assignment : options.set) set_field(source.card, assignment);
+  validate(source.card);
+  ChosenDevice device = choose_device(options.device);
+  request.device = device.name;
+  Plan plan = make_plan(source, device.card, request);
+  if (device.assumption) plan.assumptions.push_back(*device.assumption);
+  return {std::move(source), std::move(device.card), std::move(plan)};
+}
+
+bool is_plan_file(const std::string& path) {
+  const auto ends_in = [&path](const std::string& end) {
+    return path.size() > end.size() && path.compare(path.size() - end.size(), end.size(), end) == 0;
+  };
+  return ends_in(".yaml") || ends_in(".yml");
+}
+
+Plan read_plan_file(const std::string& path) {
+  constexpr Bytes kMostPlanBytes = 16_MiB;
+  return read_plan(read_text(*open_file(path), kMostPlanBytes), path);
+}
+
+PlannedModel reopen(Plan plan) {
+  ModelSource source = open_model(plan.decisions.model);
+  for (const auto& assignment : plan.decisions.set) set_field(source.card, assignment);
+  validate(source.card);
+  DeviceCard device = choose_device(plan.decisions.device).card;
+  return {std::move(source), std::move(device), std::move(plan)};
+}
+
+}  // namespace vramplan::cli

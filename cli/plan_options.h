@@ -1,0 +1,48 @@
+#pragma once
+// PlanOptions: the flags that plan, explain, run and verify share, and the plan they ask for.
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <CLI/CLI.hpp>
+
+#include "cli/this_machine.h"
+#include "modelcards/model_source.h"
+#include "planner/plan.h"
+
+namespace vramplan::cli {
+
+struct PlanOptions {
+  std::string model;
+  std::string device;
+  std::optional<int> count, tp, pp, threads;
+  std::optional<std::int64_t> batch, block_tokens;
+  std::optional<std::uint64_t> seed;
+  // Words with units or names; read in request_of, so that the errors are ours.
+  std::string context, output, prefill_chunk, capacity, weights, kv_format, attention;
+  std::vector<std::string> set;
+};
+
+/// Adds the flags, not MODEL.
+void add_plan_flags(CLI::App& command, PlanOptions& options);
+/// Errors: kUsage naming the flag.
+PlanRequest request_of(const PlanOptions& options);
+
+/// Everything a plan was made from, kept for the run that follows.
+struct PlannedModel {
+  ModelSource source;
+  DeviceCard device;
+  Plan plan;
+};
+
+/// Opens the model, applies --set, chooses the device and plans.
+PlannedModel plan_model(const PlanOptions& options);
+/// True for a path that ends in .yaml or .yml: a plan file, where a model could stand too.
+bool is_plan_file(const std::string& path);
+/// Errors: kFile, kBadYaml.
+Plan read_plan_file(const std::string& path);
+/// The model and device a plan names, opened again.
+PlannedModel reopen(Plan plan);
+
+}  // namespace vramplan::cli

@@ -1,0 +1,208 @@
+// Card file <-> ModelCard. The format is described in modelcards/models/README.md.
+#include <cstdio>
+#include <optional>
+
+#include "modelcards/model_card.h"
+#include "modelcards/model_card_fields.h"
+#include "modelcards/model_card_values.h"
+#include "modelcards/yaml.h"
+
+namespace vramplan {
+namespace {
+
+using namespace card_fields;
+
+/// Reads the keys of a map into an object; keys that are absent leave it as it was.
+template <class Object, class EachField>
+void read_fields(const YamlNode& map, Object& object, EachField each_field) {
+  each_field([&](const char* name, auto member, auto... limits) {
+    if (map.has(name)) read_value(map.at(name), object.*member, limits...);
+  });
+}
+
+template <class EachField>
+std::vector<std::string> names_of(EachField each_field, std::vector<std::string> more) {
+  each_field([&](const char* name, auto...) { more.emplace_back(name); });
+  return more;
+}
+
+const auto kRopeFields = [](auto&& f) { each_rope_field(f); };
+const auto kMixerFields = [](auto&& f) { each_mixer_field(f); };
+const auto kFeedForwardFields = [](auto&& f) { each_feed_forward_field(f); };
+const auto kLayerFlags = [](auto&& f) { each_layer_flag(f); };
+const auto kCardFields = [](auto&& f) { each_card_field(f); };
+
+/// Lays what a map says over a layer.
+void read_layer(const YamlNode& map, Layer& layer) {
+  read_fields(map, layer, kLayerFlags);
+  if (map.has("mixer")) {
+    const YamlNode mixer = map.at("mixer");
+    mixer.allow_only(names_of(kMixerFields, {"rope"}));
+    read_fields(mixer, layer.mixer, kMixerFields);
+    if (mixer.has("rope")) {
+      mixer.at("rope").allow_only(names_of(kRopeFields, {}));
+      read_fields(mixer.at("rope"), layer.mixer.rope, kRopeFields);
+    }
+  }
+  if (map.has("feed_forward")) {
+    map.at("feed_forward").allow_only(names_of(kFeedForwardFields, {}));
+    read_fields(map.at("feed_forward"), layer.feed_forward, kFeedForwardFields);
+  }
+}
+
+/// Fills what follows from other fields when it was not written: kv_heads = heads, head_dim =
+/// hidden / heads, value_dim = rotary_dim = head_dim.
+void complete(const ModelCard& card, Layer& layer) {
+  Mixer& mixer = layer.mixer;
+  if (!is_attention(mixer.kind)) return;
+  if (mixer.kv_heads == 0) mixer.kv_heads = mixer.heads;
+  if (mixer.head_dim == 0 && mixer.heads > 0 && card.hidden % mixer.heads == 0) {
+    mixer.head_dim = card.hidden / mixer.heads;
+  }
+  if (mixer.value_dim == 0) mixer.value_dim = mixer.head_dim;
+  if (mixer.rope.rotary_dim == 0 && card.position == PositionKind::kRope) {
+    mixer.rope.rotary_dim = mixer.head_dim;
+  }
+}
+
+void append(const YamlNode& where, ModelCard& card, std::int64_t count, const Layer& layer) {
+  if (count > kMaxLayers - card.layer_count()) {
+    where.fail("more than " + std::to_string(kMaxLayers) + " layers", "check count and repeat");
+  }
+  for (std::int64_t i = 0; i < count; ++i) card.layers.push_back(layer);
+}
+
+void read_group(const YamlNode& group, const Layer& common, ModelCard& card) {
+  group.allow_only(names_of(kLayerFlags, {"count", "mixer", "feed_forward"}));
+  Layer layer = common;
+  read_layer(group, layer);
+  complete(card, layer);
+  append(group, card, group.integer_or("count", 1, 1, kMaxLayers), layer);
+}
+
+void read_layers(const YamlNode& root, ModelCard& card) {
+  Layer common;
+  if (root.has("layer")) {
+    root.at("layer").allow_only(names_of(kLayerFlags, {"mixer", "feed_forward"}));
+    read_layer(root.at("layer"), common);
+  }
+  const YamlNode groups = root.at("layers");
+  if (!groups.is_list() || groups.size() == 0) groups.fail("expected a list of layer groups");
+  for (std::size_t g = 0; g < groups.size(); ++g) {
+    const YamlNode group = groups.at(g);
+    if (!group.has("pattern")) {
+      read_group(group, common, card);
+      continue;
+    }
+    group.allow_only({"repeat", "pattern"});
+    const YamlNode pattern = group.at("pattern");
+    if (!pattern.is_list() || pattern.size() == 0) pattern.fail("expected a list of layer groups");
+    const std::int64_t repeat = group.integer_or("repeat", 1, 1, kMaxLayers);
+    for (std::int64_t r = 0; r < repeat; ++r) {
+      for (std::size_t i = 0; i < pattern.size(); ++i) read_group(pattern.at(i), common, card);
+    }
+  }
+}
+
+// --- writing ---
+
+template <class T>
+std::string value_text(const T& value) {
+  if constexpr (std::is_same_v<T, bool>) {
+    return value ? "true" : "false";
+  } else if constexpr (std::is_same_v<T, std::int64_t>) {
+    return std::to_string(value);
+  } else if constexpr (std::is_same_v<T, double>) {
+    char out[40];
+    std::snprintf(out, sizeof out, "%.17g", value);
+    return out;
+  } else if constexpr (std::is_same_v<T, std::string>) {
+    return yaml_quoted(value);
+  } else if constexpr (std::is_same_v<T, DType>) {
+    return info(value).name;
+  } else {
+    return word_of(value);
+  }
+}
+
+/// key: value pairs of the fields that differ from the default, in flow style.
+template <class Object, class EachField>
+std::string flow(const Object& object, EachField each_field, const std::string& more = {}) {
+  const Object usual;
+  std::string out;
+  each_field([&](const char* name, auto member, auto...) {
+    if (object.*member == usual.*member) return;
+    out += (out.empty() ? "" : ", ") + std::string(name) + ": " + value_text(object.*member);
+  });
+  if (!more.empty()) out += (out.empty() ? "" : ", ") + more;
+  return out;
+}
+
+std::string layer_text(const Layer& layer) {
+  std::string out;
+  const Layer usual;
+  each_layer_flag([&](const char* name, auto member) {
+    if (layer.*member != usual.*member) {
+      out += std::string("    ") + name + ": " + value_text(layer.*member) + "\n";
+    }
+  });
+  const std::string rope = flow(layer.mixer.rope, kRopeFields);
+  const std::string mixer =
+      flow(layer.mixer, kMixerFields, rope.empty() ? "" : "rope: {" + rope + "}");
+  out += "    mixer: {" + mixer + "}\n";
+  out += "    feed_forward: {" + flow(layer.feed_forward, kFeedForwardFields) + "}\n";
+  return out;
+}
+
+}  // namespace
+
+ModelCard parse_model_card(const std::string& yaml_text, const std::string& file_name) {
+  const YamlNode root = YamlNode::parse(yaml_text, file_name);
+  root.allow_only(names_of(
+      kCardFields, {"name", "title", "family", "source", "evidence", "notes", "layer", "layers"}));
+  ModelCard card;
+  card.name = root.at("name").text();
+  card.title = root.at("title").text();
+  card.family = root.at("family").text();
+  card.source = root.at("source").text();
+  card.evidence = root.at("evidence").text();
+  if (card.source.empty())
+    root.at("source").fail("the source is empty", "say where the numbers were read");
+  if (root.has("notes")) root.at("notes").text();
+  for (const char* required : {"hidden", "vocab", "context_limit"}) root.at(required);
+  read_fields(root, card, kCardFields);
+  if (card.position == PositionKind::kLearned && card.learned_positions == 0) {
+    card.learned_positions = card.context_limit;
+  }
+  read_layers(root, card);
+  try {
+    validate(card);
+  } catch (Error& error) {
+    error.at(file_name, error.field());
+    throw;
+  }
+  return card;
+}
+
+std::string write_model_card(const ModelCard& card) {
+  std::string out = "name: " + yaml_quoted(card.name) + "\ntitle: " + yaml_quoted(card.title) +
+                    "\nfamily: " + yaml_quoted(card.family) +
+                    "\nsource: " + yaml_quoted(card.source) +
+                    "\nevidence: " + yaml_quoted(card.evidence) + "\n";
+  const ModelCard usual;
+  each_card_field([&](const char* name, auto member, auto...) {
+    if (card.*member == usual.*member) return;
+    out += std::string(name) + ": " + value_text(card.*member) + "\n";
+  });
+  out += "layers:\n";
+  for (std::size_t i = 0; i < card.layers.size();) {
+    const std::string text = layer_text(card.layers[i]);
+    std::size_t end = i + 1;
+    while (end < card.layers.size() && layer_text(card.layers[end]) == text) ++end;
+    out += "  - count: " + std::to_string(end - i) + "\n" + text;
+    i = end;
+  }
+  return out;
+}
+
+}  // namespace vramplan

@@ -1,7 +1,6 @@
 // parse_hf_config: config.json of a dense decoder (or a plain mixture) -> ModelCard.
-#include <array>
 #include <cmath>
-#include <set>
+#include <initializer_list>
 
 #include "modelcards/hf_config.h"
 
@@ -47,6 +46,7 @@ class ConfigReader {
 
   void read_whole_model();
   void read_dtype();
+  double read_softcap(const char* field, double gemma2_default) const;
   Mixer read_mixer() const;
   void read_biases(Mixer& mixer) const;
   FeedForward read_feed_forward() const;
@@ -94,23 +94,23 @@ void ConfigReader::read_whole_model() {
   const char* epsilon = spelling(
       {"rms_norm_eps", "layer_norm_eps", "layer_norm_epsilon", "norm_epsilon", "norm_eps"});
   card_.norm_eps = config_.real_or(epsilon, card_.norm == NormKind::kRms ? 1e-6 : 1e-5, 1e-12, 1e-1);
-  const bool tied = config_.boolean_or("tie_word_embeddings", family_.tied_head);
-  card_.tied_head = config_.has("tie_word_embeddings")
-                        ? tied
-                        : root_.boolean_or("tie_word_embeddings", family_.tied_head);
+  const JsonNode& tie_source = config_.has("tie_word_embeddings") ? config_ : root_;
+  card_.tied_head = tie_source.boolean_or("tie_word_embeddings", family_.tied_head);
   card_.head_bias = name_ == "phi" || name_ == "gptj";
   if (gemma()) {
     card_.norm_one_plus = true;
     card_.embedding_scale = std::sqrt(static_cast<double>(card_.hidden));
   }
-  if (name_ == "gemma2") card_.logit_softcap = 30.0;
-  if (name_ == "gemma2" || gemma3) {
-    const char* cap = "final_logit_softcapping";
-    const bool off = config_.is_object() && !config_.has(cap) && gemma3;
-    card_.logit_softcap = off ? 0.0 : config_.real_or(cap, card_.logit_softcap, 1e-3, 1e9);
-  }
+  card_.logit_softcap = read_softcap("final_logit_softcapping", 30.0);
   if (name_ == "granite") card_.embedding_scale = config_.real_or("embedding_multiplier", 1, 1e-6, 1e6);
   read_dtype();
+}
+
+/// 0 = none. Gemma 2 caps unless the file says null, Gemma 3 only when the file gives a number.
+double ConfigReader::read_softcap(const char* field, double gemma2_default) const {
+  if (name_ != "gemma2" && name_ != "gemma3") return 0.0;
+  const double fallback = name_ == "gemma2" && !config_.contains(field) ? gemma2_default : 0.0;
+  return config_.real_or(field, fallback, 1e-3, 1e9);
 }
 
 std::int64_t ConfigReader::read_kv_heads(std::int64_t heads) const {
@@ -167,8 +167,7 @@ Mixer ConfigReader::read_mixer() const {
   if (name_ == "gemma2" || name_ == "gemma3") {
     mixer.softmax_scale = 1.0 / std::sqrt(config_.real_or("query_pre_attn_scalar", 256, 1e-6, 1e9));
   }
-  if (name_ == "gemma2") mixer.score_softcap = config_.real_or("attn_logit_softcapping", 50, 1e-3, 1e9);
-  if (name_ == "gemma3") mixer.score_softcap = config_.real_or("attn_logit_softcapping", 0, 1e-3, 1e9);
+  mixer.score_softcap = read_softcap("attn_logit_softcapping", 50.0);
   if (name_ == "granite") mixer.softmax_scale = config_.real_or("attention_multiplier", 1, 1e-9, 1e6);
   return mixer;
 }
@@ -278,8 +277,7 @@ void ConfigReader::refuse_multipliers() const {
   refuse_unless(!config_.has("block_configs"), "block_configs");
   refuse_unless(config_.real_or("residual_multiplier", 1, -1e9, 1e9) == 1, "residual_multiplier");
   refuse_unless(config_.real_or("logits_scaling", 1, -1e9, 1e9) == 1, "logits_scaling");
-  if (name_ == "stablelm" || name_ == "phi" || family_.norm == NormKind::kRms) return;
-  refuse_unless(flag("rotary", true), "rotary");
+  if (name_ == "gptj") refuse_unless(flag("rotary", true), "rotary");
 }
 
 ModelCard ConfigReader::read() {

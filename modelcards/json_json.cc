@@ -194,6 +194,8 @@ bool JsonNode::has(const std::string& key) const {
   return found != 0 && document_->node(found).kind != Kind::kNull;
 }
 
+bool JsonNode::contains(const std::string& key) const { return find(key) != 0; }
+
 JsonNode JsonNode::at(const std::string& key) const {
   const std::uint32_t found = find(key);
   const std::string path = member_path(path_, key);

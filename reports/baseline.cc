@@ -17,13 +17,13 @@ double median(std::vector<double> values) {
   return values.size() % 2 == 1 ? values[half] : (values[half - 1] + values[half]) / 2;
 }
 
-/// Median absolute deviation over the median, scaled to a standard deviation of normal noise.
-double relative_deviation(const std::vector<double>& values) {
+/// Interquartile range over the median, scaled to a standard deviation of normal noise.
+double relative_deviation(std::vector<double> values) {
   const double middle = median(values);
   if (middle <= 0) return 0;
-  std::vector<double> distances;
-  for (const double value : values) distances.push_back(std::fabs(value - middle));
-  return 1.4826 * median(distances) / middle;
+  std::sort(values.begin(), values.end());
+  const double range = values[values.size() * 3 / 4] - values[values.size() / 4];
+  return range / 1.349 / middle;
 }
 
 double change_of(double before, double now) { return before != 0 ? (now - before) / before : 0; }
@@ -140,6 +140,7 @@ void compare_rows(const RunRecord& before, const RunRecord& now, const NoiseBand
   }
   VerdictRow process = now.verdict.process;
   process.gates = false;               // its bytes are the allocator's
+  process.predicted = before.verdict.process.predicted;   // a sum of rows compared above
   if (now.verdict.process.gates) {
     compare_row(before.verdict.process, process, commit, band, findings);
   }

@@ -146,6 +146,21 @@ struct PanelProduct {
   std::int64_t out_stride;
 };
 
+// With few tokens the weights come from memory at the speed of the prefetchers, which lose their way
+// at every panel; panels lie one behind the other, so the way is known.
+constexpr std::int64_t kPrefetchBytes = 6144;
+
+template <DType D>
+inline void prefetch(const std::uint8_t* panel, std::int64_t sub) {
+  constexpr QuantFormat f = format_of(D);
+  constexpr std::int64_t kBlock = f.byte_count == 0 ? 32 : 256;
+  constexpr std::int64_t kMeta = kPanel * (f.half_count * 2 + f.byte_count) / (kBlock / 32);
+  constexpr std::int64_t kStep = kMeta + kVectorBytes * (f.low_bits + f.high_bits);
+  const std::uint8_t* ahead = panel + kPrefetchBytes + sub * kStep;
+  VRAMPLAN_UNROLL
+  for (std::int64_t i = 0; i < kStep; i += 64) __builtin_prefetch(ahead + i);
+}
+
 /// kTokens tokens from `token` with rows part * kLanes .. of a panel.
 template <DType D, int kTokens>
 inline void token_tile(const PanelProduct& p, int part, std::int64_t token) {
@@ -161,6 +176,7 @@ inline void token_tile(const PanelProduct& p, int part, std::int64_t token) {
   VRAMPLAN_UNROLL
   for (int t = 0; t < kTokens; ++t) acc[t] = zero();
   for (std::int64_t sub = 0; sub < subs; ++sub) {
+    if constexpr (kTokens <= 2) prefetch<D>(p.panel, sub);
     Vi w[kGroups];
     Scales<D> s;
     unpack_codes<D>(codes + sub * p.shape.sub_bytes, w);

@@ -1,6 +1,6 @@
-// model_card_from_gguf: what a GGUF header says about a decoder. Dims come from the metadata, biases
-// and norms from the tensors that are there; in the end every tensor of the file must be one that the
-// card explains, with the shape the card gives it.
+// model_card_from_gguf: what a GGUF header says about a decoder. Dims come from the metadata,
+// biases and norms from the tensors that are there; in the end every tensor of the file must be one
+// that the card explains, with the shape the card gives it.
 #include <algorithm>
 #include <array>
 #include <cmath>
@@ -13,10 +13,10 @@ namespace vramplan {
 namespace {
 
 /// What the converters fix per architecture and no key says. Source: llama.cpp's conversion scripts
-/// and rotary table. `interleaved`: the converter reorders the rows of q and k (or the family stores
-/// them so) that rotary pairs are neighbours.
+/// and rotary table. `interleaved`: the converter reorders the rows of q and k (or the family
+/// stores them so) that rotary pairs are neighbours.
 struct Architecture {
-  const char* name;      // general.architecture
+  const char* name;  // general.architecture
   const char* family;
   NormKind norm;
   Activation activation;
@@ -88,12 +88,13 @@ const Architecture& find_architecture(const Gguf& gguf) {
   }
   const auto refused = kRefused.find(name);
   if (refused != kRefused.end()) {
-    refuse(gguf, "general.architecture", "the family " + name + " has " + refused->second +
-                                             ", which a model card cannot say yet");
+    refuse(
+        gguf, "general.architecture",
+        "the family " + name + " has " + refused->second + ", which a model card cannot say yet");
   }
   std::string missing;
-  for (const char* key : {"block_count", "embedding_length", "context_length", "feed_forward_length",
-                          "attention.head_count"}) {
+  for (const char* key : {"block_count", "embedding_length", "context_length",
+                          "feed_forward_length", "attention.head_count"}) {
     if (!gguf.has(name + "." + key)) missing += (missing.empty() ? "" : ", ") + name + "." + key;
   }
   throw Error(ErrorCode::kUnknownFamily,
@@ -156,8 +157,9 @@ class CardReader {
 std::int64_t CardReader::ranged(const std::string& key, std::int64_t value, std::int64_t low,
                                 std::int64_t high) const {
   if (value < low || value > high) {
-    fail(gguf_, key, "the value " + std::to_string(value) + " is not between " +
-                         std::to_string(low) + " and " + std::to_string(high));
+    fail(gguf_, key,
+         "the value " + std::to_string(value) + " is not between " + std::to_string(low) + " and " +
+             std::to_string(high));
   }
   return value;
 }
@@ -179,8 +181,9 @@ std::vector<std::int64_t> CardReader::per_layer(const char* key, std::int64_t fa
   if (gguf_.is_array(name)) {
     values = gguf_.integers(name);
     if (values.size() != layers) {
-      fail(gguf_, name, "has " + std::to_string(values.size()) + " values for " +
-                            std::to_string(layers) + " layers");
+      fail(gguf_, name,
+           "has " + std::to_string(values.size()) + " values for " + std::to_string(layers) +
+               " layers");
     }
   } else if (gguf_.has(name) || fallback < 0) {
     std::fill(values.begin(), values.end(), gguf_.integer(name));
@@ -199,8 +202,9 @@ void CardReader::read_whole_model() {
   card_.context_limit = integer("context_length", 1, std::int64_t{1} << 40);
   const std::int64_t declared = integer_or("vocab_size", card_.vocab, 1, std::int64_t{1} << 31);
   if (declared != card_.vocab) {
-    fail(gguf_, "token_embd.weight", "has " + std::to_string(card_.vocab) + " rows, " + prefix_ +
-                                         "vocab_size says " + std::to_string(declared));
+    fail(gguf_, "token_embd.weight",
+         "has " + std::to_string(card_.vocab) + " rows, " + prefix_ + "vocab_size says " +
+             std::to_string(declared));
   }
   const std::string tokens = "tokenizer.ggml.tokens";
   if (gguf_.has(tokens) && gguf_.texts(tokens).size() > static_cast<std::size_t>(card_.vocab)) {
@@ -208,9 +212,9 @@ void CardReader::read_whole_model() {
   }
   card_.position = architecture_.position;
   card_.norm = architecture_.norm;
-  const std::string epsilon = prefix_ + (card_.norm == NormKind::kRms
-                                             ? "attention.layer_norm_rms_epsilon"
-                                             : "attention.layer_norm_epsilon");
+  const std::string epsilon =
+      prefix_ + (card_.norm == NormKind::kRms ? "attention.layer_norm_rms_epsilon"
+                                              : "attention.layer_norm_epsilon");
   card_.norm_eps = gguf_.real_or(epsilon, -1);
   if (!(card_.norm_eps > 0 && card_.norm_eps < 1)) {
     fail(gguf_, epsilon, "the epsilon of the norms is missing or not between 0 and 1");
@@ -228,7 +232,8 @@ void CardReader::read_whole_model() {
   }
   for (const char* key : {"logit_scale", "residual_scale", "embedding_scale", "attention.scale",
                           "attention.clamp_kqv", "attention.max_alibi_bias"}) {
-    if (gguf_.has(prefix_ + key)) refuse(gguf_, prefix_ + key, "this key has no place in a model card");
+    if (gguf_.has(prefix_ + key))
+      refuse(gguf_, prefix_ + key, "this key has no place in a model card");
   }
 }
 
@@ -239,7 +244,7 @@ void CardReader::read_rope() {
   if (!(rope_.theta > 0)) fail(gguf_, prefix_ + "rope.freq_base", "must be above 0");
   std::string kind = gguf_.text_or(prefix_ + "rope.scaling.type", "none");
   double factor = gguf_.real_or(prefix_ + "rope.scaling.factor", 1.0);
-  if (gguf_.has(prefix_ + "rope.scale_linear")) {   // the key before rope.scaling.*
+  if (gguf_.has(prefix_ + "rope.scale_linear")) {  // the key before rope.scaling.*
     factor = gguf_.real_or(prefix_ + "rope.scale_linear", 1.0);
     kind = "linear";
   }
@@ -261,8 +266,8 @@ void CardReader::read_rope() {
   if (!(factor > 0)) fail(gguf_, prefix_ + "rope.scaling.factor", "must be above 0");
   rope_.scaling = kind;
   rope_.factor = factor;
-  rope_.original_context = integer_or("rope.scaling.original_context_length", 0, 1,
-                                      std::int64_t{1} << 40);
+  rope_.original_context =
+      integer_or("rope.scaling.original_context_length", 0, 1, std::int64_t{1} << 40);
   if (kind == "yarn" && rope_.original_context == 0) {
     fail(gguf_, prefix_ + "rope.scaling.original_context_length", "yarn needs it");
   }
@@ -282,7 +287,8 @@ double llama3_divisor(double wavelength, const Rope& rope) {
 }
 
 /// The converter writes Llama 3's scaling as a table of divisors and drops its parameters. They are
-/// recovered (low 1, high 4, context 8192, as all published Llama 3.x have) and proved on every entry.
+/// recovered (low 1, high 4, context 8192, as all published Llama 3.x have) and proved on every
+/// entry.
 void CardReader::read_llama3_factors() {
   const std::vector<double>& divisors = gguf_.rope_factors();
   if (divisors.empty()) return;
@@ -295,7 +301,8 @@ void CardReader::read_llama3_factors() {
   rope.original_context = 8192;
   const auto count = static_cast<double>(divisors.size());
   for (std::size_t i = 0; i < divisors.size(); ++i) {
-    const double wavelength = 2 * std::acos(-1.0) * std::pow(rope.theta, static_cast<double>(i) / count);
+    const double wavelength =
+        2 * std::acos(-1.0) * std::pow(rope.theta, static_cast<double>(i) / count);
     const double wanted = llama3_divisor(wavelength, rope);
     if (!(std::fabs(divisors[i] - wanted) <= 1e-4 * wanted)) {
       refuse(gguf_, "rope_freqs.weight", "a table of rotary factors that is not Llama 3's");
@@ -306,8 +313,8 @@ void CardReader::read_llama3_factors() {
 
 double CardReader::softmax_scale(std::int64_t heads) const {
   // The two 27B models divide by hidden / heads, not by the head's width; no key says so.
-  const bool gemma_27b = (is("gemma2") && card_.layer_count() == 46) ||
-                         (is("gemma3") && card_.layer_count() == 62);
+  const bool gemma_27b =
+      (is("gemma2") && card_.layer_count() == 46) || (is("gemma3") && card_.layer_count() == 62);
   if (!gemma_27b) return 0.0;
   return 1.0 / std::sqrt(static_cast<double>(card_.hidden) / static_cast<double>(heads));
 }
@@ -318,8 +325,9 @@ Mixer CardReader::read_mixer(std::int64_t layer, std::int64_t heads, std::int64_
   mixer.kv_heads = kv_heads;
   if (heads > 65'536) fail(gguf_, prefix_ + "attention.head_count", "more than 65536 heads");
   if (heads % kv_heads != 0) {
-    fail(gguf_, prefix_ + "attention.head_count_kv", std::to_string(heads) +
-         " heads do not divide into " + std::to_string(kv_heads) + " groups");
+    fail(gguf_, prefix_ + "attention.head_count_kv",
+         std::to_string(heads) + " heads do not divide into " + std::to_string(kv_heads) +
+             " groups");
   }
   const std::int64_t narrow = card_.hidden / heads;
   if (card_.hidden % heads != 0 && !gguf_.has(prefix_ + "attention.key_length")) {
@@ -327,7 +335,8 @@ Mixer CardReader::read_mixer(std::int64_t layer, std::int64_t heads, std::int64_
   }
   mixer.head_dim = integer_or("attention.key_length", narrow, 1, 65'536);
   mixer.value_dim = integer_or("attention.value_length", narrow, 1, 65'536);
-  mixer.qkv_bias = has_tensor(block(layer, "attn_q.bias")) || has_tensor(block(layer, "attn_qkv.bias"));
+  mixer.qkv_bias =
+      has_tensor(block(layer, "attn_q.bias")) || has_tensor(block(layer, "attn_qkv.bias"));
   mixer.output_bias = has_tensor(block(layer, "attn_output.bias"));
   mixer.qk_norm = has_tensor(block(layer, "attn_q_norm.weight"));
   mixer.score_softcap = gguf_.real_or(prefix_ + "attn_logit_softcapping", 0.0);
@@ -378,7 +387,8 @@ void CardReader::read_layers() {
   const bool one_kv_head = is("falcon") && !gguf_.has(prefix_ + "attention.head_count_kv");
   const auto kv_heads = gguf_.has(prefix_ + "attention.head_count_kv")
                             ? per_layer("attention.head_count_kv", -1)
-                            : one_kv_head ? std::vector<std::int64_t>(heads.size(), 1) : heads;
+                        : one_kv_head ? std::vector<std::int64_t>(heads.size(), 1)
+                                      : heads;
   const auto widths = per_layer("feed_forward_length", -1);
   for (std::int64_t i = 0; i < count; ++i) {
     const auto at = static_cast<std::size_t>(i);
@@ -404,13 +414,14 @@ void CardReader::read_windows() {
   const std::string pattern = prefix_ + "attention.sliding_window_pattern";
   const bool listed = gguf_.is_array(pattern);
   const auto slides = listed ? gguf_.integers(pattern) : std::vector<std::int64_t>{};
-  if (listed && slides.size() != card_.layers.size()) fail(gguf_, pattern, "needs one value a layer");
+  if (listed && slides.size() != card_.layers.size())
+    fail(gguf_, pattern, "needs one value a layer");
   const std::int64_t every =
       listed || period == 0 ? 0 : integer_or("attention.sliding_window_pattern", period, 1, 65'536);
   for (std::size_t i = 0; i < card_.layers.size(); ++i) {
     Mixer& mixer = card_.layers[i].mixer;
-    const bool full = listed ? slides[i] == 0
-                             : every > 0 && (static_cast<std::int64_t>(i) + 1) % every == 0;
+    const bool full =
+        listed ? slides[i] == 0 : every > 0 && (static_cast<std::int64_t>(i) + 1) % every == 0;
     if (full) continue;
     if (window < card_.context_limit) {
       mixer.kind = MixerKind::kSlidingWindow;
@@ -434,8 +445,8 @@ void CardReader::expect(const std::string& name, std::vector<std::int64_t> shape
   };
   if (tensor == nullptr) fail(gguf_, name, "the tensor is missing; expected " + text(shape));
   if (tensor->shape != shape) {
-    fail(gguf_, name, "the tensor has the shape " + text(tensor->shape) + ", the metadata gives " +
-                          text(shape));
+    fail(gguf_, name,
+         "the tensor has the shape " + text(tensor->shape) + ", the metadata gives " + text(shape));
   }
   expected_.insert(name);
 }
@@ -517,8 +528,9 @@ void CardReader::check_tensors() {
   }
   for (const GgufTensor& tensor : gguf_.tensors()) {
     if (expected_.count(tensor.name) == 0) {
-      refuse(gguf_, tensor.name, "a tensor that the family " + std::string(architecture_.family) +
-                                     " does not have; the card would miss its bytes and its work");
+      refuse(gguf_, tensor.name,
+             "a tensor that the family " + std::string(architecture_.family) +
+                 " does not have; the card would miss its bytes and its work");
     }
   }
 }
@@ -528,7 +540,8 @@ DType CardReader::most_common_dtype() const {
   std::map<DType, double> elements;
   for (const GgufTensor& tensor : gguf_.tensors()) {
     if (tensor.rows() == 1) continue;
-    elements[tensor.dtype] += static_cast<double>(tensor.rows()) * static_cast<double>(tensor.columns());
+    elements[tensor.dtype] +=
+        static_cast<double>(tensor.rows()) * static_cast<double>(tensor.columns());
   }
   const auto most = std::max_element(elements.begin(), elements.end(),
                                      [](auto& a, auto& b) { return a.second < b.second; });
@@ -538,7 +551,8 @@ DType CardReader::most_common_dtype() const {
 /// File name without folder and ending, in the letters of a card name.
 std::string name_from(const std::string& file_name) {
   std::string name = file_name.substr(file_name.find_last_of('/') + 1);
-  if (name.size() > 5 && name.compare(name.size() - 5, 5, ".gguf") == 0) name.resize(name.size() - 5);
+  if (name.size() > 5 && name.compare(name.size() - 5, 5, ".gguf") == 0)
+    name.resize(name.size() - 5);
   for (char& c : name) {
     if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
     const bool plain = (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '.';

@@ -18,19 +18,19 @@ namespace {
 constexpr std::int64_t kWindowBytes = std::int64_t{1} << 20;
 constexpr std::int64_t kMaxMetadataBytes = std::int64_t{256} << 20;
 constexpr std::int64_t kMaxStringBytes = std::int64_t{16} << 20;
-constexpr std::int64_t kMaxKeyBytes = 65'535;             // GGUF specification
-constexpr std::int64_t kMaxTensorNameBytes = 256;         // the specification says 64
+constexpr std::int64_t kMaxKeyBytes = 65'535;      // GGUF specification
+constexpr std::int64_t kMaxTensorNameBytes = 256;  // the specification says 64
 constexpr std::int64_t kMaxKeys = 65'536;
 constexpr std::int64_t kMaxTensors = 262'144;
-constexpr std::int64_t kMinKeyValueBytes = 13;            // length, type, one byte of value
-constexpr std::int64_t kMinTensorInfoBytes = 24;          // length, dims, type, offset
+constexpr std::int64_t kMinKeyValueBytes = 13;    // length, type, one byte of value
+constexpr std::int64_t kMinTensorInfoBytes = 24;  // length, dims, type, offset
 constexpr std::int64_t kMaxAlignment = std::int64_t{1} << 20;
 constexpr std::int64_t kMaxRopeFactors = 4096;
 const char* const kAlignmentKey = "general.alignment";
-constexpr std::uint32_t kMagic = 0x46554747;              // "GGUF"
+constexpr std::uint32_t kMagic = 0x46554747;  // "GGUF"
 
-/// A forward reader over the first 256 MiB of a file through one window, so that a header is read in
-/// large pieces and memory does not depend on what the file declares.
+/// A forward reader over the first 256 MiB of a file through one window, so that a header is read
+/// in large pieces and memory does not depend on what the file declares.
 class HeaderReader {
  public:
   explicit HeaderReader(const File& file)
@@ -135,16 +135,21 @@ std::int64_t number_bytes(std::uint32_t type) {
   switch (static_cast<GgufType>(type)) {
     case GgufType::kU8:
     case GgufType::kI8:
-    case GgufType::kBool: return 1;
+    case GgufType::kBool:
+      return 1;
     case GgufType::kU16:
-    case GgufType::kI16: return 2;
+    case GgufType::kI16:
+      return 2;
     case GgufType::kU32:
     case GgufType::kI32:
-    case GgufType::kF32: return 4;
+    case GgufType::kF32:
+      return 4;
     case GgufType::kU64:
     case GgufType::kI64:
-    case GgufType::kF64: return 8;
-    default: return 0;
+    case GgufType::kF64:
+      return 8;
+    default:
+      return 0;
   }
 }
 
@@ -238,8 +243,8 @@ void GgufParser::read_key_value(std::int64_t index) {
   if (key == kAlignmentKey && static_cast<GgufType>(type) != GgufType::kU32) {
     reader_.fail("the alignment is not a u32", key);
   }
-  Gguf::Value value = static_cast<GgufType>(type) == GgufType::kArray ? read_array(key)
-                                                                      : read_scalar(type, key);
+  Gguf::Value value =
+      static_cast<GgufType>(type) == GgufType::kArray ? read_array(key) : read_scalar(type, key);
   const auto [where, inserted] = gguf_.metadata_.try_emplace(std::move(key), std::move(value));
   if (!inserted) reader_.fail("the metadata key occurs twice", where->first);
 }
@@ -248,23 +253,35 @@ Gguf::Value GgufParser::read_scalar(std::uint32_t type, const std::string& field
   const auto u = [](auto v) { return Gguf::Value(static_cast<std::uint64_t>(v)); };
   const auto i = [](auto v) { return Gguf::Value(static_cast<std::int64_t>(v)); };
   switch (static_cast<GgufType>(type)) {
-    case GgufType::kU8: return u(reader_.number<std::uint8_t>(field));
-    case GgufType::kU16: return u(reader_.number<std::uint16_t>(field));
-    case GgufType::kU32: return u(reader_.number<std::uint32_t>(field));
-    case GgufType::kU64: return u(reader_.number<std::uint64_t>(field));
-    case GgufType::kI8: return i(reader_.number<std::int8_t>(field));
-    case GgufType::kI16: return i(reader_.number<std::int16_t>(field));
-    case GgufType::kI32: return i(reader_.number<std::int32_t>(field));
-    case GgufType::kI64: return i(reader_.number<std::int64_t>(field));
-    case GgufType::kF32: return static_cast<double>(reader_.number<float>(field));
-    case GgufType::kF64: return reader_.number<double>(field);
-    case GgufType::kString: return reader_.string(kMaxStringBytes, field);
+    case GgufType::kU8:
+      return u(reader_.number<std::uint8_t>(field));
+    case GgufType::kU16:
+      return u(reader_.number<std::uint16_t>(field));
+    case GgufType::kU32:
+      return u(reader_.number<std::uint32_t>(field));
+    case GgufType::kU64:
+      return u(reader_.number<std::uint64_t>(field));
+    case GgufType::kI8:
+      return i(reader_.number<std::int8_t>(field));
+    case GgufType::kI16:
+      return i(reader_.number<std::int16_t>(field));
+    case GgufType::kI32:
+      return i(reader_.number<std::int32_t>(field));
+    case GgufType::kI64:
+      return i(reader_.number<std::int64_t>(field));
+    case GgufType::kF32:
+      return static_cast<double>(reader_.number<float>(field));
+    case GgufType::kF64:
+      return reader_.number<double>(field);
+    case GgufType::kString:
+      return reader_.string(kMaxStringBytes, field);
     case GgufType::kBool: {
       const auto byte = reader_.number<std::uint8_t>(field);
       if (byte > 1) reader_.fail("a boolean is neither 0 nor 1", field);
       return byte == 1;
     }
-    default: reader_.fail("unknown value type " + std::to_string(type), field);
+    default:
+      reader_.fail("unknown value type " + std::to_string(type), field);
   }
 }
 
@@ -344,11 +361,11 @@ GgufTensor GgufParser::read_tensor_info(const std::string& field) {
   const auto type = reader_.number<std::uint32_t>(tensor.name);
   const auto offset = reader_.number<std::uint64_t>(tensor.name);
   if (offset > static_cast<std::uint64_t>(file_.size().n)) {
-    reader_.fail("the tensor starts " + std::to_string(offset) + " bytes into the data of a file of " +
-                     std::to_string(file_.size().n),
+    reader_.fail("the tensor starts " + std::to_string(offset) +
+                     " bytes into the data of a file of " + std::to_string(file_.size().n),
                  tensor.name);
   }
-  tensor.offset = {static_cast<std::int64_t>(offset)};   // of the data section, until placed
+  tensor.offset = {static_cast<std::int64_t>(offset)};  // of the data section, until placed
   set_bytes(tensor, type);
   return tensor;
 }
@@ -357,8 +374,8 @@ GgufTensor GgufParser::read_tensor_info(const std::string& field) {
 void GgufParser::set_bytes(GgufTensor& tensor, std::uint32_t ggml_type) {
   const auto dtype = dtype_from_ggml(ggml_type);
   if (!dtype) {
-    throw Error(ErrorCode::kUnsupported, "tensor type " + std::to_string(ggml_type) +
-                                             " of ggml is unknown or was withdrawn")
+    throw Error(ErrorCode::kUnsupported,
+                "tensor type " + std::to_string(ggml_type) + " of ggml is unknown or was withdrawn")
         .at(file_.name(), tensor.name)
         .help("convert the model again with a current converter");
   }
@@ -410,7 +427,7 @@ void GgufParser::place_tensors() {
                               " is no multiple of the alignment " + std::to_string(alignment_));
     }
     std::int64_t end = 0;
-    tensor.offset = tensor.offset + Bytes{data};   // both at most a little over the file's size
+    tensor.offset = tensor.offset + Bytes{data};  // both at most a little over the file's size
     if (__builtin_add_overflow(tensor.offset.n, tensor.bytes.n, &end) || end > file_.size().n) {
       fail_tensor(tensor, "the tensor has " + std::to_string(tensor.bytes.n) + " bytes from byte " +
                               std::to_string(tensor.offset.n) + " on, the file ends at " +

@@ -5,7 +5,7 @@
 
 #include <CLI/CLI.hpp>
 
-#include "reports/run.h"
+#include "reports/run_record.h"
 
 namespace vramplan::cli {
 
@@ -16,6 +16,6 @@ struct ReportFiles {
 /// --report or --html, --markdown or --md, --junit.
 void add_report_flags(CLI::App& command, ReportFiles& files);
 /// Writes those that were asked for. Errors: kFile.
-void write_reports(const ReportFiles& files, const std::vector<Run>& runs);
+void write_reports(const ReportFiles& files, const std::vector<RunRecord>& runs);
 
 }  // namespace vramplan::cli

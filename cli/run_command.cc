@@ -74,7 +74,7 @@ int run_run(const RunCommand& options, const Session& session) {
   Measurement measurement = execute(planned, backend, text);
   const bool has_text = text.prompt || text.chat;
   if (has_text && !session.json) print_result("\n");
-  const Run run = make_run(run_name(planned, backend), std::move(planned.plan),
+  const RunRecord run = make_run(run_name(planned, backend), std::move(planned.plan),
                            std::move(measurement), Tolerances{});
   write_reports(options.files, {run});
   if (session.json) {

@@ -149,6 +149,12 @@ struct JsonNode::Document : Tree {
 };
 
 JsonNode JsonNode::parse(const std::string& text, const std::string& file_name) {
+  // The library takes a zero byte for the end of the text and would ignore all that follows.
+  const auto zero = text.find('\0');
+  if (zero != std::string::npos) {
+    throw Error(ErrorCode::kBadJson, "not JSON: a zero byte")
+        .at(file_name, "byte " + std::to_string(zero));
+  }
   auto document = std::make_shared<Document>();
   document->file_name = file_name;
   TreeBuilder builder(*document, document->file_name);

@@ -193,6 +193,8 @@ std::string read_header(const File& file) {
   std::string header(static_cast<std::size_t>(length), '\0');
   file.read_at({kLengthBytes}, std::as_writable_bytes(std::span(header)));
   if (header.front() != '{') fail(file, "header", "the header does not begin with {");
+  // The JSON library takes a zero byte for the end of the text and would ignore all that follows.
+  if (header.find('\0') != std::string::npos) fail(file, "header", "a zero byte in the header");
   return header;
 }
 

@@ -50,7 +50,7 @@ std::string plan_headline(const Plan& plan) {
   return text;
 }
 
-std::string verify_headline(const Run& run) {
+std::string verify_headline(const RunRecord& run) {
   const RowCounts counts = count_rows(run.verdict);
   return fmt::format(
       "{} ({} backend): {} of {} gating rows exact, {} within, {} out, {} not measured; {} informative",

@@ -3,7 +3,7 @@
 // escapes.
 #include <string>
 
-#include "reports/run.h"
+#include "reports/run_record.h"
 
 namespace vramplan {
 
@@ -22,7 +22,7 @@ std::string verify_word(const Verdict& verdict);
 /// "smollm2-135m on 1 x this-machine: 126.03 MiB of 512.00 MiB on the fullest rank, 385.97 MiB left"
 std::string plan_headline(const Plan& plan);
 /// "smollm2-135m on 1 x this-machine (cpu backend): 8 of 8 gating rows exact, 0 within, 0 out, ..."
-std::string verify_headline(const Run& run);
+std::string verify_headline(const RunRecord& run);
 /// "worst error -1.16 MiB (runtime process peak ...); 2 under-predictions; process ..."
 std::string score_line(const Verdict& verdict);
 /// "context 512 tokens of which 64 output, batch 1, KV f16 in blocks of 16, ..."

@@ -132,7 +132,7 @@ json tolerances_object(const Tolerances& t) {
           {"gate_times", t.gate_times}};
 }
 
-std::string document(const Run& run, const char* schema) {
+std::string document(const RunRecord& run, const char* schema) {
   const Measurement& m = run.measurement;
   const json object = {
       {"schema", schema},
@@ -252,10 +252,10 @@ int exit_code_of(const Verdict& verdict) {
   return verdict.within ? 0 : exit_code(ErrorCode::kOutOfTolerance);
 }
 
-std::string run_json(const Run& run) { return document(run, kRunSchema); }
-std::string verify_json(const Run& run) { return document(run, kVerifySchema); }
+std::string run_json(const RunRecord& run) { return document(run, kRunSchema); }
+std::string verify_json(const RunRecord& run) { return document(run, kVerifySchema); }
 
-Run read_run_json(const std::string& text, const std::string& file_name) {
+RunRecord read_run_json(const std::string& text, const std::string& file_name) {
   const json object = parse_json(text, file_name);
   const JsonReader in(object, file_name);
   const std::string schema = in.at("schema").text();
@@ -266,7 +266,7 @@ Run read_run_json(const std::string& text, const std::string& file_name) {
   if (saved != "within_tolerance" && saved != "out_of_tolerance") {
     in.at("verdict").fail("'" + saved + "' is neither within_tolerance nor out_of_tolerance");
   }
-  Run run = make_run(file_name, plan_from(in.at("plan")), measurement_from(in),
+  RunRecord run = make_run(file_name, plan_from(in.at("plan")), measurement_from(in),
                      tolerances_from(in.at("tolerances")));
   if ((saved == "within_tolerance") != run.verdict.within) {
     run.verdict.notes.push_back("the file says " + saved +

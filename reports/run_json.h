@@ -4,17 +4,17 @@
 // A byte count that nobody measured is null, never 0.
 #include <string>
 
-#include "reports/run.h"
+#include "reports/run_record.h"
 
 namespace vramplan {
 
-std::string run_json(const Run& run);
-std::string verify_json(const Run& run);
+std::string run_json(const RunRecord& run);
+std::string verify_json(const RunRecord& run);
 
 /// Either object. Measurement and plan are read, the verdict is judged anew from them, never believed;
 /// a note is added when the saved outcome says otherwise. Observed rows that had the same key come back
 /// as one. The run is named after the file. Errors: kBadJson naming file and field.
-Run read_run_json(const std::string& text, const std::string& file_name);
+RunRecord read_run_json(const std::string& text, const std::string& file_name);
 
 /// 0 within tolerance, 5 out of tolerance.
 int exit_code_of(const Verdict& verdict);

@@ -45,7 +45,7 @@ void add_row(TextTable& table, const VerdictRow& row, const TextOptions& o) {
             ink_of(row.outcome, row.gates));
 }
 
-std::string rows_text(const Run& run, const TextOptions& o) {
+std::string rows_text(const RunRecord& run, const TextOptions& o) {
   std::string out;
   for (const RankGroup& group : rank_groups(run.plan, run.verdict)) {
     TextTable table(row_columns(), o);
@@ -75,7 +75,7 @@ std::string capacity_text(const Measurement& m, const TextOptions& o) {
   return heading("capacity, bytes", o) + table.render();
 }
 
-std::string times_text(const Run& run, const TextOptions& o) {
+std::string times_text(const RunRecord& run, const TextOptions& o) {
   TextTable table({{"time"}, {"predicted", true}, {"observed", true}, {"error", true},
                    {"allowed", true, 2}, {"outcome", false, 1}}, o);
   for (const TimeRow& row : run.verdict.times) {
@@ -111,7 +111,7 @@ std::string machine_text(const Environment& e, const TextOptions& o) {
 
 }  // namespace
 
-std::string verify_text(const Run& run, const TextOptions& o) {
+std::string verify_text(const RunRecord& run, const TextOptions& o) {
   const Verdict& verdict = run.verdict;
   std::string out = verdict_line(verdict.within, verify_word(verdict), verify_headline(run), o);
   out += "  " + wrapped(safe(score_line(verdict), o), 2, o) + "\n";

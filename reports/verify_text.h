@@ -3,11 +3,11 @@
 // process, capacity identity, times, scoring, machine, assumptions.
 #include <string>
 
-#include "reports/run.h"
+#include "reports/run_record.h"
 #include "reports/text_table.h"
 
 namespace vramplan {
 
-std::string verify_text(const Run& run, const TextOptions& options);
+std::string verify_text(const RunRecord& run, const TextOptions& options);
 
 }  // namespace vramplan

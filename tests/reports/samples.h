@@ -5,7 +5,7 @@
 
 #include <cmath>
 
-#include "reports/run.h"
+#include "reports/run_record.h"
 
 namespace vramplan::samples {
 
@@ -133,7 +133,7 @@ inline Measurement cpu_measurement() {
   return m;
 }
 
-inline Run cpu_run() { return make_run("smollm2-135m on this-machine", cpu_plan(), cpu_measurement(), {}); }
+inline RunRecord cpu_run() { return make_run("smollm2-135m on this-machine", cpu_plan(), cpu_measurement(), {}); }
 
 /// Eight equal ranks on the dry backend; every number of the observation is the predicted one.
 inline Plan dry_plan() {
@@ -180,6 +180,6 @@ inline Measurement dry_measurement() {
   return m;
 }
 
-inline Run dry_run() { return make_run("llama-3-70b on 8 x h100-sxm-80gb", dry_plan(), dry_measurement(), {}); }
+inline RunRecord dry_run() { return make_run("llama-3-70b on 8 x h100-sxm-80gb", dry_plan(), dry_measurement(), {}); }
 
 }  // namespace vramplan::samples

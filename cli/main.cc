@@ -88,7 +88,7 @@ int guarded_main(int count, char** arguments) {
   session.program = count > 0 ? arguments[0] : "vramplan";
   session.json = wants_json(count, arguments);
   try {
-    session.process_base = current_process_memory().resident;
+    session.process_base = this_process_memory().now().resident;
     return parse_and_run(count, arguments, session);
   } catch (const Error& error) {
     return report_error(error, session.json);

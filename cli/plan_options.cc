@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "modelcards/file.h"
 #include "modelcards/library.h"
 
 namespace vramplan::cli {
@@ -132,6 +133,18 @@ PlannedModel plan_model(const PlanOptions& options) {
   Plan plan = make_plan(source, device.card, request);
   if (device.assumption) plan.assumptions.push_back(*device.assumption);
   return {std::move(source), std::move(device.card), std::move(plan)};
+}
+
+bool is_plan_file(const std::string& path) {
+  const auto ends_in = [&path](const std::string& end) {
+    return path.size() > end.size() && path.compare(path.size() - end.size(), end.size(), end) == 0;
+  };
+  return ends_in(".yaml") || ends_in(".yml");
+}
+
+Plan read_plan_file(const std::string& path) {
+  constexpr Bytes kMostPlanBytes = 16_MiB;
+  return read_plan(read_text(*open_file(path), kMostPlanBytes), path);
 }
 
 PlannedModel reopen(Plan plan) {

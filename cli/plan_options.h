@@ -38,7 +38,11 @@ struct PlannedModel {
 
 /// Opens the model, applies --set, chooses the device and plans.
 PlannedModel plan_model(const PlanOptions& options);
-/// The model and device a plan file names, opened again.
+/// True for a path that ends in .yaml or .yml: a plan file, where a model could stand too.
+bool is_plan_file(const std::string& path);
+/// Errors: kFile, kBadYaml.
+Plan read_plan_file(const std::string& path);
+/// The model and device a plan names, opened again.
 PlannedModel reopen(Plan plan);
 
 }  // namespace vramplan::cli

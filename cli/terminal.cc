@@ -39,7 +39,23 @@ int terminal_width(std::FILE* stream) {
   }
   winsize size{};
   if (ioctl(fileno(stream), TIOCGWINSZ, &size) == 0 && size.ws_col >= 20) return size.ws_col;
-  return 80;
+  return 100;
+}
+
+TextOptions text_options() {
+  TextOptions options;
+  options.width = terminal_width(stdout);
+  options.color = colour_allowed(stdout);
+  // A pipe gets what a terminal of this locale would get; no locale at all means UTF-8 by now.
+  for (const char* name : {"LC_ALL", "LC_CTYPE", "LANG"}) {
+    if (!is_set(name)) continue;
+    const std::string locale = std::getenv(name);
+    const bool utf8 = locale.find("UTF-8") != std::string::npos ||
+                      locale.find("utf8") != std::string::npos;
+    options.ascii = !utf8;
+    break;
+  }
+  return options;
 }
 
 Progress::Progress() : enabled_(is_terminal(stderr) && !is_set("CI")) {}

@@ -1,8 +1,9 @@
 #pragma once
 // Arena: tensors taken from one region, first fit, with the high-water mark of the live bytes. What
 // "observed" means for weights, activations and workspace is what was taken here.
-#include <map>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include "executor/tier.h"
 #include "kernels/tensor.h"
@@ -18,22 +19,37 @@ class Arena {
   Arena(const Arena&) = delete;
   Arena& operator=(const Arena&) = delete;
 
-  /// Errors: kOutOfPlan naming the tensor and the missing bytes.
-  TensorView take(DType dtype, std::int64_t rows, std::int64_t columns, const std::string& name);
+  /// A tensor of rows * columns elements at the lowest address where it fits. An empty tensor takes
+  /// nothing and has no data. Errors: kOutOfPlan naming the tensor and the missing bytes.
+  TensorView take(DType dtype, std::int64_t rows, std::int64_t columns, std::string_view name);
+  /// Makes `tensor` empty. Giving back what was not taken stops the program.
   void give_back(TensorView& tensor);
 
-  Bytes live() const { return live_; }
+  Bytes live() const { return live_; }               // each tensor rounded up to kAlignment
   Bytes high_water() const { return high_water_; }
   void reset_high_water() { high_water_ = live_; }
+  Bytes padding() const { return live_ - exact_; }   // of the live bytes, what rounding added
+  /// The end of the highest tensor there ever was: a region of this size runs the same takes.
+  Bytes extent() const { return extent_; }
   Bytes size() const { return region_.size; }
+  std::size_t tensor_count() const { return used_.size(); }
+  /// Stops the program when tensors overlap, leave the region or do not add up to live().
+  void check_integrity() const;
 
  private:
+  struct Used {
+    std::int64_t offset, size;   // size is aligned
+    Bytes bytes;                 // what the tensor asked for
+  };
+  std::int64_t offset_of(const void* data) const;
+  [[noreturn]] void out_of_plan(Bytes needed, std::string_view name) const;
+
   Tier& tier_;
   std::string purpose_;
   Region region_;
-  std::map<std::int64_t, std::int64_t> used_;   // offset -> aligned size
-  std::map<const void*, std::int64_t> offset_of_;
-  Bytes live_, high_water_;
+  std::vector<Used> used_;       // by offset
+  std::size_t packed_ = 0;       // so many leading tensors have no gap before them
+  Bytes live_, exact_, high_water_, extent_;
 };
 
 }  // namespace vramplan

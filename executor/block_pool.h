@@ -1,5 +1,5 @@
 #pragma once
-// BlockPool: KV blocks of one tier, with reference counts; BlockTable: a sequence's logical blocks.
+// BlockPool: KV blocks of one tier, with reference counts.
 // Law, checked after every operation in tests: free + held = total, every held block has count >= 1.
 #include <cstdint>
 #include <vector>
@@ -20,7 +20,7 @@ class BlockPool {
   void share(std::int32_t block);       // one more holder
   void give_back(std::int32_t block);   // one holder less; free at zero
 
-  std::byte* data(std::int32_t block) const;   // null on dry
+  std::byte* data(std::int32_t block) const;   // not readable on dry
   std::byte* base() const { return region_.data; }
   Bytes block_bytes() const { return block_bytes_; }
   Blocks total() const { return total_; }
@@ -36,26 +36,6 @@ class BlockPool {
   Bytes block_bytes_;
   Blocks total_, held_, most_held_;
   std::vector<std::int32_t> holders_, free_;
-};
-
-class BlockTable {
- public:
-  explicit BlockTable(BlockPool& pool, TokensPerBlock block);
-  ~BlockTable();
-  BlockTable(BlockTable&&) noexcept;
-  BlockTable(const BlockTable&) = delete;
-
-  /// Takes blocks until `length` tokens have a slot.
-  void grow_to(Tokens length);
-  std::int64_t slot(std::int64_t token) const;      // block * block_tokens + offset
-  const std::int32_t* blocks() const { return blocks_.data(); }
-  std::size_t block_count() const { return blocks_.size(); }
-  void clear();
-
- private:
-  BlockPool* pool_;
-  TokensPerBlock block_;
-  std::vector<std::int32_t> blocks_;
 };
 
 }  // namespace vramplan

@@ -2,6 +2,7 @@
 // Tier: a place for bytes: device, host or disk. It hands out whole regions and says what is free;
 // what lives inside a region is the business of Arena and BlockPool.
 #include <cstddef>
+#include <memory>
 #include <string>
 
 #include "modelcards/units.h"
@@ -10,7 +11,7 @@
 namespace vramplan {
 
 struct Region {
-  std::byte* data = nullptr;   // null on the dry tier
+  std::byte* data = nullptr;   // on a dry tier an address no program can read or write
   Bytes size;
   int id = -1;
 };
@@ -25,5 +26,11 @@ class Tier {
   virtual Region reserve(Bytes size, const std::string& purpose) = 0;
   virtual void release(Region& region) = 0;
 };
+
+/// This machine's memory, anonymous and not touched before use; never more than `capacity` in all.
+/// A capacity below the need is how tests run it out of memory.
+std::unique_ptr<Tier> make_host_tier(TierKind kind, Bytes capacity);
+/// Memory that does not exist, of any capacity: addresses are distinct and not readable.
+std::unique_ptr<Tier> make_dry_tier(TierKind kind, Bytes capacity);
 
 }  // namespace vramplan

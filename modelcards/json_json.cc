@@ -129,6 +129,18 @@ class TreeBuilder {
   std::uint32_t pending_key_ = 0;
 };
 
+std::string member_path(const std::string& path, const std::string& key) {
+  return path.empty() ? key : path + "." + key;
+}
+
+std::string element_path(const std::string& path, std::size_t index) {
+  std::string out = path;
+  out += '[';
+  out += std::to_string(index);
+  out += ']';
+  return out;
+}
+
 }  // namespace
 
 struct JsonNode::Document : Tree {
@@ -137,6 +149,12 @@ struct JsonNode::Document : Tree {
 };
 
 JsonNode JsonNode::parse(const std::string& text, const std::string& file_name) {
+  // The library takes a zero byte for the end of the text and would ignore all that follows.
+  const auto zero = text.find('\0');
+  if (zero != std::string::npos) {
+    throw Error(ErrorCode::kBadJson, "not JSON: a zero byte")
+        .at(file_name, "byte " + std::to_string(zero));
+  }
   auto document = std::make_shared<Document>();
   document->file_name = file_name;
   TreeBuilder builder(*document, document->file_name);
@@ -182,9 +200,11 @@ bool JsonNode::has(const std::string& key) const {
   return found != 0 && document_->node(found).kind != Kind::kNull;
 }
 
+bool JsonNode::contains(const std::string& key) const { return find(key) != 0; }
+
 JsonNode JsonNode::at(const std::string& key) const {
   const std::uint32_t found = find(key);
-  const std::string path = path_.empty() ? key : path_ + "." + key;
+  const std::string path = member_path(path_, key);
   if (found == 0) {
     throw Error(ErrorCode::kBadConfig, "the field is missing").at(file_name(), path);
   }
@@ -196,7 +216,7 @@ JsonNode JsonNode::at(std::size_t index) const {
   std::uint32_t i = document_->node(index_).first;
   for (std::size_t n = 0; n < index && i != 0; ++n) i = document_->node(i).next;
   if (i == 0) fail(ErrorCode::kBadJson, "has no element " + std::to_string(index));
-  return {document_, i, path_ + "[" + std::to_string(index) + "]"};
+  return {document_, i, element_path(path_, index)};
 }
 
 std::size_t JsonNode::size() const { return document_->node(index_).count; }
@@ -215,9 +235,9 @@ std::vector<JsonNode> JsonNode::items() const {
   std::vector<JsonNode> out;
   for (std::uint32_t i = document_->node(index_).first; i != 0; i = document_->node(i).next) {
     const Node& child = document_->node(i);
-    const std::string step = child.key == 0 ? "[" + std::to_string(out.size()) + "]"
-                                            : (path_.empty() ? "" : ".") + document_->strings[child.key - 1];
-    out.push_back(JsonNode(document_, i, path_ + step));
+    std::string path = child.key == 0 ? element_path(path_, out.size())
+                                      : member_path(path_, document_->strings[child.key - 1]);
+    out.push_back(JsonNode(document_, i, std::move(path)));
   }
   return out;
 }

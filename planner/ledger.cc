@@ -5,8 +5,10 @@
 namespace vramplan {
 namespace {
 
-bool persists(Category category) {
-  return category != Category::kActivations && category != Category::kWorkspace;
+/// Activations end with their phase, and so does workspace, but for what is taken at load and kept.
+bool persists(const LedgerRow& row) {
+  if (row.category == Category::kActivations) return false;
+  return row.category != Category::kWorkspace || row.phase == Phase::kLoad;
 }
 
 }  // namespace
@@ -31,7 +33,7 @@ Bytes Ledger::live(int rank, TierKind tier, Phase phase) const {
   Bytes total;
   for (const LedgerRow& row : rows_) {
     if (row.rank != rank || row.tier != tier) continue;
-    if (row.phase == phase || (row.phase < phase && persists(row.category))) total += row.bytes;
+    if (row.phase == phase || (row.phase < phase && persists(row))) total += row.bytes;
   }
   return total;
 }

@@ -13,8 +13,8 @@ enum class TierKind : std::uint8_t { kDevice, kHost, kDisk };
 enum class Category : std::uint8_t {
   kWeights, kKvCache, kActivations, kWorkspace, kRuntime, kComm, kGraphs, kDraft,
 };
-/// The phases of a run, in order. A row is live from its phase on, except activations and workspace,
-/// which are live in their own phase only.
+/// The phases of a run, in order. A row is live from its phase on, except activations, and workspace
+/// of prefill and decode, which are live in their own phase only (workspace taken at load stays).
 enum class Phase : std::uint8_t { kLoad, kPrefill, kDecode };
 
 const char* name_of(TierKind tier);          // device host disk
@@ -25,7 +25,7 @@ struct LedgerRow {
   int rank = 0;
   TierKind tier = TierKind::kDevice;
   Category category = Category::kWeights;
-  std::string name;       // "embedding", "attention", "kv blocks", "peak": same word in both fillings
+  std::string name;       // "embedding", "attention", "blocks", "peak": same word in both fillings
   Phase phase = Phase::kLoad;
   Bytes bytes;
   std::string formula;    // the arithmetic with numbers put in, or the probe that saw it

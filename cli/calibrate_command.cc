@@ -1,0 +1,110 @@
+// calibrate: measures this machine into a device card.
+#include <ctime>
+#include <filesystem>
+
+#include <fmt/format.h>
+
+#include "cli/calibrate_json.h"
+#include "cli/commands.h"
+#include "cli/fresh_process.h"
+#include "cli/interrupt.h"
+#include "cli/terminal.h"
+#include "cli/this_machine.h"
+#include "cli/usage.h"
+#include "cli/version.h"
+#include "executor/calibrate.h"
+
+namespace vramplan::cli {
+namespace {
+
+struct CalibrateOptions {
+  std::string out;
+  std::optional<int> threads;
+  bool quick = false;
+};
+
+std::string time_utc() {
+  const std::time_t now = std::time(nullptr);
+  std::tm parts{};
+  gmtime_r(&now, &parts);
+  char text[32];
+  std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &parts);
+  return text;
+}
+
+std::string rate_text(double per_s, double unit, const char* word) {
+  return per_s > 0 ? fmt::format("{:.2f} {}", per_s / unit, word) : std::string("-");
+}
+
+std::string table(const Calibration& result, const std::string& path) {
+  std::string text = fmt::format(
+      "{}\n  capacity      {}\n  process base  {}\n  read          {:.1f} GB/s\n\n"
+      "{:<18} {:<5} {:>10} {:>14} {:>16} {:>8} {:>8}\n",
+      result.card.title, to_text(Bytes{result.card.capacity_bytes.value}),
+      to_text(Bytes{result.card.process_base_bytes.value}),
+      result.card.memory_bytes_per_s.value / 1e9, "operation", "dtype", "call", "memory",
+      "compute", "error", "worst");
+  for (const auto& op : result.ops) {
+    text += fmt::format("{:<18} {:<5} {:>7.2f} us {:>14} {:>16} {:>6.1f} % {:>6.1f} %\n",
+                        op.cost.op, op.cost.dtype, op.cost.call_s * 1e6,
+                        rate_text(op.cost.bytes_per_s, 1e9, "GB/s"),
+                        rate_text(op.cost.flops_per_s, 1e9, "Gflop/s"),
+                        100 * op.fit.median_error, 100 * op.fit.worst_error);
+  }
+  return text + "\nwritten to " + path + "\n";
+}
+
+int run_calibrate(const CalibrateOptions& options, const Session& session) {
+  if (options.threads && *options.threads < 1) {
+    throw Error(ErrorCode::kUsage, "--threads must be at least 1").at("", "--threads");
+  }
+  const std::string path = options.out.empty() ? this_machine_path() : options.out;
+  CalibrationRequest request;
+  request.threads = options.threads.value_or(machine_facts().cores);
+  request.quick = options.quick;
+  request.process_base = fresh_process_base();
+  request.commit = commit();
+  request.time_utc = time_utc();
+  const InterruptScope interruptible;
+  Progress progress;
+  request.progress = [&progress](const std::string& stage, double fraction) {
+    check_interrupt();
+    progress.show("calibrate: " + stage, fraction);
+  };
+  const Calibration result = calibrate_this_machine(request);
+  progress.clear();
+  if (options.out.empty()) {
+    std::error_code failed;   // write_file says it better than this would
+    std::filesystem::create_directories(std::filesystem::path(path).parent_path(), failed);
+  }
+  write_file(path, write_device_card(result.card));
+  print_result(session.json ? calibration_json(result, path) : table(result, path));
+  return kExitFits;
+}
+
+}  // namespace
+
+void add_calibrate_command(CLI::App& app, Session& session) {
+  auto options = std::make_shared<CalibrateOptions>();
+  CLI::App* command = app.add_subcommand("calibrate", "Measures this machine into a device card");
+  command->add_option("--out", options->out, "the card; default: where plan looks for this-machine");
+  command->add_option("--threads", options->threads, "threads of the cpu backend; default: all");
+  command->add_flag("--quick", options->quick, "fewer points and repetitions, larger errors");
+  command->add_flag("--json", session.json, "result as JSON");
+  set_examples(*command, {"vramplan calibrate", "vramplan calibrate --quick --out machine.yaml",
+                          "vramplan plan model.gguf --device this-machine"});
+  command->callback([options, &session] {
+    session.command = [options, &session] { return run_calibrate(*options, session); };
+  });
+
+  // What a fresh process of this program holds before it opens anything; calibrate starts it.
+  CLI::App* base = app.add_subcommand("process-base", "")->group("");
+  base->callback([&session] {
+    session.command = [&session] {
+      print_result(fmt::format("{}\n", session.process_base.n));
+      return kExitFits;
+    };
+  });
+}
+
+}  // namespace vramplan::cli

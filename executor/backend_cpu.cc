@@ -1,0 +1,36 @@
+#include "executor/backend.h"
+#include "kernels/cpu/cpu_ops.h"
+
+namespace vramplan {
+namespace {
+
+class CpuBackend final : public Backend {
+ public:
+  CpuBackend(int threads, Bytes capacity)
+      : ops_(make_cpu_ops(threads)), device_(make_host_tier(TierKind::kDevice, capacity)) {}
+
+  const char* name() const override { return "cpu"; }
+  Ops& ops() override { return *ops_; }
+  Tier& tier(TierKind kind) override {
+    if (kind != TierKind::kDevice) {
+      throw Error(ErrorCode::kUnsupported, std::string("a ") + name_of(kind) + " tier on the cpu backend");
+    }
+    return *device_;
+  }
+  Clock& clock() override { return clock_; }
+  void synchronize() override {}   // operations return when they are done
+  bool computes() const override { return true; }
+
+ private:
+  SteadyClock clock_;
+  std::unique_ptr<Ops> ops_;
+  std::unique_ptr<Tier> device_;
+};
+
+}  // namespace
+
+std::unique_ptr<Backend> make_cpu_backend(int threads, Bytes capacity) {
+  return std::make_unique<CpuBackend>(threads, capacity);
+}
+
+}  // namespace vramplan

@@ -1,0 +1,79 @@
+#include "executor/backend_dry.h"
+
+#include "planner/latency.h"
+
+namespace vramplan {
+namespace {
+
+OpKind op_kind(DryOp op) {
+  switch (op) {
+    case DryOp::kEmbed: return OpKind::kEmbed;
+    case DryOp::kNorm: return OpKind::kNorm;
+    case DryOp::kLinear: return OpKind::kLinear;
+    case DryOp::kRope: return OpKind::kRope;
+    case DryOp::kKvWrite: return OpKind::kKvWrite;
+    case DryOp::kAttentionPrefill: return OpKind::kAttentionPrefill;
+    case DryOp::kAttentionDecode: return OpKind::kAttentionDecode;
+    case DryOp::kActivation: return OpKind::kActivation;
+    case DryOp::kAdd: return OpKind::kAdd;
+    case DryOp::kGather: return OpKind::kGather;
+    case DryOp::kAllReduce: return OpKind::kAllReduce;
+    case DryOp::kAllGather: return OpKind::kAllGather;
+    case DryOp::kSend: return OpKind::kSend;
+  }
+  VRAMPLAN_CHECK(false);
+}
+
+DryCost cost_by(const DeviceCard& card) {
+  return [card](const DryWork& work) {
+    OpWork op;
+    op.op = op_kind(work.op);
+    op.dtype = work.dtype;
+    op.compute = work.compute;
+    op.bytes = work.bytes;
+    op.flops = work.flops;
+    op.ranks = work.ranks;
+    return op_seconds(card, op);
+  };
+}
+
+}  // namespace
+
+DryBackend::DryBackend(const DeviceCard& card, int threads, Bytes capacity, bool timed)
+    : ops_(card.kind, threads, clock_, timed ? cost_by(card) : DryCost{}),
+      device_(make_dry_tier(TierKind::kDevice, capacity)),
+      host_(make_dry_tier(TierKind::kHost, Bytes{card.host_capacity_bytes.value})) {}
+
+Tier& DryBackend::tier(TierKind kind) {
+  if (kind == TierKind::kDisk) throw Error(ErrorCode::kUnsupported, "a disk tier on the dry backend");
+  return kind == TierKind::kDevice ? *device_ : *host_;
+}
+
+std::unique_ptr<Backend> make_dry_backend(const DeviceCard& card, const Decisions& decisions) {
+  return std::make_unique<DryBackend>(card, decisions.threads, decisions.capacity, true);
+}
+
+void DryCommunicator::all_reduce(TensorView x) {
+  const double bytes = 2.0 * (size_ - 1) / size_ * static_cast<double>(x.bytes().n);
+  moved_ += Bytes{static_cast<std::int64_t>(bytes)};
+  ops_.count({DryOp::kAllReduce, x.dtype, x.dtype, bytes, 0, size_});
+}
+
+void DryCommunicator::all_gather(TensorView out, TensorView x) {
+  VRAMPLAN_CHECK(out.rows == x.rows && out.columns == x.columns * size_);
+  const Bytes bytes = x.bytes() * (size_ - 1);
+  moved_ += bytes;
+  ops_.count({DryOp::kAllGather, x.dtype, x.dtype, static_cast<double>(bytes.n), 0, size_});
+}
+
+void DryCommunicator::send(TensorView x, int to) {
+  VRAMPLAN_CHECK(to >= 0 && to < size_ && to != rank_);
+  moved_ += x.bytes();
+  ops_.count({DryOp::kSend, x.dtype, x.dtype, static_cast<double>(x.bytes().n), 0, 2});
+}
+
+void DryCommunicator::receive(TensorView, int from) {
+  VRAMPLAN_CHECK(from >= 0 && from < size_ && from != rank_);
+}
+
+}  // namespace vramplan

@@ -1,0 +1,49 @@
+#pragma once
+// DryBackend: one virtual device of any capacity with a clock driven by its card.
+#include <memory>
+
+#include "executor/backend.h"
+#include "executor/communicator.h"
+#include "executor/dry_ops.h"
+
+namespace vramplan {
+
+class DryBackend final : public Backend {
+ public:
+  /// `timed` = false leaves the clock at 0: when only bytes are wanted.
+  DryBackend(const DeviceCard& card, int threads, Bytes capacity, bool timed);
+
+  const char* name() const override { return "dry"; }
+  Ops& ops() override { return ops_; }
+  Tier& tier(TierKind kind) override;
+  Clock& clock() override { return clock_; }
+  void synchronize() override {}
+  bool computes() const override { return false; }
+  DryOps& dry_ops() { return ops_; }
+
+ private:
+  VirtualClock clock_;
+  DryOps ops_;
+  std::unique_ptr<Tier> device_, host_;
+};
+
+/// One rank of `size`, alone in its process: counts what it would move and charges the time for it.
+class DryCommunicator final : public Communicator {
+ public:
+  DryCommunicator(int rank, int size, DryOps& ops) : rank_(rank), size_(size), ops_(ops) {}
+
+  int rank() const override { return rank_; }
+  int size() const override { return size_; }
+  /// Ring: each rank moves 2 (n - 1) / n of the tensor (Patarasu and Yuan 2009).
+  void all_reduce(TensorView x) override;
+  /// Each rank receives the n - 1 parts of the others.
+  void all_gather(TensorView out, TensorView x) override;
+  void send(TensorView x, int to) override;
+  void receive(TensorView x, int from) override;   // the sender's clock pays
+
+ private:
+  int rank_, size_;
+  DryOps& ops_;
+};
+
+}  // namespace vramplan

@@ -1,0 +1,181 @@
+#include "executor/calibrate.h"
+
+#include <sched.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cstring>
+#include <fstream>
+#include <iterator>
+#include <thread>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "executor/backend.h"
+#include "executor/process_memory.h"
+
+namespace vramplan {
+namespace {
+
+using namespace literals;
+
+/// "model name : AMD EPYC" of /proc/cpuinfo.
+std::string cpu_name() {
+  std::ifstream file("/proc/cpuinfo");
+  std::string line;
+  while (std::getline(file, line)) {
+    const std::size_t colon = line.find(':');
+    if (line.rfind("model name", 0) == 0 && colon != std::string::npos) {
+      return printable(line.substr(std::min(line.size(), colon + 2)));
+    }
+  }
+  return "unknown cpu";
+}
+
+int usable_cores() {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  if (sched_getaffinity(0, sizeof set, &set) == 0) return std::max(1, CPU_COUNT(&set));
+  return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+}
+
+Bytes last_level_cache() {
+  Bytes largest;
+  for (const int level : {_SC_LEVEL2_CACHE_SIZE, _SC_LEVEL3_CACHE_SIZE, _SC_LEVEL4_CACHE_SIZE}) {
+    largest = std::max(largest, Bytes{sysconf(level)});
+  }
+  return largest;
+}
+
+/// Three times the last-level cache, so that what is read next was evicted long ago; at most a
+/// sixteenth of the memory the machine has to give.
+Bytes pool_size(const MachineFacts& machine, bool quick) {
+  const Bytes wanted = std::max(machine.last_level_cache * 3, quick ? 64_MiB : 128_MiB);
+  const Bytes most = std::max(16_MiB, Bytes{machine.available.n / 16});
+  return round_up(std::min({wanted, most, 1_GiB}), 4096_B);
+}
+
+std::uint64_t sum_of(const std::uint64_t* words, std::size_t count) {
+  std::uint64_t lanes[8] = {};
+  for (std::size_t i = 0; i + 8 <= count; i += 8) {
+    for (std::size_t k = 0; k < 8; ++k) lanes[k] += words[i + k];
+  }
+  std::uint64_t sum = 0;
+  for (const std::uint64_t lane : lanes) sum += lane;
+  return sum;
+}
+
+template <class T>
+Sourced<T> measured(T value, const std::string& source) {
+  return {value, Evidence::kMeasured, source};
+}
+
+/// The best rate any linear of this format reached: what the fitted line gives at large work.
+double best_flops(const std::vector<CalibratedOp>& ops, const std::string& dtype) {
+  for (const auto& op : ops) {
+    if (op.cost.op == "linear" && op.cost.dtype == dtype) return op.cost.flops_per_s;
+  }
+  return 0;
+}
+
+double call_seconds(const std::vector<CalibratedOp>& ops, const std::string& name) {
+  for (const auto& op : ops) {
+    if (op.cost.op == name) return op.cost.call_s;
+  }
+  return 0;
+}
+
+}  // namespace
+
+MachineFacts machine_facts() {
+  MachineFacts facts;
+  utsname names{};
+  if (uname(&names) == 0) {
+    facts.host = printable(names.nodename);
+    facts.kernel = printable(names.release);
+  }
+  facts.cpu = cpu_name();
+  facts.available = machine_available();
+  std::ifstream meminfo("/proc/meminfo");
+  facts.total = parse_kib_field(
+      {std::istreambuf_iterator<char>(meminfo), std::istreambuf_iterator<char>()}, "MemTotal");
+  facts.last_level_cache = last_level_cache();
+  facts.cores = usable_cores();
+  return facts;
+}
+
+double streaming_bytes_per_s(Bytes pool, int threads, const Clock& clock, int repetitions) {
+  std::vector<std::uint64_t> words(static_cast<std::size_t>(pool.n / 8), 1);
+  const auto parts = static_cast<std::size_t>(std::max(1, threads));
+  std::atomic<std::uint64_t> total{0};   // keeps the reads from being left out
+  std::vector<double> rates;
+  for (int r = 0; r < repetitions; ++r) {
+    const double begin = clock.now().v;
+    std::vector<std::thread> readers;
+    for (std::size_t p = 0; p < parts; ++p) {
+      const std::size_t from = words.size() * p / parts, to = words.size() * (p + 1) / parts;
+      readers.emplace_back([&words, &total, from, to] {
+        total += sum_of(words.data() + from, to - from);
+      });
+    }
+    for (auto& reader : readers) reader.join();
+    const double seconds = clock.now().v - begin;
+    if (seconds > 0) rates.push_back(static_cast<double>(pool.n) / seconds);
+  }
+  VRAMPLAN_CHECK(total.load() > 0);
+  return rates.empty() ? 0 : median_of(std::move(rates));
+}
+
+Calibration calibrate(const MachineFacts& machine, Ops& ops, const Clock& clock,
+                      const CalibrationRequest& request) {
+  CalibrationEffort effort;
+  effort.pool = pool_size(machine, request.quick);
+  effort.quick = request.quick;
+  if (request.quick) {
+    effort.point_seconds = 0.005;
+    effort.least_repetitions = 3;
+    effort.most_repetitions = 15;
+  }
+  if (request.progress) request.progress("streaming read", 0);
+  const double bandwidth =
+      streaming_bytes_per_s(effort.pool, request.threads, clock, request.quick ? 5 : 15);
+
+  Calibration result;
+  result.ops = calibrate_ops(ops, clock, effort, request.progress);
+  const std::string source =
+      fmt::format("vramplan calibrate{}, commit {}, {}; {} ({}), kernel {}, {} threads",
+                  request.quick ? " --quick" : "", request.commit, request.time_utc, machine.host,
+                  machine.cpu, machine.kernel, request.threads);
+  DeviceCard& card = result.card;
+  card.name = "this-machine";
+  card.title = machine.cpu;
+  card.kind = DeviceKind::kCpu;
+  card.capacity_bytes = measured(machine.available.n, source + "; MemAvailable, control group");
+  card.memory_bytes_per_s = measured(bandwidth, source + "; streaming read, median");
+  card.flops_per_s["f32"] =
+      measured(best_flops(result.ops, "f32"), source + "; linear f32, fitted flops term");
+  const std::string attained = source + "; the rates above are attained, not peaks";
+  card.memory_efficiency = measured(1.0, attained);
+  card.compute_efficiency = measured(1.0, attained);
+  card.multiprocessors = measured<std::int64_t>(request.threads, source);
+  card.process_base_bytes =
+      measured(request.process_base.n, source + "; Rss of a fresh process, median");
+  card.launch_s = measured(call_seconds(result.ops, "add"), source + "; add, fitted call term");
+  card.host_capacity_bytes = measured(machine.total.n, source + "; MemTotal");
+  card.devices_per_node = measured<std::int64_t>(1, source);
+  for (const auto& op : result.ops) card.op_costs.push_back(op.cost);
+  validate(card);
+  return result;
+}
+
+Calibration calibrate_this_machine(const CalibrationRequest& request) {
+  const MachineFacts machine = machine_facts();
+  const SteadyClock clock;
+  const auto backend = make_cpu_backend(request.threads, machine.available);
+  return calibrate(machine, backend->ops(), clock, request);
+}
+
+}  // namespace vramplan

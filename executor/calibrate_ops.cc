@@ -1,0 +1,375 @@
+#include "executor/calibrate_ops.h"
+
+#include <algorithm>
+#include <cstring>
+#include <map>
+#include <memory>
+#include <new>
+#include <utility>
+
+#include "executor/rng.h"
+#include "planner/latency.h"
+
+namespace vramplan {
+namespace {
+
+constexpr std::int64_t kBlockTokens = 16;
+constexpr std::int64_t kMostTokens = 512;
+constexpr std::int64_t kMostColumns = 4096;
+constexpr double kBatchSeconds = 1e-4;   // well above the resolution of a clock
+
+/// Memory aligned for any kernel; contents are uninitialised.
+class Buffer {
+ public:
+  explicit Buffer(std::int64_t size)
+      : data_(static_cast<std::byte*>(::operator new(static_cast<std::size_t>(size), kAlign))),
+        size_(size) {}
+  ~Buffer() { ::operator delete(data_, kAlign); }
+  Buffer(const Buffer&) = delete;
+  Buffer& operator=(const Buffer&) = delete;
+  std::byte* data() const { return data_; }
+  std::int64_t size() const { return size_; }
+
+ private:
+  static constexpr std::align_val_t kAlign{256};
+  std::byte* data_;
+  std::int64_t size_;
+};
+
+/// Random bytes 0x20..0x2F: in every format we know they decode to small, normal, finite numbers, so
+/// that no denormal or NaN slows a kernel.
+void fill_harmless(Buffer& buffer) {
+  SplitMix64 rng(1);
+  for (std::int64_t at = 0; at + 8 <= buffer.size(); at += 8) {
+    const std::uint64_t word =
+        (rng.next() & 0x0F0F0F0F0F0F0F0FULL) | 0x2020202020202020ULL;
+    std::memcpy(buffer.data() + at, &word, sizeof word);
+  }
+}
+
+class OpBench {
+ public:
+  OpBench(Ops& ops, const Clock& clock, const CalibrationEffort& effort,
+          const CalibrationProgress& progress)
+      : ops_(ops),
+        clock_(clock),
+        effort_(effort),
+        progress_(progress),
+        pool_(effort.pool.n),
+        in_(kMostTokens * kMostColumns * 4),
+        out_(kMostTokens * kMostColumns * 4),
+        extra_(kMostTokens * kMostColumns * 4) {
+    for (Buffer* buffer : {&in_, &out_, &extra_}) {
+      auto* values = reinterpret_cast<float*>(buffer->data());
+      std::fill(values, values + buffer->size() / 4, 0.5F);
+    }
+  }
+
+  std::vector<CalibratedOp> run() {
+    const std::vector<DType> weights = {DType::kQ4_1, DType::kQ8_0, DType::kQ4_0, DType::kQ4_K,
+                                        DType::kQ6_K, DType::kF16,  DType::kBF16, DType::kF32};
+    const std::vector<DType> caches = {DType::kF16, DType::kBF16, DType::kF32};
+    const double steps = static_cast<double>(weights.size() + 2 * caches.size() + 2);
+    double done = 0;
+    const auto step = [&](const std::string& stage) {
+      if (progress_) progress_(stage, done++ / steps);
+    };
+    for (const DType dtype : weights) {
+      step(std::string("linear ") + info(dtype).name);
+      linear(dtype);
+    }
+    for (const DType dtype : caches) {
+      step(std::string("attention, decode ") + info(dtype).name);
+      attention_decode(dtype);
+      kv_write(dtype);
+      step(std::string("attention, prefill ") + info(dtype).name);
+      attention_prefill(dtype);
+    }
+    step("norm, rope, activation, add");
+    elementwise();
+    step("embed");
+    embed();
+    return fit();
+  }
+
+ private:
+  void linear(DType dtype);
+  void attention_decode(DType dtype);
+  void attention_prefill(DType dtype);
+  void attention(const AttentionShape& shape, std::int64_t queries, std::int64_t kv_length,
+                 std::int64_t sequences);
+  void kv_write(DType dtype);
+  void elementwise();
+  void embed();
+  std::vector<CalibratedOp> fit() const;
+
+  TensorView view(const Buffer& buffer, std::int64_t rows, std::int64_t columns) const {
+    return {buffer.data(), DType::kF32, rows, columns};
+  }
+  TensorView scratch(Bytes bytes) {
+    if (bytes.n == 0) return {};
+    if (scratch_ == nullptr || scratch_->size() < bytes.n) {
+      scratch_ = std::make_unique<Buffer>(bytes.n);
+    }
+    return {scratch_->data(), DType::kI8, 1, bytes.n};
+  }
+  KvLayerView cache(const AttentionShape& shape, std::int64_t layers) const;
+
+  void add(const OpWork& work, const char* dtype, double seconds) {
+    points_[{name_of(work.op), dtype}].push_back({work.bytes, work.flops, seconds});
+  }
+  template <class Call>
+  void measure(const OpWork& work, const char* dtype, Call&& call) {
+    const double seconds = time_call(clock_, effort_, call);
+    if (seconds > 0) add(work, dtype, seconds);
+  }
+
+  Ops& ops_;
+  const Clock& clock_;
+  const CalibrationEffort& effort_;
+  const CalibrationProgress& progress_;
+  Buffer pool_, in_, out_, extra_;
+  std::unique_ptr<Buffer> scratch_;
+  std::map<std::pair<std::string, std::string>, std::vector<CostPoint>> points_;
+};
+
+/// Every weight of the pool is used once before one is used again, as in a decode step.
+void OpBench::linear(DType dtype) {
+  struct Shape {
+    std::int64_t out, in;
+  };
+  const std::int64_t block = info(dtype).block_elements;
+  for (const Shape shape : {Shape{192, 576}, Shape{576, 576}, Shape{1536, 576}, Shape{576, 1536},
+                            Shape{4096, 1024}, Shape{2048, 2048}, Shape{16384, 576}}) {
+    const std::int64_t in = floor_div(shape.in, block) * block;
+    const std::int64_t weight_bytes = bytes_of(dtype, shape.out, in).n;
+    const std::int64_t stride = round_up(Bytes{weight_bytes}, Bytes{256}).n;
+    const std::int64_t copies = std::max<std::int64_t>(1, pool_.size() / stride);
+    fill_harmless(pool_);   // an earlier pack may have rearranged the bytes
+    std::vector<WeightView> weights;
+    for (std::int64_t i = 0; i < copies; ++i) {
+      weights.push_back({{pool_.data() + i * stride, dtype, shape.out, in}, 0});
+      ops_.pack(weights.back());
+    }
+    for (const std::int64_t tokens : {1, 4, 16, 128, 512}) {
+      const bool head = shape.out > kMostColumns;   // only the few rows that need logits
+      if (head && tokens > 16) continue;
+      if (effort_.quick && (tokens == 4 || tokens == 128)) continue;
+      Buffer wide(head ? tokens * shape.out * 4 : 4);
+      const TensorView out = view(head ? wide : out_, tokens, shape.out);
+      const TensorView workspace = scratch(ops_.linear_workspace(tokens, in, dtype));
+      measure(linear_work(tokens, in, shape.out, dtype, DType::kF32), info(dtype).name,
+              [&](std::int64_t i) {
+                ops_.linear(out, view(in_, tokens, in), weights[static_cast<std::size_t>(i % copies)],
+                            {}, workspace);
+              });
+    }
+  }
+}
+
+/// A cache of `layers` layers over the whole pool; blocks lie as the block pool lays them.
+KvLayerView OpBench::cache(const AttentionShape& shape, std::int64_t layers) const {
+  const std::int64_t element = info(shape.kv).block_bytes;
+  KvLayerView kv;
+  kv.base = pool_.data();
+  kv.dtype = shape.kv;
+  kv.block_tokens = kBlockTokens;
+  kv.kv_heads = shape.kv_heads;
+  kv.head_dim = shape.head_dim;
+  kv.value_dim = shape.value_dim;
+  kv.value_offset = kBlockTokens * shape.kv_heads * shape.head_dim * element;
+  const std::int64_t layer_bytes =
+      kBlockTokens * shape.kv_heads * (shape.head_dim + shape.value_dim) * element;
+  kv.block_stride = layers * layer_bytes;
+  kv.block_count = pool_.size() / kv.block_stride;
+  return kv;
+}
+
+void OpBench::attention(const AttentionShape& shape, std::int64_t queries, std::int64_t kv_length,
+                        std::int64_t sequences) {
+  const std::int64_t blocks = ceil_div(kv_length, kBlockTokens);
+  const std::int64_t layer_bytes = kBlockTokens * shape.kv_heads *
+                                   (shape.head_dim + shape.value_dim) *
+                                   info(shape.kv).block_bytes;
+  const std::int64_t layers = pool_.size() / (layer_bytes * blocks * sequences);
+  if (layers < 1) return;   // the pool is too small for this point
+  KvLayerView kv = cache(shape, layers);
+  std::vector<std::int32_t> table(static_cast<std::size_t>(blocks * sequences));
+  for (std::size_t i = 0; i < table.size(); ++i) table[i] = static_cast<std::int32_t>(i);
+  std::vector<SequenceSlice> slices;
+  for (std::int64_t s = 0; s < sequences; ++s) {
+    slices.push_back({s * queries, queries, kv_length, table.data() + s * blocks});
+  }
+  AttentionParams params;
+  params.heads = shape.heads;
+  params.scale = 0.125F;
+  const std::int64_t rows = queries * sequences;
+  const TensorView q = view(in_, rows, shape.heads * shape.head_dim);
+  const TensorView out = view(out_, rows, shape.heads * shape.value_dim);
+  const TensorView workspace = scratch(ops_.attention_workspace(slices, kv, params));
+  OpWork work = attention_work(shape, queries, kv_length);
+  work.bytes *= static_cast<double>(sequences);
+  work.flops *= static_cast<double>(sequences);
+  std::byte* const base = kv.base;
+  measure(work, info(shape.kv).name, [&](std::int64_t i) {
+    kv.base = base + (i % layers) * layer_bytes;
+    ops_.attention(out, q, kv, slices, params, workspace);
+  });
+}
+
+constexpr std::int64_t kHeadShapes[][3] = {{9, 3, 64}, {32, 8, 128}};   // heads, kv heads, width
+
+AttentionShape attention_shape(const std::int64_t (&heads)[3], DType kv) {
+  AttentionShape shape;
+  shape.heads = heads[0];
+  shape.kv_heads = heads[1];
+  shape.head_dim = shape.value_dim = heads[2];
+  shape.kv = kv;
+  shape.activation = DType::kF32;
+  return shape;
+}
+
+void OpBench::attention_decode(DType dtype) {
+  fill_harmless(pool_);
+  for (const auto& heads : kHeadShapes) {
+    for (const std::int64_t kv_length : {32, 256, 1024, 4096}) {
+      for (const std::int64_t sequences : {1, 4}) {
+        if (effort_.quick && sequences > 1) continue;
+        attention(attention_shape(heads, dtype), 1, kv_length, sequences);
+      }
+    }
+  }
+}
+
+void OpBench::attention_prefill(DType dtype) {
+  fill_harmless(pool_);
+  for (const auto& heads : kHeadShapes) {
+    for (const std::int64_t queries : {16, 128, 512}) {
+      if (heads[0] > 9 && queries > 128) continue;   // the same cost line, twenty times as long
+      for (const std::int64_t before : {0, 512, 1536}) {
+        if (effort_.quick && before == 512) continue;
+        attention(attention_shape(heads, dtype), queries, before + queries, 1);
+      }
+    }
+  }
+}
+
+void OpBench::kv_write(DType dtype) {
+  for (const auto& heads : kHeadShapes) {
+    const AttentionShape shape = attention_shape(heads, dtype);
+    const KvLayerView kv = cache(shape, 8);
+    const std::int64_t columns = shape.kv_heads * shape.head_dim;
+    for (const std::int64_t tokens : {1, 4, 64, 512}) {
+      const std::int64_t starts = kv.block_count * kBlockTokens - tokens;
+      if (starts < 1) continue;   // the pool is too small for this point
+      std::vector<std::int64_t> slots(static_cast<std::size_t>(tokens));
+      measure(kv_write_work(tokens, 2 * columns, DType::kF32, dtype), info(dtype).name,
+              [&](std::int64_t i) {
+                for (std::size_t t = 0; t < slots.size(); ++t) {
+                  slots[t] = i * tokens % starts + static_cast<std::int64_t>(t);
+                }
+                ops_.kv_write(kv, view(in_, tokens, columns), view(in_, tokens, columns), slots);
+              });
+    }
+  }
+}
+
+void OpBench::elementwise() {
+  const DType f32 = DType::kF32;
+  std::vector<float> norm_weight(kMostColumns, 1.0F);
+  std::vector<float> frequency(32);
+  for (std::size_t i = 0; i < frequency.size(); ++i) {
+    frequency[i] = 1.0F / (1.0F + static_cast<float>(i));
+  }
+  std::vector<std::int32_t> positions(kMostTokens);
+  for (std::size_t t = 0; t < positions.size(); ++t) positions[t] = static_cast<std::int32_t>(t);
+  RopeParams rope;
+  rope.head_dim = rope.rotary_dim = 64;
+  rope.inverse_frequency = frequency.data();
+  for (const std::int64_t columns : {576, 1536, 4096}) {
+    const TensorView weight{norm_weight.data(), f32, 1, columns};
+    for (const std::int64_t tokens : {1, 4, 64, 512}) {
+      if (effort_.quick && tokens == 4) continue;
+      const TensorView x = view(in_, tokens, columns), y = view(extra_, tokens, columns),
+                       out = view(out_, tokens, columns);
+      const auto count = static_cast<std::size_t>(tokens);
+      measure(norm_work(tokens, columns, f32), "any",
+              [&](std::int64_t) { ops_.rmsnorm(out, x, weight, 1e-5F, false); });
+      measure(rope_work(tokens, columns, f32), "any",
+              [&](std::int64_t) { ops_.rope(out, std::span(positions).first(count), rope); });
+      // The gate shrinks call by call; it must not come near the denormals.
+      auto* gate = reinterpret_cast<float*>(out_.data());
+      measure(activation_work(tokens, columns, true, f32), "any", [&](std::int64_t i) {
+        if (i % 16 == 0) std::fill(gate, gate + tokens * columns, 4.0F);
+        ops_.gated_activation(out, y, GateKind::kSilu);
+      });
+      std::fill(gate, gate + tokens * columns, 0.5F);
+      measure(add_work(tokens, columns, f32), "any", [&](std::int64_t) { ops_.add(out, y); });
+      std::fill(gate, gate + tokens * columns, 0.5F);
+    }
+  }
+}
+
+void OpBench::embed() {
+  fill_harmless(pool_);
+  SplitMix64 rng(2);
+  for (const DType dtype : {DType::kQ8_0, DType::kF16}) {
+    for (const std::int64_t columns : {576, 4096}) {
+      const std::int64_t row_bytes = bytes_of(dtype, 1, columns).n;
+      const std::int64_t rows = std::min<std::int64_t>(16384, pool_.size() / row_bytes);
+      const WeightView table{{pool_.data(), dtype, rows, columns}, 0};
+      for (const std::int64_t tokens : {1, 4, 64, 512}) {
+        std::vector<std::int32_t> ids(static_cast<std::size_t>(tokens));
+        for (auto& id : ids) {
+          id = static_cast<std::int32_t>(rng.next() % static_cast<std::uint64_t>(rows));
+        }
+        measure(embed_work(tokens, columns, dtype, DType::kF32), "any", [&](std::int64_t) {
+          ops_.embed(view(out_, tokens, columns), table, ids, 1.0F);
+        });
+      }
+    }
+  }
+}
+
+std::vector<CalibratedOp> OpBench::fit() const {
+  std::vector<CalibratedOp> ops;
+  for (const auto& [key, points] : points_) {
+    const CostFit line = fit_cost(points);
+    ops.push_back({{key.first, key.second, line.call_s, line.bytes_per_s, line.flops_per_s},
+                   line,
+                   static_cast<std::int64_t>(points.size())});
+  }
+  return ops;
+}
+
+}  // namespace
+
+double time_call(const Clock& clock, const CalibrationEffort& effort,
+                 const std::function<void(std::int64_t)>& call) {
+  std::int64_t count = 0;
+  const auto timed = [&](std::int64_t calls) {
+    const double begin = clock.now().v;
+    for (std::int64_t i = 0; i < calls; ++i) call(count++);
+    return (clock.now().v - begin) / static_cast<double>(calls);
+  };
+  timed(1);   // first touch and thread start
+  const double rough = timed(1);
+  const double wanted = rough > 0 ? kBatchSeconds / rough : 1.0;
+  const auto batch = static_cast<std::int64_t>(std::clamp(wanted, 1.0, 256.0));
+  std::vector<double> seconds;
+  const double begin = clock.now().v;
+  for (int i = 0; i < effort.most_repetitions; ++i) {
+    seconds.push_back(timed(batch));
+    const bool long_enough = clock.now().v - begin > effort.point_seconds;
+    if (long_enough && i + 1 >= effort.least_repetitions) break;
+  }
+  return median_of(std::move(seconds));
+}
+
+std::vector<CalibratedOp> calibrate_ops(Ops& ops, const Clock& clock,
+                                        const CalibrationEffort& effort,
+                                        const CalibrationProgress& progress) {
+  return OpBench(ops, clock, effort, progress).run();
+}
+
+}  // namespace vramplan

@@ -1,0 +1,42 @@
+#pragma once
+// CalibrateOps: times single operations of Ops on memory larger than the last-level cache and fits one
+// cost line per operation and format. Needs an Ops whose calls return when they are done (cpu).
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "executor/clock.h"
+#include "executor/cost_fit.h"
+#include "kernels/ops.h"
+#include "modelcards/device_card.h"
+
+namespace vramplan {
+
+struct CalibrationEffort {
+  Bytes pool;                      // weights and caches rotate through this much memory
+  double point_seconds = 0.02;     // repetitions of one point stop after this
+  int least_repetitions = 5;
+  int most_repetitions = 41;
+  bool quick = false;              // every second point
+};
+
+/// One fitted line and how well it went through its points.
+struct CalibratedOp {
+  OpCost cost;
+  CostFit fit;
+  std::int64_t points = 0;
+};
+
+using CalibrationProgress = std::function<void(const std::string& stage, double fraction)>;
+
+/// linear per weight format, attention_decode, attention_prefill and kv_write per KV format; norm, rope,
+/// activation, add and embed for "any". The work of a call is what planner/latency.h says it is.
+std::vector<CalibratedOp> calibrate_ops(Ops& ops, const Clock& clock, const CalibrationEffort& effort,
+                                        const CalibrationProgress& progress);
+
+/// Median seconds of call(i), i counting up; short calls are timed in batches.
+double time_call(const Clock& clock, const CalibrationEffort& effort,
+                 const std::function<void(std::int64_t)>& call);
+
+}  // namespace vramplan

@@ -1,0 +1,75 @@
+#pragma once
+// DryOps: the operations without the arithmetic: counts calls, bytes and flops from the shapes it is
+// given and moves a virtual clock by what a device card says they cost.
+#include <functional>
+
+#include "executor/clock.h"
+#include "kernels/ops.h"
+#include "modelcards/device_card.h"
+
+namespace vramplan {
+
+enum class DryOp : std::uint8_t {
+  kEmbed, kNorm, kLinear, kRope, kKvWrite, kAttentionPrefill, kAttentionDecode, kActivation, kAdd,
+  kGather, kAllReduce, kAllGather, kSend,
+};
+
+/// What one operation reads and writes, counted from the views it was called with.
+struct DryWork {
+  DryOp op = DryOp::kLinear;
+  DType dtype = DType::kF32;      // of the bytes that dominate: weight, cache or activation
+  DType compute = DType::kF32;    // activation format: whose peak the flops run at
+  double bytes = 0;
+  double flops = 0;               // 2 per multiply-add
+  int ranks = 1;                  // that take part, for the communicator's
+};
+
+struct DryCounts {
+  std::int64_t calls = 0;
+  double bytes = 0, flops = 0;
+};
+
+using DryCost = std::function<Seconds(const DryWork&)>;
+
+class DryOps final : public Ops {
+ public:
+  /// `kind` and `threads` choose the scratch rules of the device this stands for. A null `cost` leaves
+  /// the clock alone.
+  DryOps(DeviceKind kind, int threads, VirtualClock& clock, DryCost cost);
+
+  const DryCounts& counts() const { return counts_; }
+  void count(const DryWork& work);
+
+  void pack(WeightView& weight) override;
+  void embed(TensorView out, const WeightView& table, std::span<const std::int32_t> ids,
+             float scale) override;
+  void add_rows(TensorView out, const WeightView& table,
+                std::span<const std::int32_t> positions) override;
+  void rmsnorm(TensorView out, TensorView x, TensorView weight, float eps, bool one_plus) override;
+  void layernorm(TensorView out, TensorView x, TensorView weight, TensorView bias, float eps) override;
+  void linear(TensorView out, TensorView in, const WeightView& weight, TensorView bias,
+              TensorView workspace) override;
+  void rope(TensorView x, std::span<const std::int32_t> positions, const RopeParams& params) override;
+  void kv_write(const KvLayerView& kv, TensorView k, TensorView v,
+                std::span<const std::int64_t> slots) override;
+  void attention(TensorView out, TensorView q, const KvLayerView& kv,
+                 std::span<const SequenceSlice> slices, const AttentionParams& params,
+                 TensorView workspace) override;
+  void gated_activation(TensorView gate, TensorView up, GateKind kind) override;
+  void add(TensorView x, TensorView y) override;
+  void gather_rows(TensorView out, TensorView x, std::span<const std::int32_t> rows) override;
+  void softcap(TensorView x, float cap) override;
+
+  Bytes linear_workspace(std::int64_t tokens, std::int64_t in_features, DType weight) const override;
+  Bytes attention_workspace(std::span<const SequenceSlice> slices, const KvLayerView& kv,
+                            const AttentionParams& params) const override;
+
+ private:
+  DeviceKind kind_;
+  int threads_;
+  VirtualClock& clock_;
+  DryCost cost_;
+  DryCounts counts_;
+};
+
+}  // namespace vramplan

@@ -1,0 +1,127 @@
+#include "executor/random_weights.h"
+
+#include <bit>
+#include <cmath>
+#include <cstring>
+
+#include "executor/rng.h"
+
+namespace vramplan {
+namespace {
+
+std::uint64_t hash_of(const std::string& text) {   // FNV-1a, 64 bits
+  std::uint64_t hash = 0xcbf29ce484222325ULL;
+  for (const char c : text) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3ULL;
+  return hash;
+}
+
+/// IEEE 754 binary16, rounded to nearest even. Input is finite and within range.
+std::uint16_t to_f16(float value) {
+  const auto bits = std::bit_cast<std::uint32_t>(value);
+  const std::uint32_t sign = (bits >> 16) & 0x8000U;
+  const auto magnitude = std::bit_cast<float>(bits & 0x7fffffffU);
+  if (magnitude < 0x1p-14F) {   // subnormal: a multiple of 2^-24
+    return static_cast<std::uint16_t>(sign | static_cast<std::uint32_t>(std::lrint(magnitude * 0x1p24F)));
+  }
+  const std::uint32_t rounded = (bits & 0x7fffffffU) + 0xfffU + ((bits >> 13) & 1U);
+  return static_cast<std::uint16_t>(sign | ((rounded >> 13) - ((127U - 15U) << 10)));
+}
+
+std::uint16_t to_bf16(float value) {
+  const auto bits = std::bit_cast<std::uint32_t>(value);
+  return static_cast<std::uint16_t>((bits + 0x7fffU + ((bits >> 16) & 1U)) >> 16);
+}
+
+/// Where the f16 factors of a block are, and the standard deviation of an element in units of the
+/// factor when all other bits are random. The second factor (minimum) is set so that the mean is 0.
+struct BlockLayout {
+  std::size_t scale_at;
+  std::ptrdiff_t minimum_at;      // -1 = none
+  double minimum_per_scale;       // factor of the second, relative to the first
+  double deviation;               // derived from uniform codes: see the comment of block_layout
+};
+
+/// Uniform codes c of b bits have mean (2^b - 1) / 2 and variance (4^b - 1) / 12; sub-block scales are
+/// uniform too, and a product's variance is E[s^2] E[c^2] - (E[s] E[c])^2.
+BlockLayout block_layout(DType dtype) {
+  switch (dtype) {
+    case DType::kQ4_0: return {0, -1, 0, 4.61};
+    case DType::kQ4_1: return {0, 2, -7.5, 4.61};
+    case DType::kQ5_0: return {0, -1, 0, 9.23};
+    case DType::kQ5_1: return {0, 2, -15.5, 9.23};
+    case DType::kQ8_0: return {0, -1, 0, 73.9};
+    case DType::kQ2_K: return {80, 82, 1.5, 13.9};
+    case DType::kQ3_K: return {108, -1, 0, 43.3};
+    case DType::kQ4_K: return {0, 2, 7.5, 258};
+    case DType::kQ5_K: return {0, 2, 15.5, 527};
+    case DType::kQ6_K: return {208, -1, 0, 1367};
+    default: break;
+  }
+  throw Error(ErrorCode::kUnsupported, std::string("random weights of format ") + info(dtype).name)
+      .at("", "--weights")
+      .help("choose f32, f16, bf16 or a block format such as q4_k");
+}
+
+void fill_blocks(const TensorView& tensor, SplitMix64& rng) {
+  const BlockLayout layout = block_layout(tensor.dtype);
+  const auto block_bytes = static_cast<std::size_t>(info(tensor.dtype).block_bytes);
+  const double scale = 1 / (layout.deviation * std::sqrt(static_cast<double>(tensor.columns)));
+  const std::uint16_t first = to_f16(static_cast<float>(scale));
+  const std::uint16_t second = to_f16(static_cast<float>(scale * layout.minimum_per_scale));
+  auto* data = static_cast<std::byte*>(tensor.data);
+  const std::byte* const end = data + tensor.bytes().n;
+  for (; data != end; data += block_bytes) {
+    for (std::size_t at = 0; at < block_bytes; at += 8) {
+      const std::uint64_t bits = rng.next();
+      std::memcpy(data + at, &bits, std::min<std::size_t>(8, block_bytes - at));
+    }
+    std::memcpy(data + layout.scale_at, &first, 2);
+    if (layout.minimum_at >= 0) std::memcpy(data + layout.minimum_at, &second, 2);
+  }
+}
+
+/// Uniform values of mean `middle` and half width `reach`.
+template <class Store>
+void fill_elements(const TensorView& tensor, SplitMix64& rng, float middle, float reach, Store store) {
+  const std::int64_t count = tensor.rows * tensor.columns;
+  for (std::int64_t i = 0; i < count; i += 2) {   // two 32-bit draws of one 64-bit number
+    const std::uint64_t bits = rng.next();
+    const float a = static_cast<float>(static_cast<std::uint32_t>(bits) >> 8) * 0x1p-23F - 1.0F;
+    const float b = static_cast<float>(static_cast<std::uint32_t>(bits >> 32) >> 8) * 0x1p-23F - 1.0F;
+    store(i, middle + reach * a);
+    if (i + 1 < count) store(i + 1, middle + reach * b);
+  }
+}
+
+}  // namespace
+
+void fill_random(const TensorView& tensor, const std::string& name, TensorRole role, bool norm_one_plus,
+                 std::uint64_t seed) {
+  SplitMix64 mixer(seed ^ hash_of(name));
+  SplitMix64 rng(mixer.next());
+  if (is_block_quantised(tensor.dtype)) return fill_blocks(tensor, rng);
+  const bool matrix = role == TensorRole::kMatrix || role == TensorRole::kTable;
+  // A uniform distribution of half width r has the standard deviation r / sqrt(3).
+  const float reach =
+      matrix ? static_cast<float>(std::sqrt(3.0 / static_cast<double>(tensor.columns))) : 0.1F;
+  const float middle = role == TensorRole::kNorm && !norm_one_plus ? 1.0F : 0.0F;
+  switch (tensor.dtype) {
+    case DType::kF32:
+      return fill_elements(tensor, rng, middle, reach, [out = static_cast<float*>(tensor.data)](
+                                                           std::int64_t i, float v) { out[i] = v; });
+    case DType::kF16:
+      return fill_elements(tensor, rng, middle, reach,
+                           [out = static_cast<std::uint16_t*>(tensor.data)](std::int64_t i, float v) {
+                             out[i] = to_f16(v);
+                           });
+    case DType::kBF16:
+      return fill_elements(tensor, rng, middle, reach,
+                           [out = static_cast<std::uint16_t*>(tensor.data)](std::int64_t i, float v) {
+                             out[i] = to_bf16(v);
+                           });
+    default:
+      block_layout(tensor.dtype);   // throws: no such format
+  }
+}
+
+}  // namespace vramplan

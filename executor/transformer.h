@@ -1,0 +1,82 @@
+#pragma once
+// Transformer: the forward pass of a dense decoder, written once over Ops, Communicator and Arena. It
+// takes and gives back its tensors in the order planner/README.md fixes; it owns none of its parts.
+#include <span>
+#include <vector>
+
+#include "executor/arena.h"
+#include "executor/communicator.h"
+#include "executor/kv_store.h"
+#include "executor/rank_weights.h"
+#include "executor/rope_table.h"
+#include "kernels/ops.h"
+
+namespace vramplan {
+
+/// The tokens of one forward pass; T rows. The spans live until the pass is synchronised.
+struct PassInput {
+  std::span<const std::int32_t> ids;          // [T]
+  std::span<const std::int32_t> positions;    // [T]
+  std::span<const std::int64_t> slots;        // [T] where their K and V go
+  std::span<const SequenceSlice> slices;      // query rows of each sequence, in order
+  std::span<const std::int32_t> logit_rows;   // [R] rows whose logits are wanted
+};
+
+/// What the transformer works with, on one rank.
+struct TransformerParts {
+  Ops& ops;
+  Arena& arena;                 // of activations and scratch
+  const RankWeights& weights;
+  const KvStore& kv;
+  Communicator& tensor_group;   // the tp ranks of this stage
+  Communicator& stages;         // the pp ranks with this tensor rank
+};
+
+class Transformer {
+ public:
+  /// `rope_divisors`: see RopeTable; empty for none.
+  Transformer(const ModelCard& card, const ModelPart& part, DType activations,
+              AttentionAlgorithm attention, const TransformerParts& parts,
+              std::span<const float> rope_divisors = {});
+
+  /// Logits [R, vocab] f32 in the arena, for the caller to give back after synchronising; with tp > 1
+  /// a row ends in the padding of the split vocabulary. Empty when R = 0 and before the last stage.
+  /// Errors: kOutOfPlan naming the tensor that did not fit.
+  TensorView forward(const PassInput& pass);
+
+ private:
+  struct Linear {
+    TensorView out;
+    const LinearWeights* weights;
+    bool split_input = false;   // each rank adds a part of the sum: only one of them adds the bias
+  };
+  TensorView embed(const PassInput& pass);
+  void layer(std::int64_t index, TensorView x, const PassInput& pass);
+  /// Both make p [T, hidden]; attention gives n back when `drop_input`, feed_forward when n is a norm's.
+  TensorView attention(std::int64_t index, TensorView& n, bool drop_input, const PassInput& pass);
+  TensorView feed_forward(std::int64_t index, TensorView& n);
+  TensorView logits(TensorView& x, const PassInput& pass);
+
+  TensorView take(std::int64_t rows, std::int64_t columns, const char* name);
+  TensorView normed(TensorView x, const NormWeights& norm, const char* name);
+  void apply_norm(TensorView out, TensorView x, const NormWeights& norm);
+  /// Several products of one input that share one scratch.
+  void linear(TensorView in, std::span<const Linear> products);
+  void add_to(TensorView x, TensorView& p, const NormWeights& post_norm);
+
+  const ModelCard& card_;
+  ModelPart part_;
+  DType activations_;
+  bool naive_;
+  Ops& ops_;
+  Arena& arena_;
+  const RankWeights& weights_;
+  const KvStore& kv_;
+  Communicator& tensor_group_;
+  Communicator& stages_;
+  std::vector<LayerPart> widths_;       // per layer of the rank
+  std::vector<RopeTable> rope_tables_;  // the distinct ones
+  std::vector<std::size_t> rope_of_;    // per layer of the rank
+};
+
+}  // namespace vramplan

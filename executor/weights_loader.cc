@@ -1,0 +1,171 @@
+#include "executor/weights_loader.h"
+
+#include <algorithm>
+#include <set>
+#include <span>
+
+#include "executor/random_weights.h"
+
+namespace vramplan {
+namespace {
+
+constexpr std::int64_t kReadChunk = 8 * 1024 * 1024;   // bytes between two progress reports
+
+bool is_plain_float(DType dtype) {
+  return dtype == DType::kF32 || dtype == DType::kF16 || dtype == DType::kBF16;
+}
+
+/// Where a tensor lies in the file.
+struct StoredPart {
+  const GgufTensor* tensor = nullptr;
+  Bytes offset;
+};
+
+class Loader {
+ public:
+  Loader(const ModelSource& source, const Decisions& decisions, const ModelPart& part, Arena& arena,
+         Ops& ops, const LoadOptions& options)
+      : source_(source), part_(part), arena_(arena), ops_(ops), options_(options),
+        matrices_(decisions.weights.value_or(source.card.stored_weights)),
+        vectors_(is_plain_float(matrices_) ? matrices_ : DType::kF32),
+        from_file_(source.gguf != nullptr && !decisions.weights) {
+    if (!from_file_) return;
+    for (const GgufTensor& tensor : source.gguf->tensors()) total_ += tensor.bytes;
+  }
+
+  LoadedWeights run() {
+    for_each_tensor(source_.card, part_, result_.weights,
+                    [&](const TensorSpec& spec, TensorView& into) { load(spec, into); });
+    if (from_file_ && part_.pp == 1) refuse_left_over();
+    pack();
+    return std::move(result_);
+  }
+
+ private:
+  void load(const TensorSpec& spec, TensorView& into) {
+    DType dtype = spec.role == TensorRole::kNorm || spec.role == TensorRole::kBias ? vectors_ : matrices_;
+    StoredPart stored;
+    if (from_file_) {
+      stored = find(spec);
+      if (stored.tensor == nullptr) return;
+      dtype = stored.tensor->dtype;
+    }
+    const Bytes before = arena_.live() - arena_.padding();
+    into = arena_.take(dtype, spec.rows, spec.columns, spec.name);
+    result_.group_bytes[spec.group] += arena_.live() - arena_.padding() - before;
+    if (options_.fill == WeightFill::kFile) read(into, stored.offset);
+    if (options_.fill == WeightFill::kRandom) {
+      fill_random(into, spec.name, spec.role, source_.card.norm_one_plus, options_.seed);
+    }
+  }
+
+  StoredPart find(const TensorSpec& spec) {
+    const GgufTensor* own = source_.gguf->find_tensor(spec.name);
+    // Some files store gate and up together under the name of up: then the size tells.
+    const bool own_fits =
+        own != nullptr && (spec.fused_name.empty() || extent(spec, *own) != spec.fused_size);
+    if (own_fits) {
+      check_shape(spec, *own, spec.rows, spec.columns);
+      used_.insert(own->name);
+      return {own, own->offset};
+    }
+    const GgufTensor* fused =
+        spec.fused_name.empty() ? nullptr : source_.gguf->find_tensor(spec.fused_name);
+    if (fused == nullptr) {
+      if (spec.optional) return {};
+      throw Error(ErrorCode::kBadGguf, "the file has no tensor " + spec.name)
+          .at(source_.gguf->file_name(), spec.name)
+          .help("the file and its metadata contradict each other");
+    }
+    const bool vector = spec.role == TensorRole::kBias;
+    check_shape(spec, *fused, vector ? 1 : spec.fused_size, vector ? spec.fused_size : spec.columns);
+    used_.insert(fused->name);
+    const Bytes skipped = vector ? bytes_of(fused->dtype, 1, spec.fused_begin)
+                                 : bytes_of(fused->dtype, spec.fused_begin, spec.columns);
+    return {fused, fused->offset + skipped};
+  }
+
+  static std::int64_t extent(const TensorSpec& spec, const GgufTensor& tensor) {
+    if (tensor.shape.empty()) return 0;
+    return spec.role == TensorRole::kBias ? tensor.shape.back() : tensor.shape.front();
+  }
+
+  /// A rank of several holds a part, so only whole tensors can be compared with the file exactly.
+  void check_shape(const TensorSpec& spec, const GgufTensor& tensor, std::int64_t rows,
+                   std::int64_t columns) const {
+    std::int64_t stored_rows = 1;
+    for (std::size_t i = 0; i + 1 < tensor.shape.size(); ++i) stored_rows *= tensor.shape[i];
+    const std::int64_t stored_columns = tensor.shape.empty() ? 1 : tensor.shape.back();
+    const bool fits = part_.tp == 1 ? stored_rows == rows && stored_columns == columns
+                                    : stored_rows >= rows && stored_columns >= columns;
+    if (fits) return;
+    const auto text = [](std::int64_t r, std::int64_t c) {
+      return std::to_string(r) + " x " + std::to_string(c);
+    };
+    throw Error(ErrorCode::kBadGguf, "tensor " + tensor.name + " is " +
+                                         text(stored_rows, stored_columns) + " in the file, " +
+                                         text(rows, columns) + " by the metadata")
+        .at(source_.gguf->file_name(), spec.name);
+  }
+
+  void read(const TensorView& into, Bytes offset) {
+    const std::int64_t size = into.bytes().n;
+    auto* const data = static_cast<std::byte*>(into.data);
+    for (std::int64_t at = 0; at < size; at += kReadChunk) {
+      const std::int64_t chunk = std::min(kReadChunk, size - at);
+      options_.file->read_at(offset + Bytes{at},
+                             std::span(data + at, static_cast<std::size_t>(chunk)));
+      done_ += Bytes{chunk};
+      if (options_.progress && total_.n > 0) {
+        options_.progress(static_cast<double>(done_.n) / static_cast<double>(total_.n));
+      }
+    }
+  }
+
+  void refuse_left_over() const {
+    for (const GgufTensor& tensor : source_.gguf->tensors()) {
+      const bool host_table = tensor.name.rfind("rope_", 0) == 0;   // read by the rotary tables
+      if (host_table || used_.count(tensor.name) > 0) continue;
+      throw Error(ErrorCode::kUnsupported, "the transformer has no use for tensor " + tensor.name)
+          .at(source_.gguf->file_name(), tensor.name)
+          .help("the model has a part this executor does not know");
+    }
+  }
+
+  /// Only what a linear reads may be rearranged; a table that is the tied head is one of them.
+  void pack() {
+    RankWeights& w = result_.weights;
+    const bool tied = source_.card.tied_head && part_.first() && part_.last();
+    if (options_.fill != WeightFill::kNone) {
+      for (LayerWeights& l : w.layers) {
+        for (LinearWeights* linear : {&l.q, &l.k, &l.v, &l.output, &l.gate, &l.up, &l.down}) {
+          if (linear->weight.tensor.data != nullptr) ops_.pack(linear->weight);
+        }
+      }
+      if (tied) ops_.pack(w.embedding);
+      else if (part_.last()) ops_.pack(w.head.weight);
+    }
+    if (tied) w.head.weight = w.embedding;
+  }
+
+  const ModelSource& source_;
+  const ModelPart& part_;
+  Arena& arena_;
+  Ops& ops_;
+  const LoadOptions& options_;
+  DType matrices_, vectors_;
+  bool from_file_;
+  Bytes total_, done_;
+  std::set<std::string> used_;
+  LoadedWeights result_;
+};
+
+}  // namespace
+
+LoadedWeights load_weights(const ModelSource& source, const Decisions& decisions,
+                           const ModelPart& part, Arena& arena, Ops& ops, const LoadOptions& options) {
+  VRAMPLAN_CHECK(options.fill != WeightFill::kFile || (options.file != nullptr && source.gguf != nullptr));
+  return Loader(source, decisions, part, arena, ops, options).run();
+}
+
+}  // namespace vramplan

@@ -1,0 +1,41 @@
+#pragma once
+// WeightsLoader: takes every weight tensor of a rank from an arena and fills it in place: from a GGUF
+// file, or with seeded random values of the card's shapes. There is no staging copy.
+#include <functional>
+#include <map>
+#include <string>
+
+#include "executor/arena.h"
+#include "executor/rank_weights.h"
+#include "kernels/ops.h"
+#include "modelcards/file.h"
+#include "modelcards/model_source.h"
+
+namespace vramplan {
+
+enum class WeightFill : std::uint8_t {
+  kNone,      // dry: shapes only
+  kFile,
+  kRandom,    // the same values for the same seed and tensor name, whatever the order
+};
+
+struct LoadOptions {
+  WeightFill fill = WeightFill::kNone;
+  const File* file = nullptr;                     // of a GGUF source, for kFile
+  std::uint64_t seed = 0;                         // for kRandom
+  std::function<void(double fraction)> progress;  // by bytes
+};
+
+struct LoadedWeights {
+  RankWeights weights;
+  std::map<std::string, Bytes> group_bytes;       // what the arena handed out, by row of the ledger
+};
+
+/// The format of each tensor: `decisions.weights` when set, else the file's own, else the card's.
+/// From a card, norms and biases take the format of the matrices when that is f32, f16 or bf16, else f32.
+/// Errors: kBadGguf naming a tensor that is missing or of another shape, kUnsupported for one that the
+/// transformer has no use for, kFile and kIo from reading, kOutOfPlan from the arena.
+LoadedWeights load_weights(const ModelSource& source, const Decisions& decisions,
+                           const ModelPart& part, Arena& arena, Ops& ops, const LoadOptions& options);
+
+}  // namespace vramplan

@@ -1,0 +1,267 @@
+#include "planner/activations.h"
+
+#include <algorithm>
+
+namespace vramplan {
+namespace {
+
+constexpr Bytes kAlignment{256};
+constexpr std::int64_t kGemvTokens = 8;    // up to here 16-bit weights are converted on the fly
+constexpr std::int64_t kPanelRows = 64;    // weight rows a thread converts at a time
+
+/// Tensors taken and given back; remembers the fullest moment. `keep_tensors` also remembers what was live.
+class LiveSet {
+ public:
+  explicit LiveSet(bool keep_tensors) : keep_(keep_tensors) {}
+
+  void enter(const char* where) { where_ = where; }
+  void take(const char* name, Bytes bytes) {
+    if (bytes.n == 0) return;
+    const Bytes rounded = round_up(bytes, kAlignment);
+    live_ += rounded;
+    if (count_ < kMost) tensors_[count_] = {name, rounded};
+    ++count_;
+    VRAMPLAN_CHECK(count_ <= kMost);
+    if (live_ > peak_.live) remember();
+  }
+  void drop(const char* name) {
+    for (std::size_t i = count_; i-- > 0;) {
+      if (tensors_[i].name != name) continue;
+      live_ -= tensors_[i].bytes;
+      std::copy(tensors_ + i + 1, tensors_ + count_, tensors_ + i);
+      --count_;
+      return;
+    }
+  }
+  const Moment& peak() const { return peak_; }
+
+ private:
+  void remember() {
+    peak_.live = live_;
+    if (!keep_) return;
+    peak_.where = where_;
+    peak_.tensors.assign(tensors_, tensors_ + count_);
+  }
+
+  static constexpr std::size_t kMost = 16;
+  bool keep_;
+  const char* where_ = "";
+  Bytes live_;
+  LiveTensor tensors_[kMost];
+  std::size_t count_ = 0;
+  Moment peak_;
+};
+
+// Names are compared by address, so each is written once.
+constexpr const char *kX = "x", *kNormed = "n", *kNormed2 = "n2", *kQ = "q", *kK = "k", *kV = "v",
+                     *kO = "o", *kP = "p", *kGate = "gate", *kUp = "up", *kScratch = "scratch",
+                     *kRows = "rows", *kLogits = "logits", *kAllLogits = "gathered logits",
+                     *kRouter = "router scores", *kRouted = "routed rows",
+                     *kExpertGate = "expert gate", *kExpertUp = "expert up",
+                     *kExpertOut = "expert output";
+
+class Pass {
+ public:
+  Pass(const RankModel& model, const ScratchRules& rules, const PassShape& pass, bool keep_tensors)
+      : model_(model), rules_(rules), pass_(pass), live_(keep_tensors) {}
+
+  Moment run() {
+    live_.enter("embedding");
+    live_.take(kX, rows(pass_.tokens, model_.hidden));
+    for (const LayerKind& kind : model_.kinds) layer(kind);
+    if (pass_.logit_rows > 0) head();
+    return live_.peak();
+  }
+
+ private:
+  Bytes rows(std::int64_t count, std::int64_t columns) const {
+    return bytes_of(rules_.activations, count, columns);
+  }
+  Bytes tokens(std::int64_t columns) const { return rows(pass_.tokens, columns); }
+
+  /// Scratch of linears that read the same input one after another: taken once, for the largest.
+  void take_scratch(const LayerKind& kind, std::initializer_list<Part> parts, std::int64_t count,
+                    std::int64_t in_features) {
+    Bytes most;
+    for (const Part part : parts) {
+      const WeightTensor* tensor = find_part(kind, part);
+      if (tensor) most = std::max(most, linear_scratch(rules_, count, in_features, tensor->dtype));
+    }
+    live_.take(kScratch, most);
+  }
+
+  void layer(const LayerKind& kind) {
+    const Layer& layer = kind.layer;
+    const bool mixer = layer.mixer.kind != MixerKind::kNone;
+    const bool feed_forward = layer.feed_forward.kind != FeedForwardKind::kNone;
+    const bool parallel = layer.parallel && mixer && feed_forward;
+    live_.enter("attention");
+    if (mixer) {
+      if (layer.pre_norms) live_.take(kNormed, tokens(model_.hidden));
+      if (parallel && layer.parallel_two_norms) live_.take(kNormed2, tokens(model_.hidden));
+      attention(kind, parallel);
+    }
+    live_.enter("feed-forward");
+    if (!feed_forward) return;
+    if (layer.pre_norms && !parallel) live_.take(kNormed, tokens(model_.hidden));
+    if (layer.feed_forward.kind == FeedForwardKind::kMoe) experts(kind);
+    else dense(kind, kind.shape.intermediate);
+  }
+
+  void attention(const LayerKind& kind, bool keep_normed) {
+    live_.take(kQ, tokens(kind.shape.q));
+    live_.take(kK, tokens(kind.shape.k));
+    live_.take(kV, tokens(kind.shape.v));
+    take_scratch(kind, {Part::kQ, Part::kK, Part::kV}, pass_.tokens, model_.hidden);
+    live_.drop(kScratch);
+    const bool two_norms = kind.layer.parallel_two_norms;
+    if (!keep_normed || two_norms) live_.drop(kNormed);
+    live_.drop(kK);
+    live_.drop(kV);
+    live_.take(kO, tokens(kind.shape.o));
+    live_.take(kScratch, attention_scratch(rules_, pass_, kind));
+    live_.drop(kScratch);
+    live_.drop(kQ);
+    project(kind, Part::kAttentionOutput, kind.shape.o, kO);
+  }
+
+  /// p = input x weight; input and p dropped.
+  void project(const LayerKind& kind, Part part, std::int64_t in_features, const char* input) {
+    live_.take(kP, tokens(model_.hidden));
+    take_scratch(kind, {part}, pass_.tokens, in_features);
+    live_.drop(kScratch);
+    live_.drop(input);
+    live_.drop(kP);
+  }
+
+  void drop_normed() {
+    live_.drop(kNormed);
+    live_.drop(kNormed2);
+  }
+
+  void dense(const LayerKind& kind, std::int64_t intermediate) {
+    live_.take(kGate, tokens(intermediate));
+    if (kind.layer.feed_forward.gated) live_.take(kUp, tokens(intermediate));
+    take_scratch(kind, {Part::kGate, Part::kUp}, pass_.tokens, model_.hidden);
+    live_.drop(kScratch);
+    drop_normed();
+    live_.drop(kUp);
+    project(kind, Part::kDown, intermediate, kGate);
+  }
+
+  void experts(const LayerKind& kind) {
+    const FeedForward& ff = kind.layer.feed_forward;
+    const std::int64_t routed = detail::checked_mul(pass_.tokens, ff.experts_per_token);
+    live_.take(kRouter, bytes_of(DType::kF32, pass_.tokens, ff.experts));
+    live_.take(kRouted, rows(routed, model_.hidden));
+    live_.take(kExpertGate, rows(routed, kind.shape.intermediate));
+    if (ff.gated) live_.take(kExpertUp, rows(routed, kind.shape.intermediate));
+    take_scratch(kind, {Part::kExpertGate, Part::kExpertUp}, routed, model_.hidden);
+    live_.drop(kScratch);
+    live_.drop(kExpertUp);
+    live_.drop(kRouted);
+    live_.take(kExpertOut, rows(routed, model_.hidden));
+    take_scratch(kind, {Part::kExpertDown}, routed, kind.shape.intermediate);
+    live_.drop(kScratch);
+    live_.drop(kExpertGate);
+    live_.take(kP, tokens(model_.hidden));
+    live_.drop(kExpertOut);
+    live_.drop(kRouter);
+    live_.drop(kP);
+    if (kind.shape.shared_intermediate > 0) dense(kind, kind.shape.shared_intermediate);
+    else drop_normed();
+  }
+
+  void head() {
+    const std::int64_t r = pass_.logit_rows;
+    live_.enter("head");
+    live_.take(kRows, rows(r, model_.hidden));
+    live_.drop(kX);
+    if (model_.final_norm) {
+      live_.take(kNormed, rows(r, model_.hidden));
+      live_.drop(kRows);
+    }
+    live_.take(kLogits, bytes_of(DType::kF32, r, model_.shape.vocab_rows));
+    live_.take(kScratch, linear_scratch(rules_, r, model_.hidden, model_.head_dtype));
+    live_.drop(kScratch);
+    live_.drop(kNormed);
+    live_.drop(kRows);
+    if (model_.shape.tp == 1) return;
+    const std::int64_t gathered = detail::checked_mul(model_.shape.vocab_rows, model_.shape.tp);
+    live_.take(kAllLogits, bytes_of(DType::kF32, r, gathered));
+  }
+
+  const RankModel& model_;
+  const ScratchRules& rules_;
+  const PassShape& pass_;
+  LiveSet live_;
+};
+
+Bytes most(const RankModel& model, const ScratchRules& rules, const std::vector<PassShape>& passes) {
+  Bytes peak;
+  for (const PassShape& pass : passes) peak = std::max(peak, peak_bytes(model, rules, pass));
+  return peak;
+}
+
+}  // namespace
+
+Bytes linear_scratch(const ScratchRules& rules, std::int64_t tokens, std::int64_t in_features,
+                     DType weight) {
+  if (rules.kind != DeviceKind::kCpu) return {};
+  // 32 codes of 8 bits, their scale and their sum (f32 each) per 32 inputs of a token.
+  if (is_block_quantised(weight)) return Bytes{32 + 4 + 4} * ceil_div(in_features, 32) * tokens;
+  const bool converted = weight == DType::kF16 || weight == DType::kBF16;
+  if (!converted || tokens <= kGemvTokens) return {};
+  return bytes_of(DType::kF32, kPanelRows, in_features) * rules.threads;
+}
+
+Bytes attention_scratch(const ScratchRules& rules, const PassShape& pass, const LayerKind& kind) {
+  if (kind.shape.heads == 0) return {};
+  const std::int64_t queries = pass.tokens / pass.sequences;
+  if (rules.attention == AttentionAlgorithm::kNaive) {
+    return bytes_of(DType::kF32, detail::checked_mul(kind.shape.heads, queries), pass.kv_length);
+  }
+  if (rules.kind != DeviceKind::kCpu || queries != 1) return {};
+  // A partial output, its maximum and its sum per thread, head and sequence.
+  const std::int64_t partials = detail::checked_mul(
+      detail::checked_mul(kind.shape.heads, rules.threads), pass.sequences);
+  return bytes_of(DType::kF32, partials, kind.layer.mixer.value_dim + 2);
+}
+
+Moment peak_moment(const RankModel& model, const ScratchRules& rules, const PassShape& pass) {
+  return Pass(model, rules, pass, true).run();
+}
+
+Bytes peak_bytes(const RankModel& model, const ScratchRules& rules, const PassShape& pass) {
+  return Pass(model, rules, pass, false).run().live;
+}
+
+std::vector<PassShape> prefill_passes(const Decisions& decisions, bool head) {
+  const std::int64_t prompt = (decisions.context - decisions.output).n;
+  const std::int64_t chunk = std::min(decisions.prefill_chunk.n, prompt);
+  if (chunk <= 0) return {};
+  const std::int64_t full_before_last = ceil_div(prompt, chunk) - 1;
+  std::vector<PassShape> passes;
+  if (full_before_last > 0) passes.push_back({chunk, 0, 1, full_before_last * chunk});
+  passes.push_back({prompt - full_before_last * chunk, head ? 1 : 0, 1, prompt});
+  return passes;
+}
+
+std::vector<PassShape> decode_passes(const Decisions& decisions, bool head) {
+  if (decisions.output.n <= 1) return {};
+  return {{decisions.batch, head ? decisions.batch : 0, decisions.batch, decisions.context.n - 1}};
+}
+
+ScratchRules scratch_rules(const Decisions& decisions, DeviceKind kind) {
+  return {kind, decisions.threads, decisions.activations, decisions.attention};
+}
+
+Bytes prefill_peak(const RankModel& model, const Decisions& decisions, DeviceKind kind) {
+  return most(model, scratch_rules(decisions, kind), prefill_passes(decisions, model.shape.head));
+}
+
+Bytes decode_peak(const RankModel& model, const Decisions& decisions, DeviceKind kind) {
+  return most(model, scratch_rules(decisions, kind), decode_passes(decisions, model.shape.head));
+}
+
+}  // namespace vramplan

@@ -1,0 +1,60 @@
+#include "planner/capacity.h"
+
+#include <algorithm>
+
+namespace vramplan {
+namespace {
+
+constexpr std::int64_t kMostTokens = std::int64_t{1} << 40;      // where the search stops
+constexpr std::int64_t kMostSequences = std::int64_t{1} << 31;
+
+/// Largest n in [low, most] with fits(n), 0 when not even `low` does. Doubles, then bisects, so that no
+/// account is asked about more than twice what fits.
+template <class Fits>
+std::int64_t largest(std::int64_t low, std::int64_t most, Fits fits) {
+  if (!fits(low)) return 0;
+  std::int64_t good = low, bad = low;
+  while (good == bad) {
+    bad = std::min(good * 2, most);
+    if (bad == good) return good;
+    if (fits(bad)) good = bad;
+  }
+  while (bad - good > 1) {
+    const std::int64_t middle = good + (bad - good) / 2;
+    (fits(middle) ? good : bad) = middle;
+  }
+  return good;
+}
+
+Tokens pool_tokens(const StageAccount& stage, const Decisions& decisions, DeviceKind kind) {
+  const Bytes others = stage_peak(stage, decisions, kind) - kv_bytes(stage, decisions);
+  const Bytes left = decisions.capacity - others;
+  const Bytes block = stage.kv_per_token * Tokens{decisions.block.n};
+  if (left.n <= 0) return {};
+  if (block.n == 0) return {kMostTokens};
+  return decisions.block * Blocks{floor_div(left.n, block.n)};
+}
+
+}  // namespace
+
+Capacity find_capacity(const std::vector<StageAccount>& stages, const Decisions& decisions,
+                       DeviceKind kind, const Totals& totals) {
+  const auto fits = [&](const Decisions& d) { return largest_peak(stages, d, kind) <= d.capacity; };
+  Capacity capacity;
+  capacity.max_context = {largest(2, kMostTokens, [&](std::int64_t context) {
+    return fits(with_context(decisions, Tokens{context}));
+  })};
+  capacity.max_sequences = largest(1, kMostSequences, [&](std::int64_t batch) {
+    return fits(with_batch(decisions, batch));
+  });
+  capacity.kv_tokens = {kMostTokens};
+  for (const StageAccount& stage : stages) {
+    capacity.kv_tokens = std::min(capacity.kv_tokens, pool_tokens(stage, decisions, kind));
+  }
+  if (totals.kv_bytes_per_token.n > 0) {
+    capacity.kv_equals_weights = {ceil_div(totals.weight_bytes.n, totals.kv_bytes_per_token.n)};
+  }
+  return capacity;
+}
+
+}  // namespace vramplan

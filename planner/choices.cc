@@ -1,0 +1,191 @@
+#include "planner/choices.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "planner/kv_cache.h"
+#include "planner/runtime_overhead.h"
+#include "planner/sharding.h"
+
+namespace vramplan {
+namespace {
+
+constexpr Tokens kDefaultContext{8192};
+constexpr Tokens kDefaultOutput{128};
+constexpr Tokens kDefaultChunkCpu{512}, kDefaultChunkGpu{8192};
+constexpr std::int64_t kDefaultBlock = 16;
+constexpr std::int64_t kMostBatch = std::int64_t{1} << 31, kMostThreads = 4096, kMostBlock = 1 << 20;
+
+[[noreturn]] void refuse(const char* flag, const std::string& message, const std::string& fix) {
+  throw Error(ErrorCode::kUsage, message).at("", flag).help(fix);
+}
+
+class Chooser {
+ public:
+  Chooser(const ModelSource& source, const DeviceCard& device, const PlanRequest& request)
+      : source_(source), device_(device), request_(request), gpu_(device.kind != DeviceKind::kCpu) {}
+
+  Choices run() {
+    place();
+    formats();
+    lengths();
+    about_model();
+    about_device();
+    return std::move(out_);
+  }
+
+ private:
+  Decisions& d() { return out_.decisions; }
+
+  void assume(std::string what, std::string value, const char* flag) {
+    out_.assumptions.push_back({std::move(what), std::move(value), flag});
+  }
+  /// The request's value within [low, high], or the default, listed.
+  std::int64_t number(const std::optional<std::int64_t>& asked, std::int64_t fallback, const char* what,
+                      const char* flag, std::int64_t high) {
+    if (!asked) {
+      assume(what, std::to_string(fallback), flag);
+      return fallback;
+    }
+    if (*asked < 1 || *asked > high) {
+      refuse(flag, fmt::format("{} of {} is out of range", what, *asked),
+             fmt::format("give a number from 1 to {}", high));
+    }
+    return *asked;
+  }
+  std::optional<std::int64_t> raw(const std::optional<Tokens>& tokens) const {
+    return tokens ? std::optional<std::int64_t>(tokens->n) : std::nullopt;
+  }
+
+  void place() {
+    d().model = request_.model;
+    d().set = request_.set;
+    d().card_hash = card_hash(source_.card);
+    d().device = request_.device.empty() ? device_.name : request_.device;
+    d().sharding = choose_sharding(source_.card, device_, request_.count, request_.tp, request_.pp);
+    d().device_count = d().sharding.ranks();
+    if (!request_.count && !request_.tp && !request_.pp) assume("devices", "1", "--count");
+    if (request_.count && !request_.tp && !request_.pp && *request_.count > 1) {
+      assume("sharding",
+             fmt::format("tp {} x pp {}: the widest even split within a node (one machine before many)",
+                         d().sharding.tp, d().sharding.pp),
+             "--tp, --pp");
+    }
+    d().capacity = {device_.capacity_bytes.value};
+    if (request_.capacity) {
+      if (request_.capacity->n < 1 || *request_.capacity > d().capacity) {
+        refuse("--capacity",
+               fmt::format("a capacity of {} B is not within the {} B of {}", request_.capacity->n,
+                           d().capacity.n, device_.name),
+               "give less than the device has, or another device");
+      }
+      d().capacity = *request_.capacity;
+    }
+    d().seed = request_.seed.value_or(0);
+    if (gpu_) return;
+    const std::int64_t cores = std::clamp<std::int64_t>(device_.multiprocessors.value, 1, kMostThreads);
+    const std::optional<std::int64_t> asked =
+        request_.threads ? std::optional<std::int64_t>(*request_.threads) : std::nullopt;
+    d().threads = static_cast<int>(number(asked, cores, "threads", "--threads", kMostThreads));
+  }
+
+  void formats() {
+    d().weights = request_.weights;
+    if (!request_.weights) {
+      const std::string stored = source_.stored.empty() ? info(source_.card.stored_weights).name
+                                                        : "each tensor as in the file";
+      assume("weights", "as stored: " + stored, "--weights");
+    } else if (!source_.stored.empty()) {
+      assume("weights", fmt::format("all matrices recoded to {}; the file stores other formats",
+                                    info(*request_.weights).name),
+             "--weights");
+    }
+    d().activations = gpu_ ? DType::kBF16 : DType::kF32;
+    d().kv_format = request_.kv_format.value_or(gpu_ ? KvFormat::kBF16 : KvFormat::kF16);
+    if (!request_.kv_format) assume("KV cache format", name_of(d().kv_format), "--kv-cache-dtype");
+    d().block = {number(request_.block_tokens, kDefaultBlock, "tokens of a KV block", "--block-size",
+                        kMostBlock)};
+    d().attention = request_.attention.value_or(AttentionAlgorithm::kTiled);
+    if (!request_.attention) assume("attention", name_of(d().attention), "--attention");
+  }
+
+  void lengths() {
+    const std::int64_t limit = source_.card.context_limit;
+    const std::int64_t usual = limit > 0 ? std::min(limit, kDefaultContext.n) : kDefaultContext.n;
+    constexpr std::int64_t kMost = std::numeric_limits<std::int64_t>::max();
+    d().context = {number(raw(request_.context), usual, "context", "--context", kMost)};
+    if (d().context < Tokens{2}) {
+      refuse("--context", "a context of one token leaves no room for a prompt and an answer",
+             "give at least 2 tokens");
+    }
+    const std::int64_t output = std::clamp<std::int64_t>(d().context.n / 2, 1, kDefaultOutput.n);
+    d().output = {number(raw(request_.output), output, "generated tokens", "--output-tokens", kMost)};
+    if (d().output >= d().context) {
+      refuse("--output-tokens",
+             fmt::format("{} generated tokens leave no prompt in a context of {}", d().output.n,
+                         d().context.n),
+             "context counts prompt and output together");
+    }
+    d().batch = number(request_.batch, 1, "sequences at the same time", "--batch", kMostBatch);
+    const Tokens chunk = gpu_ ? kDefaultChunkGpu : kDefaultChunkCpu;
+    d().prefill_chunk = {number(raw(request_.prefill_chunk), chunk.n, "tokens of a prefill pass",
+                                "--prefill-chunk", kMost)};
+    d().kv_blocks = kv_blocks(d().batch, d().context, d().block);
+    if (limit > 0 && d().context.n > limit) {
+      assume("context beyond the model",
+             fmt::format("{} tokens; {} was made for {}: bytes are right, answers may not be",
+                         d().context.n, source_.card.name, limit),
+             "--context");
+    }
+  }
+
+  void about_model() {
+    bool windowed = false, moe = false;
+    for (const Layer& layer : source_.card.layers) {
+      windowed = windowed || layer.mixer.window_tokens > 0;
+      moe = moe || layer.feed_forward.kind == FeedForwardKind::kMoe;
+    }
+    if (windowed) assume("sliding-window layers", "keep the whole context in the cache", "none");
+    if (moe) assume("experts", "all resident; tokens routed evenly (time), all at once (activations)", "none");
+    if (d().sharding.pp > 1) {
+      assume("pipeline", "stages work one after another: no micro-batches", "--pp");
+    }
+    if (source_.card.evidence == "assumed") {
+      assume("model card", source_.card.name + " holds assumed values", "--set");
+    }
+  }
+
+  /// Values of the device card that nobody measured or read in a data sheet.
+  void about_device() {
+    const auto check = [&](const char* field, const auto& sourced) {
+      if (sourced.value == 0 || sourced.evidence != Evidence::kAssumed) return;
+      assume(fmt::format("{} of {}", field, device_.name), fmt::format("{}", sourced.value), "--device");
+    };
+    check("capacity_bytes", device_.capacity_bytes);
+    check("memory_bytes_per_s", device_.memory_bytes_per_s);
+    check("memory_efficiency", device_.memory_efficiency);
+    check("compute_efficiency", device_.compute_efficiency);
+    check("launch_s", device_.launch_s);
+    check("process_base_bytes", device_.process_base_bytes);
+    if (!gpu_) return;
+    check("context_bytes", device_.context_bytes);
+    check("module_bytes", device_.module_bytes);
+    check("workspace_bytes", device_.workspace_bytes);
+    if (d().device_count > 1) check("comm_bytes", device_.comm_bytes);
+  }
+
+  const ModelSource& source_;
+  const DeviceCard& device_;
+  const PlanRequest& request_;
+  bool gpu_;
+  Choices out_;
+};
+
+}  // namespace
+
+Choices make_choices(const ModelSource& source, const DeviceCard& device, const PlanRequest& request) {
+  return Chooser(source, device, request).run();
+}
+
+}  // namespace vramplan

@@ -1,0 +1,202 @@
+#include "planner/forward_work.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace vramplan {
+namespace {
+
+/// Operations of a pass, those of the same kind and format added up.
+class WorkSum {
+ public:
+  void add(OpWork work, std::int64_t times = 1) {
+    if (times == 0) return;
+    work.calls *= times;
+    work.bytes *= static_cast<double>(times);
+    work.flops *= static_cast<double>(times);
+    for (OpWork& known : works_) {
+      if (known.op != work.op || known.dtype != work.dtype || known.ranks != work.ranks) continue;
+      known += work;
+      return;
+    }
+    works_.push_back(work);
+  }
+  std::vector<OpWork> take() { return std::move(works_); }
+
+ private:
+  std::vector<OpWork> works_;
+};
+
+/// `repeat` passes alike but for the cache, which grows by a pass's tokens from one to the next.
+struct Passes {
+  PassWork first;
+  std::int64_t repeat = 1;
+};
+
+class PassWorks {
+ public:
+  PassWorks(const RankModel& model, const Decisions& decisions, const Passes& passes, WorkSum& sum)
+      : model_(model), decisions_(decisions), passes_(passes), sum_(sum), t_(passes.first.tokens),
+        a_(decisions.activations) {}
+
+  void run() {
+    if (model_.shape.embedding) embedding();
+    for (const LayerKind& kind : model_.kinds) layer(kind);
+    if (model_.shape.head && passes_.first.logit_rows > 0) head(passes_.first.logit_rows);
+    if (!model_.shape.head) add(send_work(t_, model_.hidden, a_), 1);
+  }
+
+ private:
+  void add(const OpWork& work, std::int64_t count) { sum_.add(work, count * passes_.repeat); }
+
+  void linear(const LayerKind& kind, Part part, std::int64_t in, std::int64_t out) {
+    const WeightTensor* weight = find_part(kind, part);
+    if (weight) add(linear_work(t_, in, out, weight->dtype, a_), kind.count);
+  }
+
+  void reduce_and_add(const LayerKind& kind) {
+    const int tp = model_.shape.tp;
+    if (tp > 1) add(all_reduce_work(t_, model_.hidden, a_, tp), kind.count);
+    if (kind.layer.post_norms) add(norm_work(t_, model_.hidden, a_), kind.count);
+    add(add_work(t_, model_.hidden, a_), kind.count);
+  }
+
+  void embedding() {
+    add(embed_work(t_, model_.hidden, model_.embedding_dtype, a_), 1);
+    if (model_.learned_positions) add(embed_work(t_, model_.hidden, model_.embedding_dtype, a_), 1);
+    if (model_.shape.tp > 1) add(all_reduce_work(t_, model_.hidden, a_, model_.shape.tp), 1);
+  }
+
+  void layer(const LayerKind& kind) {
+    const Layer& layer = kind.layer;
+    const bool mixer = layer.mixer.kind != MixerKind::kNone;
+    const bool feed_forward = layer.feed_forward.kind != FeedForwardKind::kNone;
+    const bool one_norm = layer.parallel && !layer.parallel_two_norms && mixer;
+    if (mixer) {
+      if (layer.pre_norms) add(norm_work(t_, model_.hidden, a_), kind.count);
+      attention(kind);
+    }
+    if (!feed_forward) return;
+    if (layer.pre_norms && !one_norm) add(norm_work(t_, model_.hidden, a_), kind.count);
+    if (layer.feed_forward.kind == FeedForwardKind::kMoe) experts(kind);
+    else dense(kind, kind.shape.intermediate);
+    reduce_and_add(kind);
+  }
+
+  void attention(const LayerKind& kind) {
+    const LayerShape& shape = kind.shape;
+    const Mixer& mixer = kind.layer.mixer;
+    linear(kind, Part::kQ, model_.hidden, shape.q);
+    linear(kind, Part::kK, model_.hidden, shape.k);
+    linear(kind, Part::kV, model_.hidden, shape.v);
+    if (mixer.qk_norm) {
+      add(norm_work(t_, shape.q, a_), kind.count);
+      add(norm_work(t_, shape.k, a_), kind.count);
+    }
+    if (mixer.rope.rotary_dim > 0) {
+      add(rope_work(t_, shape.q, a_), kind.count);
+      add(rope_work(t_, shape.k, a_), kind.count);
+    }
+    add(kv_write_work(t_, shape.k + shape.v, a_, dtype_of(decisions_.kv_format)), kind.count);
+    scores(kind);
+    linear(kind, Part::kAttentionOutput, shape.o, model_.hidden);
+    reduce_and_add(kind);
+  }
+
+  void scores(const LayerKind& kind) {
+    const Mixer& mixer = kind.layer.mixer;
+    const AttentionShape shape{kind.shape.heads,
+                               kind.shape.kv_heads,
+                               mixer.head_dim,
+                               mixer.value_dim,
+                               mixer.window_tokens,
+                               dtype_of(decisions_.kv_format),
+                               a_,
+                               decisions_.attention == AttentionAlgorithm::kNaive};
+    const PassWork& pass = passes_.first;
+    const std::int64_t queries = pass.tokens / pass.sequences;
+    OpWork work = attention_work(shape, queries, pass.kv_length, passes_.repeat);
+    work.bytes *= static_cast<double>(pass.sequences);   // one call for all slices
+    work.flops *= static_cast<double>(pass.sequences);
+    sum_.add(work, kind.count);
+  }
+
+  void dense(const LayerKind& kind, std::int64_t intermediate) {
+    const bool gated = kind.layer.feed_forward.gated;
+    if (gated) linear(kind, Part::kGate, model_.hidden, intermediate);
+    linear(kind, Part::kUp, model_.hidden, intermediate);
+    add(activation_work(t_, intermediate, gated, a_), kind.count);
+    linear(kind, Part::kDown, intermediate, model_.hidden);
+  }
+
+  /// Experts at least one of T tokens is sent to, expected over an even routing: E (1 - (1 - k / E)^T).
+  double experts_reached(const FeedForward& ff) const {
+    const double e = static_cast<double>(ff.experts), k = static_cast<double>(ff.experts_per_token);
+    return e * (1 - std::pow(1 - k / e, static_cast<double>(t_)));
+  }
+
+  std::int64_t routed_rows(const FeedForward& ff) const {
+    return detail::checked_mul(t_, ff.experts_per_token);
+  }
+
+  void expert_linear(const LayerKind& kind, Part part, std::int64_t in, std::int64_t out) {
+    const WeightTensor* weight = find_part(kind, part);
+    if (!weight) return;
+    const FeedForward& ff = kind.layer.feed_forward;
+    const std::int64_t routed = routed_rows(ff);
+    OpWork work = linear_work(routed, in, out, weight->dtype, a_);
+    const double one = static_cast<double>(weight->bytes().n) / static_cast<double>(ff.experts);
+    work.bytes += one * (experts_reached(ff) - 1);   // linear_work counted one matrix
+    add(work, kind.count);
+  }
+
+  void experts(const LayerKind& kind) {
+    const FeedForward& ff = kind.layer.feed_forward;
+    const std::int64_t f = kind.shape.intermediate;
+    linear(kind, Part::kRouter, model_.hidden, ff.experts);
+    add(gather_work(routed_rows(ff), model_.hidden, a_), 2 * kind.count);   // out and back
+    if (ff.gated) expert_linear(kind, Part::kExpertGate, model_.hidden, f);
+    expert_linear(kind, Part::kExpertUp, model_.hidden, f);
+    add(activation_work(routed_rows(ff), f, ff.gated, a_), kind.count);
+    expert_linear(kind, Part::kExpertDown, f, model_.hidden);
+    if (kind.shape.shared_intermediate > 0) dense(kind, kind.shape.shared_intermediate);
+  }
+
+  void head(std::int64_t rows) {
+    add(gather_work(rows, model_.hidden, a_), 1);
+    if (model_.final_norm) add(norm_work(rows, model_.hidden, a_), 1);
+    add(linear_work(rows, model_.hidden, model_.shape.vocab_rows, model_.head_dtype, a_), 1);
+    const int tp = model_.shape.tp;
+    if (tp > 1) add(all_gather_work(rows, model_.shape.vocab_rows, DType::kF32, tp), 1);
+    if (model_.logit_softcap > 0) add(activation_work(rows, model_.vocab, false, DType::kF32), 1);
+  }
+
+  const RankModel& model_;
+  const Decisions& decisions_;
+  const Passes& passes_;
+  WorkSum& sum_;
+  std::int64_t t_;
+  DType a_;
+};
+
+}  // namespace
+
+std::vector<OpWork> forward_work(const RankModel& model, const Decisions& decisions,
+                                 const PassWork& pass) {
+  WorkSum sum;
+  PassWorks(model, decisions, {pass, 1}, sum).run();
+  return sum.take();
+}
+
+std::vector<OpWork> prefill_work(const RankModel& model, const Decisions& decisions) {
+  const std::int64_t prompt = (decisions.context - decisions.output).n;
+  const std::int64_t chunk = std::min(decisions.prefill_chunk.n, prompt);
+  WorkSum sum;
+  if (chunk <= 0) return sum.take();
+  const std::int64_t full = ceil_div(prompt, chunk) - 1;
+  if (full > 0) PassWorks(model, decisions, {{chunk, 0, 1, chunk}, full}, sum).run();
+  PassWorks(model, decisions, {{prompt - full * chunk, 1, 1, prompt}, 1}, sum).run();
+  return sum.take();
+}
+
+}  // namespace vramplan

@@ -1,0 +1,200 @@
+#include "planner/latency.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "planner/kv_cache.h"
+
+namespace vramplan {
+namespace {
+
+const OpCost* find_cost(const DeviceCard& device, const OpWork& work) {
+  const OpCost* any = nullptr;
+  for (const OpCost& cost : device.op_costs) {
+    if (cost.op != name_of(work.op)) continue;
+    if (cost.dtype == info(work.dtype).name) return &cost;
+    if (cost.dtype == "any") any = &cost;
+  }
+  return any;
+}
+
+[[noreturn]] void missing(const DeviceCard& device, const char* field) {
+  throw Error(ErrorCode::kBadCard, fmt::format("device card {} says nothing about {}", device.name, field))
+      .at(device.name, field)
+      .help("add the value with its source, or run vramplan calibrate on the machine");
+}
+
+double positive_or_one(const Sourced<double>& share) { return share.value > 0 ? share.value : 1.0; }
+
+double peak_flops(const DeviceCard& device, DType compute) {
+  const auto find = [&](const char* name) {
+    const auto found = device.flops_per_s.find(name);
+    return found == device.flops_per_s.end() ? 0.0 : found->second.value;
+  };
+  double peak = find(info(compute).name);
+  if (peak <= 0 && compute == DType::kBF16) peak = find("f16");
+  if (peak <= 0 && compute == DType::kF16) peak = find("bf16");
+  if (peak <= 0) peak = find("f32");
+  if (peak <= 0) missing(device, "flops_per_s");
+  return peak;
+}
+
+/// The link a collective of `ranks` devices uses: the fastest inside a node, the network beyond it. Ranks
+/// of a CPU card without links share its memory.
+Link link_between(const DeviceCard& device, int ranks) {
+  const std::int64_t node = device.devices_per_node.value;
+  const bool across = node > 0 && ranks > node;
+  const Link* best = nullptr;
+  for (const Link& link : device.links) {
+    const bool usable = across ? link.kind == LinkKind::kNetwork || link.kind == LinkKind::kWan
+                               : link.kind == LinkKind::kNvlink || link.kind == LinkKind::kPcie;
+    if (usable && (!best || link.bytes_per_s.value > best->bytes_per_s.value)) best = &link;
+  }
+  if (best) return *best;
+  if (device.kind != DeviceKind::kCpu || across) missing(device, across ? "links (network)" : "links");
+  return {LinkKind::kHbm, device.memory_bytes_per_s, {}};
+}
+
+bool is_collective(OpKind op) {
+  return op == OpKind::kAllReduce || op == OpKind::kAllGather || op == OpKind::kSend;
+}
+
+/// Seconds of one phase, by operation.
+class TermTable {
+ public:
+  void add(const DeviceCard& device, const std::vector<OpWork>& works) {
+    for (const OpWork& work : works) add(term_name(work), op_time(device, work));
+  }
+  Seconds total() const {
+    Seconds sum;
+    for (const auto& [name, time] : terms_) sum += time.total();
+    return sum;
+  }
+  std::string limited_by() const {
+    OpTime sum;
+    for (const auto& [name, time] : terms_) accumulate(sum, time);
+    return largest(sum);
+  }
+  /// Longest first.
+  std::vector<TimeTerm> terms() const {
+    std::vector<TimeTerm> out;
+    for (const auto& [name, time] : terms_) out.push_back({name, time.total(), largest(time)});
+    std::stable_sort(out.begin(), out.end(),
+                     [](const TimeTerm& a, const TimeTerm& b) { return a.seconds > b.seconds; });
+    return out;
+  }
+
+ private:
+  static std::string term_name(const OpWork& work) {
+    std::string name = name_of(work.op);
+    if (work.op == OpKind::kLinear) name += fmt::format(" {}", info(work.dtype).name);
+    return name;
+  }
+  static void accumulate(OpTime& sum, const OpTime& time) {
+    sum.launch += time.launch;
+    sum.memory += time.memory;
+    sum.compute += time.compute;
+    sum.link += time.link;
+  }
+  static const char* largest(const OpTime& time) {
+    const Seconds most = std::max({time.launch, time.memory, time.compute, time.link});
+    if (most == time.memory) return "memory bandwidth";
+    if (most == time.compute) return "compute";
+    return most == time.launch ? "launch" : "link";
+  }
+  void add(const std::string& name, const OpTime& time) {
+    for (auto& [known, sum] : terms_) {
+      if (known == name) return accumulate(sum, time);
+    }
+    terms_.emplace_back(name, time);
+  }
+  std::vector<std::pair<std::string, OpTime>> terms_;
+};
+
+}  // namespace
+
+OpTime op_time(const DeviceCard& device, const OpWork& work) {
+  OpTime time;
+  const double calls = static_cast<double>(work.calls);
+  const bool collective = is_collective(work.op);
+  Seconds& bytes_share = collective ? time.link : time.memory;
+  if (const OpCost* cost = find_cost(device, work)) {
+    time.launch.v = calls * cost->call_s;
+    if (cost->bytes_per_s > 0) bytes_share.v = work.bytes / cost->bytes_per_s;
+    if (cost->flops_per_s > 0) time.compute.v = work.flops / cost->flops_per_s;
+    return time;
+  }
+  if (collective) {
+    const Link link = link_between(device, work.ranks);
+    if (link.bytes_per_s.value <= 0) missing(device, "links.bytes_per_s");
+    time.link.v = calls * link.latency_s.value + work.bytes / link.bytes_per_s.value;
+    return time;
+  }
+  if (device.memory_bytes_per_s.value <= 0) missing(device, "memory_bytes_per_s");
+  time.launch.v = calls * device.launch_s.value;
+  time.memory.v =
+      work.bytes / (device.memory_bytes_per_s.value * positive_or_one(device.memory_efficiency));
+  if (work.flops > 0) {
+    time.compute.v =
+        work.flops / (peak_flops(device, work.compute) * positive_or_one(device.compute_efficiency));
+  }
+  return time;
+}
+
+Seconds op_seconds(const DeviceCard& device, const OpWork& work) { return op_time(device, work).total(); }
+
+Seconds decode_floor(Bytes bytes, BytesPerSecond rate) { return bytes / rate; }
+
+Bytes decode_bytes(const RankModel& model, const Decisions& decisions, Tokens context) {
+  Bytes bytes;
+  const bool tied_here = std::none_of(model.outside.begin(), model.outside.end(),
+                                      [](const WeightTensor& t) { return t.part == Part::kHead; });
+  for (const WeightTensor& tensor : model.outside) {
+    const bool table = tensor.part == Part::kPositions ||
+                       (tensor.part == Part::kEmbedding && !(tied_here && model.shape.head));
+    if (!table) bytes += tensor.bytes();
+  }
+  for (const LayerKind& kind : model.kinds) {
+    const FeedForward& ff = kind.layer.feed_forward;
+    for (const WeightTensor& tensor : kind.tensors) {
+      const bool expert = tensor.part == Part::kExpertGate || tensor.part == Part::kExpertUp ||
+                          tensor.part == Part::kExpertDown;
+      // One token needs its own experts; a batch may be sent to the same ones.
+      const std::int64_t reached = expert ? std::min(ff.experts, ff.experts_per_token) : 1;
+      const Bytes one = expert ? Bytes{tensor.bytes().n / ff.experts} : tensor.bytes();
+      bytes += one * reached * kind.count;
+    }
+    const std::int64_t window = kind.layer.mixer.window_tokens;
+    const Tokens read = window > 0 ? std::min(context, Tokens{window}) : context;
+    bytes += kv_bytes_per_token(kind.shape, decisions.kv_format) * kind.count * (read * decisions.batch);
+  }
+  return bytes;
+}
+
+Performance predict_performance(const std::vector<RankModel>& stages, const Decisions& decisions,
+                                const DeviceCard& device) {
+  const Tokens prompt = decisions.context - decisions.output;
+  const Tokens mean_context = prompt + Tokens{decisions.output.n / 2};
+  TermTable prefill, decode;
+  Performance performance;
+  for (const RankModel& stage : stages) {
+    prefill.add(device, prefill_work(stage, decisions));
+    const PassWork step{decisions.batch, decisions.batch, decisions.batch,
+                        std::max<std::int64_t>(1, mean_context.n)};
+    decode.add(device, forward_work(stage, decisions, step));
+    performance.decode_floor += decode_floor(decode_bytes(stage, decisions, mean_context),
+                                             {device.memory_bytes_per_s.value});
+  }
+  performance.ttft = prefill.total();
+  performance.tpot = decode.total();
+  const double tpot = performance.tpot.v, ttft = performance.ttft.v;
+  if (tpot > 0) performance.tokens_per_second = static_cast<double>(decisions.batch) / tpot;
+  if (ttft > 0) performance.prefill_tokens_per_second = static_cast<double>(prompt.n) / ttft;
+  performance.limited_by = decode.limited_by();
+  performance.prefill_terms = prefill.terms();
+  performance.decode_terms = decode.terms();
+  return performance;
+}
+
+}  // namespace vramplan

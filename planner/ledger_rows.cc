@@ -1,0 +1,165 @@
+#include "planner/ledger_rows.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "planner/activations.h"
+#include "planner/kv_cache.h"
+#include "planner/text.h"
+
+namespace vramplan {
+namespace {
+
+constexpr std::size_t kMostKindsSpelledOut = 4;
+
+/// "attn_q.weight" -> "q", "ffn_down.bias" -> "down bias"
+std::string short_name(const std::string& name) {
+  std::string text = name;
+  for (const char* prefix : {"attn_", "ffn_"}) {
+    if (text.rfind(prefix, 0) == 0) text.erase(0, std::char_traits<char>::length(prefix));
+  }
+  const std::size_t dot = text.rfind('.');
+  if (dot == std::string::npos) return text;
+  return text.substr(dot) == ".weight" ? text.substr(0, dot) : text.replace(dot, 1, " ");
+}
+
+/// "q 8192 x 8192 + k 1024 x 8192 + v 1024 x 8192, bf16"; a format stands after the last tensor that has it.
+std::string tensors_text(const std::vector<WeightTensor>& tensors, const char* group) {
+  std::string text;
+  const WeightTensor* last = nullptr;
+  for (const WeightTensor& tensor : tensors) {
+    if (tensor.group != group) continue;
+    if (last) text += last->dtype == tensor.dtype ? " + " : fmt::format(" {} + ", info(last->dtype).name);
+    text += fmt::format("{} {} x {}", short_name(tensor.name), tensor.rows, tensor.columns);
+    last = &tensor;
+  }
+  if (last) text += fmt::format(" {}", info(last->dtype).name);
+  return text;
+}
+
+std::string weight_formula(const RankModel& model, const GroupBytes& group, bool from_file) {
+  std::string text = tensors_text(model.outside, group.group);
+  const auto add = [&](const std::string& term) {
+    if (!text.empty()) text += " + ";
+    text += term;
+  };
+  if (model.kinds.size() > kMostKindsSpelledOut && text.empty()) {
+    add(fmt::format("{} tensors in {} kinds of layer", group.tensors, model.kinds.size()));
+  } else {
+    for (const LayerKind& kind : model.kinds) {
+      const std::string inside = tensors_text(kind.tensors, group.group);
+      if (!inside.empty()) add(fmt::format("{} layers x ({})", kind.count, inside));
+    }
+  }
+  if (from_file) text += "; formats as the file's tensor table has them";
+  return text;
+}
+
+/// "at feed-forward: x 4,096 B + gate 12,288 B + ... ; T = 512, cache 8,064"
+std::string moment_formula(const Moment& moment, const PassShape& pass) {
+  std::string text = fmt::format("at {}, {} tokens of {} sequence{} over a cache of {}: ", moment.where,
+                                 pass.tokens, pass.sequences, pass.sequences == 1 ? "" : "s",
+                                 grouped(pass.kv_length));
+  bool first = true;
+  for (const LiveTensor& tensor : moment.tensors) {
+    text += fmt::format("{}{} {}", first ? "" : " + ", tensor.name, exact(tensor.bytes));
+    first = false;
+  }
+  return text;
+}
+
+LedgerRow activation_row(const RankModel& model, const Decisions& decisions, DeviceKind kind,
+                         Phase phase) {
+  const ScratchRules rules = scratch_rules(decisions, kind);
+  const std::vector<PassShape> passes = phase == Phase::kPrefill
+                                            ? prefill_passes(decisions, model.shape.head)
+                                            : decode_passes(decisions, model.shape.head);
+  LedgerRow row;
+  row.category = Category::kActivations;
+  row.name = "peak";
+  row.phase = phase;
+  row.formula = "no step: prefill yields the one token that is asked for";
+  for (const PassShape& pass : passes) {
+    const Moment moment = peak_moment(model, rules, pass);
+    if (moment.live < row.bytes) continue;
+    row.bytes = moment.live;
+    row.formula = moment_formula(moment, pass);
+  }
+  return row;
+}
+
+LedgerRow kv_row(const StageAccount& stage, const Decisions& decisions) {
+  LedgerRow row;
+  row.category = Category::kKvCache;
+  row.name = "blocks";
+  row.bytes = kv_bytes(stage, decisions);
+  row.formula = fmt::format(
+      "{}; x {} tokens a block x {} blocks ({} sequence{} x ceil({} / {}))",
+      kv_formula(stage.model, decisions.kv_format), decisions.block.n, grouped(decisions.kv_blocks.n),
+      decisions.batch, decisions.batch == 1 ? "" : "s", grouped(decisions.context.n), decisions.block.n);
+  return row;
+}
+
+std::vector<LedgerRow> stage_rows(const StageAccount& stage, const Decisions& decisions,
+                                  const DeviceCard& device, const TokenizerTables& tables,
+                                  bool from_file) {
+  std::vector<LedgerRow> rows;
+  for (const GroupBytes& group : weight_groups(stage.model)) {
+    LedgerRow row;
+    row.category = Category::kWeights;
+    row.name = group.group;
+    row.bytes = group.bytes;
+    row.formula = weight_formula(stage.model, group, from_file);
+    rows.push_back(std::move(row));
+  }
+  rows.push_back(kv_row(stage, decisions));
+  rows.push_back(activation_row(stage.model, decisions, device.kind, Phase::kPrefill));
+  rows.push_back(activation_row(stage.model, decisions, device.kind, Phase::kDecode));
+  LedgerRow padding;
+  padding.category = Category::kRuntime;
+  padding.name = "arena padding";
+  padding.bytes = stage.padding;
+  padding.formula = "each weight tensor rounded up to 256 B";
+  rows.push_back(std::move(padding));
+  for (LedgerRow& row : runtime_rows(device, tables, 0, decisions.sharding.ranks())) {
+    rows.push_back(std::move(row));
+  }
+  return rows;
+}
+
+}  // namespace
+
+std::string kv_formula(const RankModel& model, KvFormat format) {
+  const std::int64_t element = info(dtype_of(format)).block_bytes;
+  std::string text;
+  for (const LayerKind& kind : model.kinds) {
+    const Mixer& mixer = kind.layer.mixer;
+    if (kind.shape.kv_heads == 0) continue;
+    if (!text.empty()) text += " + ";
+    text += mixer.head_dim == mixer.value_dim
+                ? fmt::format("2 x {} layers x {} kv heads x {} x {} B", kind.count, kind.shape.kv_heads,
+                              mixer.head_dim, element)
+                : fmt::format("{} layers x {} kv heads x ({} + {}) x {} B", kind.count,
+                              kind.shape.kv_heads, mixer.head_dim, mixer.value_dim, element);
+  }
+  if (text.empty()) text = "no layer keeps a cache";
+  return fmt::format("{} = {} B/token", text, grouped(kv_bytes_per_token(model, format).n));
+}
+
+Ledger predicted_ledger(const std::vector<StageAccount>& stages, const Decisions& decisions,
+                        const DeviceCard& device, const TokenizerTables& tables, bool from_file) {
+  Ledger ledger;
+  for (const StageAccount& stage : stages) {
+    const std::vector<LedgerRow> rows = stage_rows(stage, decisions, device, tables, from_file);
+    for (int t = 0; t < decisions.sharding.tp; ++t) {
+      for (LedgerRow row : rows) {
+        row.rank = stage.model.shape.rank + t;
+        ledger.add(std::move(row));
+      }
+    }
+  }
+  return ledger;
+}
+
+}  // namespace vramplan

@@ -1,0 +1,14 @@
+#pragma once
+// LedgerRows: the account of every rank written out as rows, each with its arithmetic in words and numbers.
+#include "planner/account.h"
+
+namespace vramplan {
+
+/// Rows of all ranks in the order of planner/README.md.
+Ledger predicted_ledger(const std::vector<StageAccount>& stages, const Decisions& decisions,
+                        const DeviceCard& device, const TokenizerTables& tables, bool from_file);
+
+/// "2 x 80 layers x 8 kv heads x 128 x 2 B = 327,680 B/token"
+std::string kv_formula(const RankModel& model, KvFormat format);
+
+}  // namespace vramplan

@@ -1,0 +1,141 @@
+#include "planner/op_work.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace vramplan {
+namespace {
+
+double bytes_per_element(DType dtype) {
+  const DTypeInfo& d = info(dtype);
+  return static_cast<double>(d.block_bytes) / static_cast<double>(d.block_elements);
+}
+
+double elements(std::int64_t rows, std::int64_t columns) {
+  return static_cast<double>(rows) * static_cast<double>(columns);
+}
+
+OpWork elementwise(OpKind op, DType dtype, double element_count, double passes, double flops_each) {
+  OpWork work;
+  work.op = op;
+  work.dtype = work.compute = dtype;
+  work.bytes = element_count * passes * bytes_per_element(dtype);
+  work.flops = element_count * flops_each;
+  return work;
+}
+
+/// sum over j = 1..n of min(j, window), in closed form.
+double triangle(double n, double window) {
+  const double rising = std::min(n, window);
+  return rising * (rising + 1) / 2 + (n - rising) * window;
+}
+
+}  // namespace
+
+OpWork& OpWork::operator+=(const OpWork& other) {
+  calls += other.calls;
+  bytes += other.bytes;
+  flops += other.flops;
+  return *this;
+}
+
+const char* name_of(OpKind op) {
+  static constexpr const char* kNames[] = {
+      "embed",      "norm", "linear", "rope",       "kv_write",   "attention_prefill", "attention_decode",
+      "activation", "add",  "gather", "all_reduce", "all_gather", "send"};
+  return kNames[static_cast<int>(op)];
+}
+
+OpWork embed_work(std::int64_t tokens, std::int64_t hidden, DType table, DType activation) {
+  OpWork work = elementwise(OpKind::kEmbed, activation, elements(tokens, hidden), 1, 1);
+  work.dtype = table;
+  work.bytes += elements(tokens, hidden) * bytes_per_element(table);
+  return work;
+}
+
+OpWork norm_work(std::int64_t tokens, std::int64_t columns, DType activation) {
+  return elementwise(OpKind::kNorm, activation, elements(tokens, columns), 2, 4);
+}
+
+OpWork linear_work(std::int64_t tokens, std::int64_t in, std::int64_t out, DType weight,
+                   DType activation) {
+  OpWork work;
+  work.op = OpKind::kLinear;
+  work.dtype = weight;
+  work.compute = activation;
+  work.bytes = elements(out, in) * bytes_per_element(weight) +
+               elements(tokens, in + out) * bytes_per_element(activation);
+  work.flops = 2 * elements(tokens, in) * static_cast<double>(out);
+  return work;
+}
+
+OpWork rope_work(std::int64_t tokens, std::int64_t columns, DType activation) {
+  return elementwise(OpKind::kRope, activation, elements(tokens, columns), 2, 3);
+}
+
+OpWork kv_write_work(std::int64_t tokens, std::int64_t kv_columns, DType activation, DType kv) {
+  OpWork work = elementwise(OpKind::kKvWrite, activation, elements(tokens, kv_columns), 1, 0);
+  work.dtype = kv;
+  work.bytes += elements(tokens, kv_columns) * bytes_per_element(kv);
+  return work;
+}
+
+OpWork activation_work(std::int64_t tokens, std::int64_t columns, bool gated, DType activation) {
+  return elementwise(OpKind::kActivation, activation, elements(tokens, columns), gated ? 3 : 2, 8);
+}
+
+OpWork add_work(std::int64_t tokens, std::int64_t columns, DType activation) {
+  return elementwise(OpKind::kAdd, activation, elements(tokens, columns), 3, 1);
+}
+
+OpWork gather_work(std::int64_t tokens, std::int64_t columns, DType activation) {
+  return elementwise(OpKind::kGather, activation, elements(tokens, columns), 2, 0);
+}
+
+OpWork all_reduce_work(std::int64_t tokens, std::int64_t columns, DType activation, int ranks) {
+  const double share = 2.0 * (ranks - 1) / ranks;
+  OpWork work = elementwise(OpKind::kAllReduce, activation, elements(tokens, columns), share, 0);
+  work.ranks = ranks;
+  return work;
+}
+
+OpWork all_gather_work(std::int64_t tokens, std::int64_t columns, DType activation, int ranks) {
+  OpWork work = elementwise(OpKind::kAllGather, activation, elements(tokens, columns), ranks - 1, 0);
+  work.ranks = ranks;
+  return work;
+}
+
+OpWork send_work(std::int64_t tokens, std::int64_t columns, DType activation) {
+  OpWork work = elementwise(OpKind::kSend, activation, elements(tokens, columns), 1, 0);
+  work.ranks = 2;
+  return work;
+}
+
+OpWork attention_work(const AttentionShape& shape, std::int64_t queries, std::int64_t kv_length,
+                      std::int64_t repeat) {
+  const double q = static_cast<double>(queries), times = static_cast<double>(repeat);
+  const double first = static_cast<double>(kv_length), last = first + (times - 1) * q;
+  const double window = shape.window_tokens > 0 ? static_cast<double>(shape.window_tokens) : last;
+  // Pass i + 1 begins where pass i ends, so the pairs of all passes are one difference of triangles.
+  const double pairs = triangle(last, window) - triangle(first - q, window);
+  // Tokens read: the cache while it is shorter than the window and the queries, that many afterwards.
+  const double most = window - 1 + q;
+  const double growing = std::clamp(std::ceil((most - first) / q), 0.0, times);
+  const double read_tokens = growing * first + q * growing * (growing - 1) / 2 + (times - growing) * most;
+  const double heads = static_cast<double>(shape.heads), kv_heads = static_cast<double>(shape.kv_heads);
+  const double width = static_cast<double>(shape.head_dim + shape.value_dim);
+
+  OpWork work;
+  work.op = queries == 1 ? OpKind::kAttentionDecode : OpKind::kAttentionPrefill;
+  work.dtype = shape.kv;
+  work.compute = shape.activation;
+  work.calls = repeat;
+  work.bytes = read_tokens * kv_heads * width * bytes_per_element(shape.kv) +
+               times * q * heads * width * bytes_per_element(shape.activation);
+  work.flops = 2 * pairs * heads * width;
+  const double all_tokens = times * (first + last) / 2;
+  if (shape.naive) work.bytes += 4 * 4 * heads * q * all_tokens;
+  return work;
+}
+
+}  // namespace vramplan

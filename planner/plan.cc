@@ -1,0 +1,140 @@
+#include "planner/plan.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "planner/advice.h"
+#include "planner/capacity.h"
+#include "planner/choices.h"
+#include "planner/kv_cache.h"
+#include "planner/latency.h"
+#include "planner/ledger_rows.h"
+#include "planner/memory_curve.h"
+#include "planner/text.h"
+#include "planner/weight_names.h"
+
+namespace vramplan {
+namespace {
+
+Totals whole_model(const ModelSource& source, const Decisions& decisions,
+                   const std::vector<StageAccount>& stages) {
+  Totals totals;
+  const ParameterCount count = count_parameters(source.card);
+  totals.parameters = count.total;
+  totals.active_parameters = count.active;
+  if (decisions.sharding.ranks() == 1) {
+    totals.weight_bytes = stages.front().weights;
+  } else {
+    Decisions one = decisions;
+    one.sharding = {};
+    totals.weight_bytes = weight_bytes(rank_model(source.card, one, source.stored, 0));
+  }
+  totals.kv_bytes_per_token = kv_bytes_per_token(source.card, decisions.kv_format);
+  totals.kv_bytes = totals.kv_bytes_per_token * (decisions.block * decisions.kv_blocks);
+  return totals;
+}
+
+std::vector<DevicePrediction> predict_devices(const Ledger& ledger, const Decisions& decisions) {
+  std::vector<DevicePrediction> devices;
+  for (int rank = 0; rank < decisions.sharding.ranks(); ++rank) {
+    // The ranks of a stage are alike; summing one of them is enough.
+    if (rank % decisions.sharding.tp != 0) {
+      devices.push_back(devices.back());
+      devices.back().rank = rank;
+      continue;
+    }
+    const Bytes peak = ledger.peak(rank, TierKind::kDevice);
+    devices.push_back({rank, decisions.capacity, peak, decisions.capacity - peak});
+  }
+  return devices;
+}
+
+struct Share {
+  const char* words;
+  Bytes bytes;
+};
+
+/// The largest part of a rank's account.
+Share largest_share(const Ledger& ledger, int rank) {
+  const auto sum = [&](Category category) { return ledger.sum(rank, TierKind::kDevice, category); };
+  Bytes activations;
+  for (const LedgerRow& row : ledger.rows()) {
+    const bool mine = row.rank == rank && row.category == Category::kActivations;
+    if (mine) activations = std::max(activations, row.bytes);
+  }
+  const Share shares[] = {{"the weights", sum(Category::kWeights)},
+                          {"the KV cache", sum(Category::kKvCache)},
+                          {"activations", activations},
+                          {"the runtime", sum(Category::kRuntime)}};
+  return *std::max_element(std::begin(shares), std::end(shares),
+                           [](const Share& a, const Share& b) { return a.bytes < b.bytes; });
+}
+
+std::string binding_constraint(const Ledger& ledger, const DevicePrediction& fullest,
+                               const std::string& device) {
+  const Share share = largest_share(ledger, fullest.rank);
+  const std::string largest =
+      fmt::format("the largest part is {}: {}", share.words, to_text(share.bytes));
+  if (fullest.headroom.n < 0) {
+    return fmt::format("rank {} needs {}, {} ({}) more than the {} of {}; {}", fullest.rank,
+                       to_text(fullest.predicted), to_text(-fullest.headroom), exact(-fullest.headroom),
+                       to_text(fullest.capacity), device, largest);
+  }
+  return fmt::format("rank {} needs {} of the {} of {} and leaves {}; {}", fullest.rank,
+                     to_text(fullest.predicted), to_text(fullest.capacity), device,
+                     to_text(fullest.headroom), largest);
+}
+
+std::vector<RankModel> models_of(const std::vector<StageAccount>& stages) {
+  std::vector<RankModel> models;
+  for (const StageAccount& stage : stages) models.push_back(stage.model);
+  return models;
+}
+
+void assume_window_saving(const std::vector<StageAccount>& stages, Plan& plan) {
+  Bytes saving;
+  for (const StageAccount& stage : stages) {
+    saving = std::max(saving, window_saving(stage.model, plan.decisions));
+  }
+  if (saving.n == 0) return;
+  for (Assumption& assumption : plan.assumptions) {
+    if (assumption.what != "sliding-window layers") continue;
+    assumption.value += fmt::format("; keeping the window alone would save {} a rank", to_text(saving));
+  }
+}
+
+}  // namespace
+
+Plan make_plan(const ModelSource& given, const DeviceCard& device, const PlanRequest& request) {
+  refuse_unsupported(given.card);
+  ModelSource source = given;
+  source.stored = stored_by_gguf_name(given);
+  Choices choices = make_choices(source, device, request);
+  Plan plan;
+  plan.decisions = std::move(choices.decisions);
+  plan.assumptions = std::move(choices.assumptions);
+  const Decisions& decisions = plan.decisions;
+  Predictions& p = plan.predictions;
+
+  const TokenizerTables tables = tokenizer_tables(source);
+  const std::vector<StageAccount> stages = stage_accounts(source, device, decisions, tables);
+  const bool from_file = !source.stored.empty() && !decisions.weights;
+  p.totals = whole_model(source, decisions, stages);
+  p.ledger = predicted_ledger(stages, decisions, device, tables, from_file);
+  p.devices = predict_devices(p.ledger, decisions);
+  const DevicePrediction& fullest =
+      *std::min_element(p.devices.begin(), p.devices.end(),
+                        [](const auto& a, const auto& b) { return a.headroom < b.headroom; });
+  p.fits = fullest.headroom.n >= 0;
+  p.missing = p.fits ? Bytes{} : -fullest.headroom;
+  p.binding_constraint = binding_constraint(p.ledger, fullest, device.name);
+  p.capacity = find_capacity(stages, decisions, device.kind, p.totals);
+  p.performance = predict_performance(models_of(stages), decisions, device);
+  p.curve = memory_curve(stages.front(), decisions, device, p.performance);
+  p.advice = advise(source, device, decisions, tables, stages, p.capacity);
+  assume_window_saving(stages, plan);
+  return plan;
+}
+
+}  // namespace vramplan

@@ -1,0 +1,172 @@
+#include "planner/sharding.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace vramplan {
+namespace {
+
+bool has_attention(const Mixer& mixer) { return mixer.kind != MixerKind::kNone; }
+
+bool splits_evenly(const Layer& layer, int tp) {
+  const Mixer& mixer = layer.mixer;
+  const FeedForward& ff = layer.feed_forward;
+  if (has_attention(mixer)) {
+    if (mixer.heads % tp != 0) return false;
+    const bool split = mixer.kv_heads % tp == 0;
+    const bool replicated =
+        mixer.kv_heads > 0 && mixer.kv_heads < tp && tp % mixer.kv_heads == 0;
+    if (!split && !replicated) return false;
+  }
+  if (ff.kind == FeedForwardKind::kNone) return true;
+  return ff.intermediate % tp == 0 && ff.shared_intermediate % tp == 0;
+}
+
+bool splits_evenly(const ModelCard& card, int tp) {
+  return std::all_of(card.layers.begin(), card.layers.end(),
+                     [&](const Layer& layer) { return splits_evenly(layer, tp); });
+}
+
+std::string list_of(const std::vector<int>& values) {
+  return fmt::format("{}", fmt::join(values, ", "));
+}
+
+void require_positive(const std::optional<int>& value, const char* flag) {
+  if (!value || (*value >= 1 && *value <= 65536)) return;
+  throw Error(ErrorCode::kUsage, fmt::format("{} is no number of devices", *value))
+      .at("", flag)
+      .help("give a number from 1 to 65536");
+}
+
+void check_tensor_parallel(const ModelCard& card, int tp) {
+  if (splits_evenly(card, tp)) return;
+  const Layer& layer = *std::find_if(card.layers.begin(), card.layers.end(),
+                                     [&](const Layer& l) { return !splits_evenly(l, tp); });
+  throw Error(ErrorCode::kUsage,
+              fmt::format("tp {} does not split {} evenly: {} heads, {} kv heads, intermediate {}", tp,
+                          card.name, layer.mixer.heads, layer.mixer.kv_heads,
+                          layer.feed_forward.intermediate))
+      .at("", "--tp")
+      .help("valid values of tp: " + list_of(valid_tensor_parallel(card, std::max(64, tp))));
+}
+
+void check_stages(const ModelCard& card, int pp) {
+  if (pp <= card.layer_count()) return;
+  throw Error(ErrorCode::kUsage, fmt::format("{} pipeline stages for {} layers", pp, card.layer_count()))
+      .at("", "--pp")
+      .help(fmt::format("give at most {} stages", card.layer_count()));
+}
+
+[[noreturn]] void not_the_count(int count, int tp, int pp) {
+  throw Error(ErrorCode::kUsage, fmt::format("tp {} x pp {} = {} is not the count {}", tp, pp,
+                                             std::int64_t{tp} * pp, count))
+      .at("", "--count")
+      .help("leave one of --count, --tp, --pp out, or make tp x pp equal to the count");
+}
+
+int default_tensor_parallel(const ModelCard& card, const DeviceCard& device, int count) {
+  const std::int64_t node =
+      device.devices_per_node.value > 0 ? device.devices_per_node.value : std::int64_t{count};
+  for (int tp = count; tp >= 1; --tp) {
+    if (count % tp == 0 && tp <= node && count / tp <= card.layer_count() && splits_evenly(card, tp)) {
+      return tp;
+    }
+  }
+  throw Error(ErrorCode::kUsage, fmt::format("{} devices cannot share {}: no tp x pp gives every rank "
+                                             "an equal part of its {} layers",
+                                             count, card.name, card.layer_count()))
+      .at("", "--count")
+      .help("valid values of tp: " + list_of(valid_tensor_parallel(card, 64)));
+}
+
+}  // namespace
+
+std::int64_t kv_heads_of_rank(std::int64_t kv_heads, int tp) {
+  return kv_heads == 0 ? 0 : std::max<std::int64_t>(1, kv_heads / tp);
+}
+
+LayerShape layer_shape(const Layer& layer, int tp) {
+  const Mixer& mixer = layer.mixer;
+  const FeedForward& ff = layer.feed_forward;
+  LayerShape shape;
+  if (has_attention(mixer)) {
+    shape.heads = mixer.heads / tp;
+    shape.kv_heads = kv_heads_of_rank(mixer.kv_heads, tp);
+    shape.q = detail::checked_mul(shape.heads, mixer.head_dim);
+    shape.k = detail::checked_mul(shape.kv_heads, mixer.head_dim);
+    shape.v = detail::checked_mul(shape.kv_heads, mixer.value_dim);
+    shape.o = detail::checked_mul(shape.heads, mixer.value_dim);
+  }
+  if (ff.kind != FeedForwardKind::kNone) {
+    shape.intermediate = ff.intermediate / tp;
+    shape.shared_intermediate = ff.shared_intermediate / tp;
+  }
+  return shape;
+}
+
+RankShape rank_shape(const ModelCard& card, const Sharding& sharding, int rank) {
+  VRAMPLAN_CHECK(rank >= 0 && rank < sharding.ranks());
+  RankShape shape;
+  shape.rank = rank;
+  shape.stage = rank / sharding.tp;
+  shape.tensor_rank = rank % sharding.tp;
+  shape.tp = sharding.tp;
+  shape.pp = sharding.pp;
+  shape.layers = layers_of_stage(card.layer_count(), sharding.pp, shape.stage);
+  shape.vocab_rows = ceil_div(card.vocab, sharding.tp);
+  shape.embedding = shape.stage == 0;
+  shape.head = shape.stage == sharding.pp - 1;
+  return shape;
+}
+
+std::vector<int> valid_tensor_parallel(const ModelCard& card, int most) {
+  std::vector<int> values;
+  for (int tp = 1; tp <= most; ++tp) {
+    if (splits_evenly(card, tp)) values.push_back(tp);
+  }
+  return values;
+}
+
+Sharding choose_sharding(const ModelCard& card, const DeviceCard& device, std::optional<int> count,
+                         std::optional<int> tp, std::optional<int> pp) {
+  require_positive(count, "--count");
+  require_positive(tp, "--tp");
+  require_positive(pp, "--pp");
+  Sharding sharding;
+  if (tp && pp) {
+    sharding.tp = *tp;
+    sharding.pp = *pp;
+  } else if (tp) {
+    sharding.tp = *tp;
+    sharding.pp = count.value_or(*tp) / *tp;
+  } else if (pp) {
+    sharding.pp = *pp;
+    sharding.tp = count.value_or(*pp) / *pp;
+  } else {
+    sharding.tp = default_tensor_parallel(card, device, count.value_or(1));
+    sharding.pp = count.value_or(1) / sharding.tp;
+  }
+  const std::int64_t ranks = std::int64_t{sharding.tp} * sharding.pp;
+  if (ranks > 65536 || (count && ranks != *count)) {
+    not_the_count(count.value_or(65536), sharding.tp, sharding.pp);
+  }
+  check_tensor_parallel(card, sharding.tp);
+  check_stages(card, sharding.pp);
+  return sharding;
+}
+
+void refuse_unsupported(const ModelCard& card) {
+  for (std::int64_t i = 0; i < card.layer_count(); ++i) {
+    const MixerKind kind = card.layers[static_cast<std::size_t>(i)].mixer.kind;
+    const char* name = kind == MixerKind::kMla      ? "multi-head latent attention (MLA)"
+                       : kind == MixerKind::kLinear ? "a linear or state-space mixer"
+                                                    : nullptr;
+    if (name == nullptr) continue;
+    throw Error(ErrorCode::kUnsupported,
+                fmt::format("layer {} of {} is {}: no account of its cache exists yet", i, card.name, name))
+        .help("plan a model with full or sliding-window attention");
+  }
+}
+
+}  // namespace vramplan

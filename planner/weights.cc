@@ -1,0 +1,290 @@
+#include "planner/weights.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <string_view>
+#include <unordered_map>
+#include <unordered_set>
+
+#include "planner/weight_specs.h"
+
+namespace vramplan {
+namespace {
+
+constexpr Bytes kArenaAlignment{256};
+
+bool is_plain_float(DType dtype) {
+  return dtype == DType::kF32 || dtype == DType::kF16 || dtype == DType::kBF16;
+}
+
+/// Tensors of a file by name; remembers which were asked for, so that none is left without a place.
+class StoredIndex {
+ public:
+  void read(const std::vector<StoredTensor>& stored) {
+    by_name_.reserve(stored.size());
+    for (const StoredTensor& tensor : stored) by_name_.emplace(tensor.name, &tensor);
+  }
+  bool empty() const { return by_name_.empty(); }
+
+  /// Null when neither the tensor nor a fused one that holds it is in the file.
+  const StoredTensor* find(const WeightSpec& spec, const std::string& prefix) {
+    const StoredTensor* own = find(prefix + spec.name);
+    const bool fits = own != nullptr && own->columns == spec.whole_columns && own->rows == spec.whole_rows;
+    if (fits || spec.fused_name == nullptr) {
+      check_shape(own, spec.whole_rows, spec.whole_columns);
+      return own;
+    }
+    const StoredTensor* fused = find(prefix + spec.fused_name);
+    if (spec.is_vector) check_shape(fused, 1, spec.fused_rows);
+    else check_shape(fused, spec.fused_rows, spec.whole_columns);
+    return fused;
+  }
+
+  void refuse_left_over() const {
+    for (const auto& [name, tensor] : by_name_) {
+      const bool host_table = name.rfind("rope_", 0) == 0;   // rotary factors are read on the host
+      if (host_table || used_.count(name) > 0) continue;
+      throw Error(ErrorCode::kUnsupported,
+                  "the file holds a tensor that no account has a place for: " + std::string(name))
+          .help("the model has a part this planner does not know");
+    }
+  }
+
+ private:
+  const StoredTensor* find(const std::string& name) {
+    const auto found = by_name_.find(name);
+    if (found == by_name_.end()) return nullptr;
+    used_.insert(found->first);
+    return found->second;
+  }
+
+  static void check_shape(const StoredTensor* tensor, std::int64_t rows, std::int64_t columns) {
+    if (tensor == nullptr || (tensor->rows == rows && tensor->columns == columns)) return;
+    throw Error(ErrorCode::kBadCard, fmt::format("tensor {} is {} x {} in the file, {} x {} by the card",
+                                                 tensor->name, tensor->rows, tensor->columns, rows, columns))
+        .help("the file and its metadata (or an override with --set) contradict each other");
+  }
+
+  std::unordered_map<std::string_view, const StoredTensor*> by_name_;
+  std::unordered_set<std::string_view> used_;
+};
+
+/// Chooses the format of a tensor.
+class Formats {
+ public:
+  Formats(const ModelCard& card, const Decisions& decisions, const std::vector<StoredTensor>& stored)
+      : matrices_(decisions.weights.value_or(card.stored_weights)),
+        vectors_(is_plain_float(matrices_) ? matrices_ : DType::kF32) {
+    if (!decisions.weights) index_.read(stored);
+  }
+
+  bool from_file() const { return !index_.empty(); }
+
+  /// Empty when the file leaves an optional tensor out.
+  std::optional<WeightTensor> tensor(const WeightSpec& spec, const std::string& prefix) {
+    DType dtype = spec.is_vector ? vectors_ : matrices_;
+    if (from_file()) {
+      const StoredTensor* stored = index_.find(spec, prefix);
+      if (stored == nullptr && spec.optional) return std::nullopt;
+      if (stored == nullptr) {
+        throw Error(ErrorCode::kBadCard, "the file has no tensor " + prefix + spec.name)
+            .help("the file and the card (or an override with --set) contradict each other");
+      }
+      dtype = stored->dtype;
+    }
+    const std::int64_t block = info(dtype).block_elements;
+    if (spec.columns % block != 0) {
+      throw Error(ErrorCode::kUsage,
+                  fmt::format("rows of {} elements of {}{} do not divide into {} blocks of {}",
+                              spec.columns, prefix, spec.name, info(dtype).name, block))
+          .at("", "--weights")
+          .help("choose a format whose block divides the row on every rank, such as f16, or another --tp");
+    }
+    return WeightTensor{spec.group, spec.name, dtype, spec.rows, spec.columns, spec.part};
+  }
+
+  void refuse_left_over() const { index_.refuse_left_over(); }
+
+ private:
+  DType matrices_, vectors_;
+  StoredIndex index_;
+};
+
+bool same_rope(const Rope& a, const Rope& b) { return a.rotary_dim == b.rotary_dim; }
+
+/// Equal in everything that decides bytes or time.
+bool same_layer(const Layer& a, const Layer& b) {
+  const Mixer &m = a.mixer, &n = b.mixer;
+  const FeedForward &f = a.feed_forward, &g = b.feed_forward;
+  return m.kind == n.kind && m.heads == n.heads && m.kv_heads == n.kv_heads && m.head_dim == n.head_dim &&
+         m.value_dim == n.value_dim && m.window_tokens == n.window_tokens && m.qkv_bias == n.qkv_bias &&
+         m.output_bias == n.output_bias && m.qk_norm == n.qk_norm && same_rope(m.rope, n.rope) &&
+         f.kind == g.kind && f.intermediate == g.intermediate && f.gated == g.gated && f.bias == g.bias &&
+         f.experts == g.experts && f.experts_per_token == g.experts_per_token &&
+         f.shared_intermediate == g.shared_intermediate && a.pre_norms == b.pre_norms &&
+         a.post_norms == b.post_norms && a.parallel == b.parallel &&
+         a.parallel_two_norms == b.parallel_two_norms;
+}
+
+bool same_tensors(const std::vector<WeightTensor>& a, const std::vector<WeightTensor>& b) {
+  return std::equal(a.begin(), a.end(), b.begin(), b.end(),
+                    [](const WeightTensor& x, const WeightTensor& y) {
+                      return x.dtype == y.dtype && x.rows == y.rows && x.columns == y.columns;
+                    });
+}
+
+std::string layer_prefix(std::int64_t layer) { return fmt::format("blk.{}.", layer); }
+
+std::vector<WeightTensor> layer_tensors(const ModelCard& card, std::int64_t index, int tp,
+                                        Formats& formats) {
+  const std::string prefix = formats.from_file() ? layer_prefix(index) : std::string{};
+  std::vector<WeightTensor> tensors;
+  for (const WeightSpec& spec : layer_specs(card, card.layers[static_cast<std::size_t>(index)], tp)) {
+    if (auto tensor = formats.tensor(spec, prefix)) tensors.push_back(std::move(*tensor));
+  }
+  return tensors;
+}
+
+/// Puts a layer into the kind it belongs to; a new kind when it is unlike all before.
+void add_layer(RankModel& model, const ModelCard& card, std::int64_t index, Formats& formats) {
+  const Layer& layer = card.layers[static_cast<std::size_t>(index)];
+  std::vector<WeightTensor> tensors;
+  if (formats.from_file()) tensors = layer_tensors(card, index, model.shape.tp, formats);
+  for (std::size_t k = 0; k < model.kinds.size(); ++k) {
+    LayerKind& kind = model.kinds[k];
+    if (!same_layer(kind.layer, layer)) continue;
+    if (formats.from_file() && !same_tensors(kind.tensors, tensors)) continue;
+    ++kind.count;
+    model.kind_of_layer.push_back(k);
+    return;
+  }
+  if (!formats.from_file()) tensors = layer_tensors(card, index, model.shape.tp, formats);
+  model.kind_of_layer.push_back(model.kinds.size());
+  model.kinds.push_back({layer, layer_shape(layer, model.shape.tp), 1, std::move(tensors)});
+}
+
+template <class Visit>
+void for_each_tensor(const RankModel& model, Visit visit) {
+  for (const WeightTensor& tensor : model.outside) visit(tensor, std::int64_t{1});
+  for (const LayerKind& kind : model.kinds) {
+    for (const WeightTensor& tensor : kind.tensors) visit(tensor, kind.count);
+  }
+}
+
+}  // namespace
+
+ParameterCount count_parameters(const ModelCard& card) {
+  refuse_unsupported(card);
+  ParameterCount count;
+  const auto add = [&](const WeightSpec& spec, const FeedForward* ff, std::int64_t times) {
+    const Elements all{detail::checked_mul(spec.whole_rows, spec.whole_columns)};
+    const bool expert = spec.part == Part::kExpertGate || spec.part == Part::kExpertUp ||
+                        spec.part == Part::kExpertDown;
+    count.total += all * times;
+    count.active +=
+        (expert ? Elements{all.n / ff->experts} * ff->experts_per_token : all) * times;
+  };
+  RankShape whole;
+  whole.vocab_rows = card.vocab;
+  for (const WeightSpec& spec : outside_specs(card, whole)) add(spec, nullptr, 1);
+  for (std::size_t i = 0; i < card.layers.size();) {
+    std::size_t end = i + 1;
+    while (end < card.layers.size() && same_layer(card.layers[i], card.layers[end])) ++end;
+    for (const WeightSpec& spec : layer_specs(card, card.layers[i], 1)) {
+      add(spec, &card.layers[i].feed_forward, static_cast<std::int64_t>(end - i));
+    }
+    i = end;
+  }
+  return count;
+}
+
+RankModel rank_model(const ModelCard& card, const Decisions& decisions,
+                     const std::vector<StoredTensor>& stored, int rank) {
+  refuse_unsupported(card);
+  Formats formats(card, decisions, stored);
+  RankModel model;
+  model.shape = rank_shape(card, decisions.sharding, rank);
+  model.hidden = card.hidden;
+  model.vocab = card.vocab;
+  model.logit_softcap = card.logit_softcap;
+  model.learned_positions = card.learned_positions > 0;
+  model.final_norm = card.final_norm;
+  for (const WeightSpec& spec : outside_specs(card, model.shape)) {
+    if (auto tensor = formats.tensor(spec, {})) model.outside.push_back(std::move(*tensor));
+  }
+  for (const WeightTensor& tensor : model.outside) {
+    if (tensor.part == Part::kEmbedding) model.embedding_dtype = model.head_dtype = tensor.dtype;
+  }
+  for (const WeightTensor& tensor : model.outside) {
+    if (tensor.part == Part::kHead) model.head_dtype = tensor.dtype;
+  }
+  for (std::int64_t i = model.shape.layers.begin; i < model.shape.layers.end; ++i) {
+    add_layer(model, card, i, formats);
+  }
+  // Only a rank that reads the whole table can say that a tensor has no place.
+  if (formats.from_file() && model.shape.pp == 1) formats.refuse_left_over();
+  return model;
+}
+
+std::vector<WeightTensor> rank_weight_tensors(const ModelCard& card, const Decisions& decisions, int rank,
+                                              const std::vector<StoredTensor>& stored) {
+  const RankModel model = rank_model(card, decisions, stored, rank);
+  std::vector<WeightTensor> tensors;
+  const auto add_outside = [&](bool before) {
+    for (const WeightTensor& tensor : model.outside) {
+      const bool first = tensor.part == Part::kEmbedding || tensor.part == Part::kPositions;
+      if (first == before) tensors.push_back(tensor);
+    }
+  };
+  add_outside(true);
+  for (std::size_t i = 0; i < model.kind_of_layer.size(); ++i) {
+    const std::string prefix = layer_prefix(model.shape.layers.begin + static_cast<std::int64_t>(i));
+    for (WeightTensor tensor : model.kinds[model.kind_of_layer[i]].tensors) {
+      tensor.name = prefix + tensor.name;
+      tensors.push_back(std::move(tensor));
+    }
+  }
+  add_outside(false);
+  return tensors;
+}
+
+const WeightTensor* find_part(const LayerKind& kind, Part part) {
+  for (const WeightTensor& tensor : kind.tensors) {
+    if (tensor.part == part) return &tensor;
+  }
+  return nullptr;
+}
+
+std::vector<GroupBytes> weight_groups(const RankModel& model) {
+  std::vector<GroupBytes> groups;
+  for (const char* name : kWeightGroups) {
+    GroupBytes group{name, {}, 0};
+    for_each_tensor(model, [&](const WeightTensor& tensor, std::int64_t count) {
+      if (tensor.group != name) return;
+      group.bytes += tensor.bytes() * count;
+      group.tensors += count;
+    });
+    if (group.tensors > 0) groups.push_back(group);
+  }
+  return groups;
+}
+
+Bytes weight_bytes(const RankModel& model) {
+  Bytes total;
+  for_each_tensor(model, [&](const WeightTensor& tensor, std::int64_t count) {
+    total += tensor.bytes() * count;
+  });
+  return total;
+}
+
+Bytes arena_padding(const RankModel& model) {
+  Bytes total;
+  for_each_tensor(model, [&](const WeightTensor& tensor, std::int64_t count) {
+    const Bytes bytes = tensor.bytes();
+    total += (round_up(bytes, kArenaAlignment) - bytes) * count;
+  });
+  return total;
+}
+
+}  // namespace vramplan

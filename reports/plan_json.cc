@@ -1,0 +1,283 @@
+#include "reports/plan_json.h"
+
+#include <fmt/format.h>
+
+#include <charconv>
+#include <climits>
+
+#include "reports/json_reader.h"
+
+namespace vramplan {
+namespace {
+
+using nlohmann::json;
+
+constexpr const char* kSchema = "vramplan.plan/1";
+constexpr int kTiers = 3, kCategories = 8, kPhases = 3;
+
+json decisions_object(const Decisions& d) {
+  return {
+      {"model", d.model},
+      {"set", d.set},
+      {"card_hash", fmt::format("{:016x}", d.card_hash)},
+      {"device", d.device},
+      {"device_count", d.device_count},
+      {"tp", d.sharding.tp},
+      {"pp", d.sharding.pp},
+      {"cp", d.sharding.cp},
+      {"ep", d.sharding.ep},
+      {"weights", d.weights ? json(info(*d.weights).name) : json(nullptr)},
+      {"activations", info(d.activations).name},
+      {"kv_format", name_of(d.kv_format)},
+      {"kv_policy", "keep_all"},
+      {"kv_placement", "device"},
+      {"kv_layout", "paged"},
+      {"block_tokens", d.block.n},
+      {"kv_blocks", d.kv_blocks.n},
+      {"context_tokens", d.context.n},
+      {"output_tokens", d.output.n},
+      {"batch", d.batch},
+      {"prefill_chunk_tokens", d.prefill_chunk.n},
+      {"attention", name_of(d.attention)},
+      {"threads", d.threads},
+      {"seed", d.seed},
+      {"capacity_bytes", d.capacity.n},
+  };
+}
+
+int small_count(const JsonReader& value) {
+  const std::int64_t n = value.count();
+  if (n > INT_MAX) value.fail("the count is too large");
+  return static_cast<int>(n);
+}
+
+DType dtype_from(const JsonReader& value) {
+  const auto dtype = dtype_from_name(value.text());
+  if (!dtype) value.fail("'" + value.text() + "' is no element format");
+  return *dtype;
+}
+
+std::uint64_t hash_from(const JsonReader& value) {
+  const std::string text = value.text();
+  std::uint64_t hash = 0;
+  const auto [rest, status] = std::from_chars(text.data(), text.data() + text.size(), hash, 16);
+  if (status != std::errc() || rest != text.data() + text.size() || text.size() != 16) {
+    value.fail("a hash has 16 hexadecimal digits");
+  }
+  return hash;
+}
+
+void check_only(const JsonReader& value, const char* word) {
+  if (value.text() != word) {
+    value.fail("'" + value.text() + "' is not known here; this version knows '" + word + "'");
+  }
+}
+
+Decisions decisions_from(const JsonReader& in) {
+  Decisions d;
+  d.model = in.at("model").text();
+  d.set = in.at("set").texts();
+  d.card_hash = hash_from(in.at("card_hash"));
+  d.device = in.at("device").text();
+  d.device_count = small_count(in.at("device_count"));
+  d.sharding = {small_count(in.at("tp")), small_count(in.at("pp")), small_count(in.at("cp")),
+                small_count(in.at("ep"))};
+  if (!in.at("weights").is_null()) d.weights = dtype_from(in.at("weights"));
+  d.activations = dtype_from(in.at("activations"));
+  d.kv_format = in.at("kv_format").word<KvFormat>(3);
+  check_only(in.at("kv_policy"), "keep_all");
+  check_only(in.at("kv_placement"), "device");
+  check_only(in.at("kv_layout"), "paged");
+  d.block = {in.at("block_tokens").count()};
+  d.kv_blocks = {in.at("kv_blocks").count()};
+  d.context = {in.at("context_tokens").count()};
+  d.output = {in.at("output_tokens").count()};
+  d.batch = in.at("batch").count();
+  d.prefill_chunk = {in.at("prefill_chunk_tokens").count()};
+  d.attention = in.at("attention").word<AttentionAlgorithm>(2);
+  d.threads = small_count(in.at("threads"));
+  d.seed = in.at("seed").unsigned_integer();
+  d.capacity = in.at("capacity_bytes").bytes();
+  return d;
+}
+
+json devices_array(const Predictions& p) {
+  json devices = json::array();
+  for (const DevicePrediction& device : p.devices) {
+    json ledger = json::array();
+    for (const LedgerRow& row : p.ledger.rows()) {
+      if (row.rank != device.rank) continue;
+      ledger.push_back({{"tier", name_of(row.tier)},
+                        {"category", name_of(row.category)},
+                        {"name", row.name},
+                        {"phase", name_of(row.phase)},
+                        {"bytes", row.bytes.n},
+                        {"formula", row.formula}});
+    }
+    devices.push_back({{"rank", device.rank},
+                       {"capacity_bytes", device.capacity.n},
+                       {"predicted_bytes", device.predicted.n},
+                       {"headroom_bytes", device.headroom.n},
+                       {"ledger", std::move(ledger)}});
+  }
+  return devices;
+}
+
+void devices_from(const JsonReader& in, Predictions& p) {
+  for (const JsonReader& device : in.items()) {
+    const int rank = small_count(device.at("rank"));
+    p.devices.push_back({rank, device.at("capacity_bytes").bytes(),
+                         device.at("predicted_bytes").bytes(),
+                         device.at("headroom_bytes").bytes()});
+    for (const JsonReader& row : device.at("ledger").items()) {
+      p.ledger.add({rank, row.at("tier").word<TierKind>(kTiers),
+                    row.at("category").word<Category>(kCategories), row.at("name").text(),
+                    row.at("phase").word<Phase>(kPhases), row.at("bytes").bytes(),
+                    row.at("formula").text()});
+    }
+  }
+}
+
+json terms_array(const std::vector<TimeTerm>& terms) {
+  json out = json::array();
+  for (const TimeTerm& term : terms) {
+    out.push_back({{"op", term.op},
+                   {"seconds", finite(term.seconds.v)},
+                   {"limited_by", term.limited_by}});
+  }
+  return out;
+}
+
+std::vector<TimeTerm> terms_from(const JsonReader& in) {
+  std::vector<TimeTerm> terms;
+  for (const JsonReader& term : in.items()) {
+    terms.push_back(
+        {term.at("op").text(), {term.at("seconds").number()}, term.at("limited_by").text()});
+  }
+  return terms;
+}
+
+json performance_object(const Performance& p) {
+  return {{"ttft_seconds", finite(p.ttft.v)},
+          {"tpot_seconds", finite(p.tpot.v)},
+          {"tokens_per_second", finite(p.tokens_per_second)},
+          {"prefill_tokens_per_second", finite(p.prefill_tokens_per_second)},
+          {"limited_by", p.limited_by},
+          {"decode_floor_seconds", finite(p.decode_floor.v)},
+          {"prefill_terms", terms_array(p.prefill_terms)},
+          {"decode_terms", terms_array(p.decode_terms)}};
+}
+
+Performance performance_from(const JsonReader& in) {
+  Performance p;
+  p.ttft = {in.at("ttft_seconds").number()};
+  p.tpot = {in.at("tpot_seconds").number()};
+  p.tokens_per_second = in.at("tokens_per_second").number();
+  p.prefill_tokens_per_second = in.at("prefill_tokens_per_second").number();
+  p.limited_by = in.at("limited_by").text();
+  p.decode_floor = {in.at("decode_floor_seconds").number()};
+  p.prefill_terms = terms_from(in.at("prefill_terms"));
+  p.decode_terms = terms_from(in.at("decode_terms"));
+  return p;
+}
+
+json curve_array(const std::vector<CurvePoint>& curve) {
+  json out = json::array();
+  for (const CurvePoint& point : curve) {
+    out.push_back({{"at_seconds", finite(point.at.v)},
+                   {"phase", name_of(point.phase)},
+                   {"bytes", point.bytes.n}});
+  }
+  return out;
+}
+
+json assumptions_array(const std::vector<Assumption>& assumptions) {
+  json out = json::array();
+  for (const Assumption& a : assumptions) {
+    out.push_back({{"what", a.what}, {"value", a.value}, {"flag", a.flag}});
+  }
+  return out;
+}
+
+void totals_from(const JsonReader& in, Totals& t) {
+  t.parameters = {in.at("parameters").count()};
+  t.active_parameters = {in.at("active_parameters").count()};
+  t.weight_bytes = in.at("weight_bytes").bytes();
+  t.kv_bytes_per_token = {in.at("kv_bytes_per_token").count()};
+  t.kv_bytes = in.at("kv_bytes").bytes();
+}
+
+void capacity_from(const JsonReader& in, Capacity& c) {
+  c.max_context = {in.at("max_context_tokens").count()};
+  c.max_sequences = in.at("max_sequences").count();
+  c.kv_tokens = {in.at("kv_tokens").count()};
+  c.kv_equals_weights = {in.at("kv_equals_weights_tokens").count()};
+}
+
+}  // namespace
+
+json plan_object(const Plan& plan) {
+  const Predictions& p = plan.predictions;
+  return {
+      {"schema", kSchema},
+      {"verdict", p.fits ? "fits" : "does_not_fit"},
+      {"missing_bytes", p.missing.n},
+      {"binding_constraint", p.binding_constraint},
+      {"advice", p.advice},
+      {"totals",
+       {{"parameters", p.totals.parameters.n},
+        {"active_parameters", p.totals.active_parameters.n},
+        {"weight_bytes", p.totals.weight_bytes.n},
+        {"kv_bytes_per_token", p.totals.kv_bytes_per_token.n},
+        {"kv_bytes", p.totals.kv_bytes.n}}},
+      {"devices", devices_array(p)},
+      {"capacity",
+       {{"max_context_tokens", p.capacity.max_context.n},
+        {"max_sequences", p.capacity.max_sequences},
+        {"kv_tokens", p.capacity.kv_tokens.n},
+        {"kv_equals_weights_tokens", p.capacity.kv_equals_weights.n}}},
+      {"performance", performance_object(p.performance)},
+      {"curve", curve_array(p.curve)},
+      {"decisions", decisions_object(plan.decisions)},
+      {"assumptions", assumptions_array(plan.assumptions)},
+  };
+}
+
+Plan plan_from(const JsonReader& in) {
+  if (in.at("schema").text() != kSchema) {
+    in.at("schema").fail("'" + in.at("schema").text() + "' is not " + kSchema);
+  }
+  Plan plan;
+  Predictions& p = plan.predictions;
+  const std::string verdict = in.at("verdict").text();
+  if (verdict != "fits" && verdict != "does_not_fit") {
+    in.at("verdict").fail("'" + verdict + "' is neither fits nor does_not_fit");
+  }
+  p.fits = verdict == "fits";
+  p.missing = in.at("missing_bytes").bytes();
+  p.binding_constraint = in.at("binding_constraint").text();
+  p.advice = in.at("advice").texts();
+  totals_from(in.at("totals"), p.totals);
+  devices_from(in.at("devices"), p);
+  capacity_from(in.at("capacity"), p.capacity);
+  p.performance = performance_from(in.at("performance"));
+  for (const JsonReader& point : in.at("curve").items()) {
+    p.curve.push_back({{point.at("at_seconds").number()},
+                       point.at("phase").word<Phase>(kPhases),
+                       point.at("bytes").bytes()});
+  }
+  plan.decisions = decisions_from(in.at("decisions"));
+  for (const JsonReader& a : in.at("assumptions").items()) {
+    plan.assumptions.push_back({a.at("what").text(), a.at("value").text(), a.at("flag").text()});
+  }
+  return plan;
+}
+
+std::string plan_json(const Plan& plan) { return write_json(plan_object(plan)); }
+
+Plan read_plan_json(const std::string& text, const std::string& file_name) {
+  const json document = parse_json(text, file_name);
+  return plan_from(JsonReader(document, file_name));
+}
+
+}  // namespace vramplan

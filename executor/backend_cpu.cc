@@ -1,5 +1,4 @@
 #include "executor/backend.h"
-#if __has_include("kernels/cpu/cpu_ops.h")
 #include "kernels/cpu/cpu_ops.h"
 
 namespace vramplan {
@@ -35,10 +34,3 @@ std::unique_ptr<Backend> make_cpu_backend(int threads, Bytes capacity) {
 }
 
 }  // namespace vramplan
-#else
-namespace vramplan {
-std::unique_ptr<Backend> make_cpu_backend(int, Bytes) {
-  throw Error(ErrorCode::kNoDevice, "this program was built without CPU kernels");
-}
-}  // namespace vramplan
-#endif

@@ -53,6 +53,15 @@ bool has_kernels(DType dtype) {
   return dtype <= DType::kQ6_K;
 }
 
+/// Norms and biases are read as they are or widened; a quantised vector has no reader.
+void check_vectors(const Gguf& gguf) {
+  for (const GgufTensor& tensor : gguf.tensors()) {
+    if (tensor.rows() != 1 || !is_block_quantised(tensor.dtype)) continue;
+    refuse(std::string("a norm or bias of format ") + info(tensor.dtype).name, tensor.name,
+           "f32, f16 and bf16 vectors run");
+  }
+}
+
 void check_formats(const ModelSource& source, const Decisions& decisions) {
   if (source.gguf != nullptr && decisions.weights) {
     refuse(std::string("converting a file's weights to ") + info(*decisions.weights).name +
@@ -66,6 +75,7 @@ void check_formats(const ModelSource& source, const Decisions& decisions) {
   };
   if (source.gguf == nullptr) check(decisions.weights.value_or(source.card.stored_weights), "--weights");
   else for (const GgufTensor& tensor : source.gguf->tensors()) check(tensor.dtype, tensor.name);
+  if (source.gguf != nullptr) check_vectors(*source.gguf);
   if (decisions.activations != DType::kF32) {
     refuse(std::string("activations of format ") + info(decisions.activations).name +
                " on this backend", "activations", "f32 activations run on a CPU");

@@ -154,9 +154,9 @@ void Plot::draw_bands(Svg& svg, const Series& predicted, const Series& observed)
                            to_text(Seconds{observed.duration[p]})), "t dim", Anchor::kMiddle);
     }
     if (seconds_[p] <= 0) continue;
-    const int most = std::clamp(static_cast<int>(band / 70), 1, 6);
-    const double step = nice_step(seconds_[p], most);
-    for (int i = 0; i * step <= seconds_[p] * (1 + 1e-9) && i <= 8; ++i) {
+    const double step = nice_step(seconds_[p], std::clamp(static_cast<int>(band / 60), 2, 6));
+    const int last = band < 80 ? 0 : 8;   // a narrow band has room for its 0 alone
+    for (int i = 0; i * step <= seconds_[p] * (1 + 1e-9) && i <= last; ++i) {
       const double at = x(phase, i * step);
       if (i > 0 && end_[p] - at < (p + 1 < kPhases && shown_[p + 1] ? 26 : -1)) continue;
       svg.line({at, bottom_}, {at, bottom_ + 5}, "axis");
@@ -240,7 +240,7 @@ std::string curve_chart(const std::vector<CurvePoint>& curve, const std::vector<
                         Bytes{1}});
   const bool near = capacity.n > 0 && share(top, capacity) >= 0.6;
   top = near ? std::max(top, capacity) : top;
-  top = {static_cast<std::int64_t>(static_cast<double>(top.n) * 1.06) + 1};
+  top = {static_cast<std::int64_t>(static_cast<double>(top.n) * 1.14) + 1};
   const Plot plot(predicted, taken, resident, top, width);
   Svg svg(width, plot.height(), "chart curve", "Memory over time on rank 0",
           "Predicted bytes as an area, observed bytes as lines, over the seconds of load, prefill and "

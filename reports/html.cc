@@ -205,7 +205,9 @@ std::string run_section(const RunRecord& run, const std::string& id) {
   body += html_card("How right each row was",
                     both_widths(error_chart(run.plan, v, kWideChart),
                                 error_chart(run.plan, v, kNarrowChart)));
-  body += html_card("Rows, bytes", rows_table(run, groups));
+  body += html_card("Rows, bytes",
+                    rows_table(run, groups) + "<details><summary>why: formulas and probes</summary>\n" +
+                        reasons_table(run, groups) + "</details>\n");
   body += html_card(times_title, times_table(run));
   body += html_card("Where the predicted time goes", time_terms_table(run.plan.predictions.performance));
   body += html_card("Capacity = free + rows + unaccounted", capacity_table(run.measurement));

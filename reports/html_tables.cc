@@ -24,13 +24,6 @@ std::string byte_cell(Bytes bytes) {
 
 std::string missing_cell() { return "<td class=\"n dim\" data-v=\"\">\u2013</td>"; }
 
-/// "predicted: formula; observed: probe".
-std::string why(const VerdictRow& row) {
-  std::string text = row.formula;
-  if (!row.probe.empty()) text += (text.empty() ? "observed: " : "; observed: ") + row.probe;
-  return text;
-}
-
 std::string verdict_line(const VerdictRow& row, const std::string& where, std::size_t ranks) {
   const bool measured = row.outcome != Outcome::kNotMeasured;
   std::string out = fmt::format("<tr data-ranks=\"{}\">", ranks);
@@ -43,7 +36,7 @@ std::string verdict_line(const VerdictRow& row, const std::string& where, std::s
   } else {
     out += missing_cell() + missing_cell() + missing_cell();
   }
-  return out + outcome_cell(row.outcome, row.gates) + text_cell(why(row), "why") + "</tr>\n";
+  return out + outcome_cell(row.outcome, row.gates) + "</tr>\n";
 }
 
 std::string definition(const std::string& term, const std::string& value) {
@@ -106,10 +99,27 @@ std::string rows_table(const RunRecord& run, const std::vector<RankGroup>& group
       rows += verdict_line(row, group.label() + " " + name_of(row.tier), group.ranks.size());
     }
   }
-  rows += verdict_line(run.verdict.process, "process of rank 0", 1);
+  rows += verdict_line(run.verdict.process, "rank 0 process", 1);
   return html_table({{"where"}, {"what"}, {"name"}, {"phase"}, {"predicted B", true},
-                     {"observed B", true}, {"error B", true}, {"error", true}, {"outcome"},
-                     {"why", false, false}}, rows, "rows");
+                     {"observed B", true}, {"error B", true}, {"error", true}, {"outcome"}}, rows,
+                    "rows");
+}
+
+std::string reasons_table(const RunRecord& run, const std::vector<RankGroup>& groups) {
+  std::string rows;
+  const auto add = [&](const VerdictRow& row, const std::string& where) {
+    rows += "<tr>" + text_cell(where) + text_cell(name_of(row.category)) + text_cell(row.name) +
+            text_cell(name_of(row.phase)) + text_cell(row.formula, "why") +
+            text_cell(row.probe.empty() ? "not measured" : row.probe, "why") + "</tr>\n";
+  };
+  for (const RankGroup& group : groups) {
+    for (const VerdictRow& row : run.verdict.rows) {
+      if (row.rank == group.first()) add(row, group.label() + " " + name_of(row.tier));
+    }
+  }
+  add(run.verdict.process, "rank 0 process");
+  return html_table({{"where"}, {"what"}, {"name"}, {"phase"}, {"formula of the prediction", false, false},
+                     {"probe of the observation", false, false}}, rows, "reasons");
 }
 
 std::string capacity_table(const Measurement& measurement) {

@@ -156,6 +156,11 @@ void register_all() {
     add("gemm/q4_1/512x" + shape,
         [r, c](benchmark::State& s) { linear(s, DType::kQ4_1, 512, r, c, 0); });
   }
+  for (const DType d : {DType::kQ4_1, DType::kQ8_0, DType::kQ4_K, DType::kQ6_K, DType::kF16}) {
+    // One matrix of less than a second-level cache: what the instructions alone allow.
+    add(std::string("gemv_cached/") + info(d).name + "/576x768",
+        [d](benchmark::State& s) { linear(s, d, 1, 576, 768, 0); });
+  }
   add("gemv/q8_0/49152x576",
       [](benchmark::State& s) { linear(s, DType::kQ8_0, 1, 49152, 576, kStreamBytes); });
   for (const std::int64_t n : {128, 512, 4096, 32768}) {

@@ -78,22 +78,23 @@ void ConfigReader::read_dtype() {
 }
 
 void ConfigReader::read_whole_model() {
-  const bool gemma3 = name_ == "gemma3";   // its files leave out what equals the class's defaults
+  const bool gemma3 = name_ == "gemma3";  // its files leave out what equals the class's defaults
   card_.family = name_;
   card_.hidden = required({"hidden_size", "n_embd"}, kMaxWidth);
   card_.vocab = gemma3 ? optional({"vocab_size"}, 262'208, std::int64_t{1} << 31)
                        : required({"vocab_size"}, std::int64_t{1} << 31);
   const bool falcon = name_ == "falcon";
   const std::int64_t context = falcon ? 2048 : gemma3 ? 131'072 : 0;
-  card_.context_limit =
-      context > 0 ? optional({"max_position_embeddings"}, context, kMaxTokens)
-                  : required({"max_position_embeddings", "n_positions"}, kMaxTokens);
+  card_.context_limit = context > 0
+                            ? optional({"max_position_embeddings"}, context, kMaxTokens)
+                            : required({"max_position_embeddings", "n_positions"}, kMaxTokens);
   card_.position = family_.position;
   if (card_.position == PositionKind::kLearned) card_.learned_positions = card_.context_limit;
   card_.norm = family_.norm;
   const char* epsilon = spelling(
       {"rms_norm_eps", "layer_norm_eps", "layer_norm_epsilon", "norm_epsilon", "norm_eps"});
-  card_.norm_eps = config_.real_or(epsilon, card_.norm == NormKind::kRms ? 1e-6 : 1e-5, 1e-12, 1e-1);
+  card_.norm_eps =
+      config_.real_or(epsilon, card_.norm == NormKind::kRms ? 1e-6 : 1e-5, 1e-12, 1e-1);
   const JsonNode& tie_source = config_.has("tie_word_embeddings") ? config_ : root_;
   card_.tied_head = tie_source.boolean_or("tie_word_embeddings", family_.tied_head);
   card_.head_bias = name_ == "phi" || name_ == "gptj";
@@ -102,7 +103,8 @@ void ConfigReader::read_whole_model() {
     card_.embedding_scale = std::sqrt(static_cast<double>(card_.hidden));
   }
   card_.logit_softcap = read_softcap("final_logit_softcapping", 30.0);
-  if (name_ == "granite") card_.embedding_scale = config_.real_or("embedding_multiplier", 1, 1e-6, 1e6);
+  if (name_ == "granite")
+    card_.embedding_scale = config_.real_or("embedding_multiplier", 1, 1e-6, 1e6);
   read_dtype();
 }
 
@@ -116,7 +118,8 @@ double ConfigReader::read_softcap(const char* field, double gemma2_default) cons
 std::int64_t ConfigReader::read_kv_heads(std::int64_t heads) const {
   if (name_ == "gpt2" || name_ == "gptj" || name_ == "gpt_neox") return heads;
   if (name_ == "falcon") {
-    const std::int64_t grouped = optional({"num_kv_heads", "n_head_kv", "num_key_value_heads"}, heads, heads);
+    const std::int64_t grouped =
+        optional({"num_kv_heads", "n_head_kv", "num_key_value_heads"}, heads, heads);
     if (flag("new_decoder_architecture", false)) return grouped;
     return flag("multi_query", true) ? 1 : heads;
   }
@@ -168,12 +171,14 @@ Mixer ConfigReader::read_mixer() const {
     mixer.softmax_scale = 1.0 / std::sqrt(config_.real_or("query_pre_attn_scalar", 256, 1e-6, 1e9));
   }
   mixer.score_softcap = read_softcap("attn_logit_softcapping", 50.0);
-  if (name_ == "granite") mixer.softmax_scale = config_.real_or("attention_multiplier", 1, 1e-9, 1e6);
+  if (name_ == "granite")
+    mixer.softmax_scale = config_.real_or("attention_multiplier", 1, 1e-9, 1e6);
   return mixer;
 }
 
 Activation ConfigReader::read_activation() const {
-  const char* key = spelling({"hidden_activation", "hidden_act", "activation_function", "activation"});
+  const char* key =
+      spelling({"hidden_activation", "hidden_act", "activation_function", "activation"});
   if (!config_.has(key)) return family_.activation;
   const std::string& name = config_.at(key).text();
   // The first Gemma files say gelu and mean its tanh form; their class overrides the field.
@@ -257,7 +262,8 @@ void ConfigReader::read_layers() {
   for (std::size_t i = 0; i < card_.layers.size(); ++i) {
     Mixer& mixer = card_.layers[i].mixer;
     const bool windowed = positions.windowed[i];
-    if (card_.position == PositionKind::kRope) mixer.rope = windowed ? positions.sliding : positions.full;
+    if (card_.position == PositionKind::kRope)
+      mixer.rope = windowed ? positions.sliding : positions.full;
     // A window as long as the longest context never hides a token.
     if (windowed && positions.window_tokens < card_.context_limit) {
       mixer.kind = MixerKind::kSlidingWindow;
@@ -307,13 +313,13 @@ std::string name_from(const JsonNode& root, const std::string& file_name) {
 [[noreturn]] void unknown_family(const JsonNode& config, const std::string& model_type) {
   const std::string reason = refused_hf_family(model_type);
   if (!reason.empty()) {
-    config.fail(ErrorCode::kUnsupported,
-                "the family " + model_type + ", which has " + reason + ", cannot be said in a card yet");
+    config.fail(ErrorCode::kUnsupported, "the family " + model_type + ", which has " + reason +
+                                             ", cannot be said in a card yet");
   }
   std::string missing;
-  for (const char* key : {"hidden_size", "num_hidden_layers", "num_attention_heads",
-                          "num_key_value_heads", "intermediate_size", "vocab_size",
-                          "max_position_embeddings"}) {
+  for (const char* key :
+       {"hidden_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads",
+        "intermediate_size", "vocab_size", "max_position_embeddings"}) {
     if (!config.has(key)) missing += (missing.empty() ? "" : ", ") + std::string(key);
   }
   config.fail(ErrorCode::kUnknownFamily,
@@ -346,8 +352,8 @@ ModelCard read_hf_config(const std::string& json_text, const std::string& file_n
                      "with a weight format");
     }
   }
-  const std::string model_type = config.has("model_type") ? config.at("model_type").text()
-                                                          : root.at("model_type").text();
+  const std::string model_type =
+      config.has("model_type") ? config.at("model_type").text() : root.at("model_type").text();
   const HfFamily* family = find_hf_family(model_type);
   if (family == nullptr) unknown_family(config, model_type);
   ModelCard card = ConfigReader(root, config, *family).read();

@@ -25,7 +25,8 @@ ModelSource open_gguf(const std::string& path) {
   source.card = model_card_from_gguf(*source.gguf);
   source.stored.reserve(source.gguf->tensors().size());
   for (const GgufTensor& tensor : source.gguf->tensors()) {
-    source.stored.push_back({tensor.name, tensor.dtype, tensor.rows(), tensor.columns(), tensor.bytes});
+    source.stored.push_back(
+        {tensor.name, tensor.dtype, tensor.rows(), tensor.columns(), tensor.bytes});
   }
   return source;
 }

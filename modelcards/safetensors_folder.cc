@@ -62,8 +62,8 @@ std::map<std::string, std::string> read_index(const fs::path& folder) {
                        shard.find_first_of(std::string("/\\\0", 3)) == std::string::npos &&
                        shard.find("..") == std::string::npos;
     if (!plain) {
-      shards[i].fail(ErrorCode::kBadSafetensors,
-                     "the shard name " + printable(shard) + " is not a plain .safetensors file name");
+      shards[i].fail(ErrorCode::kBadSafetensors, "the shard name " + printable(shard) +
+                                                     " is not a plain .safetensors file name");
     }
     out.emplace(names[i], shard);
   }
@@ -87,7 +87,8 @@ std::vector<SafetensorsTensor> read_shards(const fs::path& folder) {
   }
   if (!missing.empty()) {
     throw Error(ErrorCode::kBadSafetensors, "the index lists a tensor that its shard " +
-                                                printable(missing.begin()->second) + " does not hold")
+                                                printable(missing.begin()->second) +
+                                                " does not hold")
         .at((folder / kIndexName).string(), missing.begin()->first)
         .help("index and shards belong to different checkpoints; fetch them again");
   }

@@ -12,7 +12,7 @@
 namespace vramplan {
 namespace {
 
-constexpr std::uint64_t kMaxHeaderBytes = 100'000'000;   // the reference implementation's cap
+constexpr std::uint64_t kMaxHeaderBytes = 100'000'000;  // the reference implementation's cap
 constexpr std::size_t kMaxDims = 16;
 constexpr std::int64_t kLengthBytes = 8;
 
@@ -24,12 +24,14 @@ struct Format {
 /// Null: no such dtype, or one whose bytes no DType has.
 std::optional<Format> format_of(const std::string& name) {
   static const std::map<std::string, Format> kFormats = {
-      {"F64", {DType::kF64, 64}},       {"F32", {DType::kF32, 32}},   {"F16", {DType::kF16, 16}},
-      {"BF16", {DType::kBF16, 16}},     {"F8_E4M3", {DType::kF8E4M3, 8}},
-      {"F8_E5M2", {DType::kF8E5M2, 8}}, {"F8_E8M0", {DType::kF8E8M0, 8}},
-      {"F4", {DType::kF4, 4}},          {"I64", {DType::kI64, 64}},   {"U64", {DType::kI64, 64}},
-      {"I32", {DType::kI32, 32}},       {"U32", {DType::kI32, 32}},   {"I16", {DType::kI16, 16}},
-      {"U16", {DType::kI16, 16}},       {"I8", {DType::kI8, 8}},      {"U8", {DType::kI8, 8}},
+      {"F64", {DType::kF64, 64}},       {"F32", {DType::kF32, 32}},
+      {"F16", {DType::kF16, 16}},       {"BF16", {DType::kBF16, 16}},
+      {"F8_E4M3", {DType::kF8E4M3, 8}}, {"F8_E5M2", {DType::kF8E5M2, 8}},
+      {"F8_E8M0", {DType::kF8E8M0, 8}}, {"F4", {DType::kF4, 4}},
+      {"I64", {DType::kI64, 64}},       {"U64", {DType::kI64, 64}},
+      {"I32", {DType::kI32, 32}},       {"U32", {DType::kI32, 32}},
+      {"I16", {DType::kI16, 16}},       {"U16", {DType::kI16, 16}},
+      {"I8", {DType::kI8, 8}},          {"U8", {DType::kI8, 8}},
       {"BOOL", {DType::kI8, 8}}};
   const auto found = kFormats.find(name);
   if (found == kFormats.end()) return std::nullopt;
@@ -41,7 +43,8 @@ bool is_known_elsewhere(const std::string& name) {
          name == "F8_E5M2FNUZ";
 }
 
-/// Follows the events of the header's JSON; accepts exactly {name: {dtype, shape, data_offsets}} and
+/// Follows the events of the header's JSON; accepts exactly {name: {dtype, shape, data_offsets}}
+/// and
 /// "__metadata__": {text: text}. No tree is built.
 class HeaderEvents {
  public:
@@ -51,7 +54,9 @@ class HeaderEvents {
   bool null() { fail("null has no place in the header"); }
   bool boolean(bool) { fail("a boolean has no place in the header"); }
   bool number_integer(std::int64_t) { fail("a negative number"); }
-  bool number_float(double, const std::string& text) { fail("the number " + text + " is no count"); }
+  bool number_float(double, const std::string& text) {
+    fail("the number " + text + " is no count");
+  }
   bool binary(std::vector<std::uint8_t>&) { return false; }
 
   bool number_unsigned(std::uint64_t value) {
@@ -84,7 +89,10 @@ class HeaderEvents {
       tensor_.name = std::move(value);
       seen_ = 0;
     } else if (place_ == Place::kTensor) {
-      const unsigned bit = value == "dtype" ? 1U : value == "shape" ? 2U : value == "data_offsets" ? 4U : 0U;
+      const unsigned bit = value == "dtype"          ? 1U
+                           : value == "shape"        ? 2U
+                           : value == "data_offsets" ? 4U
+                                                     : 0U;
       if (bit == 0) fail("the unknown field " + printable(value));
       if ((seen_ & bit) != 0) fail("the field " + value + " occurs twice");
       seen_ |= bit;
@@ -187,8 +195,9 @@ std::string read_header(const File& file) {
   file.read_at(0_B, std::as_writable_bytes(std::span(&length, 1)));
   const auto remaining = static_cast<std::uint64_t>(file.size().n - kLengthBytes);
   if (length > kMaxHeaderBytes || length > remaining || length < 2) {
-    fail(file, "header length", "a header of " + std::to_string(length) + " bytes; " +
-                                    std::to_string(remaining) + " remain, 100000000 are allowed");
+    fail(file, "header length",
+         "a header of " + std::to_string(length) + " bytes; " + std::to_string(remaining) +
+             " remain, 100000000 are allowed");
   }
   std::string header(static_cast<std::size_t>(length), '\0');
   file.read_at({kLengthBytes}, std::as_writable_bytes(std::span(header)));
@@ -199,10 +208,13 @@ std::string read_header(const File& file) {
 }
 
 /// No name twice; the tensors cover the data section without gap or overlap.
-void check_cover(const File& file, std::int64_t data_bytes, std::vector<SafetensorsTensor>& tensors) {
-  std::sort(tensors.begin(), tensors.end(), [](const auto& a, const auto& b) { return a.name < b.name; });
+void check_cover(const File& file, std::int64_t data_bytes,
+                 std::vector<SafetensorsTensor>& tensors) {
+  std::sort(tensors.begin(), tensors.end(),
+            [](const auto& a, const auto& b) { return a.name < b.name; });
   for (std::size_t i = 1; i < tensors.size(); ++i) {
-    if (tensors[i - 1].name == tensors[i].name) fail(file, tensors[i].name, "the name occurs twice");
+    if (tensors[i - 1].name == tensors[i].name)
+      fail(file, tensors[i].name, "the name occurs twice");
   }
   std::sort(tensors.begin(), tensors.end(), [](const auto& a, const auto& b) {
     return std::pair(a.begin, a.end) < std::pair(b.begin, b.end);
@@ -210,14 +222,16 @@ void check_cover(const File& file, std::int64_t data_bytes, std::vector<Safetens
   Bytes covered = 0_B;
   for (const SafetensorsTensor& tensor : tensors) {
     if (tensor.begin != covered) {
-      fail(file, tensor.name, std::string(tensor.begin < covered ? "overlaps its neighbour"
-                                                                 : "leaves a hole before it"));
+      fail(file, tensor.name,
+           std::string(tensor.begin < covered ? "overlaps its neighbour"
+                                              : "leaves a hole before it"));
     }
     covered = tensor.end;
   }
   if (covered.n != data_bytes) {
-    fail(file, "data", "the tensors need " + std::to_string(covered.n) + " bytes of data, the file has " +
-                           std::to_string(data_bytes));
+    fail(file, "data",
+         "the tensors need " + std::to_string(covered.n) + " bytes of data, the file has " +
+             std::to_string(data_bytes));
   }
 }
 
@@ -230,7 +244,8 @@ std::vector<SafetensorsTensor> read_safetensors(const File& file) {
   if (!nlohmann::json::sax_parse(header, &events) || !events.finished()) {
     fail(file, "header", "the header is not JSON");
   }
-  check_cover(file, file.size().n - kLengthBytes - static_cast<std::int64_t>(header.size()), tensors);
+  check_cover(file, file.size().n - kLengthBytes - static_cast<std::int64_t>(header.size()),
+              tensors);
   return tensors;
 }
 

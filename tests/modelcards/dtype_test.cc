@@ -21,7 +21,7 @@ TEST(DTypeTable, NamesAndGgmlNumbersReadBackToTheSameType) {
     }
     EXPECT_GT(format.block_bytes, 0);
   }
-  EXPECT_FALSE(dtype_from_ggml(4));   // withdrawn
+  EXPECT_FALSE(dtype_from_ggml(4));  // withdrawn
   EXPECT_FALSE(dtype_from_ggml(0xffffffffU));
   EXPECT_FALSE(dtype_from_name("q9_z"));
 }

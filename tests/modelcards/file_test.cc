@@ -52,9 +52,9 @@ TEST_F(FileTest, RangesThatLeaveTheFileAreErrors) {
   for (const File* file : {on_disk.get(), in_memory.get()}) {
     std::string out(4, ' ');
     const auto span = std::as_writable_bytes(std::span(out));
-    for (const std::int64_t offset : {std::int64_t{7}, std::int64_t{11}, std::int64_t{-1},
-                                      std::numeric_limits<std::int64_t>::max(),
-                                      std::numeric_limits<std::int64_t>::min()}) {
+    for (const std::int64_t offset :
+         {std::int64_t{7}, std::int64_t{11}, std::int64_t{-1},
+          std::numeric_limits<std::int64_t>::max(), std::numeric_limits<std::int64_t>::min()}) {
       EXPECT_THROW(file->read_at({offset}, span), Error) << offset;
     }
     EXPECT_THROW(read_text(*file, 9_B), Error);

@@ -47,7 +47,7 @@ TEST(GgufCard, LlamaDimsComeFromMetadataAndTensors) {
   EXPECT_EQ(mixer.head_dim, 8);
   EXPECT_EQ(mixer.value_dim, 8);
   EXPECT_EQ(mixer.rope.rotary_dim, 8);
-  EXPECT_TRUE(mixer.rope.interleaved);   // the converter permutes q and k of this family
+  EXPECT_TRUE(mixer.rope.interleaved);  // the converter permutes q and k of this family
   EXPECT_FALSE(mixer.qkv_bias || mixer.output_bias || mixer.qk_norm);
   EXPECT_EQ(card.layers[1].feed_forward.intermediate, 64);
   EXPECT_TRUE(card.layers[1].feed_forward.gated);
@@ -68,10 +68,14 @@ TEST(GgufCard, PerLayerHeadsAndAnUntiedHead) {
   for (std::int64_t i = 0; i < 2; ++i) {
     const std::string block = "blk." + std::to_string(i) + ".";
     const std::int64_t kv = i == 0 ? 32 : 8, width = i == 0 ? 64 : 32;
-    for (const char* name : {"attn_norm.weight", "ffn_norm.weight"}) arrays.tensor(block + name, {32});
-    for (const char* name : {"attn_q.weight", "attn_output.weight"}) arrays.tensor(block + name, {32, 32});
-    for (const char* name : {"attn_k.weight", "attn_v.weight"}) arrays.tensor(block + name, {kv, 32});
-    for (const char* name : {"ffn_gate.weight", "ffn_up.weight"}) arrays.tensor(block + name, {width, 32});
+    for (const char* name : {"attn_norm.weight", "ffn_norm.weight"})
+      arrays.tensor(block + name, {32});
+    for (const char* name : {"attn_q.weight", "attn_output.weight"})
+      arrays.tensor(block + name, {32, 32});
+    for (const char* name : {"attn_k.weight", "attn_v.weight"})
+      arrays.tensor(block + name, {kv, 32});
+    for (const char* name : {"ffn_gate.weight", "ffn_up.weight"})
+      arrays.tensor(block + name, {width, 32});
     arrays.tensor(block + "ffn_down.weight", {32, width});
   }
   const ModelCard card = card_of(arrays);
@@ -102,7 +106,8 @@ TEST(GgufCard, Gemma3SlidesFiveOfSixLayersOnTheirOwnBase) {
   w.text("gemma3.rope.scaling.type", "linear").f32("gemma3.rope.scaling.factor", 8);
   for (int i = 0; i < 7; ++i) {
     const std::string block = "blk." + std::to_string(i) + ".";
-    for (const char* name : {"post_attention_norm", "post_ffw_norm"}) w.tensor(block + name + ".weight", {32});
+    for (const char* name : {"post_attention_norm", "post_ffw_norm"})
+      w.tensor(block + name + ".weight", {32});
     for (const char* name : {"attn_q_norm", "attn_k_norm"}) w.tensor(block + name + ".weight", {8});
   }
   const ModelCard card = card_of(w);
@@ -115,14 +120,18 @@ TEST(GgufCard, Gemma3SlidesFiveOfSixLayersOnTheirOwnBase) {
     EXPECT_EQ(layer.mixer.rope.scaling, full ? "linear" : "none");
     EXPECT_TRUE(layer.post_norms && layer.mixer.qk_norm);
   }
-  EXPECT_FALSE(card.norm_one_plus);   // the converter has added the 1
+  EXPECT_FALSE(card.norm_one_plus);  // the converter has added the 1
   EXPECT_EQ(card.embedding_scale, std::sqrt(32.0));
 }
 
 TEST(GgufCard, Gpt2HasFusedAttentionPositionsAndBiases) {
   GgufWriter w;
-  w.text("general.architecture", "gpt2").u32("gpt2.context_length", 20).u32("gpt2.embedding_length", 32);
-  w.u32("gpt2.block_count", 1).u32("gpt2.feed_forward_length", 128).u32("gpt2.attention.head_count", 4);
+  w.text("general.architecture", "gpt2")
+      .u32("gpt2.context_length", 20)
+      .u32("gpt2.embedding_length", 32);
+  w.u32("gpt2.block_count", 1)
+      .u32("gpt2.feed_forward_length", 128)
+      .u32("gpt2.attention.head_count", 4);
   w.f32("gpt2.attention.layer_norm_epsilon", 1e-5F);
   w.tensor("token_embd.weight", {16, 32});
   w.tensor("position_embd.weight", {20, 32});
@@ -150,7 +159,8 @@ TEST(GgufCard, Gpt2HasFusedAttentionPositionsAndBiases) {
 
 TEST(GgufCard, AMixtureReadsItsExperts) {
   GgufWriter w = tiny_llama(1);
-  for (const char* name : {"ffn_gate", "ffn_up", "ffn_down"}) w.drop(std::string("blk.0.") + name + ".weight");
+  for (const char* name : {"ffn_gate", "ffn_up", "ffn_down"})
+    w.drop(std::string("blk.0.") + name + ".weight");
   w.u32("llama.expert_count", 4).u32("llama.expert_used_count", 2);
   w.tensor("blk.0.ffn_gate_inp.weight", {4, 32});
   w.tensor("blk.0.ffn_gate_exps.weight", {4, 64, 32});
@@ -167,9 +177,12 @@ TEST(GgufCard, AMixtureReadsItsExperts) {
 std::vector<float> llama31_factors(std::size_t count, double theta, double factor) {
   std::vector<float> out;
   for (std::size_t i = 0; i < count; ++i) {
-    const double wavelength = 2 * M_PI * std::pow(theta, static_cast<double>(2 * i) / static_cast<double>(2 * count));
+    const double wavelength =
+        2 * M_PI * std::pow(theta, static_cast<double>(2 * i) / static_cast<double>(2 * count));
     const double smooth = (8192 / wavelength - 1) / 3;
-    const double divisor = wavelength < 2048 ? 1 : wavelength > 8192 ? factor : 1 / ((1 - smooth) / factor + smooth);
+    const double divisor = wavelength < 2048   ? 1
+                           : wavelength > 8192 ? factor
+                                               : 1 / ((1 - smooth) / factor + smooth);
     out.push_back(static_cast<float>(divisor));
   }
   return out;
@@ -217,8 +230,9 @@ GgufWriter with_u32(const std::string& key, std::uint32_t value) {
   GgufWriter w;
   w.text("general.architecture", "llama").f32("llama.attention.layer_norm_rms_epsilon", 1e-5F);
   const std::pair<const char*, std::uint32_t> keys[] = {
-      {"llama.context_length", 128},      {"llama.embedding_length", 32},    {"llama.block_count", 1},
-      {"llama.feed_forward_length", 64},  {"llama.attention.head_count", 4}, {"llama.attention.head_count_kv", 2}};
+      {"llama.context_length", 128},     {"llama.embedding_length", 32},
+      {"llama.block_count", 1},          {"llama.feed_forward_length", 64},
+      {"llama.attention.head_count", 4}, {"llama.attention.head_count_kv", 2}};
   bool replaced = false;
   for (const auto& [name, usual] : keys) {
     replaced = replaced || name == key;
@@ -226,10 +240,11 @@ GgufWriter with_u32(const std::string& key, std::uint32_t value) {
   }
   if (!replaced) w.u32(key, value);
   GgufWriter tensors = tiny_llama(1);
-  for (const char* name : {"token_embd.weight", "output_norm.weight", "blk.0.attn_norm.weight",
-                           "blk.0.attn_q.weight", "blk.0.attn_k.weight", "blk.0.attn_v.weight",
-                           "blk.0.attn_output.weight", "blk.0.ffn_norm.weight", "blk.0.ffn_gate.weight",
-                           "blk.0.ffn_up.weight", "blk.0.ffn_down.weight"}) {
+  for (const char* name :
+       {"token_embd.weight", "output_norm.weight", "blk.0.attn_norm.weight", "blk.0.attn_q.weight",
+        "blk.0.attn_k.weight", "blk.0.attn_v.weight", "blk.0.attn_output.weight",
+        "blk.0.ffn_norm.weight", "blk.0.ffn_gate.weight", "blk.0.ffn_up.weight",
+        "blk.0.ffn_down.weight"}) {
     const GgufWriter::Tensor& from = tensors.find(name);
     w.tensor(name, {1}) = from;
   }
@@ -239,20 +254,30 @@ GgufWriter with_u32(const std::string& key, std::uint32_t value) {
 TEST(GgufCard, NumbersOutOfRangeNameTheirKey) {
   EXPECT_NO_THROW(card_of(with_u32("llama.context_length", 4096)));
   for (const auto& [key, value] : std::vector<std::pair<std::string, std::uint32_t>>{
-           {"llama.block_count", 0}, {"llama.block_count", 0xffffffffU}, {"llama.block_count", 50},
-           {"llama.embedding_length", 0}, {"llama.embedding_length", 0xffffffffU},
-           {"llama.attention.head_count", 0}, {"llama.attention.head_count", 0xffffffffU},
-           {"llama.attention.head_count", 70'000}, {"llama.attention.head_count", 5},
-           {"llama.attention.head_count_kv", 0}, {"llama.attention.head_count_kv", 3},
-           {"llama.feed_forward_length", 0}, {"llama.context_length", 0},
-           {"llama.rope.dimension_count", 9}, {"llama.attention.key_length", 0}}) {
+           {"llama.block_count", 0},
+           {"llama.block_count", 0xffffffffU},
+           {"llama.block_count", 50},
+           {"llama.embedding_length", 0},
+           {"llama.embedding_length", 0xffffffffU},
+           {"llama.attention.head_count", 0},
+           {"llama.attention.head_count", 0xffffffffU},
+           {"llama.attention.head_count", 70'000},
+           {"llama.attention.head_count", 5},
+           {"llama.attention.head_count_kv", 0},
+           {"llama.attention.head_count_kv", 3},
+           {"llama.feed_forward_length", 0},
+           {"llama.context_length", 0},
+           {"llama.rope.dimension_count", 9},
+           {"llama.attention.key_length", 0}}) {
     SCOPED_TRACE(key + "=" + std::to_string(value));
     const std::string named = value == 5 ? "llama.attention.head_count_kv" : key;
     expect_error(with_u32(key, value), ErrorCode::kBadGguf, named);
   }
   // A believable number that the tensors deny names the tensor.
-  expect_error(with_u32("llama.feed_forward_length", 65), ErrorCode::kBadGguf, "blk.0.ffn_up.weight");
-  expect_error(with_u32("llama.attention.key_length", 16), ErrorCode::kBadGguf, "blk.0.attn_q.weight");
+  expect_error(with_u32("llama.feed_forward_length", 65), ErrorCode::kBadGguf,
+               "blk.0.ffn_up.weight");
+  expect_error(with_u32("llama.attention.key_length", 16), ErrorCode::kBadGguf,
+               "blk.0.attn_q.weight");
   expect_error(with_u32("llama.vocab_size", 17), ErrorCode::kBadGguf, "token_embd.weight");
 }
 
@@ -306,8 +331,9 @@ TEST(GgufCard, TheRealModelHasItsPublishedDims) {
   Bytes tensors = 0_B;
   for (const GgufTensor& tensor : gguf.tensors()) tensors += tensor.bytes;
   EXPECT_LE(gguf.header_bytes() + tensors, file->size());
-  EXPECT_GE(gguf.header_bytes() + tensors + Bytes{32} * static_cast<std::int64_t>(gguf.tensors().size()),
-            file->size());
+  EXPECT_GE(
+      gguf.header_bytes() + tensors + Bytes{32} * static_cast<std::int64_t>(gguf.tensors().size()),
+      file->size());
 }
 
 }  // namespace

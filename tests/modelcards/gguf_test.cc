@@ -16,7 +16,8 @@ using test::read_gguf;
 
 GgufWriter all_types() {
   GgufWriter w;
-  w.raw("u8", GgufType::kU8, packed<std::uint8_t>(200)).raw("i8", GgufType::kI8, packed<std::int8_t>(-5));
+  w.raw("u8", GgufType::kU8, packed<std::uint8_t>(200))
+      .raw("i8", GgufType::kI8, packed<std::int8_t>(-5));
   w.raw("u16", GgufType::kU16, packed<std::uint16_t>(60000));
   w.raw("i16", GgufType::kI16, packed<std::int16_t>(-6000)).u32("u32", 4000000000U);
   w.raw("i32", GgufType::kI32, packed<std::int32_t>(-7)).f32("f32", 0.5F).boolean("true", true);

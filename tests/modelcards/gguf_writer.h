@@ -26,12 +26,12 @@ class GgufWriter {
  public:
   std::uint32_t magic = 0x46554747, version = 3;
   std::int64_t alignment = 32;
-  std::optional<std::uint64_t> key_count, tensor_count;   // lies, when set
-  std::string tail;                                       // after the last tensor
+  std::optional<std::uint64_t> key_count, tensor_count;  // lies, when set
+  std::string tail;                                      // after the last tensor
 
   struct Tensor {
     std::string name;
-    std::vector<std::uint64_t> dims;      // innermost first, as in the file
+    std::vector<std::uint64_t> dims;  // innermost first, as in the file
     std::uint32_t type = 0;
     std::string data;
     std::optional<std::uint64_t> offset;  // a lie, when set
@@ -72,7 +72,8 @@ class GgufWriter {
   }
   GgufWriter& array(const std::string& key, GgufType type, std::uint64_t count,
                     const std::string& body) {
-    return raw(key, GgufType::kArray, packed(static_cast<std::uint32_t>(type)) + packed(count) + body);
+    return raw(key, GgufType::kArray,
+               packed(static_cast<std::uint32_t>(type)) + packed(count) + body);
   }
 
   /// Shape outermost first, zeros as data. Bytes of whole rows, as dtype.h counts them.
@@ -81,7 +82,8 @@ class GgufWriter {
     Tensor out{name, {}, static_cast<std::uint32_t>(info(dtype).ggml_type), "", {}, {}};
     std::int64_t rows = 1;
     for (std::size_t i = 0; i + 1 < shape.size(); ++i) rows *= shape[i];
-    for (std::size_t i = shape.size(); i-- > 0;) out.dims.push_back(static_cast<std::uint64_t>(shape[i]));
+    for (std::size_t i = shape.size(); i-- > 0;)
+      out.dims.push_back(static_cast<std::uint64_t>(shape[i]));
     out.data.assign(static_cast<std::size_t>(bytes_of(dtype, rows, shape.back()).n), '\0');
     tensors_.push_back(out);
     return tensors_.back();
@@ -90,7 +92,7 @@ class GgufWriter {
     for (Tensor& tensor : tensors_) {
       if (tensor.name == name) return tensor;
     }
-    return tensors_.at(tensors_.size());   // throws
+    return tensors_.at(tensors_.size());  // throws
   }
   void drop(const std::string& name) {
     std::erase_if(tensors_, [&](const Tensor& t) { return t.name == name; });

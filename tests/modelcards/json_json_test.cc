@@ -22,7 +22,8 @@ void expect_error(const std::function<void()>& access, const std::string& field 
 }
 
 TEST(Json, ValuesOfEveryKindAreReadBack) {
-  const JsonNode root = parsed(R"({"a": {"b": [1, -2, 0.5, "t", true, null]}, "n": null, "e": {}})");
+  const JsonNode root =
+      parsed(R"({"a": {"b": [1, -2, 0.5, "t", true, null]}, "n": null, "e": {}})");
   const JsonNode list = root.at("a").at("b");
   EXPECT_EQ(list.size(), 6U);
   EXPECT_EQ(list.at(0).integer(0, 9), 1);
@@ -49,17 +50,20 @@ TEST(Json, NumbersAreNeverBentToFit) {
                              "true", "\"5\"", "null", "[5]", "1.0e2"}) {
     const JsonNode root = parsed(std::string("{\"hidden\": ") + number + "}");
     SCOPED_TRACE(number);
-    expect_error([&] { root.at("hidden").integer(0, std::numeric_limits<std::int64_t>::max()); }, "hidden");
+    expect_error([&] { root.at("hidden").integer(0, std::numeric_limits<std::int64_t>::max()); },
+                 "hidden");
   }
-  EXPECT_EQ(parsed("[9223372036854775807]").at(0).integer(0, std::numeric_limits<std::int64_t>::max()),
-            std::numeric_limits<std::int64_t>::max());
+  EXPECT_EQ(
+      parsed("[9223372036854775807]").at(0).integer(0, std::numeric_limits<std::int64_t>::max()),
+      std::numeric_limits<std::int64_t>::max());
   expect_error([&] { parsed("[5]").at(0).integer(6, 9); }, "[0]");
 }
 
 TEST(Json, RealsAreFiniteAndInRange) {
   EXPECT_EQ(parsed("[1e19]").at(0).real(0, 1e20), 1e19);
   EXPECT_EQ(parsed("[18446744073709551615]").at(0).real(0, 1e20), 18446744073709551615.0);
-  for (const char* bad : {"[1e400]", "[-1e400]", "[NaN]", "[Infinity]", "[nan]", "[0x10]", "[010]", "[1.]"}) {
+  for (const char* bad :
+       {"[1e400]", "[-1e400]", "[NaN]", "[Infinity]", "[nan]", "[0x10]", "[010]", "[1.]"}) {
     SCOPED_TRACE(bad);
     expect_error([&] { parsed(bad); });
   }
@@ -68,8 +72,9 @@ TEST(Json, RealsAreFiniteAndInRange) {
 }
 
 TEST(Json, BadTextsAreTypedErrors) {
-  for (const char* bad : {"", " ", "{", "[1,]", "{\"a\":1,}", "{a:1}", "[1] 2", "\xff", "[\"\xff\"]", "'a'",
-                          "{\"a\":1 \"b\":2}", "// c\n1", "[1]\n[2]", "\"\\ud800\"", "tru"}) {
+  for (const char* bad :
+       {"", " ", "{", "[1,]", "{\"a\":1,}", "{a:1}", "[1] 2", "\xff", "[\"\xff\"]", "'a'",
+        "{\"a\":1 \"b\":2}", "// c\n1", "[1]\n[2]", "\"\\ud800\"", "tru"}) {
     SCOPED_TRACE(bad);
     expect_error([&] { parsed(bad); });
   }

@@ -22,7 +22,8 @@ const char* const kConfig =
 
 class ModelSourceTest : public testing::Test {
  protected:
-  ModelSourceTest() : root_(testing::TempDir() + "vramplan_source_test_" + std::to_string(::getpid())) {
+  ModelSourceTest()
+      : root_(testing::TempDir() + "vramplan_source_test_" + std::to_string(::getpid())) {
     fs::create_directories(root_ + "/Model");
   }
   ~ModelSourceTest() override { fs::remove_all(root_); }
@@ -36,7 +37,8 @@ class ModelSourceTest : public testing::Test {
     std::size_t at = 0;
     for (const std::string& name : names) {
       if (at != 0) header += ',';
-      header += '"' + name + R"(":{"dtype":"F16","shape":[2,4],"data_offsets":[)" + std::to_string(at);
+      header +=
+          '"' + name + R"(":{"dtype":"F16","shape":[2,4],"data_offsets":[)" + std::to_string(at);
       header += ',' + std::to_string(at + 16) + "]}";
       at += 16;
     }
@@ -67,7 +69,7 @@ TEST_F(ModelSourceTest, AGgufGivesCardAndStoredTensors) {
   EXPECT_EQ(source.stored[0].name, "token_embd.weight");
   EXPECT_EQ(source.stored[0].rows, 16);
   EXPECT_EQ(source.stored[0].columns, 32);
-  EXPECT_EQ(source.stored[0].bytes, 544_B);   // 16 rows of one Q8_0 block
+  EXPECT_EQ(source.stored[0].bytes, 544_B);  // 16 rows of one Q8_0 block
   EXPECT_EQ(source.stored[1].rows, 1);
   ASSERT_NE(source.gguf, nullptr);
   EXPECT_NE(source.gguf->find_tensor("output_norm.weight"), nullptr);
@@ -86,7 +88,8 @@ TEST_F(ModelSourceTest, AFolderMayHoldAConfigAlone) {
 }
 
 TEST_F(ModelSourceTest, SafetensorsHeadersAreTheTruth) {
-  write("Model/config.json", std::string(kConfig) + R"(,"quantization_config":{"quant_method":"awq"}})");
+  write("Model/config.json",
+        std::string(kConfig) + R"(,"quantization_config":{"quant_method":"awq"}})");
   expect_error(folder(), ErrorCode::kUnsupported, "awq");
   write("Model/model.safetensors", shard({"a", "b"}));
   const ModelSource source = open_model(folder());
@@ -104,16 +107,17 @@ TEST_F(ModelSourceTest, ShardsAreReadThroughTheirIndex) {
   write("Model/m-2.safetensors", shard({"b", "tied"}));
   expect_error(folder(), ErrorCode::kBadSafetensors, "no model.safetensors.index.json");
   const auto index = [&](const std::string& map) {
-    write("Model/model.safetensors.index.json", R"({"metadata":{"total_size":1},"weight_map":{)" + map + "}}");
+    write("Model/model.safetensors.index.json",
+          R"({"metadata":{"total_size":1},"weight_map":{)" + map + "}}");
   };
   index(R"("a":"m-1.safetensors","tied":"m-1.safetensors","b":"m-2.safetensors")");
-  EXPECT_EQ(open_model(folder()).stored.size(), 3U);   // the tied copy counts once
+  EXPECT_EQ(open_model(folder()).stored.size(), 3U);  // the tied copy counts once
   index(R"("a":"m-1.safetensors","c":"m-2.safetensors")");
   expect_error(folder(), ErrorCode::kBadSafetensors, "c");
   index(R"("a":"m-3.safetensors")");
   expect_error(folder(), ErrorCode::kFile, "m-3.safetensors");
-  for (const char* bad : {"../m.safetensors", "/etc/m.safetensors", "a\\\\b.safetensors", "m.bin", ".safetensors",
-                          "a\\u0000.safetensors", "x/../m.safetensors", ""}) {
+  for (const char* bad : {"../m.safetensors", "/etc/m.safetensors", "a\\\\b.safetensors", "m.bin",
+                          ".safetensors", "a\\u0000.safetensors", "x/../m.safetensors", ""}) {
     SCOPED_TRACE(bad);
     index(std::string(R"("a":")") + bad + '"');
     expect_error(folder(), ErrorCode::kBadSafetensors, "plain .safetensors");

@@ -10,7 +10,7 @@ namespace vramplan::cli {
 namespace {
 
 /// Inside single quotes of any of the three shells.
-std::string quoted(const std::string& text) {
+std::string shell_quoted(const std::string& text) {
   std::string out = "'";
   for (const char c : text) {
     if (c == '\'') {
@@ -86,7 +86,7 @@ std::string zsh(const CLI::App& app) {
       "_vramplan() {\n  local -a commands\n  commands=(\n";
   std::string cases;
   for (const CLI::App* command : listed_subcommands(app)) {
-    text += "    " + quoted(command->get_name() + ":" + zsh_description(command->get_description())) +
+    text += "    " + shell_quoted(command->get_name() + ":" + zsh_description(command->get_description())) +
             "\n";
     cases += fmt::format("    {})\n      _arguments", command->get_name());
     for (const CLI::Option* option : command->get_options()) {
@@ -99,7 +99,7 @@ std::string zsh(const CLI::App& app) {
         } else if (option->get_type_size() != 0) {
           spec += ":" + name + ":_files";
         }
-        cases += " \\\n        " + quoted(spec);
+        cases += " \\\n        " + shell_quoted(spec);
       }
     }
     cases += takes_model(*command)
@@ -119,13 +119,13 @@ std::string fish(const CLI::App& app) {
   for (const CLI::App* command : listed_subcommands(app)) {
     const std::string& name = command->get_name();
     text += fmt::format("complete -c vramplan -n __fish_use_subcommand -f -a {} -d {}\n", name,
-                        quoted(command->get_description()));
-    const std::string condition = quoted("__fish_seen_subcommand_from " + name);
+                        shell_quoted(command->get_description()));
+    const std::string condition = shell_quoted("__fish_seen_subcommand_from " + name);
     for (const CLI::Option* option : command->get_options()) {
       if (option->get_group().empty()) continue;
       for (const auto& flag : option->get_lnames()) {
         text += fmt::format("complete -c vramplan -n {} -l {} -d {}", condition, flag,
-                            quoted(option->get_description()));
+                            shell_quoted(option->get_description()));
         if (flag == "device") {
           text += " -x -a '(vramplan devices --names 2>/dev/null)'";
         } else if (option->get_type_size() != 0) {

@@ -29,8 +29,8 @@ struct Link {
 };
 
 /// One measured cost line: seconds = call_s + bytes / bytes_per_s + flops / flops_per_s.
-/// `op` names an executor operation (linear, attention_decode, attention_prefill, norm, rope,
-/// kv_write, activation, add, embed, all_reduce); `dtype` the format of the bytes read, or "any".
+/// `op` names an operation (embed norm linear rope kv_write attention_prefill attention_decode
+/// activation add gather all_reduce all_gather send); `dtype` the format of the bytes read, or "any".
 struct OpCost {
   std::string op, dtype;
   double call_s = 0, bytes_per_s = 0, flops_per_s = 0;   // 0 = no such term
@@ -42,7 +42,7 @@ struct DeviceCard {
   DeviceKind kind = DeviceKind::kGpu;
   Sourced<std::int64_t> capacity_bytes;          // what the driver reports as total
   Sourced<double> memory_bytes_per_s;            // of the device's memory
-  std::map<std::string, Sourced<double>> flops_per_s;   // dense peak by dtype: f32 f16 bf16 f8 i8
+  std::map<std::string, Sourced<double>> flops_per_s;   // dense peak by dtype: f32 f16 bf16 fp8 int8 fp4
   Sourced<double> memory_efficiency;             // attainable share of the peak, 0..1
   Sourced<double> compute_efficiency;
   Sourced<std::int64_t> multiprocessors;         // SM count, or cores of a CPU
@@ -59,8 +59,12 @@ struct DeviceCard {
   std::vector<OpCost> op_costs;                  // written by calibrate; empty = analytic model
 };
 
+/// Errors: kBadCard naming the field: missing or out of range, a number without a source, an unknown
+/// operation in op_costs, overhead above the capacity.
 void validate(const DeviceCard& card);
+/// Card file (YAML, see modelcards/devices/README.md) -> card. Errors: kBadYaml, kBadCard.
 DeviceCard parse_device_card(const std::string& yaml_text, const std::string& file_name);
-std::string write_device_card(const DeviceCard& card);   // YAML that parse_device_card reads back
+/// YAML that parse_device_card reads back to the same card, every double to the bit.
+std::string write_device_card(const DeviceCard& card);
 
 }  // namespace vramplan

@@ -14,8 +14,8 @@ namespace {
 
 /// The range [offset, offset + length) must lie inside the file.
 void check_range(const std::string& name, Bytes size, Bytes offset, std::size_t length) {
-  const bool inside = offset.n >= 0 && offset <= size &&
-                      length <= static_cast<std::uint64_t>(size.n - offset.n);
+  const bool inside =
+      offset.n >= 0 && offset <= size && length <= static_cast<std::uint64_t>(size.n - offset.n);
   if (inside) return;
   throw Error(ErrorCode::kFile, "a read of " + std::to_string(length) + " bytes at byte " +
                                     std::to_string(offset.n) + " leaves the file of " +

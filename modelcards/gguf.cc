@@ -109,13 +109,27 @@ std::vector<std::int64_t> Gguf::integers(const std::string& key) const {
   const auto keep = [&](auto element) { out.push_back(static_cast<std::int64_t>(element)); };
   switch (numbers->type) {
     case GgufType::kU8:
-    case GgufType::kBool: decode<std::uint8_t>(*numbers, keep); break;
-    case GgufType::kI8: decode<std::int8_t>(*numbers, keep); break;
-    case GgufType::kU16: decode<std::uint16_t>(*numbers, keep); break;
-    case GgufType::kI16: decode<std::int16_t>(*numbers, keep); break;
-    case GgufType::kU32: decode<std::uint32_t>(*numbers, keep); break;
-    case GgufType::kI32: decode<std::int32_t>(*numbers, keep); break;
-    case GgufType::kI64: decode<std::int64_t>(*numbers, keep); break;
+    case GgufType::kBool:
+      decode<std::uint8_t>(*numbers, keep);
+      break;
+    case GgufType::kI8:
+      decode<std::int8_t>(*numbers, keep);
+      break;
+    case GgufType::kU16:
+      decode<std::uint16_t>(*numbers, keep);
+      break;
+    case GgufType::kI16:
+      decode<std::int16_t>(*numbers, keep);
+      break;
+    case GgufType::kU32:
+      decode<std::uint32_t>(*numbers, keep);
+      break;
+    case GgufType::kI32:
+      decode<std::int32_t>(*numbers, keep);
+      break;
+    case GgufType::kI64:
+      decode<std::int64_t>(*numbers, keep);
+      break;
     case GgufType::kU64:
       decode<std::uint64_t>(*numbers, [&](std::uint64_t element) {
         if (element > static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max())) {
@@ -124,7 +138,8 @@ std::vector<std::int64_t> Gguf::integers(const std::string& key) const {
         keep(element);
       });
       break;
-    default: fail(key, "the metadata value is not an array of integers");
+    default:
+      fail(key, "the metadata value is not an array of integers");
   }
   return out;
 }

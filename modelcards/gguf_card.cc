@@ -1,113 +1,19 @@
-// model_card_from_gguf: what a GGUF header says about a decoder. Dims come from the metadata, biases
-// and norms from the tensors that are there; in the end every tensor of the file must be one that the
-// card explains, with the shape the card gives it.
+// model_card_from_gguf: what a GGUF header says about a decoder. Dims come from the metadata,
+// biases and norms from the tensors that are there; in the end every tensor of the file must be one
+// that the card explains, with the shape the card gives it.
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <map>
-#include <set>
 
-#include "modelcards/gguf.h"
+#include "modelcards/gguf_architecture.h"
 
 namespace vramplan {
 namespace {
 
-/// What the converters fix per architecture and no key says. Source: llama.cpp's conversion scripts
-/// and rotary table. `interleaved`: the converter reorders the rows of q and k (or the family stores
-/// them so) that rotary pairs are neighbours.
-struct Architecture {
-  const char* name;      // general.architecture
-  const char* family;
-  NormKind norm;
-  Activation activation;
-  bool gated, interleaved;
-  PositionKind position = PositionKind::kRope;
-};
-
-constexpr std::array kArchitectures = {
-    Architecture{"llama", "llama", NormKind::kRms, Activation::kSilu, true, true},
-    Architecture{"internlm2", "internlm2", NormKind::kRms, Activation::kSilu, true, true},
-    Architecture{"qwen2", "qwen2", NormKind::kRms, Activation::kSilu, true, false},
-    Architecture{"qwen3", "qwen3", NormKind::kRms, Activation::kSilu, true, false},
-    Architecture{"qwen3moe", "qwen3_moe", NormKind::kRms, Activation::kSilu, true, false},
-    Architecture{"gemma", "gemma", NormKind::kRms, Activation::kGeluTanh, true, false},
-    Architecture{"gemma2", "gemma2", NormKind::kRms, Activation::kGeluTanh, true, false},
-    Architecture{"gemma3", "gemma3", NormKind::kRms, Activation::kGeluTanh, true, false},
-    Architecture{"phi2", "phi", NormKind::kLayer, Activation::kGeluTanh, false, false},
-    Architecture{"phi3", "phi3", NormKind::kRms, Activation::kSilu, true, false},
-    Architecture{"gpt2", "gpt2", NormKind::kLayer, Activation::kGeluTanh, false, false,
-                 PositionKind::kLearned},
-    Architecture{"falcon", "falcon", NormKind::kLayer, Activation::kGelu, false, false},
-    Architecture{"gptneox", "gpt_neox", NormKind::kLayer, Activation::kGelu, false, false},
-    Architecture{"starcoder2", "starcoder2", NormKind::kLayer, Activation::kGeluTanh, false, false},
-    Architecture{"stablelm", "stablelm", NormKind::kLayer, Activation::kSilu, true, false},
-};
-
-/// Known, and refused: what of each the card cannot say.
-const std::map<std::string, const char*> kRefused = {
-    {"deepseek2", "multi-head latent attention and sigmoid routing"},
-    {"llama4", "chunked attention with layers without rotary embedding"},
-    {"qwen2moe", "a gated shared expert"},
-    {"gpt-oss", "attention sinks and biased experts"},
-    {"olmo2", "q and k norms over all heads together"},
-    {"olmo", "norms without weights"},
-    {"granite", "residual and logit multipliers"},
-    {"command-r", "layer norms without bias and a logit scale"},
-    {"smollm3", "layers without rotary embedding"},
-    {"deci", "layers without attention"},
-    {"mamba", "a state-space mixer"},
-    {"mamba2", "a state-space mixer"},
-    {"jamba", "a state-space mixer"},
-    {"falcon-h1", "a state-space mixer"},
-    {"nemotron_h", "a state-space mixer"},
-    {"granitehybrid", "a state-space mixer"},
-    {"qwen3next", "linear attention"},
-    {"rwkv6", "a recurrent mixer"},
-    {"rwkv7", "a recurrent mixer"},
-    {"bloom", "ALiBi positions"},
-    {"mpt", "ALiBi positions"},
-    {"bert", "an encoder"},
-    {"t5", "an encoder and cross attention"},
-    {"mllama", "cross attention"},
-};
-
-[[noreturn]] void fail(const Gguf& gguf, const std::string& field, const std::string& message) {
-  throw Error(ErrorCode::kBadGguf, message)
-      .at(gguf.file_name(), field)
-      .help("metadata and tensors of the file contradict each other; convert the model again");
-}
-
-[[noreturn]] void refuse(const Gguf& gguf, const std::string& field, const std::string& message) {
-  throw Error(ErrorCode::kUnsupported, message).at(gguf.file_name(), field);
-}
-
-const Architecture& find_architecture(const Gguf& gguf) {
-  const std::string name = gguf.text("general.architecture");
-  for (const Architecture& known : kArchitectures) {
-    if (name == known.name) return known;
-  }
-  const auto refused = kRefused.find(name);
-  if (refused != kRefused.end()) {
-    refuse(gguf, "general.architecture", "the family " + name + " has " + refused->second +
-                                             ", which a model card cannot say yet");
-  }
-  std::string missing;
-  for (const char* key : {"block_count", "embedding_length", "context_length", "feed_forward_length",
-                          "attention.head_count"}) {
-    if (!gguf.has(name + "." + key)) missing += (missing.empty() ? "" : ", ") + name + "." + key;
-  }
-  throw Error(ErrorCode::kUnknownFamily,
-              "the architecture " + name + " is not known" +
-                  (missing.empty() ? "; its dims are all there, its recipe of layers is missing"
-                                   : "; missing are " + missing))
-      .at(gguf.file_name(), "general.architecture")
-      .help("write a model card (modelcards/models/README.md) and plan with that");
-}
-
 class CardReader {
  public:
   explicit CardReader(const Gguf& gguf)
-      : gguf_(gguf), architecture_(find_architecture(gguf)), prefix_(architecture_.name) {
+      : gguf_(gguf), architecture_(find_gguf_architecture(gguf)), prefix_(architecture_.name) {
     prefix_ += '.';
   }
 
@@ -116,7 +22,7 @@ class CardReader {
  private:
   bool is(const char* name) const { return std::string(architecture_.name) == name; }
   std::string block(std::int64_t layer, const char* name) const {
-    return "blk." + std::to_string(layer) + "." + name;
+    return gguf_block_name(layer, name);
   }
   bool has_tensor(const std::string& name) const { return gguf_.find_tensor(name) != nullptr; }
   std::int64_t ranged(const std::string& key, std::int64_t value, std::int64_t low,
@@ -136,28 +42,21 @@ class CardReader {
   void read_windows();
   double softmax_scale(std::int64_t heads) const;
 
-  void check_tensors();
-  void check_layer(std::int64_t layer);
-  void check_attention(std::int64_t layer, const Mixer& mixer);
-  void check_feed_forward(std::int64_t layer, const FeedForward& feed_forward);
-  void expect(const std::string& name, std::vector<std::int64_t> shape);
-  void expect_linear(const std::string& stem, std::int64_t rows, std::int64_t columns, bool bias);
-  void expect_norm(const std::string& stem);
   DType most_common_dtype() const;
 
   const Gguf& gguf_;
-  const Architecture& architecture_;
+  const GgufArchitecture& architecture_;
   std::string prefix_;
   ModelCard card_;
   Rope rope_;
-  std::set<std::string> expected_;
 };
 
 std::int64_t CardReader::ranged(const std::string& key, std::int64_t value, std::int64_t low,
                                 std::int64_t high) const {
   if (value < low || value > high) {
-    fail(gguf_, key, "the value " + std::to_string(value) + " is not between " +
-                         std::to_string(low) + " and " + std::to_string(high));
+    fail_gguf_card(gguf_, key,
+                   "the value " + std::to_string(value) + " is not between " + std::to_string(low) +
+                       " and " + std::to_string(high));
   }
   return value;
 }
@@ -179,8 +78,9 @@ std::vector<std::int64_t> CardReader::per_layer(const char* key, std::int64_t fa
   if (gguf_.is_array(name)) {
     values = gguf_.integers(name);
     if (values.size() != layers) {
-      fail(gguf_, name, "has " + std::to_string(values.size()) + " values for " +
-                            std::to_string(layers) + " layers");
+      fail_gguf_card(gguf_, name,
+                     "has " + std::to_string(values.size()) + " values for " +
+                         std::to_string(layers) + " layers");
     }
   } else if (gguf_.has(name) || fallback < 0) {
     std::fill(values.begin(), values.end(), gguf_.integer(name));
@@ -192,28 +92,29 @@ std::vector<std::int64_t> CardReader::per_layer(const char* key, std::int64_t fa
 void CardReader::read_whole_model() {
   const GgufTensor* embedding = gguf_.find_tensor("token_embd.weight");
   if (embedding == nullptr || embedding->shape.size() != 2) {
-    fail(gguf_, "token_embd.weight", "the embedding table is missing or is no matrix");
+    fail_gguf_card(gguf_, "token_embd.weight", "the embedding table is missing or is no matrix");
   }
   card_.hidden = integer("embedding_length", 1, std::int64_t{1} << 24);
   card_.vocab = ranged("token_embd.weight", embedding->rows(), 1, std::int64_t{1} << 31);
   card_.context_limit = integer("context_length", 1, std::int64_t{1} << 40);
   const std::int64_t declared = integer_or("vocab_size", card_.vocab, 1, std::int64_t{1} << 31);
   if (declared != card_.vocab) {
-    fail(gguf_, "token_embd.weight", "has " + std::to_string(card_.vocab) + " rows, " + prefix_ +
-                                         "vocab_size says " + std::to_string(declared));
+    fail_gguf_card(gguf_, "token_embd.weight",
+                   "has " + std::to_string(card_.vocab) + " rows, " + prefix_ + "vocab_size says " +
+                       std::to_string(declared));
   }
   const std::string tokens = "tokenizer.ggml.tokens";
   if (gguf_.has(tokens) && gguf_.texts(tokens).size() > static_cast<std::size_t>(card_.vocab)) {
-    fail(gguf_, tokens, "more tokens than the embedding table has rows");
+    fail_gguf_card(gguf_, tokens, "more tokens than the embedding table has rows");
   }
   card_.position = architecture_.position;
   card_.norm = architecture_.norm;
-  const std::string epsilon = prefix_ + (card_.norm == NormKind::kRms
-                                             ? "attention.layer_norm_rms_epsilon"
-                                             : "attention.layer_norm_epsilon");
+  const std::string epsilon =
+      prefix_ + (card_.norm == NormKind::kRms ? "attention.layer_norm_rms_epsilon"
+                                              : "attention.layer_norm_epsilon");
   card_.norm_eps = gguf_.real_or(epsilon, -1);
   if (!(card_.norm_eps > 0 && card_.norm_eps < 1)) {
-    fail(gguf_, epsilon, "the epsilon of the norms is missing or not between 0 and 1");
+    fail_gguf_card(gguf_, epsilon, "the epsilon of the norms is missing or not between 0 and 1");
   }
   card_.tied_head = !has_tensor("output.weight");
   card_.head_bias = has_tensor("output.bias");
@@ -223,12 +124,14 @@ void CardReader::read_whole_model() {
   card_.logit_softcap = gguf_.real_or(prefix_ + "final_logit_softcapping", 0.0);
   if (card_.position == PositionKind::kLearned) {
     const GgufTensor* positions = gguf_.find_tensor("position_embd.weight");
-    if (positions == nullptr) fail(gguf_, "position_embd.weight", "the position table is missing");
+    if (positions == nullptr)
+      fail_gguf_card(gguf_, "position_embd.weight", "the position table is missing");
     card_.learned_positions = positions->rows();
   }
   for (const char* key : {"logit_scale", "residual_scale", "embedding_scale", "attention.scale",
                           "attention.clamp_kqv", "attention.max_alibi_bias"}) {
-    if (gguf_.has(prefix_ + key)) refuse(gguf_, prefix_ + key, "this key has no place in a model card");
+    if (gguf_.has(prefix_ + key))
+      refuse_gguf_card(gguf_, prefix_ + key, "this key has no place in a model card");
   }
 }
 
@@ -236,38 +139,38 @@ void CardReader::read_rope() {
   if (card_.position != PositionKind::kRope) return;
   rope_.theta = gguf_.real_or(prefix_ + "rope.freq_base", 10000.0);
   rope_.interleaved = architecture_.interleaved;
-  if (!(rope_.theta > 0)) fail(gguf_, prefix_ + "rope.freq_base", "must be above 0");
+  if (!(rope_.theta > 0)) fail_gguf_card(gguf_, prefix_ + "rope.freq_base", "must be above 0");
   std::string kind = gguf_.text_or(prefix_ + "rope.scaling.type", "none");
   double factor = gguf_.real_or(prefix_ + "rope.scaling.factor", 1.0);
-  if (gguf_.has(prefix_ + "rope.scale_linear")) {   // the key before rope.scaling.*
+  if (gguf_.has(prefix_ + "rope.scale_linear")) {  // the key before rope.scaling.*
     factor = gguf_.real_or(prefix_ + "rope.scale_linear", 1.0);
     kind = "linear";
   }
   if (kind != "none" && kind != "linear" && kind != "yarn") {
-    refuse(gguf_, prefix_ + "rope.scaling.type", "rotary scaling of the kind " + kind);
+    refuse_gguf_card(gguf_, prefix_ + "rope.scaling.type", "rotary scaling of the kind " + kind);
   }
   if (has_tensor("rope_factors_long.weight") || has_tensor("rope_factors_short.weight")) {
-    refuse(gguf_, "rope_factors_long.weight", "rotary scaling of the kind longrope");
+    refuse_gguf_card(gguf_, "rope_factors_long.weight", "rotary scaling of the kind longrope");
   }
   for (const char* key : {"attn_factor", "yarn_log_multiplier", "yarn_ext_factor",
                           "yarn_attn_factor", "yarn_beta_fast", "yarn_beta_slow"}) {
     const std::string name = prefix_ + "rope.scaling." + key;
-    if (gguf_.has(name)) refuse(gguf_, name, "rotary scaling with this parameter");
+    if (gguf_.has(name)) refuse_gguf_card(gguf_, name, "rotary scaling with this parameter");
   }
   if (kind == "none" || factor == 1.0) {
     read_llama3_factors();
     return;
   }
-  if (!(factor > 0)) fail(gguf_, prefix_ + "rope.scaling.factor", "must be above 0");
+  if (!(factor > 0)) fail_gguf_card(gguf_, prefix_ + "rope.scaling.factor", "must be above 0");
   rope_.scaling = kind;
   rope_.factor = factor;
-  rope_.original_context = integer_or("rope.scaling.original_context_length", 0, 1,
-                                      std::int64_t{1} << 40);
+  rope_.original_context =
+      integer_or("rope.scaling.original_context_length", 0, 1, std::int64_t{1} << 40);
   if (kind == "yarn" && rope_.original_context == 0) {
-    fail(gguf_, prefix_ + "rope.scaling.original_context_length", "yarn needs it");
+    fail_gguf_card(gguf_, prefix_ + "rope.scaling.original_context_length", "yarn needs it");
   }
   if (!gguf_.rope_factors().empty()) {
-    refuse(gguf_, "rope_freqs.weight", "two kinds of rotary scaling at once");
+    refuse_gguf_card(gguf_, "rope_freqs.weight", "two kinds of rotary scaling at once");
   }
 }
 
@@ -282,7 +185,8 @@ double llama3_divisor(double wavelength, const Rope& rope) {
 }
 
 /// The converter writes Llama 3's scaling as a table of divisors and drops its parameters. They are
-/// recovered (low 1, high 4, context 8192, as all published Llama 3.x have) and proved on every entry.
+/// recovered (low 1, high 4, context 8192, as all published Llama 3.x have) and proved on every
+/// entry.
 void CardReader::read_llama3_factors() {
   const std::vector<double>& divisors = gguf_.rope_factors();
   if (divisors.empty()) return;
@@ -295,10 +199,12 @@ void CardReader::read_llama3_factors() {
   rope.original_context = 8192;
   const auto count = static_cast<double>(divisors.size());
   for (std::size_t i = 0; i < divisors.size(); ++i) {
-    const double wavelength = 2 * std::acos(-1.0) * std::pow(rope.theta, static_cast<double>(i) / count);
+    const double wavelength =
+        2 * std::acos(-1.0) * std::pow(rope.theta, static_cast<double>(i) / count);
     const double wanted = llama3_divisor(wavelength, rope);
     if (!(std::fabs(divisors[i] - wanted) <= 1e-4 * wanted)) {
-      refuse(gguf_, "rope_freqs.weight", "a table of rotary factors that is not Llama 3's");
+      refuse_gguf_card(gguf_, "rope_freqs.weight",
+                       "a table of rotary factors that is not Llama 3's");
     }
   }
   rope_ = rope;
@@ -306,8 +212,8 @@ void CardReader::read_llama3_factors() {
 
 double CardReader::softmax_scale(std::int64_t heads) const {
   // The two 27B models divide by hidden / heads, not by the head's width; no key says so.
-  const bool gemma_27b = (is("gemma2") && card_.layer_count() == 46) ||
-                         (is("gemma3") && card_.layer_count() == 62);
+  const bool gemma_27b =
+      (is("gemma2") && card_.layer_count() == 46) || (is("gemma3") && card_.layer_count() == 62);
   if (!gemma_27b) return 0.0;
   return 1.0 / std::sqrt(static_cast<double>(card_.hidden) / static_cast<double>(heads));
 }
@@ -316,18 +222,21 @@ Mixer CardReader::read_mixer(std::int64_t layer, std::int64_t heads, std::int64_
   Mixer mixer;
   mixer.heads = heads;
   mixer.kv_heads = kv_heads;
-  if (heads > 65'536) fail(gguf_, prefix_ + "attention.head_count", "more than 65536 heads");
+  if (heads > 65'536)
+    fail_gguf_card(gguf_, prefix_ + "attention.head_count", "more than 65536 heads");
   if (heads % kv_heads != 0) {
-    fail(gguf_, prefix_ + "attention.head_count_kv", std::to_string(heads) +
-         " heads do not divide into " + std::to_string(kv_heads) + " groups");
+    fail_gguf_card(gguf_, prefix_ + "attention.head_count_kv",
+                   std::to_string(heads) + " heads do not divide into " + std::to_string(kv_heads) +
+                       " groups");
   }
   const std::int64_t narrow = card_.hidden / heads;
   if (card_.hidden % heads != 0 && !gguf_.has(prefix_ + "attention.key_length")) {
-    fail(gguf_, prefix_ + "attention.head_count", "does not divide the embedding length");
+    fail_gguf_card(gguf_, prefix_ + "attention.head_count", "does not divide the embedding length");
   }
   mixer.head_dim = integer_or("attention.key_length", narrow, 1, 65'536);
   mixer.value_dim = integer_or("attention.value_length", narrow, 1, 65'536);
-  mixer.qkv_bias = has_tensor(block(layer, "attn_q.bias")) || has_tensor(block(layer, "attn_qkv.bias"));
+  mixer.qkv_bias =
+      has_tensor(block(layer, "attn_q.bias")) || has_tensor(block(layer, "attn_qkv.bias"));
   mixer.output_bias = has_tensor(block(layer, "attn_output.bias"));
   mixer.qk_norm = has_tensor(block(layer, "attn_q_norm.weight"));
   mixer.score_softcap = gguf_.real_or(prefix_ + "attn_logit_softcapping", 0.0);
@@ -371,14 +280,15 @@ void CardReader::read_layers() {
   const std::int64_t count = integer("block_count", 1, 65'536);
   // Each layer has tensors: a count that the table cannot hold is not believed.
   if (count > static_cast<std::int64_t>(gguf_.tensors().size())) {
-    fail(gguf_, prefix_ + "block_count", "more layers than tensors");
+    fail_gguf_card(gguf_, prefix_ + "block_count", "more layers than tensors");
   }
   card_.layers.resize(static_cast<std::size_t>(count));
   const auto heads = per_layer("attention.head_count", -1);
   const bool one_kv_head = is("falcon") && !gguf_.has(prefix_ + "attention.head_count_kv");
   const auto kv_heads = gguf_.has(prefix_ + "attention.head_count_kv")
                             ? per_layer("attention.head_count_kv", -1)
-                            : one_kv_head ? std::vector<std::int64_t>(heads.size(), 1) : heads;
+                        : one_kv_head ? std::vector<std::int64_t>(heads.size(), 1)
+                                      : heads;
   const auto widths = per_layer("feed_forward_length", -1);
   for (std::int64_t i = 0; i < count; ++i) {
     const auto at = static_cast<std::size_t>(i);
@@ -394,23 +304,26 @@ void CardReader::read_layers() {
 void CardReader::read_windows() {
   const std::int64_t window = integer_or("attention.sliding_window", 0, 0, std::int64_t{1} << 40);
   if (window == 0) {
-    if (is("gemma3")) fail(gguf_, prefix_ + "attention.sliding_window", "the key is missing");
+    if (is("gemma3"))
+      fail_gguf_card(gguf_, prefix_ + "attention.sliding_window", "the key is missing");
     return;
   }
   const std::int64_t period = is("gemma2") ? 2 : is("gemma3") ? 6 : 0;
   if (period == 0 && !is("phi3")) {
-    refuse(gguf_, prefix_ + "attention.sliding_window", "a sliding window in this architecture");
+    refuse_gguf_card(gguf_, prefix_ + "attention.sliding_window",
+                     "a sliding window in this architecture");
   }
   const std::string pattern = prefix_ + "attention.sliding_window_pattern";
   const bool listed = gguf_.is_array(pattern);
   const auto slides = listed ? gguf_.integers(pattern) : std::vector<std::int64_t>{};
-  if (listed && slides.size() != card_.layers.size()) fail(gguf_, pattern, "needs one value a layer");
+  if (listed && slides.size() != card_.layers.size())
+    fail_gguf_card(gguf_, pattern, "needs one value a layer");
   const std::int64_t every =
       listed || period == 0 ? 0 : integer_or("attention.sliding_window_pattern", period, 1, 65'536);
   for (std::size_t i = 0; i < card_.layers.size(); ++i) {
     Mixer& mixer = card_.layers[i].mixer;
-    const bool full = listed ? slides[i] == 0
-                             : every > 0 && (static_cast<std::int64_t>(i) + 1) % every == 0;
+    const bool full =
+        listed ? slides[i] == 0 : every > 0 && (static_cast<std::int64_t>(i) + 1) % every == 0;
     if (full) continue;
     if (window < card_.context_limit) {
       mixer.kind = MixerKind::kSlidingWindow;
@@ -425,110 +338,13 @@ void CardReader::read_windows() {
   }
 }
 
-void CardReader::expect(const std::string& name, std::vector<std::int64_t> shape) {
-  const GgufTensor* tensor = gguf_.find_tensor(name);
-  const auto text = [](const std::vector<std::int64_t>& dims) {
-    std::string out;
-    for (const std::int64_t d : dims) out += (out.empty() ? "" : " x ") + std::to_string(d);
-    return out;
-  };
-  if (tensor == nullptr) fail(gguf_, name, "the tensor is missing; expected " + text(shape));
-  if (tensor->shape != shape) {
-    fail(gguf_, name, "the tensor has the shape " + text(tensor->shape) + ", the metadata gives " +
-                          text(shape));
-  }
-  expected_.insert(name);
-}
-
-void CardReader::expect_linear(const std::string& stem, std::int64_t rows, std::int64_t columns,
-                               bool bias) {
-  expect(stem + ".weight", {rows, columns});
-  if (bias) expect(stem + ".bias", {rows});
-}
-
-void CardReader::expect_norm(const std::string& stem) {
-  expect(stem + ".weight", {card_.hidden});
-  if (card_.norm == NormKind::kLayer) expect(stem + ".bias", {card_.hidden});
-}
-
-void CardReader::check_attention(std::int64_t layer, const Mixer& mixer) {
-  const std::int64_t q = mixer.heads * mixer.head_dim;
-  const std::int64_t k = mixer.kv_heads * mixer.head_dim;
-  const std::int64_t v = mixer.kv_heads * mixer.value_dim;
-  if (has_tensor(block(layer, "attn_qkv.weight"))) {
-    expect_linear(block(layer, "attn_qkv"), q + k + v, card_.hidden, mixer.qkv_bias);
-  } else {
-    expect_linear(block(layer, "attn_q"), q, card_.hidden, mixer.qkv_bias);
-    expect_linear(block(layer, "attn_k"), k, card_.hidden, mixer.qkv_bias);
-    expect_linear(block(layer, "attn_v"), v, card_.hidden, mixer.qkv_bias);
-  }
-  expect_linear(block(layer, "attn_output"), card_.hidden, mixer.heads * mixer.value_dim,
-                mixer.output_bias);
-  if (mixer.qk_norm) {
-    expect(block(layer, "attn_q_norm.weight"), {mixer.head_dim});
-    expect(block(layer, "attn_k_norm.weight"), {mixer.head_dim});
-  }
-}
-
-void CardReader::check_feed_forward(std::int64_t layer, const FeedForward& out) {
-  const std::int64_t hidden = card_.hidden, width = out.intermediate;
-  if (out.kind == FeedForwardKind::kMoe) {
-    expect(block(layer, "ffn_gate_inp.weight"), {out.experts, hidden});
-    expect(block(layer, "ffn_gate_exps.weight"), {out.experts, width, hidden});
-    expect(block(layer, "ffn_up_exps.weight"), {out.experts, width, hidden});
-    expect(block(layer, "ffn_down_exps.weight"), {out.experts, hidden, width});
-    return;
-  }
-  // Phi-3 keeps gate and up in one matrix.
-  const bool fused = out.gated && is("phi3") && !has_tensor(block(layer, "ffn_gate.weight"));
-  expect_linear(block(layer, "ffn_up"), fused ? 2 * width : width, hidden, out.bias);
-  if (out.gated && !fused) expect_linear(block(layer, "ffn_gate"), width, hidden, out.bias);
-  expect_linear(block(layer, "ffn_down"), hidden, width, out.bias);
-}
-
-void CardReader::check_layer(std::int64_t layer) {
-  const Layer& l = card_.layers[static_cast<std::size_t>(layer)];
-  check_attention(layer, l.mixer);
-  check_feed_forward(layer, l.feed_forward);
-  expect_norm(block(layer, "attn_norm"));
-  if (!l.parallel) expect_norm(block(layer, "ffn_norm"));
-  if (l.parallel_two_norms) {
-    expect_norm(block(layer, is("falcon") ? "attn_norm_2" : "ffn_norm"));
-  }
-  if (l.post_norms) {
-    expect_norm(block(layer, "post_attention_norm"));
-    expect_norm(block(layer, "post_ffw_norm"));
-  }
-  // Tables of frequencies that old converters wrote; nothing reads them.
-  expected_.insert(block(layer, "attn_rot_embd.weight"));
-}
-
-void CardReader::check_tensors() {
-  expect("token_embd.weight", {card_.vocab, card_.hidden});
-  if (card_.learned_positions > 0) {
-    expect("position_embd.weight", {card_.learned_positions, card_.hidden});
-  }
-  expect_norm("output_norm");
-  if (!card_.tied_head) expect("output.weight", {card_.vocab, card_.hidden});
-  if (card_.head_bias) expect("output.bias", {card_.vocab});
-  for (std::int64_t i = 0; i < card_.layer_count(); ++i) check_layer(i);
-  if (!gguf_.rope_factors().empty()) {
-    expect("rope_freqs.weight", {card_.layers[0].mixer.rope.rotary_dim / 2});
-  }
-  for (const GgufTensor& tensor : gguf_.tensors()) {
-    if (expected_.count(tensor.name) == 0) {
-      refuse(gguf_, tensor.name, "a tensor that the family " + std::string(architecture_.family) +
-                                     " does not have; the card would miss its bytes and its work");
-    }
-  }
-}
-
 /// Of the matrices, by elements: the format a person would call the file by.
 DType CardReader::most_common_dtype() const {
   std::map<DType, double> elements;
   for (const GgufTensor& tensor : gguf_.tensors()) {
     if (tensor.rows() == 1) continue;
-    elements[tensor.dtype] += static_cast<double>(tensor.rows()) * static_cast<double>(tensor.columns());
+    elements[tensor.dtype] +=
+        static_cast<double>(tensor.rows()) * static_cast<double>(tensor.columns());
   }
   const auto most = std::max_element(elements.begin(), elements.end(),
                                      [](auto& a, auto& b) { return a.second < b.second; });
@@ -538,7 +354,8 @@ DType CardReader::most_common_dtype() const {
 /// File name without folder and ending, in the letters of a card name.
 std::string name_from(const std::string& file_name) {
   std::string name = file_name.substr(file_name.find_last_of('/') + 1);
-  if (name.size() > 5 && name.compare(name.size() - 5, 5, ".gguf") == 0) name.resize(name.size() - 5);
+  if (name.size() > 5 && name.compare(name.size() - 5, 5, ".gguf") == 0)
+    name.resize(name.size() - 5);
   for (char& c : name) {
     if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
     const bool plain = (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '.';
@@ -549,7 +366,8 @@ std::string name_from(const std::string& file_name) {
 
 ModelCard CardReader::read() {
   if (gguf_.has("split.count") && gguf_.integer("split.count") > 1) {
-    refuse(gguf_, "split.count", "a GGUF model split over several files; merge them into one");
+    refuse_gguf_card(gguf_, "split.count",
+                     "a GGUF model split over several files; merge them into one");
   }
   card_.name = name_from(gguf_.file_name());
   card_.family = architecture_.family;
@@ -559,7 +377,7 @@ ModelCard CardReader::read() {
   read_rope();
   read_layers();
   read_windows();
-  check_tensors();
+  check_gguf_tensors(gguf_, architecture_, card_);
   card_.stored_weights = most_common_dtype();
   return card_;
 }

@@ -2,149 +2,51 @@
 // count, key-value pairs, tensor table, padding to the alignment, tensor data.
 #include <algorithm>
 #include <bit>
-#include <cstring>
 #include <limits>
 #include <numeric>
 #include <span>
 #include <utility>
 
 #include "modelcards/gguf.h"
+#include "modelcards/header_reader.h"
 
 static_assert(std::endian::native == std::endian::little, "GGUF is read without byte swapping");
 
 namespace vramplan {
 namespace {
 
-constexpr std::int64_t kWindowBytes = std::int64_t{1} << 20;
-constexpr std::int64_t kMaxMetadataBytes = std::int64_t{256} << 20;
 constexpr std::int64_t kMaxStringBytes = std::int64_t{16} << 20;
-constexpr std::int64_t kMaxKeyBytes = 65'535;             // GGUF specification
-constexpr std::int64_t kMaxTensorNameBytes = 256;         // the specification says 64
+constexpr std::int64_t kMaxKeyBytes = 65'535;      // GGUF specification
+constexpr std::int64_t kMaxTensorNameBytes = 256;  // the specification says 64
 constexpr std::int64_t kMaxKeys = 65'536;
 constexpr std::int64_t kMaxTensors = 262'144;
-constexpr std::int64_t kMinKeyValueBytes = 13;            // length, type, one byte of value
-constexpr std::int64_t kMinTensorInfoBytes = 24;          // length, dims, type, offset
+constexpr std::int64_t kMinKeyValueBytes = 13;    // length, type, one byte of value
+constexpr std::int64_t kMinTensorInfoBytes = 24;  // length, dims, type, offset
 constexpr std::int64_t kMaxAlignment = std::int64_t{1} << 20;
 constexpr std::int64_t kMaxRopeFactors = 4096;
 const char* const kAlignmentKey = "general.alignment";
-constexpr std::uint32_t kMagic = 0x46554747;              // "GGUF"
-
-/// A forward reader over the first 256 MiB of a file through one window, so that a header is read in
-/// large pieces and memory does not depend on what the file declares.
-class HeaderReader {
- public:
-  explicit HeaderReader(const File& file)
-      : file_(file),
-        limit_(std::min(file.size().n, kMaxMetadataBytes)),
-        window_(static_cast<std::size_t>(std::min(limit_, kWindowBytes))) {}
-
-  std::int64_t position() const { return position_; }
-  std::int64_t remaining() const { return limit_ - position_; }
-  void seek(std::int64_t position) { position_ = position; }
-
-  [[noreturn]] void fail(const std::string& message, const std::string& field) const {
-    throw Error(ErrorCode::kBadGguf, message)
-        .at(file_.name(), "byte " + std::to_string(position_) + ": " + field)
-        .help("the file is truncated or damaged; fetch it again");
-  }
-
-  void require(std::int64_t bytes, const std::string& field) const {
-    if (bytes <= remaining()) return;
-    if (file_.size().n > limit_ && bytes <= file_.size().n - position_) {
-      fail("the header is larger than 256 MiB", field);
-    }
-    fail("needs " + std::to_string(bytes) + " bytes, " +
-             std::to_string(file_.size().n - position_) + " remain",
-         field);
-  }
-
-  template <class T>
-  T number(const std::string& field) {
-    T out{};
-    std::memcpy(&out, view(sizeof(T), field), sizeof(T));
-    position_ += static_cast<std::int64_t>(sizeof(T));
-    return out;
-  }
-
-  /// A length-prefixed string's length, checked against `most` and the bytes that remain.
-  std::int64_t string_length(std::int64_t most, const std::string& field) {
-    const auto length = number<std::uint64_t>(field);
-    if (length > static_cast<std::uint64_t>(remaining())) {
-      position_ -= 8;
-      fail("a string declares " + std::to_string(length) + " bytes, " +
-               std::to_string(remaining() - 8) + " remain",
-           field);
-    }
-    if (static_cast<std::int64_t>(length) > most) {
-      position_ -= 8;
-      fail("a string of " + std::to_string(length) + " bytes; at most " + std::to_string(most) +
-               " are allowed",
-           field);
-    }
-    return static_cast<std::int64_t>(length);
-  }
-
-  std::string string(std::int64_t most, const std::string& field) {
-    const std::int64_t length = string_length(most, field);
-    if (length <= static_cast<std::int64_t>(window_.size())) {
-      const char* text = reinterpret_cast<const char*>(view(length, field));
-      position_ += length;
-      return {text, static_cast<std::size_t>(length)};
-    }
-    std::string out(static_cast<std::size_t>(length), '\0');
-    bytes(std::as_writable_bytes(std::span(out)), field);
-    return out;
-  }
-
-  /// Straight into `out`, past the window.
-  void bytes(std::span<std::byte> out, const std::string& field) {
-    require(static_cast<std::int64_t>(out.size()), field);
-    file_.read_at({position_}, out);
-    position_ += static_cast<std::int64_t>(out.size());
-  }
-
-  void skip(std::int64_t bytes_to_skip, const std::string& field) {
-    require(bytes_to_skip, field);
-    position_ += bytes_to_skip;
-  }
-
- private:
-  /// The next `length` bytes (no more than the window holds), not consumed.
-  const std::byte* view(std::size_t length, const std::string& field) {
-    return view(static_cast<std::int64_t>(length), field);
-  }
-  const std::byte* view(std::int64_t length, const std::string& field) {
-    require(length, field);
-    if (position_ < window_begin_ || position_ + length > window_end_) {
-      const std::int64_t wanted = std::min(static_cast<std::int64_t>(window_.size()), remaining());
-      file_.read_at({position_}, std::span(window_.data(), static_cast<std::size_t>(wanted)));
-      window_begin_ = position_;
-      window_end_ = position_ + wanted;
-    }
-    return window_.data() + (position_ - window_begin_);
-  }
-
-  const File& file_;
-  std::int64_t limit_;
-  std::vector<std::byte> window_;
-  std::int64_t window_begin_ = 0, window_end_ = 0, position_ = 0;
-};
+constexpr std::uint32_t kMagic = 0x46554747;  // "GGUF"
 
 /// Bytes of one number of this type; 0 for strings, arrays and unknown types.
 std::int64_t number_bytes(std::uint32_t type) {
   switch (static_cast<GgufType>(type)) {
     case GgufType::kU8:
     case GgufType::kI8:
-    case GgufType::kBool: return 1;
+    case GgufType::kBool:
+      return 1;
     case GgufType::kU16:
-    case GgufType::kI16: return 2;
+    case GgufType::kI16:
+      return 2;
     case GgufType::kU32:
     case GgufType::kI32:
-    case GgufType::kF32: return 4;
+    case GgufType::kF32:
+      return 4;
     case GgufType::kU64:
     case GgufType::kI64:
-    case GgufType::kF64: return 8;
-    default: return 0;
+    case GgufType::kF64:
+      return 8;
+    default:
+      return 0;
   }
 }
 
@@ -238,8 +140,8 @@ void GgufParser::read_key_value(std::int64_t index) {
   if (key == kAlignmentKey && static_cast<GgufType>(type) != GgufType::kU32) {
     reader_.fail("the alignment is not a u32", key);
   }
-  Gguf::Value value = static_cast<GgufType>(type) == GgufType::kArray ? read_array(key)
-                                                                      : read_scalar(type, key);
+  Gguf::Value value =
+      static_cast<GgufType>(type) == GgufType::kArray ? read_array(key) : read_scalar(type, key);
   const auto [where, inserted] = gguf_.metadata_.try_emplace(std::move(key), std::move(value));
   if (!inserted) reader_.fail("the metadata key occurs twice", where->first);
 }
@@ -248,23 +150,35 @@ Gguf::Value GgufParser::read_scalar(std::uint32_t type, const std::string& field
   const auto u = [](auto v) { return Gguf::Value(static_cast<std::uint64_t>(v)); };
   const auto i = [](auto v) { return Gguf::Value(static_cast<std::int64_t>(v)); };
   switch (static_cast<GgufType>(type)) {
-    case GgufType::kU8: return u(reader_.number<std::uint8_t>(field));
-    case GgufType::kU16: return u(reader_.number<std::uint16_t>(field));
-    case GgufType::kU32: return u(reader_.number<std::uint32_t>(field));
-    case GgufType::kU64: return u(reader_.number<std::uint64_t>(field));
-    case GgufType::kI8: return i(reader_.number<std::int8_t>(field));
-    case GgufType::kI16: return i(reader_.number<std::int16_t>(field));
-    case GgufType::kI32: return i(reader_.number<std::int32_t>(field));
-    case GgufType::kI64: return i(reader_.number<std::int64_t>(field));
-    case GgufType::kF32: return static_cast<double>(reader_.number<float>(field));
-    case GgufType::kF64: return reader_.number<double>(field);
-    case GgufType::kString: return reader_.string(kMaxStringBytes, field);
+    case GgufType::kU8:
+      return u(reader_.number<std::uint8_t>(field));
+    case GgufType::kU16:
+      return u(reader_.number<std::uint16_t>(field));
+    case GgufType::kU32:
+      return u(reader_.number<std::uint32_t>(field));
+    case GgufType::kU64:
+      return u(reader_.number<std::uint64_t>(field));
+    case GgufType::kI8:
+      return i(reader_.number<std::int8_t>(field));
+    case GgufType::kI16:
+      return i(reader_.number<std::int16_t>(field));
+    case GgufType::kI32:
+      return i(reader_.number<std::int32_t>(field));
+    case GgufType::kI64:
+      return i(reader_.number<std::int64_t>(field));
+    case GgufType::kF32:
+      return static_cast<double>(reader_.number<float>(field));
+    case GgufType::kF64:
+      return reader_.number<double>(field);
+    case GgufType::kString:
+      return reader_.string(kMaxStringBytes, field);
     case GgufType::kBool: {
       const auto byte = reader_.number<std::uint8_t>(field);
       if (byte > 1) reader_.fail("a boolean is neither 0 nor 1", field);
       return byte == 1;
     }
-    default: reader_.fail("unknown value type " + std::to_string(type), field);
+    default:
+      reader_.fail("unknown value type " + std::to_string(type), field);
   }
 }
 
@@ -344,11 +258,11 @@ GgufTensor GgufParser::read_tensor_info(const std::string& field) {
   const auto type = reader_.number<std::uint32_t>(tensor.name);
   const auto offset = reader_.number<std::uint64_t>(tensor.name);
   if (offset > static_cast<std::uint64_t>(file_.size().n)) {
-    reader_.fail("the tensor starts " + std::to_string(offset) + " bytes into the data of a file of " +
-                     std::to_string(file_.size().n),
+    reader_.fail("the tensor starts " + std::to_string(offset) +
+                     " bytes into the data of a file of " + std::to_string(file_.size().n),
                  tensor.name);
   }
-  tensor.offset = {static_cast<std::int64_t>(offset)};   // of the data section, until placed
+  tensor.offset = {static_cast<std::int64_t>(offset)};  // of the data section, until placed
   set_bytes(tensor, type);
   return tensor;
 }
@@ -357,8 +271,8 @@ GgufTensor GgufParser::read_tensor_info(const std::string& field) {
 void GgufParser::set_bytes(GgufTensor& tensor, std::uint32_t ggml_type) {
   const auto dtype = dtype_from_ggml(ggml_type);
   if (!dtype) {
-    throw Error(ErrorCode::kUnsupported, "tensor type " + std::to_string(ggml_type) +
-                                             " of ggml is unknown or was withdrawn")
+    throw Error(ErrorCode::kUnsupported,
+                "tensor type " + std::to_string(ggml_type) + " of ggml is unknown or was withdrawn")
         .at(file_.name(), tensor.name)
         .help("convert the model again with a current converter");
   }
@@ -410,7 +324,7 @@ void GgufParser::place_tensors() {
                               " is no multiple of the alignment " + std::to_string(alignment_));
     }
     std::int64_t end = 0;
-    tensor.offset = tensor.offset + Bytes{data};   // both at most a little over the file's size
+    tensor.offset = tensor.offset + Bytes{data};  // both at most a little over the file's size
     if (__builtin_add_overflow(tensor.offset.n, tensor.bytes.n, &end) || end > file_.size().n) {
       fail_tensor(tensor, "the tensor has " + std::to_string(tensor.bytes.n) + " bytes from byte " +
                               std::to_string(tensor.offset.n) + " on, the file ends at " +

@@ -1,7 +1,6 @@
 // parse_hf_config: config.json of a dense decoder (or a plain mixture) -> ModelCard.
-#include <array>
 #include <cmath>
-#include <set>
+#include <initializer_list>
 
 #include "modelcards/hf_config.h"
 
@@ -47,6 +46,7 @@ class ConfigReader {
 
   void read_whole_model();
   void read_dtype();
+  double read_softcap(const char* field, double gemma2_default) const;
   Mixer read_mixer() const;
   void read_biases(Mixer& mixer) const;
   FeedForward read_feed_forward() const;
@@ -78,45 +78,48 @@ void ConfigReader::read_dtype() {
 }
 
 void ConfigReader::read_whole_model() {
-  const bool gemma3 = name_ == "gemma3";   // its files leave out what equals the class's defaults
+  const bool gemma3 = name_ == "gemma3";  // its files leave out what equals the class's defaults
   card_.family = name_;
   card_.hidden = required({"hidden_size", "n_embd"}, kMaxWidth);
   card_.vocab = gemma3 ? optional({"vocab_size"}, 262'208, std::int64_t{1} << 31)
                        : required({"vocab_size"}, std::int64_t{1} << 31);
   const bool falcon = name_ == "falcon";
   const std::int64_t context = falcon ? 2048 : gemma3 ? 131'072 : 0;
-  card_.context_limit =
-      context > 0 ? optional({"max_position_embeddings"}, context, kMaxTokens)
-                  : required({"max_position_embeddings", "n_positions"}, kMaxTokens);
+  card_.context_limit = context > 0
+                            ? optional({"max_position_embeddings"}, context, kMaxTokens)
+                            : required({"max_position_embeddings", "n_positions"}, kMaxTokens);
   card_.position = family_.position;
   if (card_.position == PositionKind::kLearned) card_.learned_positions = card_.context_limit;
   card_.norm = family_.norm;
   const char* epsilon = spelling(
       {"rms_norm_eps", "layer_norm_eps", "layer_norm_epsilon", "norm_epsilon", "norm_eps"});
-  card_.norm_eps = config_.real_or(epsilon, card_.norm == NormKind::kRms ? 1e-6 : 1e-5, 1e-12, 1e-1);
-  const bool tied = config_.boolean_or("tie_word_embeddings", family_.tied_head);
-  card_.tied_head = config_.has("tie_word_embeddings")
-                        ? tied
-                        : root_.boolean_or("tie_word_embeddings", family_.tied_head);
+  card_.norm_eps =
+      config_.real_or(epsilon, card_.norm == NormKind::kRms ? 1e-6 : 1e-5, 1e-12, 1e-1);
+  const JsonNode& tie_source = config_.has("tie_word_embeddings") ? config_ : root_;
+  card_.tied_head = tie_source.boolean_or("tie_word_embeddings", family_.tied_head);
   card_.head_bias = name_ == "phi" || name_ == "gptj";
   if (gemma()) {
     card_.norm_one_plus = true;
     card_.embedding_scale = std::sqrt(static_cast<double>(card_.hidden));
   }
-  if (name_ == "gemma2") card_.logit_softcap = 30.0;
-  if (name_ == "gemma2" || gemma3) {
-    const char* cap = "final_logit_softcapping";
-    const bool off = config_.is_object() && !config_.has(cap) && gemma3;
-    card_.logit_softcap = off ? 0.0 : config_.real_or(cap, card_.logit_softcap, 1e-3, 1e9);
-  }
-  if (name_ == "granite") card_.embedding_scale = config_.real_or("embedding_multiplier", 1, 1e-6, 1e6);
+  card_.logit_softcap = read_softcap("final_logit_softcapping", 30.0);
+  if (name_ == "granite")
+    card_.embedding_scale = config_.real_or("embedding_multiplier", 1, 1e-6, 1e6);
   read_dtype();
 }
 
+/// 0 = none. Gemma 2 caps unless the file says null, Gemma 3 only when the file gives a number.
+double ConfigReader::read_softcap(const char* field, double gemma2_default) const {
+  if (name_ != "gemma2" && name_ != "gemma3") return 0.0;
+  const double fallback = name_ == "gemma2" && !config_.contains(field) ? gemma2_default : 0.0;
+  return config_.real_or(field, fallback, 1e-3, 1e9);
+}
+
 std::int64_t ConfigReader::read_kv_heads(std::int64_t heads) const {
-  if (name_ == "gpt2" || name_ == "gptj" || name_ == "gpt_neox") return heads;
+  if (name_ == "gpt2" || name_ == "gptj" || name_ == "gptneox") return heads;
   if (name_ == "falcon") {
-    const std::int64_t grouped = optional({"num_kv_heads", "n_head_kv", "num_key_value_heads"}, heads, heads);
+    const std::int64_t grouped =
+        optional({"num_kv_heads", "n_head_kv", "num_key_value_heads"}, heads, heads);
     if (flag("new_decoder_architecture", false)) return grouped;
     return flag("multi_query", true) ? 1 : heads;
   }
@@ -138,7 +141,7 @@ void ConfigReader::read_biases(Mixer& mixer) const {
     mixer.qkv_bias = mixer.output_bias = flag("use_bias", true);
   } else if (name_ == "stablelm") {
     mixer.qkv_bias = flag("use_qkv_bias", false);
-  } else if (name_ == "gpt_neox") {
+  } else if (name_ == "gptneox") {
     mixer.qkv_bias = mixer.output_bias = flag("attention_bias", true);
   } else if (name_ == "llama" || name_ == "granite" || name_ == "qwen3" || name_ == "qwen3_moe" ||
              gemma()) {
@@ -165,16 +168,19 @@ Mixer ConfigReader::read_mixer() const {
   read_biases(mixer);
   mixer.qk_norm = name_ == "qwen3" || name_ == "qwen3_moe" || name_ == "gemma3";
   if (name_ == "gemma2" || name_ == "gemma3") {
-    mixer.softmax_scale = 1.0 / std::sqrt(config_.real_or("query_pre_attn_scalar", 256, 1e-6, 1e9));
+    const double divisor = config_.real_or("query_pre_attn_scalar", 256, 1e-6, 1e9);
+    const bool usual = divisor == static_cast<double>(mixer.head_dim);   // said as 0 in a card
+    mixer.softmax_scale = usual ? 0.0 : 1.0 / std::sqrt(divisor);
   }
-  if (name_ == "gemma2") mixer.score_softcap = config_.real_or("attn_logit_softcapping", 50, 1e-3, 1e9);
-  if (name_ == "gemma3") mixer.score_softcap = config_.real_or("attn_logit_softcapping", 0, 1e-3, 1e9);
-  if (name_ == "granite") mixer.softmax_scale = config_.real_or("attention_multiplier", 1, 1e-9, 1e6);
+  mixer.score_softcap = read_softcap("attn_logit_softcapping", 50.0);
+  if (name_ == "granite")
+    mixer.softmax_scale = config_.real_or("attention_multiplier", 1, 1e-9, 1e6);
   return mixer;
 }
 
 Activation ConfigReader::read_activation() const {
-  const char* key = spelling({"hidden_activation", "hidden_act", "activation_function", "activation"});
+  const char* key =
+      spelling({"hidden_activation", "hidden_act", "activation_function", "activation"});
   if (!config_.has(key)) return family_.activation;
   const std::string& name = config_.at(key).text();
   // The first Gemma files say gelu and mean its tanh form; their class overrides the field.
@@ -197,7 +203,7 @@ FeedForward ConfigReader::read_feed_forward() const {
   const bool four_times = name_ == "gpt2" || name_ == "gptj" || name_ == "falcon";
   out.intermediate = four_times ? optional(names, 4 * card_.hidden, std::int64_t{1} << 28)
                                 : required(names, std::int64_t{1} << 28);
-  out.bias = name_ == "phi" || name_ == "gpt2" || name_ == "gptj" || name_ == "gpt_neox" ||
+  out.bias = name_ == "phi" || name_ == "gpt2" || name_ == "gptj" || name_ == "gptneox" ||
              (name_ == "falcon" && flag("bias", false)) ||
              (name_ == "starcoder2" && flag("use_bias", true)) ||
              ((name_ == "llama" || name_ == "granite") && flag("mlp_bias", false));
@@ -236,7 +242,7 @@ Layer ConfigReader::read_residuals() const {
   layer.post_norms = name_ == "gemma2" || name_ == "gemma3";
   if (name_ == "phi" || name_ == "gptj") layer.parallel = true;
   if (name_ == "stablelm") layer.parallel = flag("use_parallel_residual", false);
-  if (name_ == "gpt_neox") {
+  if (name_ == "gptneox") {
     layer.parallel = layer.parallel_two_norms = flag("use_parallel_residual", true);
   }
   if (name_ == "falcon") {
@@ -258,7 +264,8 @@ void ConfigReader::read_layers() {
   for (std::size_t i = 0; i < card_.layers.size(); ++i) {
     Mixer& mixer = card_.layers[i].mixer;
     const bool windowed = positions.windowed[i];
-    if (card_.position == PositionKind::kRope) mixer.rope = windowed ? positions.sliding : positions.full;
+    if (card_.position == PositionKind::kRope)
+      mixer.rope = windowed ? positions.sliding : positions.full;
     // A window as long as the longest context never hides a token.
     if (windowed && positions.window_tokens < card_.context_limit) {
       mixer.kind = MixerKind::kSlidingWindow;
@@ -278,8 +285,7 @@ void ConfigReader::refuse_multipliers() const {
   refuse_unless(!config_.has("block_configs"), "block_configs");
   refuse_unless(config_.real_or("residual_multiplier", 1, -1e9, 1e9) == 1, "residual_multiplier");
   refuse_unless(config_.real_or("logits_scaling", 1, -1e9, 1e9) == 1, "logits_scaling");
-  if (name_ == "stablelm" || name_ == "phi" || family_.norm == NormKind::kRms) return;
-  refuse_unless(flag("rotary", true), "rotary");
+  if (name_ == "gptj") refuse_unless(flag("rotary", true), "rotary");
 }
 
 ModelCard ConfigReader::read() {
@@ -309,13 +315,13 @@ std::string name_from(const JsonNode& root, const std::string& file_name) {
 [[noreturn]] void unknown_family(const JsonNode& config, const std::string& model_type) {
   const std::string reason = refused_hf_family(model_type);
   if (!reason.empty()) {
-    config.fail(ErrorCode::kUnsupported,
-                "the family " + model_type + ", which has " + reason + ", cannot be said in a card yet");
+    config.fail(ErrorCode::kUnsupported, "the family " + model_type + ", which has " + reason +
+                                             ", cannot be said in a card yet");
   }
   std::string missing;
-  for (const char* key : {"hidden_size", "num_hidden_layers", "num_attention_heads",
-                          "num_key_value_heads", "intermediate_size", "vocab_size",
-                          "max_position_embeddings"}) {
+  for (const char* key :
+       {"hidden_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads",
+        "intermediate_size", "vocab_size", "max_position_embeddings"}) {
     if (!config.has(key)) missing += (missing.empty() ? "" : ", ") + std::string(key);
   }
   config.fail(ErrorCode::kUnknownFamily,
@@ -348,8 +354,8 @@ ModelCard read_hf_config(const std::string& json_text, const std::string& file_n
                      "with a weight format");
     }
   }
-  const std::string model_type = config.has("model_type") ? config.at("model_type").text()
-                                                          : root.at("model_type").text();
+  const std::string model_type =
+      config.has("model_type") ? config.at("model_type").text() : root.at("model_type").text();
   const HfFamily* family = find_hf_family(model_type);
   if (family == nullptr) unknown_family(config, model_type);
   ModelCard card = ConfigReader(root, config, *family).read();

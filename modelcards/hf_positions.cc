@@ -11,9 +11,14 @@ constexpr std::int64_t kMaxTokens = std::int64_t{1} << 40;
 
 /// Fields of the scaling kinds that a card says; a value elsewhere must be the kind's default.
 void refuse_extras(const JsonNode& rope, const std::string& kind) {
-  const std::set<std::string> known = {
-      "rope_type", "type", "factor", "rope_theta", "partial_rotary_factor", "low_freq_factor",
-      "high_freq_factor", "original_max_position_embeddings"};
+  const std::set<std::string> known = {"rope_type",
+                                       "type",
+                                       "factor",
+                                       "rope_theta",
+                                       "partial_rotary_factor",
+                                       "low_freq_factor",
+                                       "high_freq_factor",
+                                       "original_max_position_embeddings"};
   for (const JsonNode& field : rope.items()) {
     const std::string name = field.path().substr(field.path().find_last_of('.') + 1);
     if (known.count(name) != 0 || field.is_null()) continue;
@@ -26,12 +31,14 @@ void refuse_extras(const JsonNode& rope, const std::string& kind) {
   }
 }
 
-/// `rope` holds one set of scaling fields (rope_scaling, rope_parameters, or one of its layer kinds).
+/// `rope` holds one set of scaling fields (rope_scaling, rope_parameters, or one of its layer
+/// kinds).
 void read_scaling(const JsonNode& config, const JsonNode& rope, Rope& out) {
   out.theta = rope.real_or("rope_theta", out.theta, 1e-3, 1e15);
   // Older files of Gemma 3 give only a factor; its configuration class reads that as linear.
   const bool only_factor = !rope.has("rope_type") && !rope.has("type") && rope.has("factor");
-  std::string kind = rope.text_or("rope_type", rope.text_or("type", only_factor ? "linear" : "default"));
+  std::string kind =
+      rope.text_or("rope_type", rope.text_or("type", only_factor ? "linear" : "default"));
   if (kind == "default") return;
   if (kind != "linear" && kind != "llama3" && kind != "yarn") {
     rope.fail(ErrorCode::kUnsupported, "rotary scaling of the kind " + printable(kind),
@@ -44,9 +51,9 @@ void read_scaling(const JsonNode& config, const JsonNode& rope, Rope& out) {
   if (kind == "linear") return;
   const std::int64_t limit = config.integer_or("max_position_embeddings", 0, 1, kMaxTokens);
   const char* original = "original_max_position_embeddings";
-  out.original_context = rope.integer_or(
-      original, config.integer_or(original, limit, 1, kMaxTokens), 1, kMaxTokens);
-  if (out.original_context == 0) rope.at(original);   // throws: missing
+  out.original_context =
+      rope.integer_or(original, config.integer_or(original, limit, 1, kMaxTokens), 1, kMaxTokens);
+  if (out.original_context == 0) rope.at(original);  // throws: missing
   if (kind == "yarn") return;
   out.low_freq_factor = rope.at("low_freq_factor").real(1e-6, 1e9);
   out.high_freq_factor = rope.at("high_freq_factor").real(1e-6, 1e9);
@@ -78,7 +85,7 @@ void read_rope(const JsonNode& config, const HfFamily& family, std::int64_t head
     config.fail(ErrorCode::kUnsupported, "rotary embedding of " + std::to_string(rope.rotary_dim) +
                                              " of " + std::to_string(head_dim) + " elements");
   }
-  rope.theta = name == "gemma3" ? 1e6 : 1e4;   // defaults of the configuration classes
+  rope.theta = name == "gemma3" ? 1e6 : 1e4;  // defaults of the configuration classes
   if (name == "mixtral") rope.theta = 1e6;
   rope.theta = config.real_or("rotary_emb_base", rope.theta, 1e-3, 1e15);
   rope.theta = config.real_or("rope_theta", rope.theta, 1e-3, 1e15);
@@ -89,7 +96,7 @@ void read_rope(const JsonNode& config, const HfFamily& family, std::int64_t head
   const char* key = config.has("rope_parameters") ? "rope_parameters" : "rope_scaling";
   if (!config.has(key) || name == "gptj") return;
   const JsonNode fields = config.at(key);
-  if (fields.has("full_attention")) {   // one set a kind of layer
+  if (fields.has("full_attention")) {  // one set a kind of layer
     read_scaling(config, fields.at("full_attention"), out.full);
     if (fields.has("sliding_attention")) {
       read_scaling(config, fields.at("sliding_attention"), out.sliding);
@@ -137,7 +144,8 @@ void read_windows(const JsonNode& config, const HfFamily& family, std::int64_t l
   } else if (out.window_tokens > 0) {
     const std::int64_t first =
         switched ? config.integer_or("max_window_layers", 28, 0, 1 << 20) : 0;
-    for (std::int64_t i = first; i < layer_count; ++i) out.windowed[static_cast<std::size_t>(i)] = true;
+    for (std::int64_t i = first; i < layer_count; ++i)
+      out.windowed[static_cast<std::size_t>(i)] = true;
   }
   for (const bool windowed : out.windowed) {
     if (windowed && out.window_tokens == 0) config.at("sliding_window").integer(1, kMaxTokens);

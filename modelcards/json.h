@@ -28,6 +28,7 @@ class JsonNode {
 
   /// Present and not null: Hugging Face writes null for "not set".
   bool has(const std::string& key) const;
+  bool contains(const std::string& key) const;   // present, perhaps null
   /// A child. Errors: kBadConfig when the key is missing, kBadJson when this is no object or array.
   JsonNode at(const std::string& key) const;
   JsonNode at(std::size_t index) const;

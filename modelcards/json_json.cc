@@ -10,17 +10,26 @@
 namespace vramplan {
 namespace {
 
-enum class Kind : std::uint8_t { kNull, kBoolean, kInteger, kTooLarge, kReal, kString, kArray, kObject };
+enum class Kind : std::uint8_t {
+  kNull,
+  kBoolean,
+  kInteger,
+  kTooLarge,
+  kReal,
+  kString,
+  kArray,
+  kObject
+};
 
 /// 32 bytes a node: a tree of links, so that a hostile text costs a bounded multiple of its size.
 struct Node {
   Kind kind = Kind::kNull;
-  std::uint32_t key = 0;           // 1 + index into the strings; 0 = no key
-  std::uint32_t first = 0;         // child
-  std::uint32_t next = 0;          // sibling
-  std::uint32_t count = 0;         // children
+  std::uint32_t key = 0;    // 1 + index into the strings; 0 = no key
+  std::uint32_t first = 0;  // child
+  std::uint32_t next = 0;   // sibling
+  std::uint32_t count = 0;  // children
   union {
-    std::int64_t integer = 0;      // also: boolean, index of a string
+    std::int64_t integer = 0;  // also: boolean, index of a string
     double real;
   };
 };
@@ -59,7 +68,7 @@ class TreeBuilder {
     tree_.strings.push_back(std::move(value));
     return true;
   }
-  bool binary(std::vector<std::uint8_t>&) { return false; }   // no such thing in text
+  bool binary(std::vector<std::uint8_t>&) { return false; }  // no such thing in text
   bool start_object(std::size_t) { return open(Kind::kObject); }
   bool start_array(std::size_t) { return open(Kind::kArray); }
   bool key(std::string& value) {
@@ -73,7 +82,7 @@ class TreeBuilder {
   }
   bool end_array() { return open_.pop_back(), true; }
   bool parse_error(std::size_t byte, const std::string&, const nlohmann::detail::exception& error) {
-    const std::string text = error.what();   // "[json.exception....] parse error at ...: why"
+    const std::string text = error.what();  // "[json.exception....] parse error at ...: why"
     const auto why = text.find(": ", text.find("parse error"));
     throw Error(ErrorCode::kBadJson,
                 "not JSON: " + (why == std::string::npos ? text : text.substr(why + 2)))
@@ -82,7 +91,7 @@ class TreeBuilder {
 
  private:
   struct Open {
-    std::uint32_t node, last;   // last child, 0 = none
+    std::uint32_t node, last;  // last child, 0 = none
   };
 
   [[noreturn]] void fail(const std::string& message) const {
@@ -149,6 +158,12 @@ struct JsonNode::Document : Tree {
 };
 
 JsonNode JsonNode::parse(const std::string& text, const std::string& file_name) {
+  // The library takes a zero byte for the end of the text and would ignore all that follows.
+  const auto zero = text.find('\0');
+  if (zero != std::string::npos) {
+    throw Error(ErrorCode::kBadJson, "not JSON: a zero byte")
+        .at(file_name, "byte " + std::to_string(zero));
+  }
   auto document = std::make_shared<Document>();
   document->file_name = file_name;
   TreeBuilder builder(*document, document->file_name);
@@ -193,6 +208,8 @@ bool JsonNode::has(const std::string& key) const {
   const std::uint32_t found = find(key);
   return found != 0 && document_->node(found).kind != Kind::kNull;
 }
+
+bool JsonNode::contains(const std::string& key) const { return find(key) != 0; }
 
 JsonNode JsonNode::at(const std::string& key) const {
   const std::uint32_t found = find(key);

@@ -142,9 +142,11 @@ class Fnv {
     std::memcpy(&bits, &value, sizeof bits);
     add(bits);
   }
+  // By word, so that a new kind or format in the middle of an enumeration changes no hash.
+  void add(DType dtype) { add(std::string(info(dtype).name)); }
   template <class Kind>
   requires std::is_enum_v<Kind>
-  void add(Kind kind) { add(static_cast<std::int64_t>(kind)); }
+  void add(Kind kind) { add(word_of(kind)); }
   void add(bool value) { add(static_cast<std::int64_t>(value)); }
   std::uint64_t value() const { return hash_; }
 

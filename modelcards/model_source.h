@@ -25,10 +25,13 @@ struct ModelSource {
   std::string path;                      // empty for a card name
   ModelCard card;
   std::shared_ptr<const Gguf> gguf;      // kGguf only
-  std::vector<StoredTensor> stored;      // kGguf only; empty otherwise
+  // In file order, under the names of the file: of the GGUF, or of a folder's .safetensors (Hugging
+  // Face names). Empty for a card, and for a folder with a config.json alone.
+  std::vector<StoredTensor> stored;
 };
 
-/// MODEL is a card name, a .gguf file, or a folder with config.json.
+/// MODEL is a card name, a card file (.yaml), a .gguf file, a config.json, or a folder with one.
+/// With .safetensors in the folder, `stored` and card.stored_weights come from their headers.
 /// Errors: kUnknownName, kFile, and those of the readers.
 ModelSource open_model(const std::string& model);
 

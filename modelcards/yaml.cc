@@ -132,7 +132,7 @@ class TreeBuilder : public YAML::EventHandler {
     check(mark, tag, anchor);
     if (!stack_.empty() && awaits_key()) {
       stack_.back().key.clear();
-      stop(mark, "a key must be a plain word", "write key: value");
+      stop(mark, "a key must be a plain word", "write key: value, and close every [ and {");
     }
     const std::size_t index = document_.elements.size();
     Element element;

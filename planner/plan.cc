@@ -12,6 +12,7 @@
 #include "planner/ledger_rows.h"
 #include "planner/memory_curve.h"
 #include "planner/text.h"
+#include "planner/weight_names.h"
 
 namespace vramplan {
 namespace {
@@ -105,8 +106,10 @@ void assume_window_saving(const std::vector<StageAccount>& stages, Plan& plan) {
 
 }  // namespace
 
-Plan make_plan(const ModelSource& source, const DeviceCard& device, const PlanRequest& request) {
-  refuse_unsupported(source.card);
+Plan make_plan(const ModelSource& given, const DeviceCard& device, const PlanRequest& request) {
+  refuse_unsupported(given.card);
+  ModelSource source = given;
+  source.stored = stored_by_gguf_name(given);
   Choices choices = make_choices(source, device, request);
   Plan plan;
   plan.decisions = std::move(choices.decisions);

@@ -92,7 +92,8 @@ struct Plan {
   std::vector<Assumption> assumptions;
 };
 
-/// Pure arithmetic: a model, a device card, a request -> a plan. "Does not fit" is a value.
+/// Pure arithmetic: a model, a device card, a request -> a plan. "Does not fit" is a value. The card of
+/// `source` has the request's --set overrides applied already.
 /// Errors: kUsage for contradictory requests, kUnsupported by name, kOverflow.
 Plan make_plan(const ModelSource& source, const DeviceCard& device, const PlanRequest& request);
 

@@ -1,0 +1,175 @@
+#include "cli/execution.h"
+
+#include <algorithm>
+
+#include <fmt/format.h>
+
+#include "cli/interrupt.h"
+#include "cli/terminal.h"
+#include "cli/version.h"
+#include "modelcards/library.h"
+
+namespace vramplan::cli {
+namespace {
+
+const std::vector<std::string> kBackends = {"cpu", "cuda", "dry"};
+
+std::unique_ptr<Tokenizer> open_tokenizer(const ModelSource& source, bool needed) {
+  if (source.gguf == nullptr) {
+    if (!needed) return nullptr;
+    throw Error(ErrorCode::kUsage, "text needs a tokenizer, and only a GGUF file has one")
+        .at(source.path.empty() ? source.card.name : source.path)
+        .help("plan with a .gguf file, or leave --prompt and --chat out");
+  }
+  try {
+    return Tokenizer::from_gguf(*source.gguf);
+  } catch (const Error& error) {
+    // Without text the run does not need it; the missing tables show in the process row.
+    if (needed || error.code() != ErrorCode::kUnsupported) throw;
+    return nullptr;
+  }
+}
+
+std::vector<std::int32_t> prompt_ids(const Tokenizer& tokenizer, const TextRequest& text) {
+  if (!text.chat) return tokenizer.encode(*text.prompt, false);
+  const ChatMessage message{"user", *text.chat};
+  return tokenizer.encode(tokenizer.apply_chat_template(std::span(&message, 1)), true);
+}
+
+/// The same blocks and formats, with the prompt's length and the number of tokens asked for.
+void make_room(Decisions& decisions, std::int64_t prompt_tokens,
+               const std::optional<std::int64_t>& max_tokens) {
+  const std::int64_t room = decisions.context.n - prompt_tokens;
+  if (max_tokens && *max_tokens < 1) {
+    throw Error(ErrorCode::kUsage, "--max-tokens must be at least 1").at("", "--max-tokens");
+  }
+  if (room < max_tokens.value_or(1)) {
+    throw Error(ErrorCode::kUsage,
+                fmt::format("{} prompt tokens and {} to generate are more than the context of {}",
+                            prompt_tokens, max_tokens.value_or(1), decisions.context.n))
+        .at("", "--context")
+        .help("plan with a longer --context, or ask for fewer tokens");
+  }
+  decisions.output = Tokens{max_tokens.value_or(room)};
+  decisions.context = Tokens{prompt_tokens + decisions.output.n};
+  decisions.batch = 1;
+}
+
+}  // namespace
+
+std::string choose_backend(const std::string& named, const PlannedModel& planned) {
+  if (!named.empty()) return named;
+  const bool one_cpu =
+      planned.device.kind == DeviceKind::kCpu && planned.plan.decisions.sharding.ranks() == 1;
+  return one_cpu ? "cpu" : "dry";
+}
+
+void require_backend(const std::string& backend) {
+  if (std::find(kBackends.begin(), kBackends.end(), backend) == kBackends.end()) {
+    throw Error(ErrorCode::kUsage, fmt::format("no backend '{}'", printable(backend)))
+        .at("", "--backend")
+        .help("one of: cpu cuda dry");
+  }
+  if (backend == "cuda") {
+    throw Error(ErrorCode::kNoDevice, "the cuda backend has no device in this build")
+        .at("", "--backend")
+        .help("'--backend dry' runs the same scheduler and block pool on a virtual device; "
+              "'--backend cpu' computes here");
+  }
+}
+
+void require_runnable(const std::string& backend, const PlannedModel& planned) {
+  if (backend != "cpu") return;
+  const Decisions& decisions = planned.plan.decisions;
+  if (decisions.sharding.ranks() > 1) {
+    throw Error(ErrorCode::kUnsupported,
+                fmt::format("the plan has {} ranks; the cpu backend runs one",
+                            decisions.sharding.ranks()))
+        .at(decisions.device, "--backend")
+        .help("'--backend dry' runs all ranks, or plan for one device");
+  }
+  if (decisions.activations != DType::kF32) {
+    throw Error(ErrorCode::kUnsupported,
+                fmt::format("the plan computes in {}, as {} does; the cpu backend computes in f32",
+                            info(decisions.activations).name, decisions.device))
+        .at(decisions.device, "--backend")
+        .help("plan for a cpu (leave --device out, or name this-machine), or use '--backend dry'");
+  }
+}
+
+void require_fit(const Plan& plan) {
+  Bytes missing = plan.predictions.missing;
+  for (const auto& device : plan.predictions.devices) {
+    missing = std::max(missing, device.predicted - plan.decisions.capacity);
+  }
+  if (plan.predictions.fits && missing.n <= 0) return;
+  throw Error(ErrorCode::kDoesNotFit,
+              fmt::format("the plan does not fit: {} ({} bytes) are missing; nothing was taken",
+                          to_text(missing), missing.n))
+      .at(plan.decisions.model, plan.decisions.device)
+      .help(plan.predictions.advice.empty() ? "'vramplan plan' shows what would help"
+                                            : plan.predictions.advice.front());
+}
+
+std::string run_name(const PlannedModel& planned, const std::string& backend) {
+  return fmt::format("{} on {}, {}", planned.source.card.name, planned.device.name, backend);
+}
+
+void note_random_weights(PlannedModel& planned, const std::string& backend) {
+  if (planned.source.gguf != nullptr || backend == "dry") return;
+  planned.plan.assumptions.push_back(
+      {"weight values", "random, since " + planned.source.card.name + " is no GGUF file", "MODEL"});
+}
+
+Measurement execute(const PlannedModel& planned, const std::string& backend,
+                    const TextRequest& text, Bytes process_base) {
+  const bool wants_text = text.prompt || text.chat;
+  if (wants_text && backend == "dry") {
+    throw Error(ErrorCode::kUsage, "the dry backend computes nothing, so it has no text to give")
+        .at("", "--backend")
+        .help("use --backend cpu, or leave --prompt and --chat out");
+  }
+  const Bytes before = this_process_memory().now().resident;
+  const auto tokenizer = open_tokenizer(planned.source, wants_text);
+  const Bytes tables = this_process_memory().now().resident - before;
+  Decisions decisions = planned.plan.decisions;
+  RunRequest request;
+  request.sampling = text.sampling;
+  request.random_weights = planned.source.gguf == nullptr;
+  request.check_first = text.check_first;
+  request.process_base = process_base;
+  if (tokenizer != nullptr) request.tokenizer = planned.source_resident + std::max(Bytes{0}, tables);
+  if (wants_text) {
+    request.prompts.push_back(prompt_ids(*tokenizer, text));
+    make_room(decisions, static_cast<std::int64_t>(request.prompts[0].size()), text.max_tokens);
+    request.stop_at_end = true;
+  } else if (text.max_tokens) {
+    make_room(decisions, decisions.context.n - decisions.output.n, text.max_tokens);
+  }
+  const InterruptScope interruptible;
+  Progress progress;
+  Utf8Stream stream;
+  const auto give_text = [&](const std::string& piece) {
+    if (!piece.empty() && text.on_text) text.on_text(piece);
+  };
+  request.on_token = [&](std::int64_t sequence, std::int32_t token) {
+    check_interrupt();
+    if (!wants_text || sequence != 0 || tokenizer->is_control(token)) return;
+    progress.clear();
+    give_text(stream.push(std::string(tokenizer->piece(token))));
+  };
+  request.on_progress = [&](const std::string& stage, double fraction) {
+    check_interrupt();
+    if (!wants_text || fraction < 1) progress.show(stage, fraction);
+  };
+  Measurement measurement = run_plan(decisions, planned.source, planned.device, backend, request);
+  progress.clear();
+  give_text(stream.finish());
+  if (measurement.environment.commit.empty()) measurement.environment.commit = commit();
+  if (wants_text && !measurement.output.empty()) {
+    measurement.text = tokenizer->decode(measurement.output[0]);
+  }
+  return measurement;
+}
+
+}  // namespace vramplan::cli

@@ -1,0 +1,123 @@
+// run: executes a plan and measures it; text goes to stdout as it is generated.
+#include <cstdio>
+
+#include <fmt/format.h>
+
+#include "cli/commands.h"
+#include "cli/execution.h"
+#include "cli/report_files.h"
+#include "cli/terminal.h"
+#include "cli/usage.h"
+#include "reports/run_json.h"
+#include "reports/verify_text.h"
+
+namespace vramplan::cli {
+namespace {
+
+struct RunCommand {
+  std::string plan, backend, capacity;
+  std::string prompt, chat;
+  std::optional<std::int64_t> max_tokens;
+  Sampling sampling;
+  std::optional<std::uint64_t> seed;
+  bool no_precheck = false;
+  ReportFiles files;
+};
+
+void check_sampling(const Sampling& sampling) {
+  if (!(sampling.temperature >= 0 && sampling.temperature <= 100)) {
+    throw Error(ErrorCode::kUsage, "--temperature must be between 0 (greedy) and 100")
+        .at("", "--temperature");
+  }
+  if (!(sampling.top_p > 0 && sampling.top_p <= 1)) {
+    throw Error(ErrorCode::kUsage, "--top-p must be above 0 and at most 1").at("", "--top-p");
+  }
+}
+
+TextRequest text_request(const RunCommand& options, const Session& session) {
+  TextRequest text;
+  if (!options.prompt.empty()) text.prompt = options.prompt;
+  if (!options.chat.empty()) text.chat = options.chat;
+  text.max_tokens = options.max_tokens;
+  text.sampling = options.sampling;
+  if (options.seed) text.sampling.seed = *options.seed;
+  check_sampling(text.sampling);
+  text.check_first = !options.no_precheck;
+  if (!session.json) text.on_text = [](const std::string& piece) { print_result(piece); };
+  return text;
+}
+
+/// For people, after the text: what it cost.
+std::string summary(const Measurement& m) {
+  Bytes taken;
+  for (const auto& capacity : m.capacity) taken = std::max(taken, capacity.rows);
+  return fmt::format(
+      "{} prompt tokens in {} ({:.1f} tokens/s); {} tokens in {} steps, {} each "
+      "({:.1f} tokens/s)\nresident peak {}; tensors {}\n",
+      m.timings.prefill_tokens, to_text(m.timings.prefill), m.timings.prefill_tokens_per_second,
+      m.timings.decode_tokens, m.timings.decode_steps, to_text(m.timings.tpot),
+      m.timings.decode_tokens_per_second,
+      m.process_peak.n > 0 ? to_text(m.process_peak) : "not measured", to_text(taken));
+}
+
+int run_run(const RunCommand& options, const Session& session) {
+  if (!options.backend.empty()) require_backend(options.backend);
+  const TextRequest text = text_request(options, session);
+  PlannedModel planned = reopen(read_plan_file(options.plan));
+  if (!options.capacity.empty()) {
+    planned.plan.decisions.capacity = parse_bytes(options.capacity, "--capacity");
+  }
+  if (options.seed) planned.plan.decisions.seed = *options.seed;
+  const std::string backend = choose_backend(options.backend, planned);
+  require_runnable(backend, planned);
+  if (!options.no_precheck) require_fit(planned.plan);
+  note_random_weights(planned, backend);
+  Measurement measurement = execute(planned, backend, text, session.process_base);
+  const bool has_text = text.prompt || text.chat;
+  if (has_text && !session.json) print_result("\n");
+  const RunRecord run = make_run(run_name(planned, backend), std::move(planned.plan),
+                           std::move(measurement), Tolerances{});
+  write_reports(options.files, {run});
+  if (session.json) {
+    print_result(run_json(run));
+  } else if (has_text) {
+    fmt::print(stderr, "{}", summary(run.measurement));
+  } else {
+    print_result(verify_text(run, text_options()));
+  }
+  return kExitFits;
+}
+
+}  // namespace
+
+void add_run_command(CLI::App& app, Session& session) {
+  auto options = std::make_shared<RunCommand>();
+  CLI::App* command = app.add_subcommand("run", "Executes a plan file and measures it");
+  command->add_option("PLAN", options->plan, "plan file, from 'vramplan plan --out'")->required();
+  command->add_option("--backend", options->backend,
+                      "cpu, cuda or dry; default: cpu on a cpu device, else dry");
+  command->add_option("--capacity", options->capacity, "bytes the run may take, e.g. 200MiB");
+  command->add_flag("--no-precheck", options->no_precheck,
+                    "start although it does not fit; stops at the first take that goes over");
+  const char* text = "Text";
+  CLI::Option* prompt =
+      command->add_option("--prompt", options->prompt, "text to go on from")->group(text);
+  command->add_option("--chat", options->chat, "a message; the model's chat template is put around")
+      ->group(text)
+      ->excludes(prompt);
+  command->add_option("--max-tokens", options->max_tokens, "tokens to generate")->group(text);
+  command->add_option("--temperature", options->sampling.temperature, "0 = greedy")->group(text);
+  command->add_option("--top-p", options->sampling.top_p, "nucleus of the sampling")->group(text);
+  command->add_option("--seed", options->seed, "seed of weights, prompts and sampling")
+      ->group(text);
+  add_report_flags(*command, options->files);
+  command->add_flag("--json", session.json, "one JSON object (schema vramplan.run/1), no stream");
+  set_examples(*command, {"vramplan run plan.yaml --chat \"What is a GPU?\" --max-tokens 80",
+                          "vramplan run plan.yaml --backend dry --json",
+                          "vramplan run plan.yaml --capacity 200MiB --no-precheck"});
+  command->callback([options, &session] {
+    session.command = [options, &session] { return run_run(*options, session); };
+  });
+}
+
+}  // namespace vramplan::cli

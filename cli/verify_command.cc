@@ -1,0 +1,64 @@
+// verify: plan, run, and the verdict row by row: the gate of a CI job.
+#include <fmt/format.h>
+
+#include "cli/commands.h"
+#include "cli/execution.h"
+#include "cli/report_files.h"
+#include "cli/terminal.h"
+#include "cli/tolerance_options.h"
+#include "cli/usage.h"
+#include "reports/run_json.h"
+#include "reports/verify_text.h"
+
+namespace vramplan::cli {
+namespace {
+
+struct VerifyCommand {
+  PlanOptions plan;
+  ToleranceOptions tolerances;
+  ReportFiles files;
+  std::string backend, out;
+};
+
+int run_verify(const VerifyCommand& options, const Session& session) {
+  const Tolerances tolerances = tolerances_of(options.tolerances);
+  if (!options.backend.empty()) require_backend(options.backend);
+  PlannedModel planned = plan_model(options.plan);
+  const std::string backend = choose_backend(options.backend, planned);
+  require_runnable(backend, planned);
+  require_fit(planned.plan);
+  note_random_weights(planned, backend);
+  if (!options.out.empty()) write_file(options.out, write_plan(planned.plan));
+  Measurement measurement = execute(planned, backend, {}, session.process_base);
+  const RunRecord run = make_run(run_name(planned, backend), std::move(planned.plan),
+                           std::move(measurement), tolerances);
+  write_reports(options.files, {run});
+  print_result(session.json ? verify_json(run) : verify_text(run, text_options()));
+  return exit_code_of(run.verdict);
+}
+
+}  // namespace
+
+void add_verify_command(CLI::App& app, Session& session) {
+  auto options = std::make_shared<VerifyCommand>();
+  CLI::App* command = app.add_subcommand(
+      "verify", "Plans, runs the plan, and shows row by row whether the prediction was right");
+  command->add_option("MODEL", options->plan.model, "card name, GGUF file, or checkpoint folder")
+      ->required();
+  command->add_option("--backend", options->backend,
+                      "cpu, cuda or dry; default: cpu on a cpu device, else dry");
+  add_plan_flags(*command, options->plan);
+  add_tolerance_flags(*command, options->tolerances);
+  add_report_flags(*command, options->files);
+  command->add_option("--out", options->out, "also write the plan file");
+  command->add_flag("--json", session.json, "one JSON object (schema vramplan.verify/1)");
+  set_examples(*command,
+               {"vramplan verify model.gguf --context 2k --batch 4 --report report.html",
+                "vramplan verify llama-3.1-405b --device h100-sxm-80gb --count 16 --backend dry",
+                "vramplan verify model.gguf --json --junit verify.xml > verify.json"});
+  command->callback([options, &session] {
+    session.command = [options, &session] { return run_verify(*options, session); };
+  });
+}
+
+}  // namespace vramplan::cli

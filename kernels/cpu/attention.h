@@ -1,0 +1,78 @@
+#pragma once
+// Parts of the attention operation. One unit of work reads the keys and values of one KV head of
+// one sequence, for the query heads of its group.
+#include <cstdint>
+#include <vector>
+
+#include "kernels/ops.h"
+
+namespace vramplan::cpu {
+
+/// One call of the operation, and what follows from its arguments.
+struct AttentionCall {
+  const KvLayerView* kv;
+  const AttentionParams* params;
+  const float* q;      // [tokens, heads * head_dim]
+  float* out;          // [tokens, heads * value_dim]
+  std::int64_t group;  // query heads that share a KV head
+
+  const float* query(std::int64_t row, std::int64_t head) const {
+    return q + (row * params->heads + head) * kv->head_dim;
+  }
+  float* result(std::int64_t row, std::int64_t head) const {
+    return out + (row * params->heads + head) * kv->value_dim;
+  }
+};
+
+/// First cache position that the query at `position` sees.
+inline std::int64_t first_visible(const AttentionParams& params, std::int64_t position) {
+  const std::int64_t first = position - params.window_tokens + 1;
+  return params.window_tokens > 0 && first > 0 ? first : 0;
+}
+
+/// A softmax over part of the keys of one query head: largest score, sum of exp(score - largest),
+/// and the values weighted by the same exponentials. Merged by attention_merge.
+struct PartialSoftmax {
+  float* largest;
+  float* sum;
+  float* values;  // [value_dim]
+};
+
+/// The partial results in the workspace: [single-query slice][head][part] of value_dim + 2 floats.
+struct PartialTable {
+  float* base;
+  std::int64_t heads, parts, value_dim;
+
+  PartialSoftmax at(std::int64_t single, std::int64_t head, std::int64_t part) const {
+    float* p = base + ((single * heads + head) * parts + part) * (value_dim + 2);
+    return {p, p + 1, p + 2};
+  }
+};
+
+/// One query per sequence. Keys [key_begin, key_end) of `slice` for KV head `kv_head`; the group's
+/// query heads. With `partial` null the result is finished and written to `out`.
+/// scratch: kScratchBytes.
+void attention_decode(const AttentionCall& call, const SequenceSlice& slice, std::int64_t kv_head,
+                      std::int64_t key_begin, std::int64_t key_end, const PartialTable* partial,
+                      std::int64_t single, std::int64_t part, float* scratch);
+
+/// Finishes head `head` of the `single`-th sequence from its parts.
+void attention_merge(const AttentionCall& call, const PartialTable& partial, std::int64_t single,
+                     std::int64_t row, std::int64_t head);
+
+/// Many queries of one sequence. A tile is a run of rows, row r = query r / group, head r % group.
+std::int64_t prefill_tiles(const AttentionCall& call, const SequenceSlice& slice);
+void attention_prefill(const AttentionCall& call, const SequenceSlice& slice, std::int64_t kv_head,
+                       std::int64_t tile, float* scratch);
+
+/// Every score of head `head` in `scores` [query_count, kv_length]; then softmax, then values.
+void attention_naive(const AttentionCall& call, const SequenceSlice& slice, std::int64_t head,
+                     float* scores);
+
+/// True when a tile of many queries fits the scratch of a thread.
+bool prefill_tile_fits(const KvLayerView& kv);
+
+/// Errors: kUnsupported when tiles of these dimensions do not fit a thread's scratch.
+void require_supported_heads(const KvLayerView& kv, std::int64_t group);
+
+}  // namespace vramplan::cpu

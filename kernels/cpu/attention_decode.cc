@@ -1,0 +1,213 @@
+// Attention of one query per sequence: keys are read once for all query heads of a group.
+#include <cmath>
+#include <limits>
+
+#include "kernels/cpu/attention.h"
+#include "kernels/cpu/cpu_ops.h"
+#include "kernels/cpu/kv_tile.h"
+#include "kernels/cpu/math.h"
+
+namespace vramplan::cpu {
+namespace {
+
+constexpr float kMinusInfinity = -std::numeric_limits<float>::infinity();
+constexpr std::int64_t kScratchFloats = kScratchBytes / 4;
+constexpr std::int64_t kMostRows = 16;  // query heads per pass over the keys
+
+/// What a pass keeps in the thread's scratch, all rows padded to whole vectors.
+struct DecodeTile {
+  std::int64_t rows, keys;  // query heads; keys per tile, a multiple of kLanes
+  std::int64_t head_dim, value_dim;
+  float* q;       // [rows, head_dim], scaled
+  float* kv;      // [keys, max(head_dim, value_dim)]
+  float* scores;  // [rows, keys]
+  float* values;  // [rows, value_dim]
+  float largest[kMostRows], sum[kMostRows];
+};
+
+std::int64_t tile_floats(const KvLayerView& kv, std::int64_t rows, std::int64_t keys) {
+  const std::int64_t h = padded(kv.head_dim), v = padded(kv.value_dim);
+  return rows * h + keys * std::max(h, v) + rows * keys + rows * v;
+}
+
+std::int64_t tile_keys(const KvLayerView& kv, std::int64_t rows) {
+  for (const std::int64_t keys : {64, 16}) {
+    if (tile_floats(kv, rows, keys) <= kScratchFloats) return keys;
+  }
+  return 0;
+}
+
+/// scores[row][i] = q[row] . key i for `count` keys; the rest of the last vector is -infinity.
+void score_keys(DecodeTile& t, std::int64_t count, float softcap) {
+  for (std::int64_t begin = 0; begin < count; begin += kLanes) {
+    const int n = static_cast<int>(std::min<std::int64_t>(kLanes, count - begin));
+    for (std::int64_t row = 0; row < t.rows; ++row) {
+      const float* q = t.q + row * t.head_dim;
+      Vf sums[kLanes];
+      for (int i = 0; i < n; ++i) {
+        const float* k = t.kv + (begin + i) * t.head_dim;
+        Vf sum = load(q) * load(k);
+        for (std::int64_t d = kLanes; d < t.head_dim; d += kLanes) {
+          sum = fma(load(q + d), load(k + d), sum);
+        }
+        sums[i] = sum;
+      }
+      for (int i = n; i < kLanes; ++i) sums[i] = zero();
+      Vf dots = reduce_lanes(sums);
+      if (softcap > 0.0F) dots = set1(softcap) * tanh(dots / set1(softcap));
+      float* out = t.scores + row * t.keys + begin;
+      store(out, dots);
+      for (int i = n; i < kLanes; ++i) out[i] = kMinusInfinity;
+    }
+  }
+}
+
+/// Scores of `count` keys to exp(score - largest); corrects sum and values for a new largest.
+void update_softmax(DecodeTile& t, std::int64_t count) {
+  for (std::int64_t row = 0; row < t.rows; ++row) {
+    float* scores = t.scores + row * t.keys;
+    Vf most = load(scores);
+    for (std::int64_t i = kLanes; i < count; i += kLanes) most = max(most, load(scores + i));
+    const float largest = std::fmax(t.largest[row], reduce_max(most));
+    if (largest != t.largest[row]) {
+      const float keep = std::exp(t.largest[row] - largest);
+      t.sum[row] *= keep;
+      float* values = t.values + row * t.value_dim;
+      for (std::int64_t d = 0; d < t.value_dim; ++d) values[d] *= keep;
+      t.largest[row] = largest;
+    }
+    Vf total = zero();
+    for (std::int64_t i = 0; i < count; i += kLanes) {
+      const Vf p = exp(load(scores + i) - set1(largest));
+      store(scores + i, p);
+      total = total + p;
+    }
+    t.sum[row] += reduce_add(total);
+  }
+}
+
+/// values[row .. row + kRows) += scores * value rows, kVectors vectors from column d.
+template <int kRows, int kVectors>
+void add_values(DecodeTile& t, std::int64_t row, std::int64_t d, std::int64_t count) {
+  Vf acc[kRows][kVectors];
+  VRAMPLAN_UNROLL
+  for (int r = 0; r < kRows; ++r) {
+    VRAMPLAN_UNROLL
+    for (int v = 0; v < kVectors; ++v)
+      acc[r][v] = load(t.values + (row + r) * t.value_dim + d + v * kLanes);
+  }
+  const float* p = t.scores + row * t.keys;
+  for (std::int64_t i = 0; i < count; ++i) {
+    const float* value = t.kv + i * t.value_dim + d;
+    VRAMPLAN_UNROLL
+    for (int v = 0; v < kVectors; ++v) {
+      const Vf x = load(value + v * kLanes);
+      VRAMPLAN_UNROLL
+      for (int r = 0; r < kRows; ++r) acc[r][v] = fma(set1(p[r * t.keys + i]), x, acc[r][v]);
+    }
+  }
+  VRAMPLAN_UNROLL
+  for (int r = 0; r < kRows; ++r) {
+    VRAMPLAN_UNROLL
+    for (int v = 0; v < kVectors; ++v)
+      store(t.values + (row + r) * t.value_dim + d + v * kLanes, acc[r][v]);
+  }
+}
+
+template <int kRows>
+void add_values_of_rows(DecodeTile& t, std::int64_t row, std::int64_t count) {
+  std::int64_t d = 0;
+  for (; d + 4 * kLanes <= t.value_dim; d += 4 * kLanes) add_values<kRows, 4>(t, row, d, count);
+  for (; d < t.value_dim; d += kLanes) add_values<kRows, 1>(t, row, d, count);
+}
+
+void load_queries(const AttentionCall& call, std::int64_t query_row, std::int64_t head,
+                  DecodeTile& t) {
+  const std::int64_t n = call.kv->head_dim;
+  for (std::int64_t row = 0; row < t.rows; ++row) {
+    const float* q = call.query(query_row, head + row);
+    float* to = t.q + row * t.head_dim;
+    for (std::int64_t d = 0; d < t.head_dim; ++d) to[d] = d < n ? q[d] * call.params->scale : 0.0F;
+    t.largest[row] = kMinusInfinity;
+    t.sum[row] = 0.0F;
+  }
+  std::fill(t.values, t.values + t.rows * t.value_dim, 0.0F);
+}
+
+void read_keys(const AttentionCall& call, const SequenceSlice& slice, std::int64_t kv_head,
+               std::int64_t begin, std::int64_t end, DecodeTile& t) {
+  for (std::int64_t from = begin; from < end; from += t.keys) {
+    const std::int64_t count = std::min(t.keys, end - from);
+    widen_rows(*call.kv, KvPart::kKey, slice.block_table, kv_head, from, from + count, t.kv);
+    score_keys(t, count, call.params->softcap);
+    update_softmax(t, count);
+    widen_rows(*call.kv, KvPart::kValue, slice.block_table, kv_head, from, from + count, t.kv);
+    std::int64_t row = 0;
+    for (; row + 4 <= t.rows; row += 4) add_values_of_rows<4>(t, row, count);
+    for (; row + 3 <= t.rows; row += 3) add_values_of_rows<3>(t, row, count);
+    for (; row < t.rows; ++row) add_values_of_rows<1>(t, row, count);
+  }
+}
+
+}  // namespace
+
+void require_supported_heads(const KvLayerView& kv, std::int64_t group) {
+  const std::int64_t rows = std::min(group, kMostRows);
+  if (tile_keys(kv, rows) > 0 && prefill_tile_fits(kv)) return;
+  throw Error(ErrorCode::kUnsupported, "attention heads of " + std::to_string(kv.head_dim) +
+                                           " and " + std::to_string(kv.value_dim) +
+                                           " elements are too large for the CPU kernels")
+      .help("use the naive attention");
+}
+
+void attention_decode(const AttentionCall& call, const SequenceSlice& slice, std::int64_t kv_head,
+                      std::int64_t key_begin, std::int64_t key_end, const PartialTable* partial,
+                      std::int64_t single, std::int64_t part, float* scratch) {
+  const KvLayerView& kv = *call.kv;
+  for (std::int64_t first = 0; first < call.group; first += kMostRows) {
+    const std::int64_t head = kv_head * call.group + first;
+    DecodeTile t{};
+    t.rows = std::min(kMostRows, call.group - first);
+    t.keys = tile_keys(kv, std::min(kMostRows, call.group));
+    t.head_dim = padded(kv.head_dim);
+    t.value_dim = padded(kv.value_dim);
+    t.q = scratch;
+    t.kv = t.q + t.rows * t.head_dim;
+    t.scores = t.kv + t.keys * std::max(t.head_dim, t.value_dim);
+    t.values = t.scores + t.rows * t.keys;
+    load_queries(call, slice.query_begin, head, t);
+    read_keys(call, slice, kv_head, key_begin, key_end, t);
+    for (std::int64_t row = 0; row < t.rows; ++row) {
+      const float* values = t.values + row * t.value_dim;
+      if (partial != nullptr) {
+        const PartialSoftmax to = partial->at(single, head + row, part);
+        *to.largest = t.largest[row];
+        *to.sum = t.sum[row];
+        std::copy(values, values + kv.value_dim, to.values);
+      } else {
+        float* out = call.result(slice.query_begin, head + row);
+        for (std::int64_t d = 0; d < kv.value_dim; ++d) out[d] = values[d] / t.sum[row];
+      }
+    }
+  }
+}
+
+void attention_merge(const AttentionCall& call, const PartialTable& partial, std::int64_t single,
+                     std::int64_t row, std::int64_t head) {
+  float largest = kMinusInfinity, sum = 0.0F;
+  for (std::int64_t part = 0; part < partial.parts; ++part) {
+    largest = std::fmax(largest, *partial.at(single, head, part).largest);
+  }
+  float* out = call.result(row, head);
+  std::fill(out, out + partial.value_dim, 0.0F);
+  for (std::int64_t part = 0; part < partial.parts; ++part) {
+    const PartialSoftmax p = partial.at(single, head, part);
+    if (*p.sum == 0.0F) continue;  // a part without keys
+    const float weight = std::exp(*p.largest - largest);
+    sum += *p.sum * weight;
+    for (std::int64_t d = 0; d < partial.value_dim; ++d) out[d] += p.values[d] * weight;
+  }
+  for (std::int64_t d = 0; d < partial.value_dim; ++d) out[d] /= sum;
+}
+
+}  // namespace vramplan::cpu

@@ -1,0 +1,89 @@
+// Attention with all scores in memory: the plain formula, the oracle of the tiled versions and the
+// case whose memory grows with the square of the context.
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "kernels/cpu/attention.h"
+#include "kernels/cpu/half.h"
+#include "kernels/cpu/kv_cache.h"
+
+namespace vramplan::cpu {
+namespace {
+
+float element(DType dtype, const std::byte* row, std::int64_t i) {
+  switch (dtype) {
+    case DType::kF16:
+      return f16_to_f32(reinterpret_cast<const std::uint16_t*>(row)[i]);
+    case DType::kBF16:
+      return bf16_to_f32(reinterpret_cast<const std::uint16_t*>(row)[i]);
+    default:
+      return reinterpret_cast<const float*>(row)[i];
+  }
+}
+
+struct Visible {
+  std::int64_t begin, end;
+};
+
+Visible visible_keys(const AttentionCall& call, const SequenceSlice& slice, std::int64_t query) {
+  const std::int64_t position = slice.kv_length - slice.query_count + query;
+  return {first_visible(*call.params, position), position + 1};
+}
+
+void score_query(const AttentionCall& call, const SequenceSlice& slice, std::int64_t head,
+                 std::int64_t query, float* scores) {
+  const KvLayerView& kv = *call.kv;
+  const float* q = call.query(slice.query_begin + query, head);
+  const Visible keys = visible_keys(call, slice, query);
+  for (std::int64_t p = keys.begin; p < keys.end; ++p) {
+    const std::byte* k =
+        key_row(kv, slice.block_table[p / kv.block_tokens], head / call.group, p % kv.block_tokens);
+    float dot = 0.0F;
+    for (std::int64_t d = 0; d < kv.head_dim; ++d) dot += q[d] * element(kv.dtype, k, d);
+    dot *= call.params->scale;
+    const float cap = call.params->softcap;
+    scores[p] = cap > 0.0F ? cap * std::tanh(dot / cap) : dot;
+  }
+}
+
+/// Scores to probabilities; keys that the query does not see get 0.
+void softmax(float* scores, std::int64_t length, const Visible& keys) {
+  float largest = -std::numeric_limits<float>::infinity();
+  for (std::int64_t p = keys.begin; p < keys.end; ++p) largest = std::fmax(largest, scores[p]);
+  double sum = 0.0;
+  for (std::int64_t p = 0; p < length; ++p) {
+    const bool seen = p >= keys.begin && p < keys.end;
+    scores[p] = seen ? std::exp(scores[p] - largest) : 0.0F;
+    sum += static_cast<double>(scores[p]);
+  }
+  for (std::int64_t p = keys.begin; p < keys.end; ++p) {
+    scores[p] = static_cast<float>(static_cast<double>(scores[p]) / sum);
+  }
+}
+
+}  // namespace
+
+void attention_naive(const AttentionCall& call, const SequenceSlice& slice, std::int64_t head,
+                     float* scores) {
+  const KvLayerView& kv = *call.kv;
+  for (std::int64_t query = 0; query < slice.query_count; ++query) {
+    score_query(call, slice, head, query, scores + query * slice.kv_length);
+  }
+  for (std::int64_t query = 0; query < slice.query_count; ++query) {
+    softmax(scores + query * slice.kv_length, slice.kv_length, visible_keys(call, slice, query));
+  }
+  for (std::int64_t query = 0; query < slice.query_count; ++query) {
+    const float* p = scores + query * slice.kv_length;
+    float* out = call.result(slice.query_begin + query, head);
+    std::fill(out, out + kv.value_dim, 0.0F);
+    const Visible keys = visible_keys(call, slice, query);
+    for (std::int64_t k = keys.begin; k < keys.end; ++k) {
+      const std::byte* v = value_row(kv, slice.block_table[k / kv.block_tokens], head / call.group,
+                                     k % kv.block_tokens);
+      for (std::int64_t d = 0; d < kv.value_dim; ++d) out[d] += p[k] * element(kv.dtype, v, d);
+    }
+  }
+}
+
+}  // namespace vramplan::cpu

@@ -1,0 +1,138 @@
+// linear and pack: which rows go to which kernel, and how they are shared among the threads.
+#include <algorithm>
+#include <cstring>
+#include <vector>
+
+#include "kernels/cpu/cpu_ops.h"
+#include "kernels/cpu/dense_gemm.h"
+#include "kernels/cpu/dequantise.h"
+#include "kernels/cpu/quant_gemm.h"
+
+namespace vramplan::cpu {
+namespace {
+
+// Tokens whose activations stay in a core's second-level cache while all weights pass by.
+constexpr std::int64_t kTokenBlockBytes = 384 * 1024;
+
+std::int64_t token_block(std::int64_t bytes_per_token) {
+  return std::max<std::int64_t>(
+      16, kTokenBlockBytes / std::max<std::int64_t>(bytes_per_token, 1) / 16 * 16);
+}
+
+/// Rows in packed panels; the others are plain, after them.
+std::int64_t panels_of(const WeightView& weight) {
+  return weight.packing == kInterleaved16 ? weight.tensor.rows / kPanel : 0;
+}
+
+/// Few enough that threads finish together, enough that drawing them costs nothing.
+std::int64_t chunk_of(std::int64_t items, int threads) {
+  return std::clamp<std::int64_t>(items / (threads * 8), 1, 16);
+}
+
+}  // namespace
+
+void CpuOps::pack(WeightView& weight) {
+  const TensorView& t = weight.tensor;
+  require_supported_weight(t.dtype);
+  VRAMPLAN_CHECK(weight.packing == 0 && t.data != nullptr);
+  if (t.rows < kPanel) return;
+  auto* base = static_cast<std::uint8_t*>(t.data);
+  const std::int64_t panel_bytes = kPanel * bytes_of(t.dtype, 1, t.columns).n;
+  const std::int64_t panels = t.rows / kPanel;
+  pool_.parallel_for(panels, std::max<std::int64_t>(1, panels / (4 * pool_.size())),
+                     [&](std::int64_t first, std::int64_t last, int) {
+                       std::vector<std::uint8_t> rows(static_cast<std::size_t>(panel_bytes));
+                       for (std::int64_t p = first; p < last; ++p) {
+                         std::uint8_t* panel = base + p * panel_bytes;
+                         std::memcpy(rows.data(), panel, rows.size());
+                         if (is_dense_weight(t.dtype)) {
+                           pack_dense_panel(t.dtype, t.columns, rows.data(), panel);
+                         } else {
+                           pack_panel(quant_format(t.dtype), t.columns, rows.data(), panel);
+                         }
+                       }
+                     });
+  weight.packing = kInterleaved16;
+}
+
+void CpuOps::linear(TensorView out, TensorView in, const WeightView& weight, TensorView bias,
+                    TensorView workspace) {
+  const TensorView& w = weight.tensor;
+  require_supported_weight(w.dtype);
+  VRAMPLAN_CHECK(in.columns == w.columns && out.columns == w.rows && in.rows == out.rows);
+  VRAMPLAN_CHECK(bias.data == nullptr || bias.columns == w.rows);
+  if (in.rows == 0 || w.rows == 0) return;
+  const float* b = bias.data == nullptr ? nullptr : f32_data(bias);
+  if (is_dense_weight(w.dtype)) return linear_dense(out, in, weight, b);
+  linear_quantised(out, in, weight, b, workspace);
+}
+
+void CpuOps::linear_quantised(TensorView out, TensorView in, const WeightView& weight,
+                              const float* bias, TensorView workspace) {
+  const TensorView& w = weight.tensor;
+  const QuantFormat& format = quant_format(w.dtype);
+  const Bytes needed = linear_workspace(in.rows, in.columns, w.dtype);
+  VRAMPLAN_CHECK(workspace.data != nullptr && workspace.bytes() >= needed);
+  const QuantInput input = quant_input_in(workspace.data, in.rows, in.columns);
+  const float* x = f32_data(in);
+  for_rows(in.rows, in.columns, [&](std::int64_t first, std::int64_t last) {
+    for (std::int64_t t = first; t < last; ++t) {
+      quantise_input_row(input, t, x + t * in.columns, format);
+    }
+  });
+  const std::int64_t row_bytes = bytes_of(w.dtype, 1, w.columns).n;
+  const auto* base = static_cast<const std::uint8_t*>(w.data);
+  float* y = f32_data(out);
+  const std::int64_t panels = panels_of(weight);
+  const std::int64_t items = panels + (w.rows - panels * kPanel);
+  const std::int64_t block = token_block(in.columns * 5 / 4);
+  for (std::int64_t begin = 0; begin < in.rows; begin += block) {
+    const std::int64_t end = std::min(begin + block, in.rows);
+    pool_.parallel_for(
+        items, chunk_of(items, pool_.size()), [&](std::int64_t first, std::int64_t last, int) {
+          for (std::int64_t i = first; i < last; ++i) {
+            const std::int64_t row = i < panels ? i * kPanel : panels * kPanel + (i - panels);
+            const std::uint8_t* data = base + row * row_bytes;
+            if (i < panels) {
+              quant_panel_product(format, data, input, begin, end, bias ? bias + row : nullptr,
+                                  y + row, out.columns);
+            } else {
+              quant_row_product(format, data, input, begin, end, bias ? bias[row] : 0.0F, y + row,
+                                out.columns);
+            }
+          }
+        });
+  }
+}
+
+void CpuOps::linear_dense(TensorView out, TensorView in, const WeightView& weight,
+                          const float* bias) {
+  const TensorView& w = weight.tensor;
+  const std::int64_t row_bytes = bytes_of(w.dtype, 1, w.columns).n;
+  const auto* base = static_cast<const std::uint8_t*>(w.data);
+  const float* x = f32_data(in);
+  float* y = f32_data(out);
+  const std::int64_t panels = panels_of(weight), packed = panels * kPanel;
+  const std::int64_t items = panels + ceil_div(w.rows - packed, 4);
+  const std::int64_t block = token_block(in.columns * 4);
+  for (std::int64_t begin = 0; begin < in.rows; begin += block) {
+    const std::int64_t end = std::min(begin + block, in.rows);
+    pool_.parallel_for(
+        items, chunk_of(items, pool_.size()), [&](std::int64_t first, std::int64_t last, int) {
+          for (std::int64_t i = first; i < last; ++i) {
+            const std::int64_t row = i < panels ? i * kPanel : packed + (i - panels) * 4;
+            const float* b = bias ? bias + row : nullptr;
+            if (i < panels) {
+              dense_panel_product(w.dtype, w.columns, base + row * row_bytes, x, begin, end, b,
+                                  y + row, out.columns);
+            } else {
+              const int count = static_cast<int>(std::min<std::int64_t>(4, w.rows - row));
+              dense_row_product(w.dtype, w.columns, base + row * row_bytes, count, x, begin, end, b,
+                                y + row, out.columns);
+            }
+          }
+        });
+  }
+}
+
+}  // namespace vramplan::cpu

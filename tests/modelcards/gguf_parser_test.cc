@@ -1,0 +1,433 @@
+// Hostile GGUF files: each class of published vulnerability as a named case, every truncation,
+// random damage, and the memory that reading may take.
+#include <gtest/gtest.h>
+#include <malloc.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cstdlib>
+#include <functional>
+#include <new>
+#include <random>
+
+#include "tests/modelcards/allocation_meter.h"
+#include "tests/modelcards/gguf_writer.h"
+
+namespace {
+std::atomic<std::int64_t> live_bytes{0}, peak_live_bytes{0};
+
+void* counted_allocation(std::size_t size) {
+  void* memory = std::malloc(size == 0 ? 1 : size);
+  if (memory == nullptr) throw std::bad_alloc();
+  const auto now = live_bytes += static_cast<std::int64_t>(malloc_usable_size(memory));
+  std::int64_t peak = peak_live_bytes;
+  while (now > peak && !peak_live_bytes.compare_exchange_weak(peak, now)) {
+  }
+  return memory;
+}
+void counted_release(void* memory) noexcept {
+  if (memory == nullptr) return;
+  live_bytes -= static_cast<std::int64_t>(malloc_usable_size(memory));
+  std::free(memory);
+}
+}  // namespace
+
+void* operator new(std::size_t size) { return counted_allocation(size); }
+void* operator new[](std::size_t size) { return counted_allocation(size); }
+void operator delete(void* memory) noexcept { counted_release(memory); }
+void operator delete[](void* memory) noexcept { counted_release(memory); }
+void operator delete(void* memory, std::size_t) noexcept { counted_release(memory); }
+void operator delete[](void* memory, std::size_t) noexcept { counted_release(memory); }
+
+namespace vramplan {
+namespace test {
+AllocationMeter::AllocationMeter() : start_(live_bytes) { peak_live_bytes = start_; }
+std::int64_t AllocationMeter::peak_bytes() const { return peak_live_bytes - start_; }
+}  // namespace test
+
+namespace {
+
+using test::AllocationMeter;
+using test::GgufWriter;
+using test::packed;
+using test::packed_string;
+using test::read_gguf;
+using test::tiny_llama;
+
+constexpr std::uint64_t kHuge = ~std::uint64_t{0};
+constexpr std::int64_t kBudgetConstant = std::int64_t{64} << 20;
+
+struct HostileFile {
+  const char* name;
+  std::function<std::string()> bytes;
+  ErrorCode code = ErrorCode::kBadGguf;
+  const char* says = "";  // must occur in the message
+};
+
+GgufWriter one_tensor() {
+  GgufWriter w;
+  w.tensor("w", {4, 32});
+  return w;
+}
+
+/// The tiny model with one change.
+std::string changed(const std::function<void(GgufWriter&)>& change) {
+  GgufWriter w = tiny_llama();
+  change(w);
+  return w.bytes();
+}
+
+std::string changed_tensor(const std::function<void(GgufWriter::Tensor&)>& change) {
+  GgufWriter w = one_tensor();
+  change(w.find("w"));
+  return w.bytes();
+}
+
+std::string with_key(GgufType type, const std::string& value) {
+  GgufWriter w = one_tensor();
+  w.raw("k", type, value);
+  return w.bytes();
+}
+
+std::string with_array(std::uint32_t type, std::uint64_t count, const std::string& body) {
+  return with_key(GgufType::kArray, packed(type) + packed(count) + body);
+}
+
+std::string with_alignment(GgufType type, const std::string& value) {
+  GgufWriter w = one_tensor();
+  w.raw("general.alignment", type, value);
+  return w.bytes();
+}
+
+// Comments name the published defect whose shape the case has.
+const std::vector<HostileFile>& preamble_cases() {
+  static const std::vector<HostileFile> cases = {
+      {"empty", [] { return std::string(); }},
+      {"three_bytes", [] { return std::string("GGU"); }},
+      {"magic_only", [] { return std::string("GGUF"); }},
+      {"wrong_magic", [] { return changed([](auto& w) { w.magic = 0x21212121; }); },
+       ErrorCode::kBadGguf, "magic"},
+      {"zip_file", [] { return "PK\x03\x04" + std::string(100, 'x'); }},
+      {"ggjt_file", [] { return changed([](auto& w) { w.magic = 0x67676a74; }); },
+       ErrorCode::kUnsupported, "before GGUF"},
+      {"version_0", [] { return changed([](auto& w) { w.version = 0; }); }},
+      {"version_1", [] { return changed([](auto& w) { w.version = 1; }); }, ErrorCode::kUnsupported,
+       "version 1"},
+      {"version_99", [] { return changed([](auto& w) { w.version = 99; }); }, ErrorCode::kBadGguf,
+       "99"},
+      {"big_endian", [] { return changed([](auto& w) { w.version = 0x03000000; }); },
+       ErrorCode::kUnsupported, "big-endian"},
+      // CVE-2024-21825, CVE-2024-23605 and kin: counts that are multiplied and allocated.
+      {"key_count_huge", [] { return changed([](auto& w) { w.key_count = kHuge; }); }},
+      {"key_count_wraps_when_multiplied",
+       [] { return changed([](auto& w) { w.key_count = kHuge / 13 + 2; }); }},
+      {"key_count_beyond_the_file", [] { return changed([](auto& w) { w.key_count = 100'000; }); }},
+      {"key_count_one_more", [] { return changed([](auto& w) { w.key_count = 13; }); }},
+      {"tensor_count_huge", [] { return changed([](auto& w) { w.tensor_count = kHuge; }); }},
+      {"tensor_count_wraps_when_multiplied",
+       [] { return changed([](auto& w) { w.tensor_count = kHuge / 24 + 2; }); }},
+      {"tensor_count_one_more", [] { return changed([](auto& w) { w.tensor_count = 21; }); }},
+  };
+  return cases;
+}
+
+const std::vector<HostileFile>& key_cases() {
+  static const std::vector<HostileFile> cases = {
+      {"key_length_huge",
+       [] {
+         return GgufWriter().header().substr(0, 16) + packed<std::uint64_t>(1) + packed(kHuge) +
+                std::string(64, 'k');
+       }},  // CVE-2024-21802
+      {"key_length_beyond_the_file",
+       [] {
+         return GgufWriter().header().substr(0, 16) + packed<std::uint64_t>(1) +
+                packed<std::uint64_t>(500) + std::string(64, 'k');
+       }},
+      {"key_empty", [] { return changed([](auto& w) { w.u32("", 1); }); }, ErrorCode::kBadGguf,
+       "empty"},
+      {"key_longer_than_allowed",
+       [] { return changed([](auto& w) { w.u32(std::string(70'000, 'k'), 1); }); }},
+      {"key_twice", [] { return changed([](auto& w) { w.u32("x", 1).u32("x", 2); }); },
+       ErrorCode::kBadGguf, "twice"},
+      {"value_type_unknown", [] { return changed([](auto& w) { w.raw("k", 13, "12345678"); }); }},
+      {"value_type_huge",
+       [] { return changed([](auto& w) { w.raw("k", 0xffffffffU, "12345678"); }); }},
+      {"boolean_is_2", [] { return with_key(GgufType::kBool, "\x02"); }, ErrorCode::kBadGguf,
+       "boolean"},
+      {"string_length_huge",  // CVE-2024-21836: length + 1 wraps to 0
+       [] { return with_key(GgufType::kString, packed(kHuge)); }},
+      {"string_length_negative",
+       [] { return with_key(GgufType::kString, packed(std::uint64_t{1} << 63)); }},
+      {"string_beyond_the_file",
+       [] { return with_key(GgufType::kString, packed<std::uint64_t>(4096) + "short"); }},
+      {"string_of_17_mib",
+       [] { return with_key(GgufType::kString, packed_string(std::string(17 << 20, 's'))); },
+       ErrorCode::kBadGguf, "at most"},
+      {"array_count_huge", [] { return with_array(4, kHuge, "1234"); }},  // CVE-2024-23496
+      {"array_count_wraps", [] { return with_array(10, (kHuge >> 3) + 2, "12345678"); }},
+      {"array_beyond_the_file", [] { return with_array(4, 1000, "1234"); }},
+      {"array_of_strings_huge", [] { return with_array(8, kHuge, ""); }},
+      {"array_of_strings_lies", [] { return with_array(8, 40, packed_string("a")); }},
+      {"array_string_length_huge", [] { return with_array(8, 1, packed(kHuge)); }},
+      {"array_type_unknown", [] { return with_array(99, 1, "12345678"); }},
+      {"array_of_booleans_with_7", [] { return with_array(7, 3, std::string("\x01\x07\x00", 3)); }},
+      {"array_of_arrays",
+       [] {
+         return with_array(9, 1, packed<std::uint32_t>(4) + packed<std::uint64_t>(1) + "1234");
+       },
+       ErrorCode::kBadGguf, "arrays"},
+      {"array_nested_a_thousand_deep",
+       [] {
+         std::string body;
+         for (int i = 0; i < 1000; ++i) body += packed<std::uint32_t>(9) + packed<std::uint64_t>(1);
+         return with_array(9, 1, body);
+       }},
+  };
+  return cases;
+}
+
+const std::vector<HostileFile>& tensor_cases() {
+  static const std::vector<HostileFile> cases = {
+      // llama.cpp #8816, #9003: alignment 0 divides by zero, other types are read as garbage.
+      {"alignment_0", [] { return with_alignment(GgufType::kU32, packed<std::uint32_t>(0)); }},
+      {"alignment_3", [] { return with_alignment(GgufType::kU32, packed<std::uint32_t>(3)); }},
+      {"alignment_2_mib",
+       [] { return with_alignment(GgufType::kU32, packed<std::uint32_t>(2 << 20)); }},
+      {"alignment_max",
+       [] { return with_alignment(GgufType::kU32, packed<std::uint32_t>(0x80000000U)); }},
+      {"alignment_u64", [] { return with_alignment(GgufType::kU64, packed<std::uint64_t>(32)); },
+       ErrorCode::kBadGguf, "u32"},
+      {"alignment_text", [] { return with_alignment(GgufType::kString, packed_string("32")); }},
+      {"tensor_name_huge",
+       [] { return changed_tensor([](auto& t) { t.name = std::string(300, 'n'); }); }},
+      {"tensor_name_empty", [] { return changed_tensor([](auto& t) { t.name = ""; }); }},
+      {"tensor_twice",
+       [] { return changed([](auto& w) { w.tensor("output_norm.weight", {32}); }); },
+       ErrorCode::kBadGguf, "twice"},
+      {"dims_0", [] { return changed_tensor([](auto& t) { t.n_dims = 0; }); }},
+      {"dims_5", [] { return changed_tensor([](auto& t) { t.n_dims = 5; }); }},  // gguf-tools #25
+      {"dims_huge", [] { return changed_tensor([](auto& t) { t.n_dims = 0xffffffffU; }); }},
+      {"dim_of_0", [] { return changed_tensor([](auto& t) { t.dims[1] = 0; }); }},
+      {"dim_negative",
+       [] { return changed_tensor([](auto& t) { t.dims[1] = std::uint64_t{1} << 63; }); }},
+      // CVE-2025-53630, CVE-2026-27940, CVE-2026-33298: products and sums that wrap.
+      {"size_wraps_to_0",
+       [] {
+         return changed_tensor([](auto& t) {
+           t.dims = {std::uint64_t{1} << 32, std::uint64_t{1} << 30, 4};
+         });
+       },
+       ErrorCode::kBadGguf, "64 bits"},
+      {"size_wraps_to_small",
+       [] {
+         return changed_tensor([](auto& t) {
+           t.dims = {32, (std::uint64_t{1} << 62) / 32 + 1, 2};
+         });
+       }},
+      {"size_near_the_top",
+       [] { return changed_tensor([](auto& t) { t.dims = {(std::uint64_t{1} << 61) - 1}; }); }},
+      {"four_dims_wrap",
+       [] { return changed_tensor([](auto& t) {
+              t.dims = {65536, 65536, 65536, 65536};
+            }); }},
+      {"offset_huge", [] { return changed_tensor([](auto& t) { t.offset = kHuge - 31; }); }},
+      {"offset_wraps_the_sum",
+       [] { return changed_tensor([](auto& t) { t.offset = (std::uint64_t{1} << 63) - 512; }); }},
+      // CVE-2026-7482, llama.cpp #6774: data beyond the end of the file.
+      {"offset_at_the_end", [] { return changed_tensor([](auto& t) { t.offset = 96; }); },
+       ErrorCode::kBadGguf, "ends"},
+      {"offset_unaligned", [] { return changed_tensor([](auto& t) { t.offset = 8; }); },
+       ErrorCode::kBadGguf, "alignment"},
+      {"tensor_larger_than_the_file",
+       [] { return changed_tensor([](auto& t) {
+              t.dims = {32, 5000};
+            }); }},
+      {"tensors_overlap",
+       [] { return changed([](auto& w) { w.find("blk.0.attn_q.weight").offset = 0; }); },
+       ErrorCode::kBadGguf, "overlaps"},
+      {"block_splits_a_row",
+       [] {
+         return changed_tensor([](auto& t) {
+           t.type = 2;
+           t.dims = {48, 4};
+         });
+       },
+       ErrorCode::kBadGguf, "blocks"},
+      {"type_withdrawn", [] { return changed_tensor([](auto& t) { t.type = 4; }); },
+       ErrorCode::kUnsupported, "type 4"},
+      {"type_unknown", [] { return changed_tensor([](auto& t) { t.type = 1000; }); },
+       ErrorCode::kUnsupported},
+      {"type_negative", [] { return changed_tensor([](auto& t) { t.type = 0xffffffffU; }); },
+       ErrorCode::kUnsupported},
+      {"rope_factors_not_f32",
+       [] { return changed([](auto& w) { w.tensor("rope_freqs.weight", {32}, DType::kQ8_0); }); }},
+  };
+  return cases;
+}
+
+void expect_typed_error(const HostileFile& hostile) {
+  SCOPED_TRACE(hostile.name);
+  const std::string bytes = hostile.bytes();
+  const auto file = memory_file("hostile.gguf", bytes);
+  AllocationMeter meter;
+  try {
+    Gguf::read(*file);
+    FAIL() << "was accepted";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), hostile.code) << error.what();
+    EXPECT_NE(std::string(error.what()).find(hostile.says), std::string::npos) << error.what();
+    EXPECT_EQ(error.file(), "hostile.gguf");
+    EXPECT_FALSE(error.field().empty());
+  }
+  EXPECT_LE(meter.peak_bytes(), 4 * static_cast<std::int64_t>(bytes.size()) + (2 << 20));
+}
+
+TEST(GgufParser, HostilePreamblesAreTypedErrors) {
+  for (const HostileFile& hostile : preamble_cases()) expect_typed_error(hostile);
+}
+TEST(GgufParser, HostileKeysAreTypedErrors) {
+  for (const HostileFile& hostile : key_cases()) expect_typed_error(hostile);
+}
+TEST(GgufParser, HostileTensorTablesAreTypedErrors) {
+  for (const HostileFile& hostile : tensor_cases()) expect_typed_error(hostile);
+}
+
+TEST(GgufParser, TheUnchangedFilesAreAccepted) {
+  EXPECT_NO_THROW(read_gguf(tiny_llama().bytes()));
+  EXPECT_NO_THROW(read_gguf(one_tensor().bytes()));
+  EXPECT_NO_THROW(read_gguf(with_key(GgufType::kBool, std::string(1, '\1'))));
+  EXPECT_NO_THROW(read_gguf(with_array(8, 1, packed_string("a"))));
+  EXPECT_NO_THROW(read_gguf(with_alignment(GgufType::kU32, packed<std::uint32_t>(32))));
+  EXPECT_NO_THROW(read_gguf(changed([](auto& w) { w.version = 2; })));
+}
+
+TEST(GgufParser, EveryTruncationIsATypedError) {
+  const std::string whole = tiny_llama(1).bytes();
+  for (std::size_t length = 0; length < whole.size(); ++length) {
+    try {
+      read_gguf(whole.substr(0, length));
+      FAIL() << "accepted the first " << length << " of " << whole.size() << " bytes";
+    } catch (const Error& error) {
+      ASSERT_EQ(error.code(), ErrorCode::kBadGguf) << length;
+    }
+  }
+}
+
+TEST(GgufParser, RandomDamageNeverCrashesOrTakesMemoryOverBudget) {
+  GgufWriter w = tiny_llama(1);
+  w.numbers<float>("tokenizer.ggml.scores", GgufType::kF32, {0.5F, -1.0F});
+  const std::string whole = w.bytes();
+  const auto header = static_cast<std::int64_t>(w.header().size());
+  std::mt19937_64 random(20261121);
+  const auto below = [&](std::int64_t n) {
+    return static_cast<std::int64_t>(random() % static_cast<std::uint64_t>(n));
+  };
+  const std::uint64_t extremes[] = {0,          1,          0x7f,  0xff,     0x7fffffff,
+                                    0xffffffff, 1ULL << 63, kHuge, kHuge / 2};
+  int refused = 0;
+  constexpr int kMutations = 20'000;
+  for (int i = 0; i < kMutations; ++i) {
+    std::string bytes = whole;
+    for (std::int64_t edits = 1 + below(3); edits > 0; --edits) {
+      const auto at = static_cast<std::size_t>(below(header - 8));
+      const std::uint64_t value = extremes[below(std::size(extremes))];
+      switch (below(4)) {
+        case 0:
+          bytes[at] = static_cast<char>(random());
+          break;
+        case 1:
+          std::memcpy(&bytes[at], &value, 8);
+          break;
+        case 2:
+          std::memcpy(&bytes[at], &value, 4);
+          break;
+        default:
+          bytes.erase(at, static_cast<std::size_t>(1 + below(16)));
+          break;
+      }
+    }
+    const auto file = memory_file("damaged.gguf", bytes);
+    AllocationMeter meter;
+    try {
+      const Gguf gguf = Gguf::read(*file);
+      model_card_from_gguf(gguf);
+    } catch (const Error& error) {
+      ++refused;
+      ASSERT_NE(error.code(), ErrorCode::kInternal) << error.what();
+    }
+    ASSERT_LE(meter.peak_bytes(), 4 * static_cast<std::int64_t>(bytes.size()) + (1 << 20)) << i;
+  }
+  // Damage in a tensor's name that nothing needs, or in a token, may pass; most must not.
+  EXPECT_GT(refused, kMutations / 2);
+}
+
+TEST(GgufParser, MemoryStaysWithinFourTimesTheMetadata) {
+  // The worst case per byte: empty strings (8 bytes each in the file, one std::string each here).
+  constexpr std::uint64_t kCount = 3'000'000;
+  GgufWriter w = one_tensor();
+  w.array("k", GgufType::kString, kCount, std::string(8 * kCount, '\0'));
+  const std::string bytes = w.bytes();
+  const auto file = memory_file("strings.gguf", bytes);
+  AllocationMeter meter;
+  const Gguf gguf = Gguf::read(*file);
+  EXPECT_EQ(gguf.texts("k").size(), kCount);
+  EXPECT_LE(meter.peak_bytes(), 4 * static_cast<std::int64_t>(bytes.size()) + kBudgetConstant);
+}
+
+TEST(GgufParser, ALyingCountTakesNoMemoryForWhatDoesNotExist) {
+  // 16 MiB of file behind the count, but only one string that parses.
+  GgufWriter w = one_tensor();
+  w.array("k", GgufType::kString, 1'000'000, packed_string("a") + std::string(16 << 20, '\xff'));
+  const auto file = memory_file("lie.gguf", w.bytes());
+  AllocationMeter meter;
+  EXPECT_THROW(Gguf::read(*file), Error);
+  EXPECT_LE(meter.peak_bytes(), 4 << 20);
+}
+
+/// Counts what is read: speed is a question of how many reads of what size, not of a clock.
+class CountingFile final : public File {
+ public:
+  explicit CountingFile(std::string bytes) : file_(memory_file("vocab.gguf", std::move(bytes))) {}
+  const std::string& name() const override { return file_->name(); }
+  Bytes size() const override { return file_->size(); }
+  void read_at(Bytes offset, std::span<std::byte> out) const override {
+    ++reads;
+    total += static_cast<std::int64_t>(out.size());
+    file_->read_at(offset, out);
+  }
+  mutable std::int64_t reads = 0, total = 0;
+
+ private:
+  std::unique_ptr<File> file_;
+};
+
+TEST(GgufParser, AVocabularyOf250kTokensIsReadInFewLargeReads) {
+  std::vector<std::string> tokens;
+  for (int i = 0; i < 250'000; ++i) tokens.push_back("token" + std::to_string(i));
+  GgufWriter w = one_tensor();
+  w.texts("tokenizer.ggml.tokens", tokens);
+  w.numbers<std::int32_t>("tokenizer.ggml.token_type", GgufType::kI32,
+                          std::vector<std::int32_t>(250'000, 1));
+  const CountingFile file(w.bytes());
+  const Gguf gguf = Gguf::read(file);
+  EXPECT_EQ(gguf.texts("tokenizer.ggml.tokens"), tokens);
+  EXPECT_EQ(gguf.integers("tokenizer.ggml.token_type").size(), 250'000U);
+  EXPECT_LE(file.reads, 16);
+  EXPECT_LE(file.total, 4 * file.size().n);
+}
+
+TEST(GgufParser, StringsAcrossAndBeyondTheWindowAreWhole) {
+  std::string large(3 << 20, '\0');
+  for (std::size_t i = 0; i < large.size(); ++i) large[i] = static_cast<char>('a' + i % 23);
+  std::vector<std::string> middle;  // 300 kB each: they straddle the 1 MiB window's edges
+  for (std::size_t i = 0; i < 10; ++i) middle.push_back(large.substr(i, 300'000 + i));
+  GgufWriter w = one_tensor();
+  w.text("large", large).texts("middle", middle).text("after", "x");
+  const Gguf gguf = read_gguf(w.bytes());
+  EXPECT_EQ(gguf.text("large"), large);
+  EXPECT_EQ(gguf.texts("middle"), middle);
+  EXPECT_EQ(gguf.text("after"), "x");
+}
+
+}  // namespace
+}  // namespace vramplan

@@ -1,0 +1,104 @@
+#include "planner/forward_work.h"
+
+#include <gtest/gtest.h>
+#include <rapidcheck/gtest.h>
+
+#include <map>
+
+#include "cards.h"
+
+namespace vramplan {
+namespace {
+
+using namespace test;
+
+std::map<std::string, OpWork> by_name(const std::vector<OpWork>& works) {
+  std::map<std::string, OpWork> out;
+  for (const OpWork& work : works) out[name_of(work.op)] = work;
+  return out;
+}
+
+TEST(ForwardWork, ListsTheCallsOfAPass) {
+  const Decisions d = decisions_of();
+  const auto works = by_name(forward_work(rank_model(tiny(), d, {}, 0), d, {3, 3, 3, 40}));
+  EXPECT_EQ(works.at("embed").calls, 1);
+  EXPECT_EQ(works.at("norm").calls, 2 * 2 + 1);
+  EXPECT_EQ(works.at("linear").calls, 2 * 7 + 1);
+  EXPECT_EQ(works.at("rope").calls, 2 * 2);
+  EXPECT_EQ(works.at("kv_write").calls, 2);
+  EXPECT_EQ(works.at("attention_decode").calls, 2);
+  EXPECT_EQ(works.at("activation").calls, 2);
+  EXPECT_EQ(works.at("add").calls, 2 * 2);
+  EXPECT_EQ(works.at("gather").calls, 1);
+  EXPECT_EQ(works.count("all_reduce"), 0U);
+}
+
+TEST(ForwardWork, AStepReadsEveryMatrixOnce) {
+  const Decisions d = decisions_of();
+  const RankModel model = rank_model(tiny(), d, {}, 0);
+  const OpWork linear = by_name(forward_work(model, d, {1, 1, 1, 40})).at("linear");
+  double weights = 0, widths = 0;
+  for (const WeightTensor& t : rank_weight_tensors(tiny(), d, 0, {})) {
+    if (t.part == Part::kVector || t.part == Part::kEmbedding) continue;
+    weights += static_cast<double>(t.bytes().n);
+    widths += static_cast<double>(t.rows + t.columns);
+  }
+  EXPECT_DOUBLE_EQ(linear.bytes, weights + widths * 4);
+}
+
+TEST(ForwardWork, SplitLayersReduceTwiceAndTheHeadGathers) {
+  const Decisions d = decisions_of(2, 2);
+  const auto first = by_name(forward_work(rank_model(tiny(), d, {}, 0), d, {1, 1, 1, 4}));
+  EXPECT_EQ(first.at("all_reduce").calls, 2 + 1);   // two in its layer, one after the split table
+  EXPECT_EQ(first.at("send").calls, 1);
+  EXPECT_EQ(first.count("all_gather"), 0U);
+  const auto last = by_name(forward_work(rank_model(tiny(), d, {}, 2), d, {1, 1, 1, 4}));
+  EXPECT_EQ(last.at("all_reduce").calls, 2);
+  EXPECT_EQ(last.at("all_gather").calls, 1);
+  EXPECT_EQ(last.count("send"), 0U);
+}
+
+TEST(ForwardWork, FewTokensReachFewExperts) {
+  Decisions d = decisions_of();
+  const ModelCard card = mixtral_8x7b();
+  const RankModel model = rank_model(card, d, {}, 0);
+  const auto weight_share = [&](std::int64_t tokens) {
+    const double bytes = by_name(forward_work(model, d, {tokens, 0, 1, tokens})).at("linear").bytes;
+    return bytes / (2 * 46.7e9);
+  };
+  EXPECT_NEAR(weight_share(1), 12.7 / 46.7, 0.01);    // its two experts of eight
+  EXPECT_GT(weight_share(64), 0.98);                  // all of them
+}
+
+RC_GTEST_PROP(ForwardWork, PrefillIsTheSumOfItsChunks, ()) {
+  Decisions d = decisions_of();
+  d.output = 1_tokens;
+  d.context = Tokens{1 + *rc::gen::inRange<std::int64_t>(1, 300)};
+  d.prefill_chunk = Tokens{*rc::gen::inRange<std::int64_t>(2, 100)};
+  ModelCard card = tiny();
+  card.layers[0].mixer.window_tokens = *rc::gen::inRange<std::int64_t>(0, 200);
+  const RankModel model = rank_model(card, d, {}, 0);
+  const std::int64_t prompt = d.context.n - 1;
+  double bytes = 0, flops = 0;
+  std::int64_t calls = 0;
+  for (std::int64_t done = 0; done < prompt;) {
+    const std::int64_t chunk = std::min(d.prefill_chunk.n, prompt - done);
+    done += chunk;
+    for (const OpWork& w : forward_work(model, d, {chunk, done == prompt ? 1 : 0, 1, done})) {
+      bytes += w.bytes;
+      flops += w.flops;
+      calls += w.calls;
+    }
+  }
+  for (const OpWork& w : prefill_work(model, d)) {
+    bytes -= w.bytes;
+    flops -= w.flops;
+    calls -= w.calls;
+  }
+  RC_ASSERT(std::abs(bytes) < 1);
+  RC_ASSERT(std::abs(flops) < 1);
+  RC_ASSERT(calls == 0);
+}
+
+}  // namespace
+}  // namespace vramplan

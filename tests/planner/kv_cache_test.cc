@@ -1,0 +1,87 @@
+#include "planner/kv_cache.h"
+
+#include <gtest/gtest.h>
+#include <rapidcheck/gtest.h>
+
+#include "cards.h"
+
+namespace vramplan {
+namespace {
+
+using namespace test;
+
+ModelCard with_kv_heads(ModelCard card, std::int64_t kv_heads) {
+  for (Layer& layer : card.layers) layer.mixer.kv_heads = kv_heads;
+  return card;
+}
+
+TEST(KvCache, Llama70bWithAndWithoutGroupedQueries) {
+  EXPECT_EQ(kv_bytes_per_token(llama_3_70b(), KvFormat::kF16).n, 327'680);
+  const ModelCard mha = with_kv_heads(llama_3_70b(), 64);
+  EXPECT_EQ(kv_bytes_per_token(mha, KvFormat::kF16).n, 2'621'440);
+  EXPECT_EQ(kv_bytes_per_token(mha, KvFormat::kF16) * 131'072_tokens, 320_GiB);
+  EXPECT_EQ(kv_bytes_per_token(llama_3_70b(), KvFormat::kBF16) * 131'072_tokens, 40_GiB);
+}
+
+TEST(KvCache, EightyLayersOfSixtyFourHeadsAt32kAreEightyGibibytes) {
+  EXPECT_EQ(kv_bytes_per_token(with_kv_heads(llama_3_70b(), 64), KvFormat::kF16) * 32'768_tokens, 80_GiB);
+}
+
+TEST(KvCache, SevenBillionWithFullHeads) {
+  EXPECT_EQ(kv_bytes_per_token(llama_2_7b(), KvFormat::kF16).n, 512 * 1024);
+  EXPECT_EQ(kv_bytes_per_token(llama_2_7b(), KvFormat::kF16) * 8'192_tokens, 4_GiB);
+}
+
+TEST(KvCache, EveryFormatAndLayerKindCounts) {
+  ModelCard card = tiny();
+  EXPECT_EQ(kv_bytes_per_token(card, KvFormat::kF32).n, 2 * 2 * 2 * 16 * 4);
+  card.layers[0].mixer.kind = MixerKind::kNone;
+  EXPECT_EQ(kv_bytes_per_token(card, KvFormat::kF32).n, 2 * 2 * 16 * 4);
+  card.layers[1].mixer.value_dim = 8;   // K and V differ
+  EXPECT_EQ(kv_bytes_per_token(card, KvFormat::kF32).n, 2 * (16 + 8) * 4);
+}
+
+TEST(KvCache, BlocksAreWholePerSequence) {
+  EXPECT_EQ(kv_blocks(1, 32'768_tokens, {16}).n, 2048);
+  EXPECT_EQ(kv_blocks(3, 17_tokens, {16}).n, 6);
+  EXPECT_EQ(kv_blocks(3, 16_tokens, {16}).n, 3);
+}
+
+TEST(KvCache, FewerKvHeadsThanRanksAreReplicated) {
+  const ModelCard card = llama("four", {2, 64, 8, 4, 16, 128, 96});
+  const Decisions d = decisions_of(8, 1);
+  const RankModel rank = rank_model(card, d, {}, 0);
+  // One head a rank: eight ranks hold twice the model's cache.
+  EXPECT_EQ(kv_bytes_per_token(rank, KvFormat::kF16).n * 8, 2 * kv_bytes_per_token(card, KvFormat::kF16).n);
+}
+
+TEST(KvCache, AWindowedLayerCouldKeepLess) {
+  ModelCard card = tiny();
+  card.layers[0].mixer.kind = MixerKind::kSlidingWindow;
+  card.layers[0].mixer.window_tokens = 32;
+  EXPECT_EQ(windowed_tokens(card.layers[0].mixer, 1024_tokens, 16_tokens).n, 47);
+  EXPECT_EQ(windowed_tokens(card.layers[0].mixer, 40_tokens, 16_tokens).n, 40);
+  EXPECT_EQ(windowed_tokens(card.layers[1].mixer, 1024_tokens, 16_tokens).n, 1024);
+  Decisions d = decisions_of();
+  d.context = 1024_tokens;
+  d.prefill_chunk = 16_tokens;
+  const RankModel rank = rank_model(card, d, {}, 0);
+  EXPECT_EQ(window_saving(rank, d).n, 2 * 2 * 16 * 2 * (1024 - 48));   // 47 tokens take 3 blocks
+}
+
+RC_GTEST_PROP(KvCache, RanksSplitTheCacheWhenHeadsDivide, ()) {
+  const std::int64_t tp = *rc::gen::element<std::int64_t>(1, 2, 4, 8);
+  const std::int64_t pp = *rc::gen::inRange<std::int64_t>(1, 4);
+  const ModelCard card =
+      llama("any", {*rc::gen::inRange<std::int64_t>(pp, 9), 64, 16, 8 * *rc::gen::inRange<std::int64_t>(1, 3),
+                    8 * *rc::gen::inRange<std::int64_t>(1, 9), 64, 64});
+  const Decisions d = decisions_of(static_cast<int>(tp), static_cast<int>(pp));
+  std::int64_t sum = 0;
+  for (int rank = 0; rank < d.sharding.ranks(); ++rank) {
+    sum += kv_bytes_per_token(rank_model(card, d, {}, rank), KvFormat::kF16).n;
+  }
+  RC_ASSERT(sum == kv_bytes_per_token(card, KvFormat::kF16).n);
+}
+
+}  // namespace
+}  // namespace vramplan

@@ -1,0 +1,78 @@
+#include "planner/sharding.h"
+
+#include <gtest/gtest.h>
+
+#include "cards.h"
+
+namespace vramplan {
+namespace {
+
+using namespace test;
+
+TEST(Sharding, AnUnevenSplitIsRefusedAndTheValidOnesAreNamed) {
+  std::string text;
+  const auto split = [] { choose_sharding(llama_3_70b(), gpu_80gb(), {}, 3, {}); };
+  EXPECT_EQ(code_of(split, &text), ErrorCode::kUsage);
+  EXPECT_NE(text.find("--tp"), std::string::npos) << text;
+  EXPECT_NE(text.find("1, 2, 4, 8, 16, 32, 64"), std::string::npos) << text;
+}
+
+TEST(Sharding, KvHeadsAreSplitOrReplicatedNeverRounded) {
+  EXPECT_EQ(kv_heads_of_rank(8, 2), 4);
+  EXPECT_EQ(kv_heads_of_rank(8, 8), 1);
+  EXPECT_EQ(kv_heads_of_rank(8, 16), 1);
+  EXPECT_EQ(kv_heads_of_rank(0, 4), 0);
+  // 12 heads over 6 kv heads: 4 ranks would hold one and a half.
+  EXPECT_EQ(valid_tensor_parallel(llama("x", {1, 64, 12, 6, 16, 144, 10}), 12),
+            (std::vector<int>{1, 2, 3, 6, 12}));
+}
+
+TEST(Sharding, TheDefaultIsTheWidestSplitInsideANode) {
+  const ModelCard card = llama_3_70b();
+  const Sharding eight = choose_sharding(card, gpu_80gb(), 8, {}, {});
+  EXPECT_EQ(eight.tp, 8);
+  EXPECT_EQ(eight.pp, 1);
+  const Sharding sixteen = choose_sharding(card, gpu_80gb(), 16, {}, {});
+  EXPECT_EQ(sixteen.tp, 8);
+  EXPECT_EQ(sixteen.pp, 2);
+  const Sharding six = choose_sharding(card, gpu_80gb(), 6, {}, {});   // 6 and 3 split nothing evenly
+  EXPECT_EQ(six.tp, 2);
+  EXPECT_EQ(six.pp, 3);
+}
+
+TEST(Sharding, ProductsThatAreNotTheCountAreRefused) {
+  const ModelCard card = llama_3_70b();
+  const DeviceCard device = gpu_80gb();
+  EXPECT_EQ(code_of([&] { choose_sharding(card, device, 8, 4, 4); }), ErrorCode::kUsage);
+  EXPECT_EQ(code_of([&] { choose_sharding(card, device, 6, 4, {}); }), ErrorCode::kUsage);
+  EXPECT_EQ(code_of([&] { choose_sharding(card, device, 2, 4, {}); }), ErrorCode::kUsage);
+  EXPECT_EQ(code_of([&] { choose_sharding(card, device, {}, 1, 81); }), ErrorCode::kUsage);
+  EXPECT_EQ(code_of([&] { choose_sharding(card, device, 0, {}, {}); }), ErrorCode::kUsage);
+  EXPECT_EQ(choose_sharding(card, device, {}, 4, 2).ranks(), 8);
+  EXPECT_EQ(choose_sharding(card, device, 8, {}, 4).tp, 2);
+}
+
+TEST(Sharding, RanksCountStageByStage) {
+  const ModelCard card = llama_3_70b();
+  const RankShape shape = rank_shape(card, {4, 3, 1, 1}, 9);
+  EXPECT_EQ(shape.stage, 2);
+  EXPECT_EQ(shape.tensor_rank, 1);
+  EXPECT_EQ(shape.layers.begin, 54);   // 27 + 27 + 26
+  EXPECT_EQ(shape.layers.end, 80);
+  EXPECT_FALSE(shape.embedding);
+  EXPECT_TRUE(shape.head);
+  EXPECT_EQ(shape.vocab_rows, 32064);
+  EXPECT_EQ(rank_shape(llama("x", {2, 64, 4, 2, 16, 128, 101}), {2, 1, 1, 1}, 1).vocab_rows, 51);
+}
+
+TEST(Sharding, MixersWithoutAnAccountAreRefusedByName) {
+  ModelCard card = tiny();
+  card.layers[1].mixer.kind = MixerKind::kMla;
+  std::string text;
+  EXPECT_EQ(code_of([&] { refuse_unsupported(card); }, &text), ErrorCode::kUnsupported);
+  EXPECT_NE(text.find("layer 1"), std::string::npos) << text;
+  EXPECT_NE(text.find("MLA"), std::string::npos) << text;
+}
+
+}  // namespace
+}  // namespace vramplan

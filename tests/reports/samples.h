@@ -163,6 +163,10 @@ inline Plan dry_plan() {
     const Bytes peak = p.ledger.peak(rank, TierKind::kDevice);
     p.devices.push_back({rank, plan.decisions.capacity, peak, plan.decisions.capacity - peak});
   }
+  const auto live = [&](Phase phase) { return p.ledger.live(0, TierKind::kDevice, phase); };
+  p.curve = {{{0}, Phase::kLoad, {515'899'392}},          {{0.28}, Phase::kLoad, live(Phase::kLoad)},
+             {{0.28}, Phase::kPrefill, live(Phase::kPrefill)}, {{2.61}, Phase::kPrefill, live(Phase::kPrefill)},
+             {{2.61}, Phase::kDecode, live(Phase::kDecode)},   {{3.95}, Phase::kDecode, live(Phase::kDecode)}};
   p.binding_constraint = "memory bandwidth of one device: 17.4 GB of weights a step";
   return plan;
 }
@@ -172,7 +176,10 @@ inline Measurement dry_measurement() {
   m.observed = dry_plan().predictions.ledger;
   m.environment.backend = "dry";
   m.process_peak = {};
-  for (MemorySample& sample : m.samples) sample.resident = {};
+  for (MemorySample& sample : m.samples) {
+    sample.resident = {};
+    sample.taken = sample.taken * 170;
+  }
   m.capacity.clear();
   for (int rank = 0; rank < 8; ++rank) {
     m.capacity.push_back({rank, {85'045'870'592}, {65'541'275'136}, {19'504'595'456}, {0}});

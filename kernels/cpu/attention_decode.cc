@@ -153,6 +153,7 @@ void load_queries(const AttentionCall& call, std::int64_t query_row, std::int64_
 void read_keys(const AttentionCall& call, const SequenceSlice& slice, std::int64_t kv_head,
                std::int64_t begin, std::int64_t end, DecodeTile& t) {
   const KvLayerView& kv = *call.kv;
+  prefetch_rows(kv, KvPart::kKey, slice.block_table, kv_head, begin, std::min(begin + t.keys, end));
   for (std::int64_t from = begin; from < end; from += t.keys) {
     const std::int64_t count = std::min(t.keys, end - from);
     const std::int64_t next = std::min(from + count + t.keys, end);

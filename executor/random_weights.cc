@@ -1,10 +1,11 @@
 #include "executor/random_weights.h"
 
-#include <bit>
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 
 #include "executor/rng.h"
+#include "kernels/cpu/half.h"
 
 namespace vramplan {
 namespace {
@@ -13,23 +14,6 @@ std::uint64_t hash_of(const std::string& text) {   // FNV-1a, 64 bits
   std::uint64_t hash = 0xcbf29ce484222325ULL;
   for (const char c : text) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3ULL;
   return hash;
-}
-
-/// IEEE 754 binary16, rounded to nearest even. Input is finite and within range.
-std::uint16_t to_f16(float value) {
-  const auto bits = std::bit_cast<std::uint32_t>(value);
-  const std::uint32_t sign = (bits >> 16) & 0x8000U;
-  const auto magnitude = std::bit_cast<float>(bits & 0x7fffffffU);
-  if (magnitude < 0x1p-14F) {   // subnormal: a multiple of 2^-24
-    return static_cast<std::uint16_t>(sign | static_cast<std::uint32_t>(std::lrint(magnitude * 0x1p24F)));
-  }
-  const std::uint32_t rounded = (bits & 0x7fffffffU) + 0xfffU + ((bits >> 13) & 1U);
-  return static_cast<std::uint16_t>(sign | ((rounded >> 13) - ((127U - 15U) << 10)));
-}
-
-std::uint16_t to_bf16(float value) {
-  const auto bits = std::bit_cast<std::uint32_t>(value);
-  return static_cast<std::uint16_t>((bits + 0x7fffU + ((bits >> 16) & 1U)) >> 16);
 }
 
 /// Where the f16 factors of a block are, and the standard deviation of an element in units of the
@@ -66,8 +50,8 @@ void fill_blocks(const TensorView& tensor, SplitMix64& rng) {
   const BlockLayout layout = block_layout(tensor.dtype);
   const auto block_bytes = static_cast<std::size_t>(info(tensor.dtype).block_bytes);
   const double scale = 1 / (layout.deviation * std::sqrt(static_cast<double>(tensor.columns)));
-  const std::uint16_t first = to_f16(static_cast<float>(scale));
-  const std::uint16_t second = to_f16(static_cast<float>(scale * layout.minimum_per_scale));
+  const std::uint16_t first = cpu::f32_to_f16(static_cast<float>(scale));
+  const std::uint16_t second = cpu::f32_to_f16(static_cast<float>(scale * layout.minimum_per_scale));
   auto* data = static_cast<std::byte*>(tensor.data);
   const std::byte* const end = data + tensor.bytes().n;
   for (; data != end; data += block_bytes) {
@@ -112,12 +96,12 @@ void fill_random(const TensorView& tensor, const std::string& name, TensorRole r
     case DType::kF16:
       return fill_elements(tensor, rng, middle, reach,
                            [out = static_cast<std::uint16_t*>(tensor.data)](std::int64_t i, float v) {
-                             out[i] = to_f16(v);
+                             out[i] = cpu::f32_to_f16(v);
                            });
     case DType::kBF16:
       return fill_elements(tensor, rng, middle, reach,
                            [out = static_cast<std::uint16_t*>(tensor.data)](std::int64_t i, float v) {
-                             out[i] = to_bf16(v);
+                             out[i] = cpu::f32_to_bf16(v);
                            });
     default:
       block_layout(tensor.dtype);   // throws: no such format

@@ -42,7 +42,7 @@ class Walk {
   void norm(const std::string& name, NormWeights& into) {
     tensor({name + ".weight", "norms", TensorRole::kNorm, 1, card_.hidden}, into.weight);
     if (card_.norm != NormKind::kLayer) return;
-    TensorSpec bias{name + ".bias", "norms", TensorRole::kBias, 1, card_.hidden};
+    TensorSpec bias(name + ".bias", "norms", TensorRole::kBias, 1, card_.hidden);
     bias.optional = true;
     tensor(std::move(bias), into.bias);
   }
@@ -55,8 +55,8 @@ class Walk {
   /// Weight [rows, columns] and, when `bias`, a bias of `rows` elements.
   void linear(const char* name, const char* group, std::int64_t rows, std::int64_t columns, bool bias,
               Fused fused, LinearWeights& into) {
-    TensorSpec weight{std::string(name) + ".weight", group, TensorRole::kMatrix, rows, columns};
-    TensorSpec offset{std::string(name) + ".bias", group, TensorRole::kBias, 1, rows};
+    TensorSpec weight(std::string(name) + ".weight", group, TensorRole::kMatrix, rows, columns);
+    TensorSpec offset(std::string(name) + ".bias", group, TensorRole::kBias, 1, rows);
     if (fused.name != nullptr) {
       weight.fused_name = std::string(fused.name) + ".weight";
       offset.fused_name = std::string(fused.name) + ".bias";

@@ -2,6 +2,7 @@
 // RankWeights: the weight tensors of one rank, and the walk over them in the order of the forward pass.
 #include <functional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "executor/model_part.h"
@@ -39,9 +40,13 @@ enum class TensorRole : std::uint8_t { kMatrix, kTable, kNorm, kBias };
 
 /// One tensor of a rank: its name in a GGUF file, its row of the ledger and its shape here.
 struct TensorSpec {
+  TensorSpec(std::string name_, std::string group_, TensorRole role_, std::int64_t rows_,
+             std::int64_t columns_)
+      : name(std::move(name_)), group(std::move(group_)), role(role_), rows(rows_), columns(columns_) {}
+
   std::string name, group;
-  TensorRole role = TensorRole::kMatrix;
-  std::int64_t rows = 0, columns = 0;
+  TensorRole role;
+  std::int64_t rows, columns;
   std::string fused_name;         // a file may hold it as rows (a bias: columns) of this tensor instead
   std::int64_t fused_begin = 0, fused_size = 0;
   bool optional = false;          // a file may leave it out

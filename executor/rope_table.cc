@@ -49,7 +49,7 @@ double yarn_ramp(std::int64_t i, const Rope& rope) {
 
 }  // namespace
 
-RopeTable::RopeTable(const Rope& rope, std::int64_t head_dim, std::span<const float> divisors)
+RopeTable::RopeTable(const Rope& rope, std::int64_t head_dim)
     : head_dim_(head_dim), rotary_dim_(rope.rotary_dim), interleaved_(rope.interleaved) {
   const bool known = rope.scaling == "none" || rope.scaling == "linear" ||
                      rope.scaling == "llama3" || rope.scaling == "yarn";
@@ -72,8 +72,6 @@ RopeTable::RopeTable(const Rope& rope, std::int64_t head_dim, std::span<const fl
       const double ramp = yarn_ramp(i, rope);
       frequency = frequency * (1 - ramp) + frequency / rope.factor * ramp;
     }
-    const auto at = static_cast<std::size_t>(i);
-    if (at < divisors.size()) frequency /= static_cast<double>(divisors[at]);
     inverse_frequency_.push_back(static_cast<float>(frequency));
   }
   if (rope.scaling == "yarn" && rope.factor > 1) {

@@ -1,7 +1,6 @@
 #pragma once
 // RopeTable: inverse frequencies of a rotary embedding with the context scaling already applied.
 #include <cstdint>
-#include <span>
 #include <vector>
 
 #include "kernels/ops.h"
@@ -15,10 +14,8 @@ class RopeTable {
   /// linear: / factor. llama3: long waves / factor, short ones kept, a linear ramp between
   /// (Llama 3.1 reference code, apply_scaling). yarn: NTK-by-parts with beta_fast 32 and beta_slow 1,
   /// magnitude 0.1 ln(factor) + 1 (Peng et al. 2023, arXiv 2309.00071, equations 17-23).
-  /// `divisors` [rotary_dim / 2], when given, divide each frequency: a GGUF file stores the llama3
-  /// scaling in this form (tensor rope_freqs.weight) in place of the parameters.
   /// Errors: kUnsupported naming an unknown scaling, kBadCard for a factor or context out of range.
-  RopeTable(const Rope& rope, std::int64_t head_dim, std::span<const float> divisors = {});
+  RopeTable(const Rope& rope, std::int64_t head_dim);
 
   /// Valid while this table lives and is not moved.
   RopeParams params() const;

@@ -26,8 +26,7 @@ bool same_rope(const Rope& a, const Rope& b) {
 }  // namespace
 
 Transformer::Transformer(const ModelCard& card, const ModelPart& part, DType activations,
-                         AttentionAlgorithm attention, const TransformerParts& parts,
-                         std::span<const float> rope_divisors)
+                         AttentionAlgorithm attention, const TransformerParts& parts)
     : card_(card), part_(part), activations_(activations),
       naive_(attention == AttentionAlgorithm::kNaive), ops_(parts.ops), arena_(parts.arena),
       weights_(parts.weights), kv_(parts.kv), tensor_group_(parts.tensor_group), stages_(parts.stages) {
@@ -42,7 +41,7 @@ Transformer::Transformer(const ModelCard& card, const ModelPart& part, DType act
     rope_of_.push_back(static_cast<std::size_t>(same - seen.begin()));
     if (same != seen.end()) continue;
     seen.push_back(&layer.mixer);
-    rope_tables_.emplace_back(layer.mixer.rope, layer.mixer.head_dim, rope_divisors);
+    rope_tables_.emplace_back(layer.mixer.rope, layer.mixer.head_dim);
   }
 }
 

@@ -34,10 +34,8 @@ struct TransformerParts {
 
 class Transformer {
  public:
-  /// `rope_divisors`: see RopeTable; empty for none.
   Transformer(const ModelCard& card, const ModelPart& part, DType activations,
-              AttentionAlgorithm attention, const TransformerParts& parts,
-              std::span<const float> rope_divisors = {});
+              AttentionAlgorithm attention, const TransformerParts& parts);
 
   /// Logits [R, vocab] f32 in the arena, for the caller to give back after synchronising; with tp > 1
   /// a row ends in the padding of the split vocabulary. Empty when R = 0 and before the last stage.

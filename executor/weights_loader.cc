@@ -5,6 +5,7 @@
 #include <span>
 
 #include "executor/random_weights.h"
+#include "kernels/cpu/half.h"
 
 namespace vramplan {
 namespace {
@@ -57,6 +58,22 @@ class Loader {
     if (options_.fill == WeightFill::kRandom) {
       fill_random(into, spec.name, spec.role, source_.card.norm_one_plus, options_.seed);
     }
+    const bool vector = spec.role == TensorRole::kNorm || spec.role == TensorRole::kBias;
+    if (vector && options_.fill != WeightFill::kNone) widen(into);
+  }
+
+  /// Points a 16-bit vector's view to an f32 copy.
+  void widen(TensorView& view) {
+    if (view.dtype == DType::kF32) return;
+    VRAMPLAN_CHECK(view.dtype == DType::kF16 || view.dtype == DType::kBF16);
+    const auto* const stored = static_cast<const std::uint16_t*>(view.data);
+    std::vector<float> copy(static_cast<std::size_t>(view.columns));
+    for (std::size_t i = 0; i < copy.size(); ++i) {
+      copy[i] = view.dtype == DType::kF16 ? cpu::f16_to_f32(stored[i]) : cpu::bf16_to_f32(stored[i]);
+    }
+    result_.f32_vectors.push_back(std::move(copy));
+    view.data = result_.f32_vectors.back().data();
+    view.dtype = DType::kF32;
   }
 
   StoredPart find(const TensorSpec& spec) {

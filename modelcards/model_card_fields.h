@@ -14,8 +14,8 @@ namespace vramplan::card_fields {
 
 // The words of each kind, in the order of the enumeration.
 inline const std::vector<std::string>& words(MixerKind) {
-  static const std::vector<std::string> kWords{"full_attention", "sliding_window", "chunked",
-                                               "mla",            "linear",         "none"};
+  static const std::vector<std::string> kWords{
+      "full_attention", "sliding_window", "chunked", "mla", "linear", "none"};
   return kWords;
 }
 inline const std::vector<std::string>& words(FeedForwardKind) {
@@ -41,7 +41,7 @@ const std::string& word_of(Kind kind) {
 
 // Bounds keep every product of the planner far from 64 bits in honest use; what still overflows is
 // caught by the checked units.
-inline constexpr std::int64_t kMaxWidth = 1 << 20;          // hidden, head_dim, heads
+inline constexpr std::int64_t kMaxWidth = 1 << 20;  // hidden, head_dim, heads
 inline constexpr std::int64_t kMaxIntermediate = 1 << 24;
 inline constexpr std::int64_t kMaxVocab = 1 << 24;
 inline constexpr std::int64_t kMaxTokens = std::int64_t{1} << 40;
@@ -116,24 +116,28 @@ void each_card_field(F&& f) {
   f("stored_weights", &ModelCard::stored_weights);
 }
 
-/// Every field of a layer by its full name: f("mixer.rope.theta", accessor, low, high); the accessor
-/// maps a (const) Layer& to the field.
+/// Every field of a layer by its full name: f("mixer.rope.theta", accessor, low, high); the
+/// accessor maps a (const) Layer& to the field.
 template <class F>
 void each_layer_field(F&& f) {
   each_layer_flag([&](const char* name, auto member) {
-    f(std::string(name), [member](auto& layer) -> auto& { return layer.*member; });
+    f(
+        std::string(name), [member](auto& layer) -> auto& { return layer.*member; });
   });
   each_mixer_field([&](const char* name, auto member, auto... limits) {
-    f(std::string("mixer.") + name, [member](auto& layer) -> auto& { return layer.mixer.*member; },
-      limits...);
+    f(
+        std::string("mixer.") + name,
+        [member](auto& layer) -> auto& { return layer.mixer.*member; }, limits...);
   });
   each_rope_field([&](const char* name, auto member, auto... limits) {
-    f(std::string("mixer.rope.") + name,
-      [member](auto& layer) -> auto& { return layer.mixer.rope.*member; }, limits...);
+    f(
+        std::string("mixer.rope.") + name,
+        [member](auto& layer) -> auto& { return layer.mixer.rope.*member; }, limits...);
   });
   each_feed_forward_field([&](const char* name, auto member, auto... limits) {
-    f(std::string("feed_forward.") + name,
-      [member](auto& layer) -> auto& { return layer.feed_forward.*member; }, limits...);
+    f(
+        std::string("feed_forward.") + name,
+        [member](auto& layer) -> auto& { return layer.feed_forward.*member; }, limits...);
   });
 }
 

@@ -13,7 +13,8 @@
 
 namespace vramplan::card_fields {
 
-inline void read_value(const YamlNode& node, std::int64_t& out, std::int64_t low, std::int64_t high) {
+inline void read_value(const YamlNode& node, std::int64_t& out, std::int64_t low,
+                       std::int64_t high) {
   out = node.integer(low, high);
 }
 inline void read_value(const YamlNode& node, double& out, double low, double high) {
@@ -27,7 +28,7 @@ inline void read_value(const YamlNode& node, DType& out) {
   out = *dtype;
 }
 template <class Kind>
-  requires std::is_enum_v<Kind>
+requires std::is_enum_v<Kind>
 void read_value(const YamlNode& node, Kind& out) {
   const std::string word = node.text();
   const std::vector<std::string>& known = words(Kind{});

@@ -63,7 +63,7 @@ class PassWorks {
 
   void embedding() {
     add(embed_work(t_, model_.hidden, model_.embedding_dtype, a_), 1);
-    if (model_.learned_positions) add(embed_work(t_, model_.hidden, model_.embedding_dtype, a_), 1);
+    if (model_.positions_dtype) add(embed_work(t_, model_.hidden, *model_.positions_dtype, a_), 1);
     if (model_.shape.tp > 1) add(all_reduce_work(t_, model_.hidden, a_, model_.shape.tp), 1);
   }
 

@@ -79,7 +79,6 @@ LedgerRow activation_row(const RankModel& model, const Decisions& decisions, Dev
   row.category = Category::kActivations;
   row.name = "peak";
   row.phase = phase;
-  row.formula = "no step: prefill yields the one token that is asked for";
   for (const PassShape& pass : passes) {
     const Moment moment = peak_moment(model, rules, pass);
     if (moment.live < row.bytes) continue;
@@ -115,7 +114,9 @@ std::vector<LedgerRow> stage_rows(const StageAccount& stage, const Decisions& de
   }
   rows.push_back(kv_row(stage, decisions));
   rows.push_back(activation_row(stage.model, decisions, device.kind, Phase::kPrefill));
-  rows.push_back(activation_row(stage.model, decisions, device.kind, Phase::kDecode));
+  if (!decode_passes(decisions, stage.model.shape.head).empty()) {
+    rows.push_back(activation_row(stage.model, decisions, device.kind, Phase::kDecode));
+  }
   LedgerRow padding;
   padding.category = Category::kRuntime;
   padding.name = "arena padding";

@@ -14,11 +14,13 @@ class LayerSpecs {
     const bool mixer = layer_.mixer.kind != MixerKind::kNone;
     const bool feed_forward = layer_.feed_forward.kind != FeedForwardKind::kNone;
     const bool one_norm = layer_.parallel && !layer_.parallel_two_norms;
-    if (mixer && layer_.pre_norms) norm("attn_norm.weight", "attn_norm.bias");
+    // Falcon's files call the norm of the attention attn_norm_2 when there are two.
+    const bool two_norms = layer_.parallel_two_norms;
+    if (mixer && layer_.pre_norms) attention_norm(two_norms);
     if (mixer) attention();
     if (mixer && layer_.post_norms) norm("post_attention_norm.weight", "post_attention_norm.bias");
     if (feed_forward && layer_.pre_norms && !(one_norm && mixer)) {
-      if (layer_.parallel_two_norms) norm("attn_norm_2.weight", "attn_norm_2.bias");
+      if (two_norms) attention_norm(false);
       else norm("ffn_norm.weight", "ffn_norm.bias");
     }
     if (layer_.feed_forward.kind == FeedForwardKind::kDense) dense();
@@ -37,6 +39,11 @@ class LayerSpecs {
     if (card_.norm != NormKind::kLayer) return;
     vector(bias, "norms", card_.hidden, card_.hidden);
     specs_.back().optional = true;
+  }
+
+  void attention_norm(bool second_name) {
+    if (second_name) norm("attn_norm_2.weight", "attn_norm_2.bias");
+    else norm("attn_norm.weight", "attn_norm.bias");
   }
 
   /// A matrix split by its rows (outputs): [rows / tp, columns].

@@ -208,13 +208,13 @@ RankModel rank_model(const ModelCard& card, const Decisions& decisions,
   model.hidden = card.hidden;
   model.vocab = card.vocab;
   model.logit_softcap = card.logit_softcap;
-  model.learned_positions = card.learned_positions > 0;
   model.final_norm = card.final_norm;
   for (const WeightSpec& spec : outside_specs(card, model.shape)) {
     if (auto tensor = formats.tensor(spec, {})) model.outside.push_back(std::move(*tensor));
   }
   for (const WeightTensor& tensor : model.outside) {
     if (tensor.part == Part::kEmbedding) model.embedding_dtype = model.head_dtype = tensor.dtype;
+    if (tensor.part == Part::kPositions) model.positions_dtype = tensor.dtype;
   }
   for (const WeightTensor& tensor : model.outside) {
     if (tensor.part == Part::kHead) model.head_dtype = tensor.dtype;

@@ -1,6 +1,7 @@
 #pragma once
 // Weights: the tensors a rank holds, their exact parameters and bytes. A file's tensor table is the truth
 // when there is one; else the card's stored format, or the format that was asked for. Knows no device.
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -43,7 +44,8 @@ struct RankModel {
   std::vector<std::size_t> kind_of_layer;   // for each layer of the rank
   std::vector<WeightTensor> outside;        // embedding, positions, final norm, head
   DType embedding_dtype = DType::kF32, head_dtype = DType::kF32;   // tied: equal
-  bool learned_positions = false, final_norm = true;
+  std::optional<DType> positions_dtype;     // of a table of learned positions
+  bool final_norm = true;
 };
 
 /// Whole-model widths, no bytes: total counts a tied table once; active leaves out the experts a token is

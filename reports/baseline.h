@@ -10,7 +10,7 @@ namespace vramplan {
 
 struct NoiseBand {
   double least = 0.05;         // a band is never narrower than this share of the baseline's median
-  double deviations = 3.0;     // times the scaled median absolute deviation of the steps
+  double deviations = 3.0;     // times the spread of the steps: interquartile range / 1.349
   double single = 0.20;        // for times of which a run has one value (TTFT, prefill)
   double process = 0.02;       // process peak: a share and a floor
   Bytes process_floor{8 * 1024 * 1024};

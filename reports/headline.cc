@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "reports/escape.h"
 
 namespace vramplan {
@@ -27,6 +29,25 @@ RowCounts count_rows(const Verdict& verdict) {
     }
   }
   return counts;
+}
+
+std::vector<const VerdictRow*> worst_first(const Verdict& verdict) {
+  std::vector<const VerdictRow*> rows;
+  for (const VerdictRow& row : verdict.rows) rows.push_back(&row);
+  rows.push_back(&verdict.process);
+  const auto severity = [](const VerdictRow& row) {
+    if (row.outcome == Outcome::kWithin) return 0;
+    return row.gates ? (row.outcome == Outcome::kNotMeasured ? 2 : 3) : 1;
+  };
+  const auto size = [](const VerdictRow& row) {
+    const Bytes bytes = row.outcome == Outcome::kNotMeasured ? row.predicted : row.error;
+    return bytes.n < 0 ? -bytes : bytes;
+  };
+  std::stable_sort(rows.begin(), rows.end(), [&](const VerdictRow* a, const VerdictRow* b) {
+    if (severity(*a) != severity(*b)) return severity(*a) > severity(*b);
+    return size(*a) > size(*b);
+  });
+  return rows;
 }
 
 std::string plan_word(const Plan& plan) { return plan.predictions.fits ? "fits" : "does not fit"; }

@@ -2,6 +2,7 @@
 // Headline: the sentences that every renderer shows first. Names in them are as given: the renderer
 // escapes.
 #include <string>
+#include <vector>
 
 #include "reports/run_record.h"
 
@@ -14,6 +15,9 @@ struct RowCounts {
   int gating() const { return exact + within + outside + not_measured; }
 };
 RowCounts count_rows(const Verdict& verdict);
+
+/// Rows and the process: gating failures, then the rest, each by magnitude of error.
+std::vector<const VerdictRow*> worst_first(const Verdict& verdict);
 
 /// "fits" | "does not fit" and "within tolerance" | "out of tolerance".
 std::string plan_word(const Plan& plan);

@@ -90,19 +90,25 @@ void update_softmax(DecodeTile& t, std::int64_t count) {
 template <int kRows, int kVectors>
 void add_values(DecodeTile& t, std::int64_t row, std::int64_t d, std::int64_t count) {
   Vf acc[kRows][kVectors];
+  VRAMPLAN_UNROLL
   for (int r = 0; r < kRows; ++r) {
+    VRAMPLAN_UNROLL
     for (int v = 0; v < kVectors; ++v)
       acc[r][v] = load(t.values + (row + r) * t.value_dim + d + v * kLanes);
   }
   const float* p = t.scores + row * t.keys;
   for (std::int64_t i = 0; i < count; ++i) {
     const float* value = t.kv + i * t.value_dim + d;
+    VRAMPLAN_UNROLL
     for (int v = 0; v < kVectors; ++v) {
       const Vf x = load(value + v * kLanes);
+      VRAMPLAN_UNROLL
       for (int r = 0; r < kRows; ++r) acc[r][v] = fma(set1(p[r * t.keys + i]), x, acc[r][v]);
     }
   }
+  VRAMPLAN_UNROLL
   for (int r = 0; r < kRows; ++r) {
+    VRAMPLAN_UNROLL
     for (int v = 0; v < kVectors; ++v)
       store(t.values + (row + r) * t.value_dim + d + v * kLanes, acc[r][v]);
   }

@@ -52,19 +52,26 @@ void score_keys(PrefillTile<kRowVectors>& t, std::int64_t count) {
   constexpr std::int64_t kRows = PrefillTile<kRowVectors>::kRows;
   for (std::int64_t key = 0; key < count; key += kKeyStep) {
     Vf acc[kKeyStep][kRowVectors];
+    VRAMPLAN_UNROLL
     for (auto& row : acc) {
+      VRAMPLAN_UNROLL
       for (Vf& a : row) a = zero();
     }
     const float* k = t.kv + key * t.head_dim;
     for (std::int64_t d = 0; d < t.head_dim; ++d) {
       Vf q[kRowVectors];
+      VRAMPLAN_UNROLL
       for (int r = 0; r < kRowVectors; ++r) q[r] = load(t.q + d * kRows + r * kLanes);
+      VRAMPLAN_UNROLL
       for (int i = 0; i < kKeyStep; ++i) {
         const Vf x = set1(k[i * t.head_dim + d]);
+        VRAMPLAN_UNROLL
         for (int r = 0; r < kRowVectors; ++r) acc[i][r] = fma(q[r], x, acc[i][r]);
       }
     }
+    VRAMPLAN_UNROLL
     for (int i = 0; i < kKeyStep; ++i) {
+      VRAMPLAN_UNROLL
       for (int r = 0; r < kRowVectors; ++r) {
         store(t.scores + (key + i) * kRows + r * kLanes, acc[i][r]);
       }
@@ -124,20 +131,27 @@ template <int kRowVectors, int kVectors>
 void add_values(PrefillTile<kRowVectors>& t, std::int64_t row, std::int64_t d, std::int64_t count) {
   constexpr std::int64_t kRows = PrefillTile<kRowVectors>::kRows;
   Vf acc[kRowStep][kVectors];
+  VRAMPLAN_UNROLL
   for (int r = 0; r < kRowStep; ++r) {
+    VRAMPLAN_UNROLL
     for (int v = 0; v < kVectors; ++v) {
       acc[r][v] = load(t.values + (row + r) * t.value_dim + d + v * kLanes) * set1(t.keep[row + r]);
     }
   }
   for (std::int64_t key = 0; key < count; ++key) {
     Vf x[kVectors];
+    VRAMPLAN_UNROLL
     for (int v = 0; v < kVectors; ++v) x[v] = load(t.kv + key * t.value_dim + d + v * kLanes);
+    VRAMPLAN_UNROLL
     for (int r = 0; r < kRowStep; ++r) {
       const Vf p = set1(t.scores[key * kRows + row + r]);
+      VRAMPLAN_UNROLL
       for (int v = 0; v < kVectors; ++v) acc[r][v] = fma(p, x[v], acc[r][v]);
     }
   }
+  VRAMPLAN_UNROLL
   for (int r = 0; r < kRowStep; ++r) {
+    VRAMPLAN_UNROLL
     for (int v = 0; v < kVectors; ++v) {
       store(t.values + (row + r) * t.value_dim + d + v * kLanes, acc[r][v]);
     }

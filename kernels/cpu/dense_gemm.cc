@@ -57,28 +57,35 @@ template <class W, int kTokens, int kChains>
 inline void token_tile(const Product& p, const typename W::Element* panel, int part,
                        std::int64_t token) {
   Vf acc[kTokens][kChains];
+  VRAMPLAN_UNROLL
   for (auto& chains : acc) {
+    VRAMPLAN_UNROLL
     for (Vf& chain : chains) chain = zero();
   }
   const float* x = p.x + token * p.columns;
   const typename W::Element* w = panel + part * kLanes;
   std::int64_t c = 0;
   for (; c + kChains <= p.columns; c += kChains, w += kChains * kPanel) {
+    VRAMPLAN_UNROLL
     for (int k = 0; k < kChains; ++k) {
       const Vf weight = W::vector(w + k * kPanel);
+      VRAMPLAN_UNROLL
       for (int t = 0; t < kTokens; ++t) {
         acc[t][k] = fma(weight, set1(x[t * p.columns + c + k]), acc[t][k]);
       }
     }
   }
   for (; c < p.columns; ++c, w += kPanel) {
+    VRAMPLAN_UNROLL
     for (int t = 0; t < kTokens; ++t) {
       acc[t][0] = fma(W::vector(w), set1(x[t * p.columns + c]), acc[t][0]);
     }
   }
   const Vf bias = p.bias == nullptr ? zero() : load(p.bias + part * kLanes);
+  VRAMPLAN_UNROLL
   for (int t = 0; t < kTokens; ++t) {
     Vf sum = acc[t][0];
+    VRAMPLAN_UNROLL
     for (int k = 1; k < kChains; ++k) sum = sum + acc[t][k];
     store(p.out + (token + t) * p.out_stride + part * kLanes, sum + bias);
   }
@@ -104,14 +111,17 @@ void panel_product(const Product& p, const typename W::Element* panel, std::int6
 template <class W, int kRows>
 inline void row_dots(const Product& p, const typename W::Element* rows, std::int64_t token) {
   Vf acc[kRows];
+  VRAMPLAN_UNROLL
   for (Vf& a : acc) a = zero();
   const float* x = p.x + token * p.columns;
   std::int64_t c = 0;
   for (; c + kLanes <= p.columns; c += kLanes) {
     const Vf input = load(x + c);
+    VRAMPLAN_UNROLL
     for (int r = 0; r < kRows; ++r)
       acc[r] = fma(W::vector(rows + r * p.columns + c), input, acc[r]);
   }
+  VRAMPLAN_UNROLL
   for (int r = 0; r < kRows; ++r) {
     float sum = reduce_add(acc[r]);
     for (std::int64_t i = c; i < p.columns; ++i) sum += W::scalar(rows[r * p.columns + i]) * x[i];

@@ -22,8 +22,10 @@ template <DType D>
 inline void unpack_codes(const std::uint8_t* in, Vi (&w)[kGroups]) {
   constexpr QuantFormat f = format_of(D);
   const Vi low_mask = set1_i8((1 << f.low_bits) - 1);
+  VRAMPLAN_UNROLL
   for (int v = 0; v < f.low_bits; ++v) {
     const Vi x = load_i(in + v * kVectorBytes);
+    VRAMPLAN_UNROLL
     for (int j = 0; j < 8 / f.low_bits; ++j) {
       if constexpr (f.low_bits == 8) {
         w[v] = x;
@@ -34,8 +36,10 @@ inline void unpack_codes(const std::uint8_t* in, Vi (&w)[kGroups]) {
   }
   if constexpr (f.high_bits != 0) {
     const Vi high_mask = set1_i8((1 << f.high_bits) - 1);
+    VRAMPLAN_UNROLL
     for (int v = 0; v < f.high_bits; ++v) {
       const Vi x = load_i(in + (f.low_bits + v) * kVectorBytes);
+      VRAMPLAN_UNROLL
       for (int j = 0; j < 8 / f.high_bits; ++j) {
         Vi& target = w[v + f.high_bits * j];
         target = target | (((x >> (f.high_bits * j)) & high_mask) << f.low_bits);
@@ -83,6 +87,7 @@ inline void load_scales(const std::uint8_t* meta, int part, std::int64_t sub, Sc
   } else if constexpr (D == DType::kQ4_K || D == DType::kQ5_K) {
     six_bit_scales(bytes, s, d, m, out.scale[0], out.minimum[0]);
   } else {
+    VRAMPLAN_UNROLL
     for (int half = 0; half < 2; ++half) {
       const int i = 2 * s + half;
       if constexpr (D == DType::kQ6_K) {
@@ -111,11 +116,13 @@ inline Vf add_sub_block(Vf acc, const Vi (&w)[kGroups], const Scales<D>& s,
   constexpr bool kSmall = f.low_bits + f.high_bits <= 6;
   if constexpr (f.granule == 32) {
     Vi dot = f.zero != 0 ? set1_i32(sum) : set1_i32(0);
+    VRAMPLAN_UNROLL
     for (int g = 0; g < kGroups; ++g) dot = dot4<kSmall>(dot, w[g], broadcast4(codes + 4 * g));
     acc = fma(to_float(dot), s.scale[0] * set1(scale), acc);
     if constexpr (f.zero == 0) acc = fma(s.minimum[0], set1(std::bit_cast<float>(sum)), acc);
   } else {
     Vi dot[2] = {set1_i32(0), set1_i32(0)};
+    VRAMPLAN_UNROLL
     for (int g = 0; g < kGroups; ++g) {
       dot[g / 4] = dot4<kSmall>(dot[g / 4], w[g], broadcast4(codes + 4 * g));
     }
@@ -139,6 +146,21 @@ struct PanelProduct {
   std::int64_t out_stride;
 };
 
+// With few tokens the weights come from memory at the speed of the prefetchers, which lose their way
+// at every panel; panels lie one behind the other, so the way is known.
+constexpr std::int64_t kPrefetchBytes = 6144;
+
+template <DType D>
+inline void prefetch(const std::uint8_t* panel, std::int64_t sub) {
+  constexpr QuantFormat f = format_of(D);
+  constexpr std::int64_t kBlock = f.byte_count == 0 ? 32 : 256;
+  constexpr std::int64_t kMeta = kPanel * (f.half_count * 2 + f.byte_count) / (kBlock / 32);
+  constexpr std::int64_t kStep = kMeta + kVectorBytes * (f.low_bits + f.high_bits);
+  const std::uint8_t* ahead = panel + kPrefetchBytes + sub * kStep;
+  VRAMPLAN_UNROLL
+  for (std::int64_t i = 0; i < kStep; i += 64) __builtin_prefetch(ahead + i);
+}
+
 /// kTokens tokens from `token` with rows part * kLanes .. of a panel.
 template <DType D, int kTokens>
 inline void token_tile(const PanelProduct& p, int part, std::int64_t token) {
@@ -151,18 +173,22 @@ inline void token_tile(const PanelProduct& p, int part, std::int64_t token) {
   const float* scales = x.scales + token * subs;
   const std::int32_t* sums = x.sums + token * subs;
   Vf acc[kTokens];
+  VRAMPLAN_UNROLL
   for (int t = 0; t < kTokens; ++t) acc[t] = zero();
   for (std::int64_t sub = 0; sub < subs; ++sub) {
+    if constexpr (kTokens <= 2) prefetch<D>(p.panel, sub);
     Vi w[kGroups];
     Scales<D> s;
     unpack_codes<D>(codes + sub * p.shape.sub_bytes, w);
     load_scales<D>(p.panel + sub / kSubs * p.shape.meta_bytes, part, sub, s);
+    VRAMPLAN_UNROLL
     for (int t = 0; t < kTokens; ++t) {
       acc[t] = add_sub_block<D>(acc[t], w, s, input_codes + t * x.columns + sub * kSubBlock,
                                 scales[t * subs + sub], sums[t * subs + sub]);
     }
   }
   const Vf bias = p.bias == nullptr ? zero() : load(p.bias + part * kLanes);
+  VRAMPLAN_UNROLL
   for (int t = 0; t < kTokens; ++t) {
     store(p.out + (token + t) * p.out_stride + part * kLanes, acc[t] + bias);
   }

@@ -15,6 +15,9 @@
 
 #include "kernels/cpu/half.h"
 
+/// Before a loop over accumulators: unrolled, they stay in registers.
+#define VRAMPLAN_UNROLL _Pragma("GCC unroll 64")
+
 // The namespace carries the version's name, so that files compiled for different machines can be
 // linked into one program.
 #if defined(VRAMPLAN_AVX512)

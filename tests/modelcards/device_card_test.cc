@@ -82,11 +82,13 @@ TEST(DeviceCard, CalibratedCostsSurviveToTheBit) {
   DeviceCard card = device_card("cpu-generic");
   card.title = "AMD EPYC: 2 cores, \"shared\" #1";
   card.price_per_hour_usd = {0.1, Evidence::kAssumed, "a bill"};
-  for (const char* op : {"linear", "attention_decode", "attention_prefill", "norm", "rope", "kv_write", "activation",
-                         "add", "embed", "gather", "all_reduce", "all_gather", "send"}) {
+  for (const char* op :
+       {"linear", "attention_decode", "attention_prefill", "norm", "rope", "kv_write", "activation",
+        "add", "embed", "gather", "all_reduce", "all_gather", "send"}) {
     for (const char* dtype : {"any", "q4_1", "f16"}) {
       card.op_costs.push_back({op, dtype, std::pow(10.0, -std::fabs(exponent(random)) / 2),
-                               std::pow(10.0, std::fabs(exponent(random))), std::pow(10.0, exponent(random))});
+                               std::pow(10.0, std::fabs(exponent(random))),
+                               std::pow(10.0, exponent(random))});
     }
   }
   card.memory_bytes_per_s.value = 1.0 / 3.0 * 1e11;
@@ -117,11 +119,13 @@ TEST(DeviceCard, BadFilesNameTheField) {
            {"evidence: measured, ", "", "capacity_bytes"},
            {"  f32:", "  f33:", "flops_per_s.f33"},
            {"  f32:", "  q4_1:", "flops_per_s.q4_1"},
-           {"  int8:", "  i8: {value: 1, evidence: assumed, source: x}\n  int8:", "flops_per_s.int8"},
+           {"  int8:", "  i8: {value: 1, evidence: assumed, source: x}\n  int8:",
+            "flops_per_s.int8"},
            {"kind: nvlink", "kind: carrier_pigeon", "links[1].kind"},
        }) {
     SCOPED_TRACE(bad.from + " -> " + bad.to);
-    const Error error = error_of([&] { parse_device_card(replaced(good, bad.from, bad.to), "bad.yaml"); });
+    const Error error =
+        error_of([&] { parse_device_card(replaced(good, bad.from, bad.to), "bad.yaml"); });
     EXPECT_EQ(error.code(), ErrorCode::kBadYaml);
     EXPECT_EQ(error.field(), bad.field);
     EXPECT_EQ(error.file().rfind("bad.yaml", 0), 0U);
@@ -130,7 +134,8 @@ TEST(DeviceCard, BadFilesNameTheField) {
 
 TEST(DeviceCard, MissingNumbersAndSourcesAreNamed) {
   const std::string good = write_device_card(device_card("h100-sxm-80gb"));
-  for (const char* key : {"capacity_bytes", "memory_bytes_per_s", "context_bytes", "comm_bytes", "launch_s"}) {
+  for (const char* key :
+       {"capacity_bytes", "memory_bytes_per_s", "context_bytes", "comm_bytes", "launch_s"}) {
     const std::size_t begin = good.find(std::string(key) + ":");
     const std::size_t end = good.find('\n', begin);
     std::string text = good;

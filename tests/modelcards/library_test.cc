@@ -62,7 +62,8 @@ TEST(Library, DeviceCardsAreNamedAfterTheirFilesAndEveryNumberHasASource) {
     EXPECT_EQ(card.name, name);
     EXPECT_NO_THROW(validate(card));
     // Every "value:" in the file is followed by its own source on the same line.
-    std::istringstream lines(read_file(fs::path(VRAMPLAN_SOURCE_DIR) / "modelcards/devices" / (name + ".yaml")));
+    std::istringstream lines(
+        read_file(fs::path(VRAMPLAN_SOURCE_DIR) / "modelcards/devices" / (name + ".yaml")));
     for (std::string line; std::getline(lines, line);) {
       if (line.find("value:") == std::string::npos) continue;
       EXPECT_NE(line.find("source: \""), std::string::npos) << line;
@@ -124,7 +125,8 @@ TEST(Library, UnknownNamesOfferTheNearest) {
 }
 
 TEST(Library, ADeviceCardMayBeAPath) {
-  const fs::path path = fs::temp_directory_path() / ("vramplan_card_" + std::to_string(::getpid()) + ".yaml");
+  const fs::path path =
+      fs::temp_directory_path() / ("vramplan_card_" + std::to_string(::getpid()) + ".yaml");
   DeviceCard card = device_card("cpu-generic");
   card.name = "my-machine";
   card.op_costs = {{"linear", "q4_1", 1e-6, 2e10, 0.1}};
@@ -138,7 +140,8 @@ TEST(Library, ADeviceCardMayBeAPath) {
 }
 
 TEST(Library, TheReferenceCountsCoverEveryCard) {
-  std::istringstream lines(read_file(fs::path(VRAMPLAN_SOURCE_DIR) / "tests/reference/parameters.csv"));
+  std::istringstream lines(
+      read_file(fs::path(VRAMPLAN_SOURCE_DIR) / "tests/reference/parameters.csv"));
   std::set<std::string> counted;
   std::string line;
   std::getline(lines, line);
@@ -199,7 +202,8 @@ TEST(Library, CardsAgreeWithPublishedConfigurations) {
     EXPECT_EQ(layer.mixer.heads, config.at("num_attention_heads").integer(1, kMost));
     EXPECT_EQ(layer.mixer.kv_heads, config.at("num_key_value_heads").integer(1, kMost));
     EXPECT_EQ(layer.feed_forward.intermediate, config.at("intermediate_size").integer(1, kMost));
-    EXPECT_EQ(layer.mixer.head_dim, config.integer_or("head_dim", card.hidden / layer.mixer.heads, 1, kMost));
+    EXPECT_EQ(layer.mixer.head_dim,
+              config.integer_or("head_dim", card.hidden / layer.mixer.heads, 1, kMost));
     if (config.has("rope_theta")) {
       // The last layer of Gemma 3 1B and 4B is local, the sixth is global in all of them.
       const Layer& global = card.layers[std::min<std::size_t>(5, card.layers.size() - 1)];

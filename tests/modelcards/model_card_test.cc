@@ -14,7 +14,8 @@ namespace {
 const char* const kHead =
     "name: tiny\ntitle: Tiny\nfamily: llama\nsource: a test\nevidence: assumed\n"
     "hidden: 64\nvocab: 100\ncontext_limit: 256\n";
-const char* const kLayers = "layers:\n  - count: 2\n    mixer: {heads: 4}\n    feed_forward: {intermediate: 128}\n";
+const char* const kLayers =
+    "layers:\n  - count: 2\n    mixer: {heads: 4}\n    feed_forward: {intermediate: 128}\n";
 
 ModelCard tiny() { return parse_model_card(std::string(kHead) + kLayers, "tiny.yaml"); }
 
@@ -108,24 +109,33 @@ TEST(ModelCard, ContradictionsNameTheFieldAndTheFile) {
       {"layers:\n  - mixer: {}" + ff, "layers[0].mixer.heads"},
       {"layers:\n  - mixer: {heads: 5}" + ff, "layers[0].mixer.head_dim"},
       {"layers:\n  - mixer: {heads: 4, kv_heads: 3}" + ff, "layers[0].mixer.kv_heads"},
-      {"layers:\n  - mixer: {heads: 4, kind: sliding_window}" + ff, "layers[0].mixer.window_tokens"},
+      {"layers:\n  - mixer: {heads: 4, kind: sliding_window}" + ff,
+       "layers[0].mixer.window_tokens"},
       {"layers:\n  - mixer: {heads: 4, window_tokens: 9}" + ff, "layers[0].mixer.window_tokens"},
-      {"layers:\n  - mixer: {heads: 4, rope: {rotary_dim: 17}}" + ff, "layers[0].mixer.rope.rotary_dim"},
-      {"layers:\n  - mixer: {heads: 4, rope: {rotary_dim: 18}}" + ff, "layers[0].mixer.rope.rotary_dim"},
+      {"layers:\n  - mixer: {heads: 4, rope: {rotary_dim: 17}}" + ff,
+       "layers[0].mixer.rope.rotary_dim"},
+      {"layers:\n  - mixer: {heads: 4, rope: {rotary_dim: 18}}" + ff,
+       "layers[0].mixer.rope.rotary_dim"},
       {"layers:\n  - mixer: {heads: 4, rope: {scaling: ntk}}" + ff, "layers[0].mixer.rope.scaling"},
-      {"layers:\n  - mixer: {heads: 4, rope: {scaling: yarn}}" + ff, "layers[0].mixer.rope.original_context"},
-      {"position: none\nlayers:\n  - mixer: {heads: 4, rope: {rotary_dim: 8}}" + ff, "layers[0].mixer.rope.rotary_dim"},
-      {"layers:\n  - mixer: {heads: 4}\n    feed_forward: {}", "layers[0].feed_forward.intermediate"},
+      {"layers:\n  - mixer: {heads: 4, rope: {scaling: yarn}}" + ff,
+       "layers[0].mixer.rope.original_context"},
+      {"position: none\nlayers:\n  - mixer: {heads: 4, rope: {rotary_dim: 8}}" + ff,
+       "layers[0].mixer.rope.rotary_dim"},
+      {"layers:\n  - mixer: {heads: 4}\n    feed_forward: {}",
+       "layers[0].feed_forward.intermediate"},
       {"layers:\n  - mixer: {heads: 4}\n    feed_forward: {intermediate: 8, experts: 4}",
        "layers[0].feed_forward.experts"},
       {"layers:\n  - mixer: {heads: 4}\n"
        "    feed_forward: {kind: moe, intermediate: 8, experts: 4, experts_per_token: 5}",
        "layers[0].feed_forward.experts_per_token"},
-      {"layers:\n  - parallel_two_norms: true\n    mixer: {heads: 4}" + ff, "layers[0].parallel_two_norms"},
-      {"layers:\n  - {parallel: true, post_norms: true, mixer: {heads: 4}, feed_forward: {intermediate: 8}}",
+      {"layers:\n  - parallel_two_norms: true\n    mixer: {heads: 4}" + ff,
+       "layers[0].parallel_two_norms"},
+      {"layers:\n  - {parallel: true, post_norms: true, mixer: {heads: 4}, feed_forward: "
+       "{intermediate: 8}}",
        "layers[0].parallel"},
       {"learned_positions: 9\nlayers:\n  - mixer: {heads: 4}" + ff, "learned_positions"},
-      {"position: learned\nlearned_positions: 9\nlayers:\n  - mixer: {heads: 4}" + ff, "learned_positions"},
+      {"position: learned\nlearned_positions: 9\nlayers:\n  - mixer: {heads: 4}" + ff,
+       "learned_positions"},
   };
   for (const auto& [text, field] : cases) {
     SCOPED_TRACE(text);
@@ -167,15 +177,41 @@ TEST(ModelCard, TheHashSeesEveryNumberAndNoText) {
   ModelCard named = tiny();
   named.name = named.title = named.family = named.source = "other";
   EXPECT_EQ(card_hash(named), base);
-  const std::vector<const char*> changes{
-      "hidden=128", "vocab=101", "context_limit=512", "norm=layer", "norm_eps=1e-6", "norm_one_plus=true",
-      "final_norm=false", "tied_head=true", "head_bias=true", "embedding_scale=2", "logit_softcap=30",
-      "stored_weights=f16", "layer_count=1", "layer_count=3", "layers[1].kv_heads=2", "layers[0].kv_heads=2",
-      "layers.head_dim=32", "layers.value_dim=8", "layers.window_tokens=8", "layers.qkv_bias=true",
-      "layers.output_bias=true", "layers.qk_norm=true", "layers.softmax_scale=0.5", "layers.score_softcap=50",
-      "layers.rope.theta=5", "layers.rotary_dim=8", "layers.interleaved=true", "layers.rope.factor=2",
-      "layers.intermediate=64", "layers.gated=false", "layers.feed_forward.bias=true", "layers.activation=gelu",
-      "layers.post_norms=true", "layers.parallel=true", "layers.pre_norms=false"};
+  const std::vector<const char*> changes{"hidden=128",
+                                         "vocab=101",
+                                         "context_limit=512",
+                                         "norm=layer",
+                                         "norm_eps=1e-6",
+                                         "norm_one_plus=true",
+                                         "final_norm=false",
+                                         "tied_head=true",
+                                         "head_bias=true",
+                                         "embedding_scale=2",
+                                         "logit_softcap=30",
+                                         "stored_weights=f16",
+                                         "layer_count=1",
+                                         "layer_count=3",
+                                         "layers[1].kv_heads=2",
+                                         "layers[0].kv_heads=2",
+                                         "layers.head_dim=32",
+                                         "layers.value_dim=8",
+                                         "layers.window_tokens=8",
+                                         "layers.qkv_bias=true",
+                                         "layers.output_bias=true",
+                                         "layers.qk_norm=true",
+                                         "layers.softmax_scale=0.5",
+                                         "layers.score_softcap=50",
+                                         "layers.rope.theta=5",
+                                         "layers.rotary_dim=8",
+                                         "layers.interleaved=true",
+                                         "layers.rope.factor=2",
+                                         "layers.intermediate=64",
+                                         "layers.gated=false",
+                                         "layers.feed_forward.bias=true",
+                                         "layers.activation=gelu",
+                                         "layers.post_norms=true",
+                                         "layers.parallel=true",
+                                         "layers.pre_norms=false"};
   std::vector<std::uint64_t> seen{base};
   for (const char* change : changes) {
     SCOPED_TRACE(change);
@@ -200,7 +236,7 @@ TEST(ModelCard, SetReachesAllLayersOrOne) {
   set_field(card, "layers[3].kv_heads=8");
   EXPECT_EQ(card.layers[3].mixer.kv_heads, 8);
   EXPECT_EQ(card.layers[4].mixer.kv_heads, 64);
-  set_field(card, "layers.mixer.heads=32");   // kv_heads followed where it was equal
+  set_field(card, "layers.mixer.heads=32");  // kv_heads followed where it was equal
   EXPECT_EQ(card.layers[4].mixer.kv_heads, 32);
   EXPECT_EQ(card.layers[3].mixer.kv_heads, 8);
 }
@@ -246,20 +282,48 @@ TEST(ModelCard, SetLayerCountCutsOrRepeats) {
 TEST(ModelCard, BadSetsAreUsageErrorsThatChangeNothing) {
   ModelCard card = tiny();
   const std::uint64_t before = card_hash(card);
-  for (const char* bad :
-       {"", "=", "hidden", "hidden=", "=5", "hiden=5", "hidden=x", "hidden=010", "hidden=0", "hidden=-1", "hidden=1e3",
-        "hidden=99999999999999999999", "hidden=[1]", "hidden=&a 1", "layers=3", "layers.=3", "layers.kind=none",
-        "layers[2].heads=4", "layers[-1].heads=4", "layers[x].heads=4", "layers[0]heads=4", "layers[0.heads=4",
-        "layers[99999999999999999999].heads=4", "layers.haeds=4", "layer_count=0", "layer_count=5000", "name=x",
-        "tied_head=maybe", "stored_weights=q9", "norm=batch", "hidden=1\nvocab=2", "layers.rope=3"}) {
+  for (const char* bad : {"",
+                          "=",
+                          "hidden",
+                          "hidden=",
+                          "=5",
+                          "hiden=5",
+                          "hidden=x",
+                          "hidden=010",
+                          "hidden=0",
+                          "hidden=-1",
+                          "hidden=1e3",
+                          "hidden=99999999999999999999",
+                          "hidden=[1]",
+                          "hidden=&a 1",
+                          "layers=3",
+                          "layers.=3",
+                          "layers.kind=none",
+                          "layers[2].heads=4",
+                          "layers[-1].heads=4",
+                          "layers[x].heads=4",
+                          "layers[0]heads=4",
+                          "layers[0.heads=4",
+                          "layers[99999999999999999999].heads=4",
+                          "layers.haeds=4",
+                          "layer_count=0",
+                          "layer_count=5000",
+                          "name=x",
+                          "tied_head=maybe",
+                          "stored_weights=q9",
+                          "norm=batch",
+                          "hidden=1\nvocab=2",
+                          "layers.rope=3"}) {
     SCOPED_TRACE(bad);
     EXPECT_EQ(error_of([&] { set_field(card, bad); }).code(), ErrorCode::kUsage);
     EXPECT_EQ(card_hash(card), before);
   }
   EXPECT_EQ(error_of([&] { set_field(card, "layers.kv_heads=3"); }).code(), ErrorCode::kBadCard);
   EXPECT_EQ(card_hash(card), before);
-  EXPECT_NE(error_of([&] { set_field(card, "layers.kv_head=2"); }).fix().find("layers.kv_heads"), std::string::npos);
-  EXPECT_NE(error_of([&] { set_field(card, "layers[0].kv_head=2"); }).fix().find("layers.kv_heads"), std::string::npos);
+  EXPECT_NE(error_of([&] { set_field(card, "layers.kv_head=2"); }).fix().find("layers.kv_heads"),
+            std::string::npos);
+  EXPECT_NE(error_of([&] { set_field(card, "layers[0].kv_head=2"); }).fix().find("layers.kv_heads"),
+            std::string::npos);
   EXPECT_NE(error_of([&] { set_field(card, "voacb=2"); }).fix().find("vocab"), std::string::npos);
 }
 
@@ -287,7 +351,8 @@ TEST(ModelCard, MutatedFilesParseOrGiveATypedError) {
       validate(parse_model_card(text, "fuzz.yaml"));
       ++parsed;
     } catch (const Error& error) {
-      EXPECT_EQ(exit_code(error.code()) == 2 || error.code() == ErrorCode::kUnsupported, true) << error.what();
+      EXPECT_EQ(exit_code(error.code()) == 2 || error.code() == ErrorCode::kUnsupported, true)
+          << error.what();
     }
   }
   EXPECT_LT(parsed, 400);

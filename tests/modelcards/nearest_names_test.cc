@@ -5,7 +5,8 @@
 namespace vramplan {
 namespace {
 
-const std::vector<std::string> kNames{"llama-3-70b", "llama-3-8b", "llama-2-70b", "qwen3-32b", "gpt2"};
+const std::vector<std::string> kNames{"llama-3-70b", "llama-3-8b", "llama-2-70b", "qwen3-32b",
+                                      "gpt2"};
 
 TEST(NearestNames, NearestFirstAndAtMostThree) {
   EXPECT_EQ(nearest_names("llama-3-70", kNames).front(), "llama-3-70b");
@@ -26,7 +27,9 @@ TEST(NearestNames, NothingNearMeansNothing) {
   EXPECT_EQ(did_you_mean("gpt", {"gpt2"}), "did you mean gpt2?");
 }
 
-TEST(NearestNames, HugeWordsAreCut) { EXPECT_TRUE(nearest_names(std::string(1U << 20U, 'x'), kNames).empty()); }
+TEST(NearestNames, HugeWordsAreCut) {
+  EXPECT_TRUE(nearest_names(std::string(1U << 20U, 'x'), kNames).empty());
+}
 
 }  // namespace
 }  // namespace vramplan

@@ -73,7 +73,9 @@ std::vector<Hostile> hostile_texts() {
       {"bad_indent", "a:\n    b: 1\n  c: 2"},
       {"nul_byte", std::string("a: 1\0", 5)},
       {"escape_byte", "a: \x1b[31m"},
-      {"utf16", std::string("\xff\xfe" "a\0:\0", 6)},
+      {"utf16", std::string("\xff\xfe"
+                            "a\0:\0",
+                            6)},
       {"overlong_utf8", "a: \xc0\xaf"},
       {"surrogate_utf8", "a: \xed\xa0\x80"},
       {"cut_utf8", "a: \xe2\x82"},
@@ -95,7 +97,8 @@ TEST(Yaml, HostileTextsGiveOneTypedErrorNamingTheFile) {
 TEST(Yaml, TheLimitsThemselvesAreAllowed) {
   EXPECT_EQ(YamlNode::parse(repeated("[", 32) + repeated("]", 32), "f").size(), 1U);
   EXPECT_EQ(YamlNode::parse("[" + repeated("1,", 99'998) + "1]", "f").size(), 99'999U);
-  EXPECT_EQ(YamlNode::parse("a: " + std::string(1'000'000, 'x'), "f").at("a").text().size(), 1'000'000U);
+  EXPECT_EQ(YamlNode::parse("a: " + std::string(1'000'000, 'x'), "f").at("a").text().size(),
+            1'000'000U);
 }
 
 TEST(Yaml, ErrorsNameLineAndPath) {
@@ -103,7 +106,8 @@ TEST(Yaml, ErrorsNameLineAndPath) {
   const Error error = error_of([&] { root.at("a").at("b").at(1).at("c").integer(0, 9); });
   EXPECT_EQ(error.file(), "plan.yaml:4");
   EXPECT_EQ(error.field(), "a.b[1].c");
-  const Error duplicate = error_of([] { YamlNode::parse("m:\n  - {k: 1}\n  - {k: 1, k: 2}\n", "f"); });
+  const Error duplicate =
+      error_of([] { YamlNode::parse("m:\n  - {k: 1}\n  - {k: 1, k: 2}\n", "f"); });
   EXPECT_EQ(duplicate.file(), "f:3");
   EXPECT_EQ(duplicate.field(), "m[2].k");
   EXPECT_EQ(error_of([&] { root.at("a").at("x"); }).field(), "a");
@@ -112,14 +116,38 @@ TEST(Yaml, ErrorsNameLineAndPath) {
 
 TEST(Yaml, IntegersAreDecimalDigitsOnly) {
   const auto integer = [](const std::string& text) {
-    return YamlNode::parse("v: " + text, "f").at("v").integer(-100, std::numeric_limits<std::int64_t>::max());
+    return YamlNode::parse("v: " + text, "f")
+        .at("v")
+        .integer(-100, std::numeric_limits<std::int64_t>::max());
   };
   EXPECT_EQ(integer("0"), 0);
   EXPECT_EQ(integer("-7"), -7);
   EXPECT_EQ(integer("9223372036854775807"), std::numeric_limits<std::int64_t>::max());
-  for (const char* bad : {"010", "0x10", "0o17", "1_000", "1,000", "+1", "1.0", "4.8e12", "1e3", "nan", ".inf", "~", "",
-                          "\"12\"", "'12'", "9223372036854775808", "99999999999999999999", "-101", "true", "[1]",
-                          "{a: 1}", "1 2", "--1", "-", "١٢"}) {
+  for (const char* bad : {"010",
+                          "0x10",
+                          "0o17",
+                          "1_000",
+                          "1,000",
+                          "+1",
+                          "1.0",
+                          "4.8e12",
+                          "1e3",
+                          "nan",
+                          ".inf",
+                          "~",
+                          "",
+                          "\"12\"",
+                          "'12'",
+                          "9223372036854775808",
+                          "99999999999999999999",
+                          "-101",
+                          "true",
+                          "[1]",
+                          "{a: 1}",
+                          "1 2",
+                          "--1",
+                          "-",
+                          "١٢"}) {
     SCOPED_TRACE(bad);
     EXPECT_EQ(error_of([&] { integer(bad); }).code(), ErrorCode::kBadYaml);
   }
@@ -133,15 +161,16 @@ TEST(Yaml, RealsAreFiniteJsonNumbers) {
   EXPECT_EQ(real("1e-05"), 1e-5);
   EXPECT_EQ(real("3"), 3.0);
   EXPECT_EQ(real("0.10000000000000001"), 0.1);
-  for (const char* bad : {"nan", ".nan", "inf", ".inf", "-.inf", "1e400", "1e-400", "2e300", "010.5", ".5", "5.",
-                          "1e", "1e+", "0x1p3", "1_0.0", "\"0.5\"", "1.5GB"}) {
+  for (const char* bad : {"nan", ".nan", "inf", ".inf", "-.inf", "1e400", "1e-400", "2e300",
+                          "010.5", ".5", "5.", "1e", "1e+", "0x1p3", "1_0.0", "\"0.5\"", "1.5GB"}) {
     SCOPED_TRACE(bad);
     EXPECT_EQ(error_of([&] { real(bad); }).code(), ErrorCode::kBadYaml);
   }
 }
 
 TEST(Yaml, BooleansAreTrueAndFalse) {
-  const YamlNode root = YamlNode::parse("{t: true, f: false, y: yes, n: 'true', o: 1, c: True}", "f");
+  const YamlNode root =
+      YamlNode::parse("{t: true, f: false, y: yes, n: 'true', o: 1, c: True}", "f");
   EXPECT_TRUE(root.at("t").boolean());
   EXPECT_FALSE(root.at("f").boolean());
   for (const char* bad : {"y", "n", "o", "c"}) {
@@ -166,17 +195,18 @@ TEST(Yaml, UnknownKeysAreNamedWithTheNearest) {
 TEST(Yaml, TextOfTheWrongShapeIsAnError) {
   const YamlNode root = YamlNode::parse("l: [1]\nm: {a: 1}\ns: x\n", "f");
   for (const std::function<void()>& wrong : std::vector<std::function<void()>>{
-           [&] { root.at("l").text(); }, [&] { root.at("m").text(); }, [&] { root.at("s").at("a"); },
-           [&] { root.at("s").at(0); }, [&] { root.at("l").keys(); }, [&] { root.at("s").size(); },
-           [&] { root.at("l").has("a"); }}) {
+           [&] { root.at("l").text(); }, [&] { root.at("m").text(); },
+           [&] { root.at("s").at("a"); }, [&] { root.at("s").at(0); }, [&] { root.at("l").keys(); },
+           [&] { root.at("s").size(); }, [&] { root.at("l").has("a"); }}) {
     EXPECT_EQ(error_of(wrong).code(), ErrorCode::kBadYaml);
   }
 }
 
 TEST(Yaml, QuotedTextReadsBack) {
   std::mt19937 random(7);
-  std::vector<std::string> texts{"",     "true", "null", "~",   "1e5", "010",   "a: b",   "#x",    "- x", "é\u20ac",
-                                 "a\\b", "\"q\"", "no",   "inf", "x y", "q4_1", "tab\tx", "nl\nx", "*a",  "&a"};
+  std::vector<std::string> texts{"",    "true", "null",    "~",     "1e5",   "010", "a: b",
+                                 "#x",  "- x",  "é\u20ac", "a\\b",  "\"q\"", "no",  "inf",
+                                 "x y", "q4_1", "tab\tx",  "nl\nx", "*a",    "&a"};
   for (int i = 0; i < 300; ++i) {
     std::string text;
     for (auto n = random() % 12; n > 0; --n) text += static_cast<char>(0x20 + random() % 0x5F);

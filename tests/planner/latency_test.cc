@@ -94,7 +94,9 @@ TEST(Latency, PhasesAreTheSumOfTheirTermsAndNameTheirLimit) {
   EXPECT_LT(p.tpot.v, p.decode_floor.v * 1.02);
   // 2 flops a token and parameter of the layers; the weights are read in each of 4 chunks.
   const double layers = 70.55e9 - 2 * 1.05e9;
-  EXPECT_NEAR(p.prefill_terms.front().seconds.v, 8064 * 2 * layers / 1e15 + 4 * 2 * layers / 3e12, 0.02);
+  const double linear = p.prefill_terms.front().seconds.v;
+  EXPECT_GT(linear, 8064 * 2 * layers / 1e15 + 4 * 2 * layers / 3e12);
+  EXPECT_LT(linear, (8064 * 2 * layers / 1e15 + 4 * 2 * layers / 3e12) * 1.1);   // inputs and outputs
   EXPECT_NEAR(p.tokens_per_second, 1 / p.tpot.v, 1e-9);
   DeviceCard slow_launch = device;
   slow_launch.launch_s = given(1e-3);

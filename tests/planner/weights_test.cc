@@ -3,9 +3,14 @@
 #include <gtest/gtest.h>
 #include <rapidcheck/gtest.h>
 
+#include <filesystem>
+#include <fstream>
 #include <map>
+#include <regex>
+#include <sstream>
 
 #include "cards.h"
+#include "modelcards/yaml.h"
 
 namespace vramplan {
 namespace {
@@ -218,6 +223,70 @@ RC_GTEST_PROP(Weights, RanksTogetherHoldTheModelAndTheReplicatedTensors, ()) {
     if (!is_split(t)) replicated += t.bytes() * (tp - 1);
   }
   RC_ASSERT(all_ranks == whole + replicated);
+}
+
+/// A YAML node as JSON text; plain scalars that look like JSON numbers are numbers.
+std::string as_json(const YamlNode& node) {
+  std::string out;
+  if (node.is_map()) {
+    for (const std::string& key : node.keys()) {
+      out += (out.empty() ? "\"" : ",\"") + key + "\":" + as_json(node.at(key));
+    }
+    return "{" + out + "}";
+  }
+  if (node.is_list()) {
+    for (std::size_t i = 0; i < node.size(); ++i) out += (i == 0 ? "" : ",") + as_json(node.at(i));
+    return "[" + out + "]";
+  }
+  try {
+    out = node.text();
+  } catch (const Error&) {
+    return "null";   // a key without a value
+  }
+  static const std::regex kJson("-?[0-9]+(\\.[0-9]+)?([eE][+-]?[0-9]+)?|true|false|null");
+  return std::regex_match(out, kJson) ? out : "\"" + out + "\"";
+}
+
+/// model -> published total, for rows whose checkpoint holds just the parameters of the config.
+std::map<std::string, std::int64_t> published_totals(const std::string& path) {
+  std::map<std::string, std::int64_t> totals;
+  std::ifstream file(path);
+  for (std::string line; std::getline(file, line);) {
+    std::istringstream fields(line);
+    std::string model, read, computed, match;
+    std::getline(fields, model, ',');
+    std::getline(fields, read, ',');
+    std::getline(fields, computed, ',');
+    std::getline(fields, match, ',');
+    if (match == "exact") totals[model] = std::stoll(read);
+  }
+  return totals;
+}
+
+TEST(Weights, ParametersOfPublishedCheckpointsAreExact) {
+  const std::string truth = VRAMPLAN_SOURCE_DIR "/../shared/truth/";
+  if (!std::filesystem::exists(truth + "params.csv")) GTEST_SKIP() << truth << " is absent";
+  const auto totals = published_totals(truth + "params.csv");
+  const YamlNode models =
+      YamlNode::parse(read_text(*open_file(truth + "models.yaml"), 1_MiB), "models.yaml").at("models");
+  std::string unread;
+  int compared = 0;
+  for (const auto& [name, total] : totals) {
+    if (!models.has(name)) continue;
+    SCOPED_TRACE(name);
+    try {
+      const ModelCard card = parse_hf_config(as_json(models.at(name).at("config")), name);
+      EXPECT_EQ(count_parameters(card).total.n, total);
+      ++compared;
+    } catch (const Error& error) {
+      const ErrorCode code = error.code();
+      EXPECT_TRUE(code == ErrorCode::kUnsupported || code == ErrorCode::kUnknownFamily) << error.what();
+      unread += " " + name;
+    }
+  }
+  RecordProperty("compared", compared);
+  RecordProperty("families_refused", unread);
+  EXPECT_GE(compared, 15) << "refused:" << unread;
 }
 
 }  // namespace

@@ -1,0 +1,53 @@
+#include "executor/need.h"
+
+#include <algorithm>
+
+#include "executor/backend_dry.h"
+#include "executor/rank_run.h"
+
+namespace vramplan {
+namespace {
+
+constexpr Bytes kRegion{std::int64_t{1} << 60};        // more than any rank takes
+constexpr Bytes kDevice{std::int64_t{1} << 62};
+
+}  // namespace
+
+RegionSizes RankNeed::within(Bytes free_now) const {
+  RegionSizes fitted = sizes;
+  fitted.weights = std::min(fitted.weights, free_now);
+  fitted.activations = std::min(fitted.activations, free_now - fitted.weights);
+  const Bytes left = free_now - fitted.weights - fitted.activations;
+  fitted.blocks = std::min(fitted.blocks, Blocks{floor_div(left.n, block_bytes.n)});
+  return fitted;
+}
+
+RankNeed measure_need(const Decisions& decisions, const ModelSource& source, const DeviceCard& device,
+                      const ModelPart& part, const std::vector<std::int64_t>& prompt_tokens,
+                      bool logits_of_all) {
+  DryBackend backend(device, decisions.threads, kDevice, false);
+  DryCommunicator tensor_group(part.tensor_rank, part.tp, backend.dry_ops());
+  DryCommunicator stages(part.stage, part.pp, backend.dry_ops());
+  std::vector<std::vector<std::int32_t>> prompts;
+  Blocks blocks;
+  for (const std::int64_t tokens : prompt_tokens) {
+    prompts.emplace_back(static_cast<std::size_t>(tokens), 0);
+    blocks += blocks_for(Tokens{tokens} + decisions.output, decisions.block);
+  }
+  RankEngine engine({backend, tensor_group, stages}, decisions, source, part,
+                    {kRegion, kRegion, blocks});
+  engine.load({});
+  Scheduler scheduler(engine.pool(), std::move(prompts),
+                      {decisions.block, decisions.prefill_chunk.n, decisions.output.n, {}, logits_of_all});
+  RunHooks hooks;
+  hooks.ends_only = true;
+  run_passes(engine, scheduler, hooks);
+
+  RankNeed need;
+  need.held = engine.pool().most_held();
+  need.block_bytes = engine.pool().block_bytes();
+  need.sizes = {engine.weights_arena().extent(), engine.activations().extent(), decisions.kv_blocks};
+  return need;
+}
+
+}  // namespace vramplan

@@ -1,0 +1,62 @@
+#pragma once
+// RankEngine: one rank of a model, ready to run: its regions, weights, KV pool and transformer. Regions
+// are reserved when it is built; after that, tensors and blocks come out of them or the take fails.
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "executor/backend.h"
+#include "executor/scheduler.h"
+#include "executor/transformer.h"
+#include "executor/weights_loader.h"
+
+namespace vramplan {
+
+/// How much a rank reserves.
+struct RegionSizes {
+  Bytes weights, activations;
+  Blocks blocks;
+};
+
+class RankEngine {
+ public:
+  struct Parts {
+    Backend& backend;
+    Communicator& tensor_group;
+    Communicator& stages;
+  };
+  /// `source` must outlive the engine. Errors: kOutOfPlan when a region does not fit its tier.
+  RankEngine(const Parts& parts, const Decisions& decisions, const ModelSource& source,
+             const ModelPart& part, const RegionSizes& sizes);
+
+  /// Once, before forward. Errors: those of load_weights.
+  void load(const LoadOptions& options);
+  /// Runs one pass and waits for it; see Transformer::forward. Give the logits back before the next.
+  TensorView forward(const Pass& pass);
+  void give_back(TensorView& logits) { activations_.give_back(logits); }
+
+  const ModelPart& part() const { return part_; }
+  Backend& backend() { return parts_.backend; }
+  BlockPool& pool() { return pool_; }
+  Arena& weights_arena() { return weights_arena_; }
+  Arena& activations() { return activations_; }
+  const std::map<std::string, Bytes>& weight_groups() const { return loaded_.group_bytes; }
+  const RankWeights& weights() const { return loaded_.weights; }
+  /// What tensors and held blocks take now: aligned weights and activations, whole blocks.
+  Bytes taken() const;
+
+ private:
+  Parts parts_;
+  const Decisions& decisions_;
+  const ModelSource& source_;
+  ModelPart part_;
+  Arena weights_arena_;
+  BlockPool pool_;
+  Arena activations_;
+  KvStore kv_;
+  LoadedWeights loaded_;
+  std::optional<Transformer> transformer_;
+};
+
+}  // namespace vramplan

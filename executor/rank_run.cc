@@ -1,0 +1,174 @@
+#include "executor/rank_run.h"
+
+#include <algorithm>
+#include <span>
+#include <string>
+
+#include "executor/rng.h"
+
+namespace vramplan {
+namespace {
+
+/// Tokens of the rows a pass sampled; zeros where nothing is computed.
+std::vector<std::int32_t> sample(const Pass& pass, const TensorView& logits, const Scheduler& scheduler,
+                                 const RunHooks& hooks) {
+  std::vector<std::int32_t> tokens(pass.sampled.size(), 0);
+  if (hooks.sampler == nullptr) return tokens;
+  // Rows wanted besides the sampled ones come first: the last row of each sequence is sampled.
+  const std::size_t first = pass.logit_rows.size() - pass.sampled.size();
+  for (std::size_t i = 0; i < tokens.size(); ++i) {
+    const auto* row = static_cast<const float*>(logits.data) +
+                      static_cast<std::ptrdiff_t>(first + i) * logits.columns;
+    const std::int64_t sequence = pass.sampled[i];
+    const auto step = static_cast<std::int64_t>(scheduler.generated(sequence).size());
+    tokens[i] = hooks.sampler->sample(std::span(row, static_cast<std::size_t>(hooks.vocab)), sequence, step);
+  }
+  return tokens;
+}
+
+double median(std::vector<double> values) {
+  if (values.empty()) return 0;
+  std::sort(values.begin(), values.end());
+  const std::size_t middle = values.size() / 2;
+  return values.size() % 2 == 1 ? values[middle] : (values[middle - 1] + values[middle]) / 2;
+}
+
+}  // namespace
+
+RankRun run_passes(RankEngine& engine, Scheduler& scheduler, const RunHooks& hooks) {
+  RankRun run;
+  Arena& activations = engine.activations();
+  Clock& clock = engine.backend().clock();
+  Phase phase = Phase::kPrefill;
+  activations.reset_high_water();
+  while (const Pass* pass = scheduler.next()) {
+    if (pass->phase != phase) {
+      run.prefill_peak = activations.high_water();
+      activations.reset_high_water();
+      phase = pass->phase;
+    }
+    const Seconds begin = clock.now();
+    TensorView logits = engine.forward(*pass);
+    const std::vector<std::int32_t> tokens = sample(*pass, logits, scheduler, hooks);
+    const Seconds seconds = clock.now() - begin;
+    if (hooks.on_logits) hooks.on_logits(*pass, logits);
+    if (hooks.after_pass) hooks.after_pass(*pass);
+    engine.give_back(logits);
+    run.passes.push_back({pass->phase, static_cast<std::int64_t>(pass->ids.size()),
+                          static_cast<std::int64_t>(tokens.size()), pass->sequences.front(), seconds.v});
+    scheduler.complete(tokens);
+    if (hooks.on_token) {
+      for (std::size_t i = 0; i < tokens.size(); ++i) hooks.on_token(pass->sampled[i], tokens[i]);
+    }
+    if (hooks.ends_only && phase == Phase::kDecode) scheduler.skip_to_last_step();
+  }
+  (phase == Phase::kPrefill ? run.prefill_peak : run.decode_peak) = activations.high_water();
+  VRAMPLAN_CHECK(activations.tensor_count() == 0);
+  return run;
+}
+
+void add_observed_rows(Ledger& ledger, RankEngine& engine, const RankRun& run) {
+  const int rank = engine.part().rank;
+  const auto add = [&](Category category, const char* name, Phase phase, Bytes bytes, std::string probe) {
+    ledger.add({rank, TierKind::kDevice, category, name, phase, bytes, std::move(probe)});
+  };
+  for (const char* group :
+       {"embedding", "positions", "attention", "feed_forward", "norms", "head"}) {
+    const auto found = engine.weight_groups().find(group);
+    if (found == engine.weight_groups().end()) continue;
+    add(Category::kWeights, group, Phase::kLoad, found->second, "tensors taken from the weight arena");
+  }
+  const BlockPool& pool = engine.pool();
+  add(Category::kKvCache, "blocks", Phase::kLoad, pool.block_bytes() * pool.most_held().n,
+      std::to_string(pool.most_held().n) + " blocks held at most x " +
+          std::to_string(pool.block_bytes().n) + " B");
+  add(Category::kActivations, "peak", Phase::kPrefill, run.prefill_peak,
+      "high-water mark of the activation arena in prefill");
+  add(Category::kActivations, "peak", Phase::kDecode, run.decode_peak,
+      "high-water mark of the activation arena in decode");
+  add(Category::kRuntime, "arena padding", Phase::kLoad, engine.weights_arena().padding(),
+      std::to_string(engine.weights_arena().tensor_count()) + " tensors at multiples of " +
+          std::to_string(Arena::kAlignment) + " B");
+}
+
+std::vector<std::vector<std::int32_t>> prompts_of(const Decisions& decisions, std::int64_t vocab,
+                                                  const std::vector<std::vector<std::int32_t>>& given) {
+  const std::int64_t planned = (decisions.context - decisions.output).n;
+  std::vector<std::vector<std::int32_t>> prompts = given;
+  if (prompts.empty()) {
+    prompts.resize(static_cast<std::size_t>(decisions.batch));
+    std::uint64_t sequence = 0;
+    for (std::vector<std::int32_t>& prompt : prompts) {
+      SplitMix64 rng(decisions.seed + 0x632be59bd9b4e019ULL * ++sequence);
+      prompt.resize(static_cast<std::size_t>(planned));
+      for (std::int32_t& id : prompt) {
+        id = static_cast<std::int32_t>(rng.next() % static_cast<std::uint64_t>(vocab));
+      }
+    }
+    return prompts;
+  }
+  if (static_cast<std::int64_t>(prompts.size()) != decisions.batch) {
+    throw Error(ErrorCode::kUsage, std::to_string(prompts.size()) + " prompts for a batch of " +
+                                       std::to_string(decisions.batch))
+        .at("", "--prompt")
+        .help("give one prompt a sequence, or plan with another --batch");
+  }
+  for (std::size_t i = 0; i < prompts.size(); ++i) {
+    const std::string name = "prompt " + std::to_string(i);
+    const auto tokens = static_cast<std::int64_t>(prompts[i].size());
+    if (tokens == 0) throw Error(ErrorCode::kUsage, name + " is empty").at("", "--prompt");
+    if (tokens > planned) {
+      throw Error(ErrorCode::kUsage, name + " has " + std::to_string(tokens) + " tokens, the plan has " +
+                                         std::to_string(planned) + " (context " +
+                                         std::to_string(decisions.context.n) + " less output " +
+                                         std::to_string(decisions.output.n) + ")")
+          .at("", "--prompt")
+          .help("plan again with --context " + std::to_string(tokens + decisions.output.n));
+    }
+    for (const std::int32_t id : prompts[i]) {
+      if (id >= 0 && id < vocab) continue;
+      throw Error(ErrorCode::kUsage, name + " holds token id " + std::to_string(id) +
+                                         ", the vocabulary has " + std::to_string(vocab))
+          .at("", "--prompt");
+    }
+  }
+  return prompts;
+}
+
+Timings timings_of(const std::vector<RankRun>& ranks, const Sharding& sharding) {
+  Timings timings;
+  const std::vector<PassRecord>& passes = ranks.front().passes;
+  double prefill = 0;
+  bool first_token = false;
+  for (std::size_t i = 0; i < passes.size(); ++i) {
+    double seconds = 0;
+    for (int stage = 0; stage < sharding.pp; ++stage) {
+      double slowest = 0;
+      for (int r = stage * sharding.tp; r < (stage + 1) * sharding.tp; ++r) {
+        slowest = std::max(slowest, ranks[static_cast<std::size_t>(r)].passes[i].seconds);
+      }
+      seconds += slowest;
+    }
+    const PassRecord& pass = passes[i];
+    if (pass.phase == Phase::kPrefill) {
+      prefill += seconds;
+      timings.prefill_tokens += pass.tokens;
+      if (!first_token && pass.produced > 0) timings.ttft = {prefill};
+      first_token = first_token || pass.produced > 0;
+      continue;
+    }
+    timings.decode += Seconds{seconds};
+    timings.decode_step_seconds.push_back(seconds);
+    timings.decode_tokens += pass.produced;
+    ++timings.decode_steps;
+  }
+  timings.prefill = {prefill};
+  timings.tpot = {median(timings.decode_step_seconds)};
+  if (prefill > 0) timings.prefill_tokens_per_second = static_cast<double>(timings.prefill_tokens) / prefill;
+  if (timings.decode.v > 0) {
+    timings.decode_tokens_per_second = static_cast<double>(timings.decode_tokens) / timings.decode.v;
+  }
+  return timings;
+}
+
+}  // namespace vramplan

@@ -1,0 +1,174 @@
+#include "executor/run_dry.h"
+
+#include <algorithm>
+
+#include "executor/backend_dry.h"
+#include "executor/environment.h"
+#include "executor/need.h"
+#include "executor/rank_run.h"
+#include "executor/support.h"
+
+namespace vramplan {
+namespace {
+
+/// What a virtual device holds before a model: its card says so. These bytes are taken from the tier
+/// like any other, so that the capacity is honest; the row says that a card is where they come from.
+class VirtualRuntime {
+ public:
+  VirtualRuntime(Backend& backend, const DeviceCard& device, int rank, int ranks, Bytes tokenizer,
+                 Ledger& ledger)
+      : backend_(backend), device_(device), rank_(rank), ledger_(ledger) {
+    const bool gpu = device.kind != DeviceKind::kCpu;
+    const TierKind process = gpu ? TierKind::kHost : TierKind::kDevice;
+    if (gpu) {
+      take(TierKind::kDevice, Category::kRuntime, "context", device.context_bytes);
+      take(TierKind::kDevice, Category::kRuntime, "modules", device.module_bytes);
+      take(TierKind::kDevice, Category::kWorkspace, "gemm", device.workspace_bytes);
+      if (ranks > 1) take(TierKind::kDevice, Category::kComm, "communicator", device.comm_bytes);
+    }
+    take(process, Category::kRuntime, "process base", device.process_base_bytes);
+    if (tokenizer.n > 0) {
+      take(process, Category::kRuntime, "tokenizer", {tokenizer.n, Evidence::kMeasured, "this process"});
+    }
+  }
+  ~VirtualRuntime() {
+    for (auto& [kind, region] : regions_) backend_.tier(kind).release(region);
+  }
+  VirtualRuntime(const VirtualRuntime&) = delete;
+  VirtualRuntime& operator=(const VirtualRuntime&) = delete;
+
+ private:
+  void take(TierKind tier, Category category, const char* name, const Sourced<std::int64_t>& bytes) {
+    Tier& from = backend_.tier(tier);
+    // A card that says nothing of its host's memory does not limit it.
+    if (tier == TierKind::kDevice || from.capacity().n > 0) {
+      regions_.emplace_back(tier, from.reserve({bytes.value}, name));
+    }
+    const std::string source = bytes.source.empty() ? "" : ": " + bytes.source;
+    ledger_.add({rank_, tier, category, name, Phase::kLoad, {bytes.value},
+                 "virtual device, as card " + device_.name + " says" + source});
+  }
+
+  Backend& backend_;
+  const DeviceCard& device_;
+  int rank_;
+  Ledger& ledger_;
+  std::vector<std::pair<TierKind, Region>> regions_;
+};
+
+class DryRun {
+ public:
+  DryRun(const Decisions& decisions, const ModelSource& source, const DeviceCard& device,
+         const RunRequest& request)
+      : decisions_(decisions), source_(source), device_(device), request_(request),
+        prompts_(prompts_of(decisions, source.card.vocab, request.prompts)) {
+    for (const auto& prompt : prompts_) {
+      prompt_tokens_.push_back(static_cast<std::int64_t>(prompt.size()));
+    }
+  }
+
+  Measurement run() {
+    const int ranks = decisions_.sharding.ranks();
+    std::vector<RankNeed> needs;
+    for (int rank = 0; rank < ranks; ++rank) {
+      const ModelPart part = model_part(source_.card, decisions_.sharding, rank);
+      needs.push_back(measure_need(decisions_, source_, device_, part, prompt_tokens_, false));
+      if (request_.check_first) refuse_if_too_large(rank, needs.back());
+    }
+    std::vector<RankRun> runs;
+    for (int rank = 0; rank < ranks; ++rank) {
+      runs.push_back(run_rank(rank, needs[static_cast<std::size_t>(rank)]));
+      if (request_.on_progress) {
+        request_.on_progress("ranks", static_cast<double>(rank + 1) / static_cast<double>(ranks));
+      }
+    }
+    const Seconds load = measurement_.timings.load;
+    measurement_.timings = timings_of(runs, decisions_.sharding);
+    measurement_.timings.load = load;
+    measurement_.output.resize(prompts_.size());   // nothing is computed, so there are no tokens
+    measurement_.environment = this_environment("dry", decisions_.threads);
+    measurement_.complete = true;
+    return std::move(measurement_);
+  }
+
+ private:
+  Bytes runtime_bytes() const {
+    if (device_.kind == DeviceKind::kCpu) {
+      return Bytes{device_.process_base_bytes.value} + request_.tokenizer;
+    }
+    Bytes bytes = Bytes{device_.context_bytes.value} + Bytes{device_.module_bytes.value} +
+                  Bytes{device_.workspace_bytes.value};
+    if (decisions_.sharding.ranks() > 1) bytes += Bytes{device_.comm_bytes.value};
+    return bytes;
+  }
+
+  void refuse_if_too_large(int rank, const RankNeed& need) const {
+    if (need.held > need.sizes.blocks) {
+      throw Error(ErrorCode::kDoesNotFit, "rank " + std::to_string(rank) + " needs " +
+                                              std::to_string(need.held.n) + " KV blocks, the plan has " +
+                                              std::to_string(need.sizes.blocks.n));
+    }
+    const Bytes bytes = need.total() + runtime_bytes();
+    if (bytes <= decisions_.capacity) return;
+    throw Error(ErrorCode::kDoesNotFit,
+                "rank " + std::to_string(rank) + " needs " + to_text(bytes) + " (" +
+                    std::to_string(bytes.n) + " B), the capacity is " + to_text(decisions_.capacity) +
+                    " (" + std::to_string(decisions_.capacity.n) + " B)")
+        .help("plan again for this capacity, or raise it");
+  }
+
+  RankRun run_rank(int rank, const RankNeed& need) {
+    const ModelPart part = model_part(source_.card, decisions_.sharding, rank);
+    DryBackend backend(device_, decisions_.threads, decisions_.capacity, true);
+    VirtualRuntime runtime(backend, device_, rank, decisions_.sharding.ranks(), request_.tokenizer,
+                           measurement_.observed);
+    Tier& tier = backend.tier(TierKind::kDevice);
+    DryCommunicator tensor_group(part.tensor_rank, part.tp, backend.dry_ops());
+    DryCommunicator stages(part.stage, part.pp, backend.dry_ops());
+    RankEngine engine({backend, tensor_group, stages}, decisions_, source_, part,
+                      need.within(tier.free_now()));
+    engine.load({});
+    if (rank == 0) look(engine, Phase::kLoad, "weights loaded");
+    Scheduler scheduler(engine.pool(), prompts_,
+                        {decisions_.block, decisions_.prefill_chunk.n, decisions_.output.n, {}, false});
+    RunHooks hooks;
+    const std::int64_t every = std::max<std::int64_t>(1, decisions_.output.n / 32);
+    if (rank == 0) {
+      hooks.after_pass = [&](const Pass& pass) {
+        const bool prefill = pass.phase == Phase::kPrefill;
+        if (!prefill && pass.number % every != 0 && pass.number != 1) return;
+        look(engine, pass.phase, (prefill ? "prefill chunk " : "decode step ") + std::to_string(pass.number));
+      };
+    }
+    RankRun run = run_passes(engine, scheduler, hooks);
+    add_observed_rows(measurement_.observed, engine, run);
+    const Bytes rows = measurement_.observed.peak(rank, TierKind::kDevice);
+    const Bytes free_now = tier.free_now();
+    measurement_.capacity.push_back(
+        {rank, decisions_.capacity, free_now, rows, decisions_.capacity - free_now - rows});
+    return run;
+  }
+
+  void look(RankEngine& engine, Phase phase, std::string moment) {
+    measurement_.samples.push_back(
+        {engine.backend().clock().now(), phase, std::move(moment), engine.taken(), Bytes{0}});
+  }
+
+  const Decisions& decisions_;
+  const ModelSource& source_;
+  const DeviceCard& device_;
+  const RunRequest& request_;
+  std::vector<std::vector<std::int32_t>> prompts_;
+  std::vector<std::int64_t> prompt_tokens_;
+  Measurement measurement_;
+};
+
+}  // namespace
+
+Measurement run_dry(const Decisions& decisions, const ModelSource& source, const DeviceCard& device,
+                    const RunRequest& request) {
+  refuse_unsupported(source, decisions, false, request.random_weights);
+  return DryRun(decisions, source, device, request).run();
+}
+
+}  // namespace vramplan

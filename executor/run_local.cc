@@ -1,0 +1,212 @@
+#include "executor/run_local.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "executor/environment.h"
+#include "executor/need.h"
+#include "executor/rank_run.h"
+#include "executor/support.h"
+
+namespace vramplan {
+namespace {
+
+constexpr std::int64_t kDecodeSamples = 32;   // looks at memory during decode, about
+
+std::vector<std::int64_t> lengths_of(const std::vector<std::vector<std::int32_t>>& prompts) {
+  std::vector<std::int64_t> lengths;
+  for (const auto& prompt : prompts) lengths.push_back(static_cast<std::int64_t>(prompt.size()));
+  return lengths;
+}
+
+/// What the run needs: as planned, and as asked when the prompts are shorter (first fit may place
+/// smaller tensors otherwise).
+RankNeed need_of(const Decisions& decisions, const ModelSource& source, const DeviceCard& device,
+                 const ModelPart& part, const std::vector<std::int64_t>& asked) {
+  const std::vector<std::int64_t> planned(static_cast<std::size_t>(decisions.batch),
+                                          (decisions.context - decisions.output).n);
+  RankNeed need = measure_need(decisions, source, device, part, planned, false);
+  if (asked == planned) return need;
+  const RankNeed other = measure_need(decisions, source, device, part, asked, false);
+  need.sizes.activations = std::max(need.sizes.activations, other.sizes.activations);
+  return need;
+}
+
+class LocalRun {
+ public:
+  LocalRun(const Decisions& decisions, const ModelSource& source, const DeviceCard& device,
+           const RunRequest& request)
+      : decisions_(decisions), source_(source), request_(request), sampler_(request.sampling),
+        memory_(request.memory != nullptr ? *request.memory : this_process_memory()),
+        part_(model_part(source.card, decisions.sharding, 0)),
+        prompts_(prompts_of(decisions, source.card.vocab, request.prompts)) {
+    base_ = request.process_base;
+    if (base_.n == 0) base_ = std::max(Bytes{0}, memory_.now().resident - request.tokenizer);
+    need_ = need_of(decisions, source, device, part_, lengths_of(prompts_));
+  }
+
+  /// What is left of the capacity for tensors and blocks.
+  Bytes tensor_capacity() const {
+    return std::max(Bytes{0}, decisions_.capacity - base_ - request_.tokenizer);
+  }
+
+  void refuse_if_too_large(const Backend& backend, Bytes free_now) const {
+    if (need_.held > need_.sizes.blocks) {
+      throw Error(ErrorCode::kDoesNotFit, "the run needs " + std::to_string(need_.held.n) +
+                                              " KV blocks, the plan has " +
+                                              std::to_string(need_.sizes.blocks.n));
+    }
+    const Bytes need = need_.total() + base_ + request_.tokenizer;
+    if (need > decisions_.capacity) {
+      throw Error(ErrorCode::kDoesNotFit,
+                  "the run needs " + to_text(need) + " (" + std::to_string(need.n) +
+                      " B: " + std::to_string(need_.total().n) + " B of tensors and blocks, " +
+                      std::to_string((need - need_.total()).n) + " B of the process), the capacity is " +
+                      to_text(decisions_.capacity) + " (" + std::to_string(decisions_.capacity.n) + " B)")
+          .help("plan again for this capacity, or raise it");
+    }
+    if (need_.total() > free_now) {
+      throw Error(ErrorCode::kDoesNotFit, std::string("the run needs ") +
+                                              std::to_string(need_.total().n) + " B of tensors and blocks, " +
+                                              std::to_string(free_now.n) + " B are free on the " +
+                                              backend.name() + " backend")
+          .help("free memory on this machine, or plan a smaller run");
+    }
+  }
+
+  Measurement run(Backend& backend) {
+    const Bytes free_now = backend.tier(TierKind::kDevice).free_now();
+    if (request_.check_first) refuse_if_too_large(backend, free_now);
+    const bool peak_is_ours = memory_.reset_peak();
+    begin_ = backend.clock().now();
+    SingleCommunicator alone, alone_too;
+    RankEngine engine({backend, alone, alone_too}, decisions_, source_, part_, need_.within(free_now));
+    look(engine, Phase::kLoad, "regions reserved");
+    load(engine);
+    measurement_.timings.load = backend.clock().now() - begin_;
+    look(engine, Phase::kLoad, "weights loaded");
+
+    Scheduler scheduler(engine.pool(), prompts_,
+                        {decisions_.block, decisions_.prefill_chunk.n, decisions_.output.n, end_tokens(),
+                         false});
+    const RankRun run = run_passes(engine, scheduler, hooks(engine, scheduler));
+    finish(engine, scheduler, run, peak_is_ours);
+    return std::move(measurement_);
+  }
+
+ private:
+  void load(RankEngine& engine) {
+    std::unique_ptr<File> file;
+    LoadOptions options;
+    options.fill = WeightFill::kRandom;
+    options.seed = decisions_.seed;
+    if (source_.gguf != nullptr) {
+      file = open_file(source_.path);
+      options.fill = WeightFill::kFile;
+      options.file = file.get();
+    }
+    if (request_.on_progress) {
+      options.progress = [this](double fraction) { request_.on_progress("load", fraction); };
+    }
+    engine.load(options);
+  }
+
+  std::vector<std::int32_t> end_tokens() const {
+    if (!request_.stop_at_end) return {};
+    if (!request_.end_tokens.empty() || source_.gguf == nullptr) return request_.end_tokens;
+    std::vector<std::int32_t> ids;
+    for (const char* key : {"tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id"}) {
+      if (source_.gguf->has(key)) ids.push_back(static_cast<std::int32_t>(source_.gguf->integer(key)));
+    }
+    return ids;
+  }
+
+  RunHooks hooks(RankEngine& engine, const Scheduler& scheduler) {
+    RunHooks hooks;
+    hooks.sampler = &sampler_;
+    hooks.vocab = source_.card.vocab;
+    hooks.on_token = request_.on_token;
+    const std::int64_t steps = decisions_.output.n - 1;
+    const std::int64_t every = std::max<std::int64_t>(1, steps / kDecodeSamples);
+    const std::int64_t chunks = scheduler.prefill_pass_count();
+    hooks.after_pass = [this, &engine, steps, every, chunks](const Pass& pass) {
+      const bool prefill = pass.phase == Phase::kPrefill;
+      if (prefill || pass.number % every == 0 || pass.number == 1) {
+        look(engine, pass.phase, (prefill ? "prefill chunk " : "decode step ") + std::to_string(pass.number));
+      }
+      if (request_.on_progress) {
+        request_.on_progress(name_of(pass.phase), static_cast<double>(pass.number) /
+                                                      static_cast<double>(prefill ? chunks : steps));
+      }
+    };
+    return hooks;
+  }
+
+  void look(RankEngine& engine, Phase phase, std::string moment) {
+    MemorySample sample;
+    sample.at = engine.backend().clock().now() - begin_;
+    sample.phase = phase;
+    sample.moment = std::move(moment);
+    sample.taken = engine.taken();
+    sample.resident = memory_.now().resident;
+    measurement_.process_peak = std::max(measurement_.process_peak, sample.resident);
+    measurement_.samples.push_back(std::move(sample));
+  }
+
+  void finish(RankEngine& engine, const Scheduler& scheduler, const RankRun& run, bool peak_is_ours) {
+    if (peak_is_ours) {
+      measurement_.process_peak = std::max(measurement_.process_peak, memory_.now().peak);
+    }
+    const Seconds load_seconds = measurement_.timings.load;
+    measurement_.timings = timings_of({run}, decisions_.sharding);
+    measurement_.timings.load = load_seconds;
+    add_observed_rows(measurement_.observed, engine, run);
+    const auto runtime = [&](const char* name, Bytes bytes, const char* probe) {
+      measurement_.observed.add(
+          {0, TierKind::kDevice, Category::kRuntime, name, Phase::kLoad, bytes, probe});
+    };
+    runtime("process base", base_, "resident bytes before the model was opened, smaps_rollup");
+    if (request_.tokenizer.n > 0) {
+      runtime("tokenizer", request_.tokenizer, "resident bytes that opening the vocabulary added");
+    }
+    // With no answer from the system, free is what the tier did not hand out.
+    RankCapacity capacity;
+    capacity.capacity = decisions_.capacity;
+    capacity.free = measurement_.process_peak.n > 0
+                        ? decisions_.capacity - measurement_.process_peak
+                        : engine.backend().tier(TierKind::kDevice).free_now();
+    capacity.rows = measurement_.observed.peak(0, TierKind::kDevice);
+    capacity.unaccounted = capacity.capacity - capacity.free - capacity.rows;
+    measurement_.capacity.push_back(capacity);
+    for (std::int64_t i = 0; i < scheduler.sequence_count(); ++i) {
+      measurement_.output.push_back(scheduler.generated(i));
+    }
+    measurement_.environment = this_environment(engine.backend().name(), decisions_.threads);
+    measurement_.complete = true;
+  }
+
+  const Decisions& decisions_;
+  const ModelSource& source_;
+  const RunRequest& request_;
+  Sampler sampler_;
+  ProcessMemory& memory_;
+  ModelPart part_;
+  std::vector<std::vector<std::int32_t>> prompts_;
+  Bytes base_;
+  RankNeed need_;
+  Seconds begin_;
+  Measurement measurement_;
+};
+
+}  // namespace
+
+Measurement run_local(const Decisions& decisions, const ModelSource& source, const DeviceCard& device,
+                      const RunRequest& request,
+                      const std::function<std::unique_ptr<Backend>(Bytes capacity)>& make_backend) {
+  refuse_unsupported(source, decisions, true, request.random_weights);
+  LocalRun run(decisions, source, device, request);
+  const std::unique_ptr<Backend> backend = make_backend(run.tensor_capacity());
+  return run.run(*backend);
+}
+
+}  // namespace vramplan

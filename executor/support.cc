@@ -1,0 +1,123 @@
+#include "executor/support.h"
+
+#include <algorithm>
+
+namespace vramplan {
+namespace {
+
+[[noreturn]] void refuse(const std::string& what, const std::string& field, const std::string& help) {
+  throw Error(ErrorCode::kUnsupported, what).at("", field).help(help);
+}
+
+const char* kind_text(MixerKind kind) {
+  switch (kind) {
+    case MixerKind::kFullAttention:
+    case MixerKind::kSlidingWindow: return nullptr;
+    case MixerKind::kChunked: return "chunked attention";
+    case MixerKind::kMla: return "multi-head latent attention (MLA)";
+    case MixerKind::kLinear: return "a linear or state-space mixer";
+    case MixerKind::kNone: return "no mixer";
+  }
+  return "an unknown mixer";
+}
+
+const char* kind_text(FeedForwardKind kind) {
+  switch (kind) {
+    case FeedForwardKind::kDense: return nullptr;
+    case FeedForwardKind::kMoe: return "a mixture of experts";
+    case FeedForwardKind::kNone: return "no feed-forward";
+  }
+  return "an unknown feed-forward";
+}
+
+void check_layers(const ModelCard& card) {
+  for (std::int64_t i = 0; i < card.layer_count(); ++i) {
+    const Layer& layer = card.layers[static_cast<std::size_t>(i)];
+    const std::string field = "layers[" + std::to_string(i) + "]";
+    const char* kind = kind_text(layer.mixer.kind);
+    if (kind == nullptr) kind = kind_text(layer.feed_forward.kind);
+    if (kind != nullptr) {
+      refuse("layer " + std::to_string(i) + " of " + card.name + " has " + kind +
+                 ", which this executor cannot run",
+             field, "plan it without running it");
+    }
+    if (layer.parallel && !layer.pre_norms) {
+      refuse("layer " + std::to_string(i) + " runs both halves at once without a norm before them",
+             field, "plan it without running it");
+    }
+  }
+}
+
+bool has_kernels(DType dtype) {
+  if (dtype == DType::kF8E4M3 || dtype == DType::kI8 || dtype == DType::kI32) return false;
+  return dtype <= DType::kQ6_K;
+}
+
+/// Norms and biases are read as they are or widened; a quantised vector has no reader.
+void check_vectors(const Gguf& gguf) {
+  for (const GgufTensor& tensor : gguf.tensors()) {
+    if (tensor.rows() != 1 || !is_block_quantised(tensor.dtype)) continue;
+    refuse(std::string("a norm or bias of format ") + info(tensor.dtype).name, tensor.name,
+           "f32, f16 and bf16 vectors run");
+  }
+}
+
+void check_formats(const ModelSource& source, const Decisions& decisions) {
+  if (source.gguf != nullptr && decisions.weights) {
+    refuse(std::string("converting a file's weights to ") + info(*decisions.weights).name +
+               " when they are loaded",
+           "--weights", "leave --weights out: the file runs as it is stored");
+  }
+  const auto check = [&](DType dtype, const std::string& field) {
+    if (has_kernels(dtype)) return;
+    refuse(std::string("no kernel computes with weights of format ") + info(dtype).name, field,
+           "f32, f16, bf16, q4_0 ... q8_0 and q2_k ... q6_k run");
+  };
+  if (source.gguf == nullptr) check(decisions.weights.value_or(source.card.stored_weights), "--weights");
+  else for (const GgufTensor& tensor : source.gguf->tensors()) check(tensor.dtype, tensor.name);
+  if (source.gguf != nullptr) check_vectors(*source.gguf);
+  if (decisions.activations != DType::kF32) {
+    refuse(std::string("activations of format ") + info(decisions.activations).name +
+               " on this backend", "activations", "f32 activations run on a CPU");
+  }
+}
+
+}  // namespace
+
+void refuse_unsupported(const ModelSource& source, const Decisions& decisions, bool computes,
+                        bool random_weights) {
+  check_layers(source.card);
+  const auto positive = [](std::int64_t value, const char* field) {
+    if (value >= 1) return;
+    throw Error(ErrorCode::kUsage, std::string(field) + " must be at least 1").at("", field);
+  };
+  positive(decisions.output.n, "output");
+  positive((decisions.context - decisions.output).n, "context - output");
+  positive(decisions.prefill_chunk.n, "prefill_chunk");
+  positive(decisions.batch, "batch");
+  positive(decisions.block.n, "block");
+  positive(decisions.threads, "threads");
+  if (decisions.context.n > std::int64_t{1} << 30) {
+    refuse("a context of " + std::to_string(decisions.context.n) + " tokens", "context",
+           "positions have 30 bits here");
+  }
+  if (source.card.learned_positions > 0 && decisions.context.n > source.card.learned_positions) {
+    throw Error(ErrorCode::kUsage, "the context of " + std::to_string(decisions.context.n) +
+                                       " tokens is longer than the position table of " +
+                                       std::to_string(source.card.learned_positions))
+        .at("", "--context");
+  }
+  if (!computes) return;
+  if (decisions.sharding.ranks() != 1) {
+    refuse(std::to_string(decisions.sharding.ranks()) + " ranks on a backend that computes",
+           "--tp, --pp", "run several ranks with --backend dry");
+  }
+  check_formats(source, decisions);
+  if (source.gguf == nullptr && !random_weights) {
+    throw Error(ErrorCode::kUsage, source.card.name + " is a card without weights")
+        .at("", "MODEL")
+        .help("give a GGUF file, or ask for random weights");
+  }
+}
+
+}  // namespace vramplan

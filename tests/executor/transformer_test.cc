@@ -1,0 +1,239 @@
+#include "executor/transformer.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <numeric>
+
+#include "executor/engine.h"
+#include "executor/rank_run.h"
+#include "executor/rng.h"
+#include "tests/executor/tiny_model.h"
+
+namespace vramplan {
+namespace {
+
+std::vector<std::int32_t> ids_of(std::int64_t count, std::int64_t vocab, std::uint64_t seed) {
+  SplitMix64 rng(seed);
+  std::vector<std::int32_t> ids(static_cast<std::size_t>(count));
+  for (std::int32_t& id : ids) id = static_cast<std::int32_t>(rng.next() % static_cast<std::uint64_t>(vocab));
+  return ids;
+}
+
+std::vector<float> logits_of(const ModelCard& card, Decisions decisions, std::span<const std::int32_t> ids) {
+  ReferenceBackend backend;
+  return prompt_logits(decisions, source_of(card), backend, ids, true);
+}
+
+void expect_near(const std::vector<float>& a, const std::vector<float>& b, double tolerance) {
+  ASSERT_EQ(a.size(), b.size());
+  ASSERT_FALSE(a.empty());
+  for (std::size_t i = 0; i < a.size(); ++i) ASSERT_NEAR(a[i], b[i], tolerance) << i;
+}
+
+/// Architectures whose parts the transformer has a branch for.
+std::vector<std::pair<const char*, ModelCard>> families() {
+  std::vector<std::pair<const char*, ModelCard>> cards{{"llama", tiny_card()}};
+  const auto add = [&](const char* name, auto change) {
+    ModelCard card = tiny_card();
+    change(card);
+    cards.emplace_back(name, card);
+  };
+  const auto each = [](ModelCard& card, auto change) {
+    for (Layer& layer : card.layers) change(layer);
+  };
+  add("gpt2", [&](ModelCard& c) {
+    c.norm = NormKind::kLayer;
+    c.position = PositionKind::kLearned;
+    c.learned_positions = 64;
+    c.tied_head = true;
+    each(c, [](Layer& l) {
+      l.feed_forward.gated = false;
+      l.feed_forward.activation = Activation::kGeluTanh;
+      l.feed_forward.bias = l.mixer.qkv_bias = l.mixer.output_bias = true;
+      l.mixer.kv_heads = 4;
+    });
+  });
+  add("qwen3", [&](ModelCard& c) {
+    each(c, [](Layer& l) { l.mixer.qk_norm = true; });
+  });
+  add("gemma2", [&](ModelCard& c) {
+    c.embedding_scale = 4.9;
+    c.logit_softcap = 5;
+    c.norm_one_plus = true;
+    c.tied_head = true;
+    each(c, [](Layer& l) {
+      l.post_norms = true;
+      l.mixer.score_softcap = 3;
+      l.feed_forward.activation = Activation::kGeluTanh;
+    });
+    c.layers[0].mixer.kind = MixerKind::kSlidingWindow;
+    c.layers[0].mixer.window_tokens = 5;
+  });
+  add("falcon", [&](ModelCard& c) {
+    c.norm = NormKind::kLayer;
+    each(c, [](Layer& l) {
+      l.parallel = l.parallel_two_norms = true;
+      l.feed_forward.gated = false;
+    });
+  });
+  add("phi", [&](ModelCard& c) {
+    c.head_bias = true;
+    each(c, [](Layer& l) {
+      l.parallel = true;
+      l.mixer.rope.rotary_dim = 4;
+      l.mixer.rope.interleaved = true;
+    });
+  });
+  add("olmo2", [&](ModelCard& c) {
+    each(c, [](Layer& l) {
+      l.pre_norms = false;
+      l.post_norms = true;
+    });
+  });
+  add("wide values", [&](ModelCard& c) {
+    each(c, [](Layer& l) { l.mixer.value_dim = 6; });
+  });
+  return cards;
+}
+
+TEST(Transformer, ChunkedPrefillGivesTheLogitsOfWholePrefill) {
+  for (const auto& [name, card] : families()) {
+    SCOPED_TRACE(name);
+    const std::vector<std::int32_t> ids = ids_of(19, card.vocab, 3);
+    Decisions whole = tiny_decisions(card, 20, 1);
+    Decisions chunked = whole;
+    chunked.prefill_chunk = Tokens{5};
+    expect_near(logits_of(card, whole, ids), logits_of(card, chunked, ids), 2e-5);
+  }
+}
+
+TEST(Transformer, PagedCacheGivesTheLogitsOfAContiguousOne) {
+  for (const auto& [name, card] : families()) {
+    SCOPED_TRACE(name);
+    const std::vector<std::int32_t> ids = ids_of(19, card.vocab, 4);
+    Decisions paged = tiny_decisions(card, 20, 1);
+    Decisions contiguous = paged;
+    contiguous.block = TokensPerBlock{32};
+    expect_near(logits_of(card, paged, ids), logits_of(card, contiguous, ids), 1e-6);
+  }
+}
+
+TEST(Transformer, LaterTokensChangeNothingBefore) {
+  const ModelCard card = tiny_card();
+  std::vector<std::int32_t> ids = ids_of(12, card.vocab, 5);
+  const Decisions decisions = tiny_decisions(card, 13, 1);
+  const std::vector<float> before = logits_of(card, decisions, ids);
+  ids.back() = (ids.back() + 1) % 40;
+  const std::vector<float> after = logits_of(card, decisions, ids);
+  const auto last_row = before.end() - card.vocab;
+  EXPECT_TRUE(std::equal(before.begin(), last_row, after.begin()));
+  EXPECT_FALSE(std::equal(last_row, before.end(), after.end() - card.vocab));
+}
+
+TEST(Transformer, TheWindowHidesOldTokens) {
+  ModelCard card = tiny_card(1);
+  card.layers[0].mixer.kind = MixerKind::kSlidingWindow;
+  card.layers[0].mixer.window_tokens = 4;
+  std::vector<std::int32_t> ids = ids_of(12, card.vocab, 6);
+  const Decisions decisions = tiny_decisions(card, 13, 1);
+  const std::vector<float> before = logits_of(card, decisions, ids);
+  ids[2] = (ids[2] + 1) % 40;
+  const std::vector<float> after = logits_of(card, decisions, ids);
+  // Position 5 still sees token 2, position 6 does not.
+  EXPECT_FALSE(std::equal(before.begin() + 5 * 40, before.begin() + 6 * 40, after.begin() + 5 * 40));
+  EXPECT_TRUE(std::equal(before.begin() + 6 * 40, before.end(), after.begin() + 6 * 40));
+}
+
+/// Runs a batch to the end and keeps the logits of every sampled token.
+struct BatchRun {
+  std::vector<std::vector<std::vector<float>>> logits;   // [sequence][step][vocab]
+  std::vector<std::vector<std::int32_t>> tokens;
+};
+
+BatchRun run_batch(const ModelCard& card, const Decisions& decisions,
+                   const std::vector<std::vector<std::int32_t>>& prompts, bool shuffle_blocks) {
+  const ModelSource source = source_of(card);
+  ReferenceBackend backend;
+  SingleCommunicator one, two;
+  const ModelPart part = model_part(card, {}, 0);
+  RankEngine engine({backend, one, two}, decisions, source, part, {16_MiB, 16_MiB, decisions.kv_blocks});
+  engine.load({WeightFill::kRandom, nullptr, decisions.seed, {}});
+  if (shuffle_blocks) {
+    std::vector<std::int32_t> all;
+    for (std::int64_t i = 0; i < decisions.kv_blocks.n; ++i) all.push_back(engine.pool().take());
+    SplitMix64 rng(9);
+    for (std::size_t i = all.size(); i > 1; --i) std::swap(all[i - 1], all[rng.next() % i]);
+    for (const std::int32_t block : all) engine.pool().give_back(block);
+  }
+  Scheduler scheduler(engine.pool(), prompts,
+                      {decisions.block, decisions.prefill_chunk.n, decisions.output.n, {}, false});
+  BatchRun run;
+  run.logits.resize(prompts.size());
+  const Sampler greedy(Sampling{});
+  RunHooks hooks;
+  hooks.sampler = &greedy;
+  hooks.vocab = card.vocab;
+  hooks.on_logits = [&](const Pass& pass, const TensorView& logits) {
+    const auto* data = static_cast<const float*>(logits.data);
+    for (std::size_t i = 0; i < pass.sampled.size(); ++i) {
+      const auto* row = data + static_cast<std::ptrdiff_t>(i) * card.vocab;
+      run.logits[static_cast<std::size_t>(pass.sampled[i])].emplace_back(row, row + card.vocab);
+    }
+  };
+  run_passes(engine, scheduler, hooks);
+  for (std::int64_t i = 0; i < scheduler.sequence_count(); ++i) run.tokens.push_back(scheduler.generated(i));
+  return run;
+}
+
+TEST(Transformer, DecodeGivesTheLogitsOfPrefillingTheSameTokens) {
+  for (const auto& [name, card] : families()) {
+    SCOPED_TRACE(name);
+    const std::vector<std::int32_t> prompt = ids_of(9, card.vocab, 8);
+    const BatchRun run = run_batch(card, tiny_decisions(card, 17, 8), {prompt}, false);
+    std::vector<std::int32_t> all = prompt;
+    all.insert(all.end(), run.tokens[0].begin(), run.tokens[0].end());
+    const std::vector<float> prefilled = logits_of(card, tiny_decisions(card, 18, 1), all);
+    for (std::size_t step = 0; step < 8; ++step) {
+      const auto row = prefilled.begin() + static_cast<std::ptrdiff_t>(8 + step) * card.vocab;
+      expect_near(run.logits[0][step], std::vector<float>(row, row + card.vocab), 2e-5);
+    }
+  }
+}
+
+TEST(Transformer, SequencesOfABatchDoNotSeeEachOtherWhateverTheirBlocks) {
+  const ModelCard card = tiny_card();
+  const std::vector<std::vector<std::int32_t>> prompts{
+      ids_of(9, card.vocab, 1), ids_of(4, card.vocab, 2), ids_of(11, card.vocab, 3)};
+  const Decisions together = tiny_decisions(card, 16, 5, 3);
+  const BatchRun batch = run_batch(card, together, prompts, true);
+  for (std::size_t i = 0; i < prompts.size(); ++i) {
+    const BatchRun alone = run_batch(card, tiny_decisions(card, 16, 5), {prompts[i]}, false);
+    EXPECT_EQ(batch.tokens[i], alone.tokens[0]);
+    for (std::size_t step = 0; step < 5; ++step) {
+      expect_near(batch.logits[i][step], alone.logits[0][step], 1e-6);
+    }
+  }
+}
+
+TEST(Transformer, HalfPrecisionCacheStaysNear) {
+  const ModelCard card = tiny_card();
+  const std::vector<std::int32_t> ids = ids_of(19, card.vocab, 3);
+  Decisions exact = tiny_decisions(card, 20, 1);
+  Decisions half = exact;
+  half.kv_format = KvFormat::kF16;
+  const auto a = logits_of(card, exact, ids), b = logits_of(card, half, ids);
+  expect_near(a, b, 5e-3);
+  EXPECT_NE(a, b);
+}
+
+TEST(Transformer, HalfPrecisionWeightsRun) {
+  ModelCard card = tiny_card();
+  const std::vector<std::int32_t> ids = ids_of(19, card.vocab, 3);
+  const auto exact = logits_of(card, tiny_decisions(card, 20, 1), ids);
+  card.stored_weights = DType::kF16;
+  expect_near(exact, logits_of(card, tiny_decisions(card, 20, 1), ids), 2e-2);
+}
+
+}  // namespace
+}  // namespace vramplan

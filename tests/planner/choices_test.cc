@@ -1,0 +1,115 @@
+#include "planner/choices.h"
+
+#include <gtest/gtest.h>
+
+#include "cards.h"
+
+namespace vramplan {
+namespace {
+
+using namespace test;
+
+std::string value_of(const Choices& choices, const std::string& flag) {
+  for (const Assumption& a : choices.assumptions) {
+    if (a.flag == flag) return a.value;
+  }
+  return {};
+}
+
+TEST(Choices, WhatWasNotAskedForIsChosenAndListedWithItsFlag) {
+  PlanRequest nothing;
+  const Choices gpu = make_choices(source_of(llama_3_70b()), gpu_80gb(), nothing);
+  EXPECT_EQ(gpu.decisions.context.n, 8192);
+  EXPECT_EQ(gpu.decisions.output.n, 128);
+  EXPECT_EQ(gpu.decisions.prefill_chunk.n, 8192);
+  EXPECT_EQ(gpu.decisions.kv_format, KvFormat::kBF16);
+  EXPECT_EQ(gpu.decisions.activations, DType::kBF16);
+  EXPECT_EQ(value_of(gpu, "--context"), "8192");
+  EXPECT_EQ(value_of(gpu, "--output-tokens"), "128");
+  EXPECT_EQ(value_of(gpu, "--batch"), "1");
+  EXPECT_EQ(value_of(gpu, "--block-size"), "16");
+  EXPECT_EQ(value_of(gpu, "--weights"), "as stored: f16");
+  EXPECT_EQ(value_of(gpu, "--kv-cache-dtype"), "bf16");
+  EXPECT_EQ(value_of(gpu, "--attention"), "tiled");
+  EXPECT_EQ(value_of(gpu, "--prefill-chunk"), "8192");
+  EXPECT_EQ(value_of(gpu, "--count"), "1");
+
+  ModelCard small = tiny();
+  small.context_limit = 100;
+  const Choices on_cpu = make_choices(source_of(small), cpu(1_GiB), nothing);
+  EXPECT_EQ(on_cpu.decisions.context.n, 100);
+  EXPECT_EQ(on_cpu.decisions.output.n, 50);
+  EXPECT_EQ(on_cpu.decisions.prefill_chunk.n, 512);
+  EXPECT_EQ(on_cpu.decisions.kv_format, KvFormat::kF16);
+  EXPECT_EQ(on_cpu.decisions.activations, DType::kF32);
+  EXPECT_EQ(on_cpu.decisions.threads, 4);
+  EXPECT_EQ(value_of(on_cpu, "--threads"), "4");
+}
+
+TEST(Choices, WhatWasAskedForIsNoAssumption) {
+  PlanRequest all = ask(4096, 2);
+  all.output = 7_tokens;
+  all.prefill_chunk = 99_tokens;
+  all.weights = DType::kQ8_0;
+  all.kv_format = KvFormat::kF32;
+  all.block_tokens = 32;
+  all.attention = AttentionAlgorithm::kNaive;
+  all.threads = 3;
+  all.capacity = 1_MiB;
+  all.seed = 42;
+  const Choices choices = make_choices(source_of(tiny()), cpu(1_GiB), all);
+  EXPECT_TRUE(choices.assumptions.empty()) << choices.assumptions.front().what;
+  const Decisions& d = choices.decisions;
+  EXPECT_EQ(d.output.n, 7);
+  EXPECT_EQ(d.prefill_chunk.n, 99);
+  EXPECT_EQ(*d.weights, DType::kQ8_0);
+  EXPECT_EQ(d.block.n, 32);
+  EXPECT_EQ(d.kv_blocks.n, 2 * 128);
+  EXPECT_EQ(d.threads, 3);
+  EXPECT_EQ(d.capacity, 1_MiB);
+  EXPECT_EQ(d.seed, 42U);
+}
+
+TEST(Choices, ContradictionsNameTheirFlag) {
+  const auto flag_of = [](PlanRequest request) {
+    try {
+      make_choices(source_of(tiny()), cpu(1_GiB), request);
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ErrorCode::kUsage);
+      return error.field();
+    }
+    return std::string("accepted");
+  };
+  EXPECT_EQ(flag_of(ask(1, 1)), "--context");
+  EXPECT_EQ(flag_of(ask(0, 1)), "--context");
+  EXPECT_EQ(flag_of(ask(100, 0)), "--batch");
+  EXPECT_EQ(flag_of(ask(100, -3)), "--batch");
+  PlanRequest request = ask(100, 1);
+  request.output = 100_tokens;
+  EXPECT_EQ(flag_of(request), "--output-tokens");
+  request.output = {};
+  request.capacity = 2_GiB;
+  EXPECT_EQ(flag_of(request), "--capacity");
+  request.capacity = {};
+  request.block_tokens = 0;
+  EXPECT_EQ(flag_of(request), "--block-size");
+  request.block_tokens = {};
+  request.threads = 0;
+  EXPECT_EQ(flag_of(request), "--threads");
+  request.threads = {};
+  request.prefill_chunk = Tokens{0};
+  EXPECT_EQ(flag_of(request), "--prefill-chunk");
+}
+
+TEST(Choices, AssumedDeviceValuesAndLongContextsAreNamed) {
+  DeviceCard device = cpu(1_GiB);
+  device.launch_s.evidence = Evidence::kAssumed;
+  ModelCard card = tiny();
+  card.context_limit = 1000;
+  const Choices choices = make_choices(source_of(card), device, ask(2000, 1));
+  EXPECT_EQ(value_of(choices, "--device"), "2e-06");
+  EXPECT_NE(value_of(choices, "--context").find("was made for 1000"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace vramplan

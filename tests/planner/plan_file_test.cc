@@ -1,0 +1,103 @@
+// write_plan and read_plan.
+#include <gtest/gtest.h>
+
+#include "cards.h"
+
+namespace vramplan {
+namespace {
+
+using namespace test;
+
+Plan sample() {
+  PlanRequest request = ask(4'096, 3);
+  request.model = "models/\"quoted\": #1.gguf";
+  request.set = {"layers.kv_heads=8", "vocab=128256"};
+  request.seed = 0xfedcba9876543210ULL;
+  request.count = 8;
+  request.tp = 4;
+  request.weights = DType::kQ8_0;
+  return plan_of(llama_3_70b(), gpu_80gb(), request);
+}
+
+TEST(PlanFile, RoundTripsToTheByte) {
+  for (const Plan& plan : {sample(), plan_of(tiny(), cpu(1_GiB), ask(64, 1)),
+                           plan_of(llama_3_70b(), gpu_80gb(), ask(64, 1))}) {
+    const std::string text = write_plan(plan);
+    EXPECT_EQ(write_plan(read_plan(text, "plan.yaml")), text);
+  }
+}
+
+TEST(PlanFile, EveryDecisionReadsBackExactly) {
+  const Plan plan = sample();
+  const Plan back = read_plan(write_plan(plan), "plan.yaml");
+  const Decisions &a = plan.decisions, &b = back.decisions;
+  EXPECT_EQ(a.model, b.model);
+  EXPECT_EQ(a.set, b.set);
+  EXPECT_EQ(a.card_hash, b.card_hash);
+  EXPECT_EQ(a.device, b.device);
+  EXPECT_EQ(b.device_count, 8);
+  EXPECT_EQ(b.sharding.tp, 4);
+  EXPECT_EQ(b.sharding.pp, 2);
+  EXPECT_EQ(a.weights, b.weights);
+  EXPECT_EQ(a.activations, b.activations);
+  EXPECT_EQ(a.kv_format, b.kv_format);
+  EXPECT_EQ(a.block, b.block);
+  EXPECT_EQ(a.kv_blocks, b.kv_blocks);
+  EXPECT_EQ(a.context, b.context);
+  EXPECT_EQ(a.output, b.output);
+  EXPECT_EQ(a.batch, b.batch);
+  EXPECT_EQ(a.prefill_chunk, b.prefill_chunk);
+  EXPECT_EQ(a.attention, b.attention);
+  EXPECT_EQ(a.threads, b.threads);
+  EXPECT_EQ(b.seed, 0xfedcba9876543210ULL);
+  EXPECT_EQ(a.capacity, b.capacity);
+}
+
+TEST(PlanFile, PredictionsReadBackExactly) {
+  const Plan plan = sample();
+  const Plan back = read_plan(write_plan(plan), "plan.yaml");
+  const Predictions &p = plan.predictions, &q = back.predictions;
+  ASSERT_EQ(p.ledger.rows().size(), q.ledger.rows().size());
+  for (std::size_t i = 0; i < p.ledger.rows().size(); ++i) {
+    const LedgerRow &r = p.ledger.rows()[i], &s = q.ledger.rows()[i];
+    EXPECT_EQ(r.rank, s.rank);
+    EXPECT_EQ(r.tier, s.tier);
+    EXPECT_EQ(r.category, s.category);
+    EXPECT_EQ(r.name, s.name);
+    EXPECT_EQ(r.phase, s.phase);
+    EXPECT_EQ(r.bytes, s.bytes);
+    EXPECT_EQ(r.formula, s.formula);
+  }
+  EXPECT_EQ(p.performance.tpot, q.performance.tpot);
+  EXPECT_EQ(p.performance.decode_terms.size(), q.performance.decode_terms.size());
+  EXPECT_EQ(p.curve.size(), q.curve.size());
+  EXPECT_EQ(p.advice, q.advice);
+  EXPECT_EQ(p.fits, q.fits);
+  EXPECT_EQ(plan.assumptions.size(), back.assumptions.size());
+}
+
+TEST(PlanFile, BrokenFilesNameTheirField) {
+  const std::string good = write_plan(sample());
+  const auto broken = [&](const std::string& from, const std::string& to) {
+    std::string text = good;
+    const std::size_t at = text.find(from);
+    EXPECT_NE(at, std::string::npos) << from;
+    text.replace(at, from.size(), to);
+    std::string message;
+    EXPECT_EQ(code_of([&] { read_plan(text, "plan.yaml"); }, &message), ErrorCode::kBadYaml) << to;
+    EXPECT_NE(message.find("plan.yaml"), std::string::npos) << message;
+    return message;
+  };
+  broken("vramplan.plan/1", "vramplan.plan/2");
+  broken("  batch: 3", "  batch: 0");
+  broken("  batch: 3", "  bach: 3");
+  broken("  batch: 3", "  batch: 99999999999999999999");
+  broken("kv_format: bf16", "kv_format: q4_0");
+  broken("kv_policy: keep_all", "kv_policy: window");
+  broken("  output_tokens: 128", "  output_tokens: 4096");
+  broken("card_hash: \"0x", "card_hash: \"0xg");
+  EXPECT_NE(broken("phase: load", "phase: lode").find("phase"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace vramplan

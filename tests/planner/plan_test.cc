@@ -1,0 +1,171 @@
+#include "planner/plan.h"
+
+#include <gtest/gtest.h>
+
+#include <set>
+#include <tuple>
+
+#include "cards.h"
+#include "modelcards/library.h"
+#include "planner/weights.h"
+
+namespace vramplan {
+namespace {
+
+using namespace test;
+
+const LedgerRow& row(const Plan& plan, const std::string& name, Phase phase = Phase::kLoad, int rank = 0) {
+  for (const LedgerRow& r : plan.predictions.ledger.rows()) {
+    if (r.name == name && r.phase == phase && r.rank == rank) return r;
+  }
+  throw std::runtime_error("no row " + name);
+}
+
+PlanRequest ask_f16(std::int64_t context, std::int64_t batch, int count = 1) {
+  PlanRequest request = ask(context, batch, count);
+  request.kv_format = KvFormat::kF16;
+  return request;
+}
+
+TEST(Plan, SeventyBillionAt32kAndAt2kTimes64) {
+  const Plan one = plan_of(llama_3_70b(), bare_gpu(400_GiB), ask_f16(32'768, 1));
+  EXPECT_EQ(one.predictions.totals.parameters.n, 70'553'706'496);
+  EXPECT_EQ(one.predictions.totals.weight_bytes.n, 141'107'412'992);
+  EXPECT_EQ(one.predictions.totals.kv_bytes_per_token.n, 327'680);
+  EXPECT_EQ(one.predictions.totals.kv_bytes, 10_GiB);
+  EXPECT_EQ(row(one, "blocks").bytes, 10_GiB);
+  const Plan many = plan_of(llama_3_70b(), bare_gpu(400_GiB), ask_f16(2'048, 64));
+  EXPECT_EQ(row(many, "blocks").bytes, 40_GiB);
+  const Plan longer = plan_of(llama_3_70b(), bare_gpu(400_GiB), ask_f16(131'072, 1));
+  EXPECT_EQ(row(longer, "blocks").bytes, 40_GiB);
+}
+
+TEST(Plan, TwoEightyGigabyteCardsHoldTheLongSequenceAndNotTheBatch) {
+  const Plan one = plan_of(llama_3_70b(), gpu_80gb(), ask_f16(32'768, 1, 2));
+  EXPECT_TRUE(one.predictions.fits) << one.predictions.binding_constraint;
+  EXPECT_EQ(one.predictions.missing.n, 0);
+  const Plan many = plan_of(llama_3_70b(), gpu_80gb(), ask_f16(2'048, 64, 2));
+  EXPECT_FALSE(many.predictions.fits);
+  EXPECT_GT(many.predictions.missing.n, 0);
+  EXPECT_EQ(many.predictions.missing, -many.predictions.devices[0].headroom);
+  EXPECT_FALSE(many.predictions.advice.empty());
+}
+
+TEST(Plan, ShippedCardsGiveTheSameAnswers) {
+  const ModelCard card = model_card("llama-3-70b");
+  const DeviceCard device = device_card("h100-sxm-80gb");
+  EXPECT_TRUE(plan_of(card, device, ask_f16(32'768, 1, 2)).predictions.fits);
+  const Plan many = plan_of(card, device, ask_f16(2'048, 64, 2));
+  EXPECT_FALSE(many.predictions.fits);
+  EXPECT_EQ(many.predictions.totals.parameters.n, 70'553'706'496);
+  EXPECT_EQ(plan_of(model_card("llama-2-7b"), device, ask_f16(8'192, 1)).predictions.totals.kv_bytes, 4_GiB);
+  EXPECT_EQ(plan_of(model_card("smollm2-135m"), device, ask(2'048, 1)).predictions.totals.parameters.n,
+            134'515'008);
+}
+
+TEST(Plan, RowsAreThoseOfTheContract) {
+  using Key = std::tuple<TierKind, Category, std::string, Phase>;
+  const auto keys = [](const Plan& plan) {
+    std::set<Key> out;
+    for (const LedgerRow& r : plan.predictions.ledger.rows()) out.insert({r.tier, r.category, r.name, r.phase});
+    EXPECT_EQ(out.size() * static_cast<std::size_t>(plan.decisions.sharding.ranks()),
+              plan.predictions.ledger.rows().size());
+    return out;
+  };
+  const TierKind device = TierKind::kDevice;
+  std::set<Key> common = {{device, Category::kWeights, "embedding", Phase::kLoad},
+                          {device, Category::kWeights, "attention", Phase::kLoad},
+                          {device, Category::kWeights, "feed_forward", Phase::kLoad},
+                          {device, Category::kWeights, "norms", Phase::kLoad},
+                          {device, Category::kWeights, "head", Phase::kLoad},
+                          {device, Category::kKvCache, "blocks", Phase::kLoad},
+                          {device, Category::kActivations, "peak", Phase::kPrefill},
+                          {device, Category::kActivations, "peak", Phase::kDecode},
+                          {device, Category::kRuntime, "arena padding", Phase::kLoad}};
+  std::set<Key> on_cpu = common;
+  on_cpu.insert({device, Category::kRuntime, "process base", Phase::kLoad});
+  EXPECT_EQ(keys(plan_of(tiny(), cpu(1_GiB), ask(128, 1))), on_cpu);
+  std::set<Key> on_gpu = common;
+  on_gpu.insert({{device, Category::kRuntime, "context", Phase::kLoad},
+                 {device, Category::kRuntime, "modules", Phase::kLoad},
+                 {device, Category::kWorkspace, "gemm", Phase::kLoad},
+                 {TierKind::kHost, Category::kRuntime, "process base", Phase::kLoad}});
+  EXPECT_EQ(keys(plan_of(tiny(), gpu_80gb(), ask(128, 1))), on_gpu);
+  on_gpu.insert({device, Category::kComm, "communicator", Phase::kLoad});
+  EXPECT_EQ(keys(plan_of(tiny(), gpu_80gb(), ask(128, 1, 2))), on_gpu);
+}
+
+TEST(Plan, PaddingOfTheWeightArenaHasItsRow) {
+  const Plan plan = plan_of(tiny(), cpu(1_GiB), ask(128, 1));
+  const Bytes padding = arena_padding(rank_model(tiny(), plan.decisions, {}, 0));
+  EXPECT_GT(padding.n, 0);
+  EXPECT_EQ(row(plan, "arena padding").bytes, padding);
+}
+
+TEST(Plan, OneTokenOfOutputMeansNoDecode) {
+  PlanRequest request = ask(128, 1);
+  request.output = 1_tokens;
+  const Plan plan = plan_of(tiny(), cpu(1_GiB), request);
+  for (const LedgerRow& r : plan.predictions.ledger.rows()) EXPECT_NE(r.phase, Phase::kDecode);
+}
+
+TEST(Plan, FormulasCarryTheirNumbers) {
+  const Plan plan = plan_of(llama_3_70b(), bare_gpu(400_GiB), ask_f16(32'768, 1));
+  EXPECT_NE(row(plan, "blocks").formula.find("2 x 80 layers x 8 kv heads x 128 x 2 B = 327,680 B/token"),
+            std::string::npos)
+      << row(plan, "blocks").formula;
+  EXPECT_NE(row(plan, "attention").formula.find("80 layers x (q 8192 x 8192"), std::string::npos);
+  for (const LedgerRow& r : plan.predictions.ledger.rows()) EXPECT_FALSE(r.formula.empty()) << r.name;
+}
+
+TEST(Plan, NonsenseOverflowsInsteadOfWrapping) {
+  const auto plan = [](std::int64_t context, std::int64_t batch) {
+    return [=] { plan_of(llama_3_70b(), bare_gpu(400_GiB), ask(context, batch)); };
+  };
+  EXPECT_EQ(code_of(plan(std::int64_t{1} << 62, 1)), ErrorCode::kOverflow);
+  EXPECT_EQ(code_of(plan(std::int64_t{1} << 40, 1 << 20)), ErrorCode::kOverflow);
+  EXPECT_EQ(code_of(plan(std::numeric_limits<std::int64_t>::max(), 1)), ErrorCode::kOverflow);
+  ModelCard card = tiny();
+  card.layers[0].feed_forward.intermediate = std::int64_t{1} << 61;
+  EXPECT_EQ(code_of([&] { plan_of(card, bare_gpu(1_GiB), ask(64, 1)); }), ErrorCode::kOverflow);
+}
+
+TEST(Plan, AHugeContextThatStillCountsIsAnAnswerNotAWait) {
+  const Plan plan = plan_of(tiny(), bare_gpu(1_GiB), ask(std::int64_t{1} << 45, 1));
+  EXPECT_FALSE(plan.predictions.fits);
+  EXPECT_GT(plan.predictions.performance.ttft.v, 0);
+}
+
+TEST(Plan, SlidingWindowsAreChargedInFullAndSaidSo) {
+  ModelCard card = tiny();
+  const Bytes full = plan_of(card, bare_gpu(1_GiB), ask(8192, 1)).predictions.totals.kv_bytes;
+  for (Layer& layer : card.layers) {
+    layer.mixer.kind = MixerKind::kSlidingWindow;
+    layer.mixer.window_tokens = 512;
+  }
+  PlanRequest request = ask(8192, 1);
+  request.prefill_chunk = 512_tokens;
+  const Plan plan = plan_of(card, bare_gpu(1_GiB), request);
+  EXPECT_EQ(plan.predictions.totals.kv_bytes, full);
+  bool said = false;
+  for (const Assumption& a : plan.assumptions) {
+    said = said || (a.what == "sliding-window layers" && a.value.find("would save") != std::string::npos);
+  }
+  EXPECT_TRUE(said);
+}
+
+TEST(Plan, EveryRankOfEveryStageIsPredicted) {
+  PlanRequest request = ask(2048, 4);
+  request.count = 8;
+  request.tp = 4;
+  request.pp = 2;
+  const Plan plan = plan_of(llama_3_70b(), gpu_80gb(), request);
+  ASSERT_EQ(plan.predictions.devices.size(), 8U);
+  for (int rank = 0; rank < 8; ++rank) EXPECT_EQ(plan.predictions.devices[static_cast<std::size_t>(rank)].rank, rank);
+  EXPECT_THROW(row(plan, "head", Phase::kLoad, 0), std::runtime_error);
+  EXPECT_THROW(row(plan, "embedding", Phase::kLoad, 4), std::runtime_error);
+  EXPECT_EQ(row(plan, "head", Phase::kLoad, 7).bytes, row(plan, "embedding", Phase::kLoad, 0).bytes);
+}
+
+}  // namespace
+}  // namespace vramplan

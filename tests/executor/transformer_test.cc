@@ -8,6 +8,7 @@
 #include "executor/engine.h"
 #include "executor/rank_run.h"
 #include "executor/rng.h"
+#include "tests/executor/reference_forward.h"
 #include "tests/executor/tiny_model.h"
 
 namespace vramplan {
@@ -31,6 +32,22 @@ void expect_near(const std::vector<float>& a, const std::vector<float>& b, doubl
   ASSERT_EQ(a.size(), b.size());
   ASSERT_FALSE(a.empty());
   for (std::size_t i = 0; i < a.size(); ++i) ASSERT_NEAR(a[i], b[i], tolerance) << i;
+}
+
+TEST(Transformer, LogitsAreThoseOfATextbookDecoder) {
+  for (const auto& [name, card] : tiny_families()) {
+    SCOPED_TRACE(name);
+    const std::vector<std::int32_t> ids = ids_of(19, card.vocab, 2);
+    const Decisions decisions = tiny_decisions(card, 20, 1);
+    auto tier = make_host_tier(TierKind::kDevice, 64_MiB);
+    Arena arena(*tier, 16_MiB, "weights");
+    ReferenceOps ops;
+    const LoadedWeights loaded =
+        load_weights(source_of(card), decisions, model_part(card, {}, 0), arena, ops,
+                     {WeightFill::kRandom, nullptr, decisions.seed, {}});
+    expect_near(ReferenceForward(card, loaded.weights).logits(ids), logits_of(card, decisions, ids),
+                2e-5);
+  }
 }
 
 TEST(Transformer, ChunkedPrefillGivesTheLogitsOfWholePrefill) {

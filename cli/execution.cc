@@ -122,18 +122,23 @@ void note_random_weights(PlannedModel& planned, const std::string& backend) {
 }
 
 Measurement execute(const PlannedModel& planned, const std::string& backend,
-                    const TextRequest& text) {
+                    const TextRequest& text, Bytes process_base) {
   const bool wants_text = text.prompt || text.chat;
   if (wants_text && backend == "dry") {
     throw Error(ErrorCode::kUsage, "the dry backend computes nothing, so it has no text to give")
         .at("", "--backend")
         .help("use --backend cpu, or leave --prompt and --chat out");
   }
+  const Bytes before = this_process_memory().now().resident;
   const auto tokenizer = open_tokenizer(planned.source, wants_text);
+  const Bytes tables = this_process_memory().now().resident - before;
   Decisions decisions = planned.plan.decisions;
   RunRequest request;
   request.sampling = text.sampling;
   request.random_weights = planned.source.gguf == nullptr;
+  request.check_first = text.check_first;
+  request.process_base = process_base;
+  if (tokenizer != nullptr) request.tokenizer = planned.source_resident + std::max(Bytes{0}, tables);
   if (wants_text) {
     request.prompts.push_back(prompt_ids(*tokenizer, text));
     make_room(decisions, static_cast<std::int64_t>(request.prompts[0].size()), text.max_tokens);

@@ -9,6 +9,7 @@
 
 #include "cli/plan_options.h"
 #include "executor/engine.h"
+#include "executor/tokenizer.h"
 
 namespace vramplan::cli {
 
@@ -30,6 +31,7 @@ struct TextRequest {
   std::optional<std::string> prompt, chat;     // at most one
   std::optional<std::int64_t> max_tokens;
   Sampling sampling;
+  bool check_first = true;                     // refuse before anything is taken
   std::function<void(const std::string&)> on_text;   // whole UTF-8 characters, as they are generated
 };
 
@@ -37,6 +39,6 @@ struct TextRequest {
 /// whole run, text or not: the plan counts its tables. Adds commit and text to the measurement.
 /// Errors: those of run_plan; kUsage for text without a tokenizer or longer than the context.
 Measurement execute(const PlannedModel& planned, const std::string& backend,
-                    const TextRequest& text);
+                    const TextRequest& text, Bytes process_base);
 
 }  // namespace vramplan::cli

@@ -1,7 +1,10 @@
 #include "cli/plan_options.h"
 
+#include <algorithm>
+
 #include <fmt/format.h>
 
+#include "executor/process_memory.h"
 #include "modelcards/file.h"
 #include "modelcards/library.h"
 
@@ -58,6 +61,20 @@ std::optional<AttentionAlgorithm> read_attention(const std::string& text) {
 std::optional<Tokens> read_tokens(const std::string& text, const std::string& flag) {
   if (text.empty()) return std::nullopt;
   return parse_tokens(text, flag);
+}
+
+struct OpenedModel {
+  ModelSource source;
+  Bytes resident;
+};
+
+OpenedModel open_measured(const std::string& model, const std::vector<std::string>& set) {
+  const Bytes before = this_process_memory().now().resident;
+  ModelSource source = open_model(model);
+  const Bytes after = this_process_memory().now().resident;
+  for (const auto& assignment : set) set_field(source.card, assignment);
+  validate(source.card);
+  return {std::move(source), std::max(Bytes{0}, after - before)};
 }
 
 template <class Number>
@@ -125,14 +142,12 @@ PlanRequest request_of(const PlanOptions& o) {
 
 PlannedModel plan_model(const PlanOptions& options) {
   PlanRequest request = request_of(options);
-  ModelSource source = open_model(options.model);
-  for (const auto& assignment : options.set) set_field(source.card, assignment);
-  validate(source.card);
+  auto [source, source_resident] = open_measured(options.model, options.set);
   ChosenDevice device = choose_device(options.device);
   request.device = device.name;
   Plan plan = make_plan(source, device.card, request);
   if (device.assumption) plan.assumptions.push_back(*device.assumption);
-  return {std::move(source), std::move(device.card), std::move(plan)};
+  return {std::move(source), source_resident, std::move(device.card), std::move(plan)};
 }
 
 bool is_plan_file(const std::string& path) {
@@ -148,11 +163,9 @@ Plan read_plan_file(const std::string& path) {
 }
 
 PlannedModel reopen(Plan plan) {
-  ModelSource source = open_model(plan.decisions.model);
-  for (const auto& assignment : plan.decisions.set) set_field(source.card, assignment);
-  validate(source.card);
+  auto [source, source_resident] = open_measured(plan.decisions.model, plan.decisions.set);
   DeviceCard device = choose_device(plan.decisions.device).card;
-  return {std::move(source), std::move(device), std::move(plan)};
+  return {std::move(source), source_resident, std::move(device), std::move(plan)};
 }
 
 }  // namespace vramplan::cli

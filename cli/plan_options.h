@@ -32,6 +32,7 @@ PlanRequest request_of(const PlanOptions& options);
 /// Everything a plan was made from, kept for the run that follows.
 struct PlannedModel {
   ModelSource source;
+  Bytes source_resident;   // what opening the model added to this process: its header's tables
   DeviceCard device;
   Plan plan;
 };

@@ -42,6 +42,7 @@ TextRequest text_request(const RunCommand& options, const Session& session) {
   text.sampling = options.sampling;
   if (options.seed) text.sampling.seed = *options.seed;
   check_sampling(text.sampling);
+  text.check_first = !options.no_precheck;
   if (!session.json) text.on_text = [](const std::string& piece) { print_result(piece); };
   return text;
 }
@@ -71,7 +72,7 @@ int run_run(const RunCommand& options, const Session& session) {
   require_runnable(backend, planned);
   if (!options.no_precheck) require_fit(planned.plan);
   note_random_weights(planned, backend);
-  Measurement measurement = execute(planned, backend, text);
+  Measurement measurement = execute(planned, backend, text, session.process_base);
   const bool has_text = text.prompt || text.chat;
   if (has_text && !session.json) print_result("\n");
   const RunRecord run = make_run(run_name(planned, backend), std::move(planned.plan),

@@ -84,10 +84,8 @@ void add_observed_rows(Ledger& ledger, RankEngine& engine, const RankRun& run) {
           std::to_string(pool.block_bytes().n) + " B");
   add(Category::kActivations, "peak", Phase::kPrefill, run.prefill_peak,
       "high-water mark of the activation arena in prefill");
-  if (run.decode_peak.n > 0) {
-    add(Category::kActivations, "peak", Phase::kDecode, run.decode_peak,
-        "high-water mark of the activation arena in decode");
-  }
+  add(Category::kActivations, "peak", Phase::kDecode, run.decode_peak,
+      "high-water mark of the activation arena in decode");
   add(Category::kRuntime, "arena padding", Phase::kLoad, engine.weights_arena().padding(),
       std::to_string(engine.weights_arena().tensor_count()) + " tensors at multiples of " +
           std::to_string(Arena::kAlignment) + " B");

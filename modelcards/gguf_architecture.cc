@@ -21,7 +21,7 @@ constexpr std::array kArchitectures = {
     GgufArchitecture{"gpt2", "gpt2", NormKind::kLayer, Activation::kGeluTanh, false, false,
                      PositionKind::kLearned},
     GgufArchitecture{"falcon", "falcon", NormKind::kLayer, Activation::kGelu, false, false},
-    GgufArchitecture{"gptneox", "gpt_neox", NormKind::kLayer, Activation::kGelu, false, false},
+    GgufArchitecture{"gptneox", "gptneox", NormKind::kLayer, Activation::kGelu, false, false},
     GgufArchitecture{"starcoder2", "starcoder2", NormKind::kLayer, Activation::kGeluTanh, false,
                      false},
     GgufArchitecture{"stablelm", "stablelm", NormKind::kLayer, Activation::kSilu, true, false},

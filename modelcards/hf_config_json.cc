@@ -116,7 +116,7 @@ double ConfigReader::read_softcap(const char* field, double gemma2_default) cons
 }
 
 std::int64_t ConfigReader::read_kv_heads(std::int64_t heads) const {
-  if (name_ == "gpt2" || name_ == "gptj" || name_ == "gpt_neox") return heads;
+  if (name_ == "gpt2" || name_ == "gptj" || name_ == "gptneox") return heads;
   if (name_ == "falcon") {
     const std::int64_t grouped =
         optional({"num_kv_heads", "n_head_kv", "num_key_value_heads"}, heads, heads);
@@ -141,7 +141,7 @@ void ConfigReader::read_biases(Mixer& mixer) const {
     mixer.qkv_bias = mixer.output_bias = flag("use_bias", true);
   } else if (name_ == "stablelm") {
     mixer.qkv_bias = flag("use_qkv_bias", false);
-  } else if (name_ == "gpt_neox") {
+  } else if (name_ == "gptneox") {
     mixer.qkv_bias = mixer.output_bias = flag("attention_bias", true);
   } else if (name_ == "llama" || name_ == "granite" || name_ == "qwen3" || name_ == "qwen3_moe" ||
              gemma()) {
@@ -168,7 +168,9 @@ Mixer ConfigReader::read_mixer() const {
   read_biases(mixer);
   mixer.qk_norm = name_ == "qwen3" || name_ == "qwen3_moe" || name_ == "gemma3";
   if (name_ == "gemma2" || name_ == "gemma3") {
-    mixer.softmax_scale = 1.0 / std::sqrt(config_.real_or("query_pre_attn_scalar", 256, 1e-6, 1e9));
+    const double divisor = config_.real_or("query_pre_attn_scalar", 256, 1e-6, 1e9);
+    const bool usual = divisor == static_cast<double>(mixer.head_dim);   // said as 0 in a card
+    mixer.softmax_scale = usual ? 0.0 : 1.0 / std::sqrt(divisor);
   }
   mixer.score_softcap = read_softcap("attn_logit_softcapping", 50.0);
   if (name_ == "granite")
@@ -201,7 +203,7 @@ FeedForward ConfigReader::read_feed_forward() const {
   const bool four_times = name_ == "gpt2" || name_ == "gptj" || name_ == "falcon";
   out.intermediate = four_times ? optional(names, 4 * card_.hidden, std::int64_t{1} << 28)
                                 : required(names, std::int64_t{1} << 28);
-  out.bias = name_ == "phi" || name_ == "gpt2" || name_ == "gptj" || name_ == "gpt_neox" ||
+  out.bias = name_ == "phi" || name_ == "gpt2" || name_ == "gptj" || name_ == "gptneox" ||
              (name_ == "falcon" && flag("bias", false)) ||
              (name_ == "starcoder2" && flag("use_bias", true)) ||
              ((name_ == "llama" || name_ == "granite") && flag("mlp_bias", false));
@@ -240,7 +242,7 @@ Layer ConfigReader::read_residuals() const {
   layer.post_norms = name_ == "gemma2" || name_ == "gemma3";
   if (name_ == "phi" || name_ == "gptj") layer.parallel = true;
   if (name_ == "stablelm") layer.parallel = flag("use_parallel_residual", false);
-  if (name_ == "gpt_neox") {
+  if (name_ == "gptneox") {
     layer.parallel = layer.parallel_two_norms = flag("use_parallel_residual", true);
   }
   if (name_ == "falcon") {

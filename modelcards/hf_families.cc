@@ -28,7 +28,7 @@ constexpr std::array kFamilies = {
     HfFamily{"gpt2", "gpt2", kLayerNorm, kTanh, false, true, 1.0, PositionKind::kLearned},
     HfFamily{"gptj", "gptj", kLayerNorm, kTanh, false, false},
     HfFamily{"falcon", "falcon", kLayerNorm, kGelu, false, true},
-    HfFamily{"gpt_neox", "gpt_neox", kLayerNorm, kGelu, false, false, 0.25},
+    HfFamily{"gpt_neox", "gptneox", kLayerNorm, kGelu, false, false, 0.25},
     HfFamily{"starcoder2", "starcoder2", kLayerNorm, kTanh, false, true},
     HfFamily{"stablelm", "stablelm", kLayerNorm, kSilu, true, false, 0.25},
     HfFamily{"granite", "granite", kRms, kSilu, true, false},

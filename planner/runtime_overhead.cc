@@ -12,23 +12,34 @@ std::string from_card(const DeviceCard& device, const char* field,
   return text + ")";
 }
 
-void count_texts(const Gguf& gguf, const char* key, std::int64_t& count, TokenizerTables& tables) {
-  if (!gguf.has(key)) return;
+/// Counts the texts under a key; gives back their bytes.
+std::int64_t count_texts(const Gguf& gguf, const char* key, std::int64_t& count,
+                         TokenizerTables& tables) {
+  std::int64_t bytes = 0;
+  if (!gguf.has(key)) return bytes;
   for (const std::string& text : gguf.texts(key)) {
     ++count;
     const auto length = static_cast<std::int64_t>(text.size());
+    bytes += length;
     if (length <= kTokenizerConstants.short_text) continue;
     ++tables.long_texts;
     tables.long_text_bytes += length;
   }
+  return bytes;
 }
 
 std::string tokenizer_formula(const TokenizerTables& t) {
   const TokenizerConstants& c = kTokenizerConstants;
-  return fmt::format("{} tokens x {} B + {} merges x {} B + {} types x {} B + 2 x ({} long texts x {} B + "
-                     "{} B of text)",
-                     t.tokens, c.bytes_per_token, t.merges, c.bytes_per_merge, t.types, c.bytes_per_type,
-                     t.long_texts, c.heap_block_bytes, t.long_text_bytes);
+  std::string text = fmt::format("{} B + {} tokens x {} B + {} B of text", c.fixed_bytes, t.tokens,
+                                 c.bytes_per_token, t.token_text_bytes);
+  const auto add = [&](std::int64_t count, const char* what, std::int64_t each) {
+    if (count > 0) text += fmt::format(" + {} {} x {} B", count, what, each);
+  };
+  add(t.merges, "merges", c.bytes_per_merge);
+  add(t.types, "types", c.bytes_per_type);
+  add(t.scores, "scores", c.bytes_per_score);
+  add(t.long_texts, "long texts", c.heap_block_bytes);
+  return text + fmt::format(" + {} B of long text", t.long_text_bytes);
 }
 
 }  // namespace
@@ -41,18 +52,21 @@ const char* name_of(Evidence evidence) {
 TokenizerTables tokenizer_tables(const ModelSource& source) {
   TokenizerTables tables;
   if (!source.gguf) return tables;
-  count_texts(*source.gguf, "tokenizer.ggml.tokens", tables.tokens, tables);
-  count_texts(*source.gguf, "tokenizer.ggml.merges", tables.merges, tables);
-  if (source.gguf->has("tokenizer.ggml.token_type")) tables.types = tables.tokens;
+  const Gguf& gguf = *source.gguf;
+  tables.token_text_bytes = count_texts(gguf, "tokenizer.ggml.tokens", tables.tokens, tables);
+  count_texts(gguf, "tokenizer.ggml.merges", tables.merges, tables);
+  if (gguf.has("tokenizer.ggml.token_type")) tables.types = tables.tokens;
+  if (gguf.has("tokenizer.ggml.scores")) tables.scores = tables.tokens;
   return tables;
 }
 
-Bytes tokenizer_bytes(const TokenizerTables& tables) {
+Bytes tokenizer_bytes(const TokenizerTables& t) {
   const TokenizerConstants& c = kTokenizerConstants;
-  // A long text is held twice: in the header and in the table built from it.
-  const Bytes texts = (Bytes{c.heap_block_bytes} * tables.long_texts + Bytes{tables.long_text_bytes}) * 2;
-  return Bytes{c.bytes_per_token} * tables.tokens + Bytes{c.bytes_per_merge} * tables.merges +
-         Bytes{c.bytes_per_type} * tables.types + texts;
+  if (!t.present()) return {};
+  return Bytes{c.fixed_bytes} + Bytes{c.bytes_per_token} * t.tokens + Bytes{t.token_text_bytes} +
+         Bytes{c.bytes_per_merge} * t.merges + Bytes{c.bytes_per_type} * t.types +
+         Bytes{c.bytes_per_score} * t.scores + Bytes{c.heap_block_bytes} * t.long_texts +
+         Bytes{t.long_text_bytes};
 }
 
 std::vector<LedgerRow> runtime_rows(const DeviceCard& device, const TokenizerTables& tables, int rank,

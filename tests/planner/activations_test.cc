@@ -79,12 +79,16 @@ TEST(Activations, ParallelLayersKeepTheirNormedInput) {
     return peak_bytes(rank_model(card, decisions_of(), {}, 0), rules(DeviceKind::kGpu, DType::kF32),
                       {32, 0, 1, 32});
   };
-  for (Layer& layer : card.layers) layer.feed_forward.intermediate = 16;
-  const Bytes sequential = peak();
+  for (Layer& layer : card.layers) {
+    layer.feed_forward.intermediate = 16;
+    layer.mixer.kv_heads = 1;
+  }
+  const std::int64_t row = 32 * 4;   // one feature of 32 tokens in f32
+  EXPECT_EQ(peak().n, (3 * 64 + 2 * 16) * row);   // x n q k v
   for (Layer& layer : card.layers) layer.parallel = true;
-  EXPECT_EQ(peak(), sequential);   // x n q k v, as before
+  EXPECT_EQ(peak().n, 4 * 64 * row);              // x n q o
   for (Layer& layer : card.layers) layer.parallel_two_norms = true;
-  EXPECT_EQ(peak(), sequential + Bytes{32 * 64 * 4});
+  EXPECT_EQ(peak().n, (4 * 64 + 2 * 16) * row);   // x n n q k v
 }
 
 TEST(Activations, ChunksThatOccurAreTheFullOneAndTheLast) {

@@ -7,6 +7,7 @@
 
 #include "cards.h"
 #include "modelcards/library.h"
+#include "planner/weights.h"
 
 namespace vramplan {
 namespace {
@@ -92,6 +93,13 @@ TEST(Plan, RowsAreThoseOfTheContract) {
   EXPECT_EQ(keys(plan_of(tiny(), gpu_80gb(), ask(128, 1))), on_gpu);
   on_gpu.insert({device, Category::kComm, "communicator", Phase::kLoad});
   EXPECT_EQ(keys(plan_of(tiny(), gpu_80gb(), ask(128, 1, 2))), on_gpu);
+}
+
+TEST(Plan, PaddingOfTheWeightArenaHasItsRow) {
+  const Plan plan = plan_of(tiny(), cpu(1_GiB), ask(128, 1));
+  const Bytes padding = arena_padding(rank_model(tiny(), plan.decisions, {}, 0));
+  EXPECT_GT(padding.n, 0);
+  EXPECT_EQ(row(plan, "arena padding").bytes, padding);
 }
 
 TEST(Plan, OneTokenOfOutputMeansNoDecode) {

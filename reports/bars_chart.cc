@@ -64,7 +64,8 @@ void draw_bar(Svg& svg, const MemoryBar& bar, Bytes top, const Layout& l, double
 void draw_capacity(Svg& svg, Bytes capacity, Bytes top, const Layout& l, double from, double to) {
   const std::string words = "capacity " + to_text(capacity);
   if (capacity > top) {
-    svg.text({l.right, to + 11}, words + ", off this scale \u2192", "t capacity-text", Anchor::kEnd);
+    svg.text({l.right, to + 11}, words + ", off this scale \u2192", "t capacity-text",
+             Anchor::kEnd);
     return;
   }
   const double x = l.left + (l.right - l.left) * share(capacity, top);
@@ -89,8 +90,9 @@ std::string bars_chart(const std::vector<MemoryBar>& bars, double width) {
     height += l.bar + l.gap + (new_label ? l.label + (i == 0 ? 0 : l.after) : 0);
     if (new_label && bars[i].capacity.n > 0) height += l.foot;
   }
-  Svg svg(width, height + 6, "chart bars", "Memory, predicted and observed",
-          "Stacked bars by category for each rank at its fullest phase, with the device's capacity.");
+  Svg svg(
+      width, height + 6, "chart bars", "Memory, predicted and observed",
+      "Stacked bars by category for each rank at its fullest phase, with the device's capacity.");
   double y = l.top, group_top = l.top;
   for (std::size_t i = 0; i < bars.size(); ++i) {
     const MemoryBar& bar = bars[i];

@@ -11,7 +11,7 @@
 namespace vramplan {
 namespace {
 
-constexpr double kEdge = 10, kBand = 5;    // percent
+constexpr double kEdge = 10, kBand = 5;  // percent
 constexpr std::size_t kMostRows = 40;
 
 struct Line {
@@ -24,7 +24,8 @@ struct Line {
 Line line_of(const VerdictRow& row, const std::string& rank, bool many_ranks, bool narrow) {
   Line line;
   line.label = narrow ? row.name : fmt::format("{} {}", name_of(row.category), row.name);
-  if (row.category == Category::kActivations) line.label += std::string(" (") + name_of(row.phase) + ")";
+  if (row.category == Category::kActivations)
+    line.label += std::string(" (") + name_of(row.phase) + ")";
   if (narrow && row.category == Category::kKvCache) line.label = "KV " + row.name;
   if (many_ranks) line.label += ", " + rank;
   line.outcome = row.outcome;
@@ -103,7 +104,8 @@ std::string error_chart(const Plan& plan, const Verdict& verdict, double width) 
   const double zero = (left + right) / 2, unit = (right - left) / 2 / (kEdge + 0.5);
   const double bottom = top + pitch * static_cast<double>(lines.size());
   Svg svg(width, bottom + (left_out > 0 ? 46 : 28), "chart errors", "Error of every row",
-          "Predicted minus observed, in percent of the observed; the band is 5 percent to either side.");
+          "Predicted minus observed, in percent of the observed; the band is 5 percent to either "
+          "side.");
   svg.rect(zero - kBand * unit, top - 6, 2 * kBand * unit, bottom - top + 6, "band",
            "within 5 percent");
   for (int percent = -10; percent <= 10; percent += 5) {
@@ -121,12 +123,13 @@ std::string error_chart(const Plan& plan, const Verdict& verdict, double width) 
     svg.text({left - 10, y + 4}, shortened(clean_text(line.label, "?"), narrow ? 19 : 42), "t",
              Anchor::kEnd);
     draw_mark(svg, line, zero, unit, y);
-    svg.text({right + 10, y + 4}, line.value, line.outcome == Outcome::kWithin ? "t dim" : "t strong");
+    svg.text({right + 10, y + 4}, line.value,
+             line.outcome == Outcome::kWithin ? "t dim" : "t strong");
     y += pitch;
   }
   if (left_out > 0) {
-    svg.text({left - 10, bottom + 36}, fmt::format("{} rows with smaller errors not drawn", left_out),
-             "t dim");
+    svg.text({left - 10, bottom + 36},
+             fmt::format("{} rows with smaller errors not drawn", left_out), "t dim");
   }
   return svg.finish();
 }

@@ -68,7 +68,8 @@ std::string text_cell(const std::string& text, const std::string& class_name) {
 
 std::string html_table(const std::vector<HtmlColumn>& columns, const std::string& rows,
                        const std::string& class_name) {
-  std::string out = "<div class=\"scroll\"><table class=\"" + html_text(class_name) + "\"><thead><tr>";
+  std::string out =
+      "<div class=\"scroll\"><table class=\"" + html_text(class_name) + "\"><thead><tr>";
   for (const HtmlColumn& column : columns) {
     out += fmt::format("<th scope=\"col\"{}{}>{}</th>", column.number ? " class=\"n\"" : "",
                        column.sortable ? " aria-sort=\"none\"" : "", html_text(column.title));
@@ -82,13 +83,20 @@ std::string ledger_table(const Plan& plan, const std::vector<RankGroup>& groups)
     for (const LedgerRow& row : plan.predictions.ledger.rows()) {
       if (row.rank != group.first()) continue;
       rows += fmt::format("<tr data-ranks=\"{}\">", group.ranks.size());
-      rows += text_cell(group.label() + " " + name_of(row.tier)) + text_cell(name_of(row.category)) +
-              text_cell(row.name) + text_cell(name_of(row.phase)) + byte_cell(row.bytes) +
+      rows += text_cell(group.label() + " " + name_of(row.tier)) +
+              text_cell(name_of(row.category)) + text_cell(row.name) +
+              text_cell(name_of(row.phase)) + byte_cell(row.bytes) +
               text_cell(to_text(row.bytes), "n dim") + text_cell(row.formula, "why") + "</tr>\n";
     }
   }
-  return html_table({{"where"}, {"what"}, {"name"}, {"phase"}, {"bytes", true}, {"", true, false},
-                     {"formula", false, false}}, rows, "rows");
+  return html_table({{"where"},
+                     {"what"},
+                     {"name"},
+                     {"phase"},
+                     {"bytes", true},
+                     {"", true, false},
+                     {"formula", false, false}},
+                    rows, "rows");
 }
 
 std::string rows_table(const RunRecord& run, const std::vector<RankGroup>& groups) {
@@ -100,9 +108,16 @@ std::string rows_table(const RunRecord& run, const std::vector<RankGroup>& group
     }
   }
   rows += verdict_line(run.verdict.process, "rank 0 process", 1);
-  return html_table({{"where"}, {"what"}, {"name"}, {"phase"}, {"predicted B", true},
-                     {"observed B", true}, {"error B", true}, {"error", true}, {"outcome"}}, rows,
-                    "rows");
+  return html_table({{"where"},
+                     {"what"},
+                     {"name"},
+                     {"phase"},
+                     {"predicted B", true},
+                     {"observed B", true},
+                     {"error B", true},
+                     {"error", true},
+                     {"outcome"}},
+                    rows, "rows");
 }
 
 std::string reasons_table(const RunRecord& run, const std::vector<RankGroup>& groups) {
@@ -118,8 +133,13 @@ std::string reasons_table(const RunRecord& run, const std::vector<RankGroup>& gr
     }
   }
   add(run.verdict.process, "rank 0 process");
-  return html_table({{"where"}, {"what"}, {"name"}, {"phase"}, {"formula of the prediction", false, false},
-                     {"probe of the observation", false, false}}, rows, "reasons");
+  return html_table({{"where"},
+                     {"what"},
+                     {"name"},
+                     {"phase"},
+                     {"formula of the prediction", false, false},
+                     {"probe of the observation", false, false}},
+                    rows, "reasons");
 }
 
 std::string capacity_table(const Measurement& measurement) {
@@ -133,8 +153,12 @@ std::string capacity_table(const Measurement& measurement) {
             "</tr>\n";
   }
   if (rows.empty()) return "";
-  return html_table({{"", false, false}, {"capacity B", true, false}, {"= free", true, false},
-                     {"+ rows", true, false}, {"+ unaccounted", true, false}}, rows, "capacity");
+  return html_table({{"", false, false},
+                     {"capacity B", true, false},
+                     {"= free", true, false},
+                     {"+ rows", true, false},
+                     {"+ unaccounted", true, false}},
+                    rows, "capacity");
 }
 
 std::string scoring_table(const Verdict& verdict) {
@@ -148,8 +172,12 @@ std::string scoring_table(const Verdict& verdict) {
             number_cell(std::to_string(term.not_measured), term.not_measured) + error(term.error) +
             error(term.worst) + "</tr>\n";
   }
-  return html_table({{"term", false, false}, {"rows", true, false}, {"not measured", true, false},
-                     {"signed error B", true, false}, {"worst row B", true, false}}, rows, "scoring");
+  return html_table({{"term", false, false},
+                     {"rows", true, false},
+                     {"not measured", true, false},
+                     {"signed error B", true, false},
+                     {"worst row B", true, false}},
+                    rows, "scoring");
 }
 
 std::string times_table(const RunRecord& run) {
@@ -164,8 +192,12 @@ std::string times_table(const RunRecord& run) {
             number_cell(fmt::format("{:.0f} %", 100 * row.tolerance), row.tolerance) +
             outcome_cell(row.outcome, row.gates) + "</tr>\n";
   }
-  return html_table({{"", false, false}, {"predicted", true, false}, {"observed", true, false},
-                     {"error", true, false}, {"allowed", true, false}, {"outcome", false, false}},
+  return html_table({{"", false, false},
+                     {"predicted", true, false},
+                     {"observed", true, false},
+                     {"error", true, false},
+                     {"allowed", true, false},
+                     {"outcome", false, false}},
                     rows, "times");
 }
 
@@ -185,20 +217,27 @@ std::string time_terms_table(const Performance& performance) {
   add("prefill", performance.prefill_terms);
   add("decode step", performance.decode_terms);
   if (rows.empty()) return "";
-  return html_table({{"phase"}, {"operation"}, {"predicted", true}, {"share", true},
-                     {"", false, false}, {"limited by"}}, rows, "terms");
+  return html_table({{"phase"},
+                     {"operation"},
+                     {"predicted", true},
+                     {"share", true},
+                     {"", false, false},
+                     {"limited by"}},
+                    rows, "terms");
 }
 
 std::string limits_list(const Predictions& p) {
   return "<dl>" +
-         definition("longest context", grouped(p.capacity.max_context.n) + " tokens at this batch") +
+         definition("longest context",
+                    grouped(p.capacity.max_context.n) + " tokens at this batch") +
          definition("most sequences", grouped(p.capacity.max_sequences) + " at this context") +
          definition("KV tokens in the memory left", grouped(p.capacity.kv_tokens.n)) +
          definition("KV equals weights at", grouped(p.capacity.kv_equals_weights.n) + " tokens") +
          definition("weights", to_text(p.totals.weight_bytes) + ", whole model") +
          definition("KV per token", grouped(p.totals.kv_bytes_per_token.n) + " B, whole model") +
-         definition("parameters", fmt::format("{}, {} active for a token", grouped(p.totals.parameters.n),
-                                              grouped(p.totals.active_parameters.n))) +
+         definition("parameters",
+                    fmt::format("{}, {} active for a token", grouped(p.totals.parameters.n),
+                                grouped(p.totals.active_parameters.n))) +
          "</dl>\n";
 }
 
@@ -208,8 +247,9 @@ std::string assumptions_table(const Plan& plan) {
     rows += "<tr>" + text_cell(a.what) + text_cell(a.value) + text_cell(a.flag) + "</tr>\n";
   }
   if (rows.empty()) return "";
-  return html_table({{"assumed", false, false}, {"value", false, false},
-                     {"change with", false, false}}, rows, "assumptions");
+  return html_table(
+      {{"assumed", false, false}, {"value", false, false}, {"change with", false, false}}, rows,
+      "assumptions");
 }
 
 std::string machine_list(const Environment& e) {

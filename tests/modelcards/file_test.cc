@@ -83,6 +83,7 @@ TEST_F(FileTest, AFileThatShrinksIsAMachineError) {
     FAIL();
   } catch (const Error& error) {
     EXPECT_EQ(error.code(), ErrorCode::kIo);
+    EXPECT_NE(error.message().find("shorter"), std::string::npos) << error.what();
   }
 }
 

@@ -53,6 +53,15 @@ TEST(Json, NumbersAreNeverBentToFit) {
     expect_error([&] { root.at("hidden").integer(0, std::numeric_limits<std::int64_t>::max()); },
                  "hidden");
   }
+  // An integer of more than 64 bits is too large, not "no whole number".
+  for (const char* digits : {"[9223372036854775808]", "[99999999999999999999999999]"}) {
+    try {
+      parsed(digits).at(0).integer(0, 9);
+      FAIL() << digits;
+    } catch (const Error& error) {
+      EXPECT_NE(error.message().find("between 0 and 9"), std::string::npos) << error.what();
+    }
+  }
   EXPECT_EQ(
       parsed("[9223372036854775807]").at(0).integer(0, std::numeric_limits<std::int64_t>::max()),
       std::numeric_limits<std::int64_t>::max());

@@ -116,8 +116,9 @@ TEST_F(ModelSourceTest, ShardsAreReadThroughTheirIndex) {
   expect_error(folder(), ErrorCode::kBadSafetensors, "c");
   index(R"("a":"m-3.safetensors")");
   expect_error(folder(), ErrorCode::kFile, "m-3.safetensors");
-  for (const char* bad : {"../m.safetensors", "/etc/m.safetensors", "a\\\\b.safetensors", "m.bin",
-                          ".safetensors", "a\\u0000.safetensors", "x/../m.safetensors", ""}) {
+  for (const char* bad :
+       {"../m.safetensors", "/etc/m.safetensors", "a\\\\b.safetensors", "m.bin", ".safetensors",
+        "a\\u0000.safetensors", "x/../m.safetensors", "a..safetensors", ""}) {
     SCOPED_TRACE(bad);
     index(std::string(R"("a":")") + bad + '"');
     expect_error(folder(), ErrorCode::kBadSafetensors, "plain .safetensors");

@@ -61,18 +61,21 @@ TEST(Charts, ACapacityFarAwayIsToldInWords) {
 
 TEST(Charts, TheCurveOverlaysPredictionAndObservationInThreePhases) {
   const RunRecord run = samples::cpu_run();
-  const std::string svg = curve_chart(run.plan.predictions.curve, run.measurement.samples, 512_MiB, kWideChart);
+  const std::string svg =
+      curve_chart(run.plan.predictions.curve, run.measurement.samples, 512_MiB, kWideChart);
   EXPECT_EQ(count(svg, "class=\"phase "), 3);
   EXPECT_EQ(count(svg, "class=\"predicted-area\""), 3);
-  EXPECT_EQ(count(svg, "class=\"observed-line\""), 6);   // tensors and process
+  EXPECT_EQ(count(svg, "class=\"observed-line\""), 6);  // tensors and process
   EXPECT_TRUE(has(svg, "prefill: predicted 2.33 s, observed 2.31 s"));
   EXPECT_TRUE(has(svg, "decode step 64, tensors: 103.57 MiB"));
 }
 
 TEST(Charts, PhasesBeginTogetherWhateverTookLonger) {
   // Load: predicted 1 s, observed 2 s. The decode marks at phase second 0 must share one x.
-  const std::vector<CurvePoint> curve = {{{0}, Phase::kLoad, {1}}, {{1}, Phase::kLoad, {100}},
-                                         {{1}, Phase::kDecode, {100}}, {{2}, Phase::kDecode, {100}}};
+  const std::vector<CurvePoint> curve = {{{0}, Phase::kLoad, {1}},
+                                         {{1}, Phase::kLoad, {100}},
+                                         {{1}, Phase::kDecode, {100}},
+                                         {{2}, Phase::kDecode, {100}}};
   const std::vector<MemorySample> samples = {{{0}, Phase::kLoad, "a", {1}, {}},
                                              {{2}, Phase::kLoad, "b", {100}, {}},
                                              {{3}, Phase::kDecode, "c", {100}, {}}};
@@ -97,7 +100,8 @@ TEST(Charts, AnEmptyOrLongCurveIsDrawn) {
   double top = 1e9;
   const std::size_t begin = svg.find("predicted-line");
   const std::string d = svg.substr(begin, svg.find("/>", begin) - begin);
-  for (std::size_t at = d.find(' ', d.find("d=\"")); at != std::string::npos; at = d.find(' ', at + 1)) {
+  for (std::size_t at = d.find(' ', d.find("d=\"")); at != std::string::npos;
+       at = d.find(' ', at + 1)) {
     top = std::min(top, std::stod(d.substr(at + 1)));
   }
   EXPECT_LT(top, 100);
@@ -108,8 +112,8 @@ TEST(Charts, TheErrorPlotHasAMarkForEveryRowAndSaysWhatIsOffTheEdge) {
   m.observed.add(samples::row(0, TierKind::kDevice, Category::kWeights, "positions", Phase::kLoad,
                               4096, "tensors taken"));
   Plan plan = samples::cpu_plan();
-  plan.predictions.ledger.add(samples::row(0, TierKind::kDevice, Category::kWeights, "ghost",
-                                           Phase::kLoad, 10, "10 B"));
+  plan.predictions.ledger.add(
+      samples::row(0, TierKind::kDevice, Category::kWeights, "ghost", Phase::kLoad, 10, "10 B"));
   const RunRecord run = make_run("r", plan, m, {});
   const std::string svg = error_chart(run.plan, run.verdict, kWideChart);
   // 12 rows and the process and 4 times: 15 dots, one arrow (-100 %), one cross (two strokes)

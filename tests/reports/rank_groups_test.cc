@@ -15,7 +15,8 @@ TEST(RankGroups, LabelsNameRuns) {
 TEST(RankGroups, OneObservedByteSplitsAGroup) {
   EXPECT_EQ(rank_groups(samples::dry_plan()).size(), 1u);
   Measurement m = samples::dry_measurement();
-  m.observed.add(samples::row(2, TierKind::kDevice, Category::kWeights, "embedding", Phase::kLoad, 1, ""));
+  m.observed.add(
+      samples::row(2, TierKind::kDevice, Category::kWeights, "embedding", Phase::kLoad, 1, ""));
   const RunRecord run = make_run("r", samples::dry_plan(), m, {});
   const auto groups = rank_groups(run.plan, run.verdict);
   ASSERT_EQ(groups.size(), 2u);
@@ -25,7 +26,8 @@ TEST(RankGroups, OneObservedByteSplitsAGroup) {
 
 TEST(RankGroups, ARankThatWasOnlyObservedIsShown) {
   Measurement m = samples::cpu_measurement();
-  m.observed.add(samples::row(9, TierKind::kDevice, Category::kWeights, "stray", Phase::kLoad, 1, ""));
+  m.observed.add(
+      samples::row(9, TierKind::kDevice, Category::kWeights, "stray", Phase::kLoad, 1, ""));
   const RunRecord run = make_run("r", samples::cpu_plan(), m, {});
   ASSERT_EQ(rank_groups(run.plan, run.verdict).size(), 2u);
   EXPECT_EQ(rank_groups(run.plan, run.verdict)[1].label(), "rank 9");

@@ -20,7 +20,8 @@ TEST(Svg, WritesTheSameTextEveryTime) {
             "<svg class=\"chart x\" viewBox=\"0 0 100 50.2\" role=\"img\">\n"
             "<title>a title</title>\n<desc>a description</desc>\n"
             "<g class=\"g1\">\n"
-            "<rect class=\"c-weights\" x=\"0\" y=\"1\" width=\"2\" height=\"0\"><title>tip</title></rect>\n"
+            "<rect class=\"c-weights\" x=\"0\" y=\"1\" width=\"2\" "
+            "height=\"0\"><title>tip</title></rect>\n"
             "<line class=\"grid\" x1=\"0\" y1=\"0\" x2=\"1.1\" y2=\"0\"/>\n"
             "<path class=\"p\" d=\"M1 2L3 4.5Z\"/>\n"
             "</g>\n"
@@ -31,7 +32,8 @@ TEST(Svg, WritesTheSameTextEveryTime) {
 
 TEST(Svg, NumbersAreFiniteAndTextIsEscaped) {
   Svg svg(10, 10, "a\"b", "<t>", "&");
-  svg.rect(std::numeric_limits<double>::quiet_NaN(), 0, std::numeric_limits<double>::infinity(), 1, "c");
+  svg.rect(std::numeric_limits<double>::quiet_NaN(), 0, std::numeric_limits<double>::infinity(), 1,
+           "c");
   svg.text({0, 0}, "</text><script>", "t");
   const std::string out = svg.finish();
   EXPECT_EQ(out.find("nan"), std::string::npos);

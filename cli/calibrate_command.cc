@@ -10,6 +10,7 @@
 #include "cli/terminal.h"
 #include "cli/this_machine.h"
 #include "cli/usage.h"
+#include "cli/warm_up.h"
 #include "executor/calibrate.h"
 
 namespace vramplan::cli {
@@ -51,7 +52,7 @@ int run_calibrate(const CalibrateOptions& options, const Session& session) {
   CalibrationRequest request;
   request.threads = options.threads.value_or(machine_facts().cores);
   request.quick = options.quick;
-  request.process_base = fresh_process_base();
+  request.process_base = fresh_process_base(request.threads);
   const InterruptScope interruptible;
   Progress progress;
   request.progress = [&progress](const std::string& stage, double fraction) {
@@ -84,11 +85,13 @@ void add_calibrate_command(CLI::App& app, Session& session) {
     session.command = [options, &session] { return run_calibrate(*options, session); };
   });
 
-  // What a fresh process of this program holds before it opens anything; calibrate starts it.
+  // What a fresh process of this program holds before it opens a model; calibrate starts it.
+  auto threads = std::make_shared<int>(1);
   CLI::App* base = app.add_subcommand("process-base", "")->group("");
-  base->callback([&session] {
-    session.command = [&session] {
-      print_result(fmt::format("{}\n", session.process_base.n));
+  base->add_option("THREADS", *threads, "threads of the cpu backend")->required();
+  base->callback([threads, &session] {
+    session.command = [threads] {
+      print_result(fmt::format("{}\n", resident_after_warm_up(*threads).n));
       return kExitFits;
     };
   });

@@ -6,6 +6,7 @@
 
 #include "cli/interrupt.h"
 #include "cli/terminal.h"
+#include "cli/warm_up.h"
 #include "modelcards/library.h"
 
 namespace vramplan::cli {
@@ -121,12 +122,16 @@ void note_random_weights(PlannedModel& planned, const std::string& backend) {
 }
 
 Measurement execute(const PlannedModel& planned, const std::string& backend,
-                    const TextRequest& text, Bytes process_base) {
+                    const TextRequest& text) {
   const bool wants_text = text.prompt || text.chat;
   if (wants_text && backend == "dry") {
     throw Error(ErrorCode::kUsage, "the dry backend computes nothing, so it has no text to give")
         .at("", "--backend")
         .help("use --backend cpu, or leave --prompt and --chat out");
+  }
+  Bytes base;
+  if (backend == "cpu") {
+    base = resident_after_warm_up(planned.plan.decisions.threads) - planned.source_resident;
   }
   const Bytes before = this_process_memory().now().resident;
   const auto tokenizer = open_tokenizer(planned.source, wants_text);
@@ -136,7 +141,7 @@ Measurement execute(const PlannedModel& planned, const std::string& backend,
   request.sampling = text.sampling;
   request.random_weights = planned.source.gguf == nullptr;
   request.check_first = text.check_first;
-  request.process_base = process_base;
+  request.process_base = base;
   if (tokenizer != nullptr) request.tokenizer = planned.source_resident + std::max(Bytes{0}, tables);
   if (wants_text) {
     request.prompts.push_back(prompt_ids(*tokenizer, text));

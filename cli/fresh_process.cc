@@ -23,7 +23,7 @@ Error cannot_start() {
 }
 
 /// Standard output of `vramplan process-base`.
-std::string output_of_fresh_process() {
+std::string output_of_fresh_process(int threads) {
   int ends[2];
   if (pipe(ends) != 0) throw cannot_start();
   posix_spawn_file_actions_t actions;
@@ -31,8 +31,8 @@ std::string output_of_fresh_process() {
   posix_spawn_file_actions_adddup2(&actions, ends[1], STDOUT_FILENO);
   posix_spawn_file_actions_addclose(&actions, ends[0]);
   posix_spawn_file_actions_addclose(&actions, ends[1]);
-  std::string program = "vramplan", word = "process-base";
-  char* arguments[] = {program.data(), word.data(), nullptr};
+  std::string program = "vramplan", word = "process-base", count = std::to_string(threads);
+  char* arguments[] = {program.data(), word.data(), count.data(), nullptr};
   pid_t child = 0;
   const int failed = posix_spawn(&child, kOurselves, &actions, nullptr, arguments, environ);
   posix_spawn_file_actions_destroy(&actions);
@@ -50,10 +50,10 @@ std::string output_of_fresh_process() {
 
 }  // namespace
 
-Bytes fresh_process_base() {
+Bytes fresh_process_base(int threads) {
   std::vector<std::int64_t> resident;
   for (int i = 0; i < kStarts; ++i) {
-    const std::string text = output_of_fresh_process();
+    const std::string text = output_of_fresh_process(threads);
     std::int64_t bytes = 0;
     const auto [end, status] = std::from_chars(text.data(), text.data() + text.size(), bytes);
     if (status != std::errc() || *end != '\n' || bytes <= 0) throw cannot_start();

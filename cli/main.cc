@@ -13,7 +13,6 @@
 #include "cli/terminal.h"
 #include "cli/usage.h"
 #include "cli/version.h"
-#include "executor/process_memory.h"
 
 namespace vramplan::cli {
 namespace {
@@ -85,10 +84,8 @@ int parse_and_run(int count, char** arguments, Session& session) {
 
 int guarded_main(int count, char** arguments) {
   Session session;
-  session.program = count > 0 ? arguments[0] : "vramplan";
   session.json = wants_json(count, arguments);
   try {
-    session.process_base = this_process_memory().now().resident;
     return parse_and_run(count, arguments, session);
   } catch (const Error& error) {
     return report_error(error, session.json);

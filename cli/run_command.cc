@@ -72,7 +72,7 @@ int run_run(const RunCommand& options, const Session& session) {
   require_runnable(backend, planned);
   if (!options.no_precheck) require_fit(planned.plan);
   note_random_weights(planned, backend);
-  Measurement measurement = execute(planned, backend, text, session.process_base);
+  Measurement measurement = execute(planned, backend, text);
   const bool has_text = text.prompt || text.chat;
   if (has_text && !session.json) print_result("\n");
   const RunRecord run = make_run(run_name(planned, backend), std::move(planned.plan),

@@ -6,8 +6,6 @@
 #include <string>
 #include <vector>
 
-#include "modelcards/units.h"
-
 namespace vramplan::cli {
 
 /// Exit codes that are answers, not errors (errors have theirs in modelcards/error.h).
@@ -20,8 +18,6 @@ inline constexpr int kExitOutOfTolerance = 5;
 
 struct Session {
   bool json = false;                 // results as one JSON object on stdout, errors too
-  std::string program;               // argv[0], for a fresh start of ourselves
-  Bytes process_base;                // resident bytes before anything was opened
   std::function<int()> command;      // set by the subcommand's callback
 };
 

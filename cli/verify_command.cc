@@ -29,7 +29,7 @@ int run_verify(const VerifyCommand& options, const Session& session) {
   require_fit(planned.plan);
   note_random_weights(planned, backend);
   if (!options.out.empty()) write_file(options.out, write_plan(planned.plan));
-  Measurement measurement = execute(planned, backend, {}, session.process_base);
+  Measurement measurement = execute(planned, backend, {});
   const RunRecord run = make_run(run_name(planned, backend), std::move(planned.plan),
                            std::move(measurement), tolerances);
   write_reports(options.files, {run});

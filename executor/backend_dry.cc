@@ -13,6 +13,8 @@ OpKind op_kind(DryOp op) {
       return OpKind::kNorm;
     case DryOp::kLinear:
       return OpKind::kLinear;
+    case DryOp::kLinearDecode:
+      return OpKind::kLinearDecode;
     case DryOp::kRope:
       return OpKind::kRope;
     case DryOp::kKvWrite:

@@ -8,11 +8,13 @@
 #include <utility>
 
 #include "executor/rng.h"
+#include "kernels/workspace.h"
 #include "planner/latency.h"
 
 namespace vramplan {
 namespace {
 
+static_assert(kLinearDecodeTokens == cpu::kGemvTokens, "the planner and the kernels differ");
 constexpr std::int64_t kBlockTokens = 16;
 constexpr std::int64_t kMostTokens = 512;
 constexpr std::int64_t kMostColumns = 4096;
@@ -38,14 +40,15 @@ class Buffer {
 
 /// Random bytes 0x20..0x2F: in every format we know they decode to small, normal, finite numbers, so
 /// that no denormal or NaN slows a kernel.
-void fill_harmless(Buffer& buffer) {
+void fill_harmless(std::byte* data, std::int64_t size) {
   SplitMix64 rng(1);
-  for (std::int64_t at = 0; at + 8 <= buffer.size(); at += 8) {
+  for (std::int64_t at = 0; at + 8 <= size; at += 8) {
     const std::uint64_t word =
         (rng.next() & 0x0F0F0F0F0F0F0F0FULL) | 0x2020202020202020ULL;
-    std::memcpy(buffer.data() + at, &word, sizeof word);
+    std::memcpy(data + at, &word, sizeof word);
   }
 }
+void fill_harmless(const Buffer& buffer) { fill_harmless(buffer.data(), buffer.size()); }
 
 class OpBench {
  public:
@@ -120,9 +123,8 @@ class OpBench {
   }
   template <class Call>
   void measure(const OpWork& work, const char* dtype, Call&& call) {
-    if (clock_.now().v - begin_ > effort_.total_seconds) {
-      effort_.least_repetitions = effort_.most_repetitions = 1;
-    }
+    // A busy machine: what is left gets one repetition a point.
+    if (clock_.now().v - begin_ > effort_.total_seconds) effort_.most_repetitions = 1;
     const double seconds = time_call(clock_, effort_, call);
     if (seconds > 0) add(work, dtype, seconds);
   }
@@ -143,22 +145,25 @@ void OpBench::linear(DType dtype) {
     std::int64_t out, in;
   };
   const std::int64_t block = info(dtype).block_elements;
-  fill_harmless(pool_);   // an earlier pack may have rearranged the bytes
   for (const Shape shape : {Shape{192, 576}, Shape{576, 576}, Shape{1536, 576}, Shape{576, 1536},
-                            Shape{4096, 1024}, Shape{2048, 2048}, Shape{16384, 576}}) {
+                            Shape{2048, 2048}, Shape{16384, 576}}) {
     const std::int64_t in = floor_div(shape.in, block) * block;
     const std::int64_t weight_bytes = bytes_of(dtype, shape.out, in).n;
     const std::int64_t stride = round_up(Bytes{weight_bytes}, Bytes{256}).n;
     const std::int64_t copies = std::max<std::int64_t>(1, pool_.size() / stride);
-    std::vector<WeightView> weights;
-    for (std::int64_t i = 0; i < copies; ++i) {
-      weights.push_back({{pool_.data() + i * stride, dtype, shape.out, in}, 0});
-      ops_.pack(weights.back());
+    // Packing is a load-time cost and slow; one weight is packed, the others are copies of it.
+    fill_harmless(pool_.data(), stride);
+    std::vector<WeightView> weights = {{{pool_.data(), dtype, shape.out, in}, 0}};
+    ops_.pack(weights.front());
+    for (std::int64_t i = 1; i < copies; ++i) {
+      weights.push_back(weights.front());
+      weights.back().tensor.data = pool_.data() + i * stride;
+      std::memcpy(weights.back().tensor.data, pool_.data(), static_cast<std::size_t>(weight_bytes));
     }
-    for (const std::int64_t tokens : {1, 4, 16, 128, 512}) {
+    for (const std::int64_t tokens : {1, 2, 4, 8, 16, 64, 256, 512}) {
       const bool head = shape.out > kMostColumns;   // only the few rows that need logits
-      if (head && tokens > 16) continue;
-      if (effort_.quick && (tokens == 4 || tokens == 128)) continue;
+      if (head && tokens > kLinearDecodeTokens) continue;
+      if (effort_.quick && (tokens == 2 || tokens == 64 || tokens == 256)) continue;
       Buffer wide(head ? tokens * shape.out * 4 : 4);
       const TensorView out = view(head ? wide : out_, tokens, shape.out);
       const TensorView workspace = scratch(ops_.linear_workspace(tokens, in, dtype));

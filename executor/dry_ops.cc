@@ -68,7 +68,8 @@ void DryOps::linear(TensorView out, TensorView in, const WeightView& weight, Ten
                     TensorView) {
   VRAMPLAN_CHECK(in.columns == weight.tensor.columns && out.columns == weight.tensor.rows);
   VRAMPLAN_CHECK(in.rows == out.rows);
-  count({DryOp::kLinear, weight.tensor.dtype, in.dtype,
+  const DryOp op = in.rows <= cpu::kGemvTokens ? DryOp::kLinearDecode : DryOp::kLinear;
+  count({op, weight.tensor.dtype, in.dtype,
          bytes_in(weight.tensor) + bytes_in(in) + bytes_in(out),
          2 * static_cast<double>(in.rows) * elements_in(weight.tensor)});
 }

@@ -13,6 +13,7 @@ enum class DryOp : std::uint8_t {
   kEmbed,
   kNorm,
   kLinear,
+  kLinearDecode,  // few tokens: the weights set the pace
   kRope,
   kKvWrite,
   kAttentionPrefill,

@@ -29,8 +29,8 @@ struct Link {
 };
 
 /// One measured cost line: seconds = call_s + bytes / bytes_per_s + flops / flops_per_s.
-/// `op` names an operation (embed norm linear rope kv_write attention_prefill attention_decode
-/// activation add gather all_reduce all_gather send); `dtype` the format of the bytes read, or "any".
+/// `op` names an operation (embed norm linear linear_decode rope kv_write attention_prefill
+/// attention_decode activation add gather all_reduce all_gather send); `dtype` the format of the bytes read, or "any".
 struct OpCost {
   std::string op, dtype;
   double call_s = 0, bytes_per_s = 0, flops_per_s = 0;   // 0 = no such term

@@ -9,12 +9,16 @@
 namespace vramplan {
 namespace {
 
-const OpCost* find_cost(const DeviceCard& device, const OpWork& work) {
+const OpCost* find_cost(const DeviceCard& device, OpKind op, DType dtype) {
   const OpCost* any = nullptr;
   for (const OpCost& cost : device.op_costs) {
-    if (cost.op != name_of(work.op)) continue;
-    if (cost.dtype == info(work.dtype).name) return &cost;
+    if (cost.op != name_of(op)) continue;
+    if (cost.dtype == info(dtype).name) return &cost;
     if (cost.dtype == "any") any = &cost;
+  }
+  // A card may have one line for all linears.
+  if (any == nullptr && op == OpKind::kLinearDecode) {
+    return find_cost(device, OpKind::kLinear, dtype);
   }
   return any;
 }
@@ -89,9 +93,8 @@ class TermTable {
 
  private:
   static std::string term_name(const OpWork& work) {
-    std::string name = name_of(work.op);
-    if (work.op == OpKind::kLinear) name += fmt::format(" {}", info(work.dtype).name);
-    return name;
+    const bool linear = work.op == OpKind::kLinear || work.op == OpKind::kLinearDecode;
+    return linear ? fmt::format("linear {}", info(work.dtype).name) : name_of(work.op);
   }
   static void accumulate(OpTime& sum, const OpTime& time) {
     sum.launch += time.launch;
@@ -121,7 +124,7 @@ OpTime op_time(const DeviceCard& device, const OpWork& work) {
   const double calls = static_cast<double>(work.calls);
   const bool collective = is_collective(work.op);
   Seconds& bytes_share = collective ? time.link : time.memory;
-  if (const OpCost* cost = find_cost(device, work)) {
+  if (const OpCost* cost = find_cost(device, work.op, work.dtype)) {
     time.launch.v = calls * cost->call_s;
     if (cost->bytes_per_s > 0) bytes_share.v = work.bytes / cost->bytes_per_s;
     if (cost->flops_per_s > 0) time.compute.v = work.flops / cost->flops_per_s;

@@ -43,6 +43,7 @@ const char* name_of(OpKind op) {
   static constexpr const char* kNames[] = {"embed",
                                            "norm",
                                            "linear",
+                                           "linear_decode",
                                            "rope",
                                            "kv_write",
                                            "attention_prefill",
@@ -70,7 +71,7 @@ OpWork norm_work(std::int64_t tokens, std::int64_t columns, DType activation) {
 OpWork linear_work(std::int64_t tokens, std::int64_t in, std::int64_t out, DType weight,
                    DType activation) {
   OpWork work;
-  work.op = OpKind::kLinear;
+  work.op = tokens <= kLinearDecodeTokens ? OpKind::kLinearDecode : OpKind::kLinear;
   work.dtype = weight;
   work.compute = activation;
   work.bytes = elements(out, in) * bytes_per_element(weight) +

@@ -11,6 +11,7 @@ enum class OpKind : std::uint8_t {
   kEmbed,
   kNorm,
   kLinear,
+  kLinearDecode,
   kRope,
   kKvWrite,
   kAttentionPrefill,
@@ -22,8 +23,8 @@ enum class OpKind : std::uint8_t {
   kAllGather,
   kSend,
 };
-/// The word in OpCost::op: embed norm linear rope kv_write attention_prefill attention_decode
-/// activation add gather all_reduce all_gather send.
+/// The word in OpCost::op: embed norm linear linear_decode rope kv_write attention_prefill
+/// attention_decode activation add gather all_reduce all_gather send.
 const char* name_of(OpKind op);
 
 /// The work of one operation or of many alike. bytes: all that is read and written, weights and
@@ -42,6 +43,9 @@ struct OpWork {
 // One call of each operation of Ops, of the communicator last.
 OpWork embed_work(std::int64_t tokens, std::int64_t hidden, DType table, DType activation);
 OpWork norm_work(std::int64_t tokens, std::int64_t columns, DType activation);
+/// At most kLinearDecodeTokens tokens are a linear_decode: the weights set the pace there, and kernels
+/// take other ways than for many tokens, so that it has a cost line of its own.
+inline constexpr std::int64_t kLinearDecodeTokens = 8;
 OpWork linear_work(std::int64_t tokens, std::int64_t in, std::int64_t out, DType weight,
                    DType activation);
 OpWork rope_work(std::int64_t tokens, std::int64_t columns, DType activation);

@@ -1,4 +1,5 @@
-// How long a plan takes: everything make_plan does, on shipped cards. The goal is less than 5 ms a plan.
+// How long a plan takes: everything make_plan does, on shipped cards. The goal is less than 5 ms a
+// plan.
 #include <benchmark/benchmark.h>
 
 #include "modelcards/library.h"
@@ -7,7 +8,8 @@
 namespace vramplan {
 namespace {
 
-void plan_once(benchmark::State& state, const char* model, const char* device, PlanRequest request) {
+void plan_once(benchmark::State& state, const char* model, const char* device,
+               PlanRequest request) {
   ModelSource source;
   source.card = model_card(model);
   const DeviceCard card = device_card(device);

@@ -1,5 +1,4 @@
 // calibrate: measures this machine into a device card.
-#include <ctime>
 #include <filesystem>
 
 #include <fmt/format.h>
@@ -11,7 +10,6 @@
 #include "cli/terminal.h"
 #include "cli/this_machine.h"
 #include "cli/usage.h"
-#include "cli/version.h"
 #include "executor/calibrate.h"
 
 namespace vramplan::cli {
@@ -22,15 +20,6 @@ struct CalibrateOptions {
   std::optional<int> threads;
   bool quick = false;
 };
-
-std::string time_utc() {
-  const std::time_t now = std::time(nullptr);
-  std::tm parts{};
-  gmtime_r(&now, &parts);
-  char text[32];
-  std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &parts);
-  return text;
-}
 
 std::string rate_text(double per_s, double unit, const char* word) {
   return per_s > 0 ? fmt::format("{:.2f} {}", per_s / unit, word) : std::string("-");
@@ -63,8 +52,6 @@ int run_calibrate(const CalibrateOptions& options, const Session& session) {
   request.threads = options.threads.value_or(machine_facts().cores);
   request.quick = options.quick;
   request.process_base = fresh_process_base();
-  request.commit = commit();
-  request.time_utc = time_utc();
   const InterruptScope interruptible;
   Progress progress;
   request.progress = [&progress](const std::string& stage, double fraction) {

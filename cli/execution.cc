@@ -6,7 +6,6 @@
 
 #include "cli/interrupt.h"
 #include "cli/terminal.h"
-#include "cli/version.h"
 #include "modelcards/library.h"
 
 namespace vramplan::cli {
@@ -165,7 +164,6 @@ Measurement execute(const PlannedModel& planned, const std::string& backend,
   Measurement measurement = run_plan(decisions, planned.source, planned.device, backend, request);
   progress.clear();
   give_text(stream.finish());
-  if (measurement.environment.commit.empty()) measurement.environment.commit = commit();
   if (wants_text && !measurement.output.empty()) {
     measurement.text = tokenizer->decode(measurement.output[0]);
   }

@@ -36,7 +36,7 @@ struct TextRequest {
 };
 
 /// Runs the decisions; text in and out when asked for. A GGUF's tokenizer is opened and kept for the
-/// whole run, text or not: the plan counts its tables. Adds commit and text to the measurement.
+/// whole run, text or not: the plan counts its tables. Adds the text to the measurement.
 /// Errors: those of run_plan; kUsage for text without a tokenizer or longer than the context.
 Measurement execute(const PlannedModel& planned, const std::string& backend,
                     const TextRequest& text, Bytes process_base);

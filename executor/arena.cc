@@ -10,7 +10,8 @@ Arena::Arena(Tier& tier, Bytes size, std::string purpose)
 
 Arena::~Arena() { tier_.release(region_); }
 
-TensorView Arena::take(DType dtype, std::int64_t rows, std::int64_t columns, std::string_view name) {
+TensorView Arena::take(DType dtype, std::int64_t rows, std::int64_t columns,
+                       std::string_view name) {
   const Bytes bytes = bytes_of(dtype, rows, columns);
   if (bytes.n == 0) return {nullptr, dtype, rows, columns};
   const std::int64_t size = round_up(bytes, Bytes{kAlignment}).n;
@@ -69,11 +70,11 @@ void Arena::out_of_plan(Bytes needed, std::string_view name) const {
     end = used.offset + used.size;
   }
   largest = std::max(largest, region_.size.n - end);
-  throw Error(ErrorCode::kOutOfPlan,
-              "tensor " + std::string(name) + " needs " + std::to_string(needed.n) + " B of " +
-                  purpose_ + ": " + std::to_string(needed.n - largest) + " B are missing (" +
-                  std::to_string(live_.n) + " B of " + std::to_string(region_.size.n) +
-                  " B are taken)")
+  throw Error(ErrorCode::kOutOfPlan, "tensor " + std::string(name) + " needs " +
+                                         std::to_string(needed.n) + " B of " + purpose_ + ": " +
+                                         std::to_string(needed.n - largest) + " B are missing (" +
+                                         std::to_string(live_.n) + " B of " +
+                                         std::to_string(region_.size.n) + " B are taken)")
       .help("plan again with more capacity, or with a smaller context, batch or prefill chunk");
 }
 

@@ -12,7 +12,7 @@ namespace vramplan {
 
 class Arena {
  public:
-  static constexpr std::int64_t kAlignment = 256;   // bytes, per tensor; counted as taken
+  static constexpr std::int64_t kAlignment = 256;  // bytes, per tensor; counted as taken
 
   Arena(Tier& tier, Bytes size, std::string purpose);
   ~Arena();
@@ -25,10 +25,10 @@ class Arena {
   /// Makes `tensor` empty. Giving back what was not taken stops the program.
   void give_back(TensorView& tensor);
 
-  Bytes live() const { return live_; }               // each tensor rounded up to kAlignment
+  Bytes live() const { return live_; }  // each tensor rounded up to kAlignment
   Bytes high_water() const { return high_water_; }
   void reset_high_water() { high_water_ = live_; }
-  Bytes padding() const { return live_ - exact_; }   // of the live bytes, what rounding added
+  Bytes padding() const { return live_ - exact_; }  // of the live bytes, what rounding added
   /// The end of the highest tensor there ever was: a region of this size runs the same takes.
   Bytes extent() const { return extent_; }
   Bytes size() const { return region_.size; }
@@ -38,8 +38,8 @@ class Arena {
 
  private:
   struct Used {
-    std::int64_t offset, size;   // size is aligned
-    Bytes bytes;                 // what the tensor asked for
+    std::int64_t offset, size;  // size is aligned
+    Bytes bytes;                // what the tensor asked for
   };
   std::int64_t offset_of(const void* data) const;
   [[noreturn]] void out_of_plan(Bytes needed, std::string_view name) const;
@@ -47,8 +47,8 @@ class Arena {
   Tier& tier_;
   std::string purpose_;
   Region region_;
-  std::vector<Used> used_;       // by offset
-  std::size_t packed_ = 0;       // so many leading tensors have no gap before them
+  std::vector<Used> used_;  // by offset
+  std::size_t packed_ = 0;  // so many leading tensors have no gap before them
   Bytes live_, exact_, high_water_, extent_;
 };
 

@@ -13,12 +13,13 @@ class CpuBackend final : public Backend {
   Ops& ops() override { return *ops_; }
   Tier& tier(TierKind kind) override {
     if (kind != TierKind::kDevice) {
-      throw Error(ErrorCode::kUnsupported, std::string("a ") + name_of(kind) + " tier on the cpu backend");
+      throw Error(ErrorCode::kUnsupported,
+                  std::string("a ") + name_of(kind) + " tier on the cpu backend");
     }
     return *device_;
   }
   Clock& clock() override { return clock_; }
-  void synchronize() override {}   // operations return when they are done
+  void synchronize() override {}  // operations return when they are done
   bool computes() const override { return true; }
 
  private:

@@ -7,19 +7,32 @@ namespace {
 
 OpKind op_kind(DryOp op) {
   switch (op) {
-    case DryOp::kEmbed: return OpKind::kEmbed;
-    case DryOp::kNorm: return OpKind::kNorm;
-    case DryOp::kLinear: return OpKind::kLinear;
-    case DryOp::kRope: return OpKind::kRope;
-    case DryOp::kKvWrite: return OpKind::kKvWrite;
-    case DryOp::kAttentionPrefill: return OpKind::kAttentionPrefill;
-    case DryOp::kAttentionDecode: return OpKind::kAttentionDecode;
-    case DryOp::kActivation: return OpKind::kActivation;
-    case DryOp::kAdd: return OpKind::kAdd;
-    case DryOp::kGather: return OpKind::kGather;
-    case DryOp::kAllReduce: return OpKind::kAllReduce;
-    case DryOp::kAllGather: return OpKind::kAllGather;
-    case DryOp::kSend: return OpKind::kSend;
+    case DryOp::kEmbed:
+      return OpKind::kEmbed;
+    case DryOp::kNorm:
+      return OpKind::kNorm;
+    case DryOp::kLinear:
+      return OpKind::kLinear;
+    case DryOp::kRope:
+      return OpKind::kRope;
+    case DryOp::kKvWrite:
+      return OpKind::kKvWrite;
+    case DryOp::kAttentionPrefill:
+      return OpKind::kAttentionPrefill;
+    case DryOp::kAttentionDecode:
+      return OpKind::kAttentionDecode;
+    case DryOp::kActivation:
+      return OpKind::kActivation;
+    case DryOp::kAdd:
+      return OpKind::kAdd;
+    case DryOp::kGather:
+      return OpKind::kGather;
+    case DryOp::kAllReduce:
+      return OpKind::kAllReduce;
+    case DryOp::kAllGather:
+      return OpKind::kAllGather;
+    case DryOp::kSend:
+      return OpKind::kSend;
   }
   VRAMPLAN_CHECK(false);
 }
@@ -45,7 +58,8 @@ DryBackend::DryBackend(const DeviceCard& card, int threads, Bytes capacity, bool
       host_(make_dry_tier(TierKind::kHost, Bytes{card.host_capacity_bytes.value})) {}
 
 Tier& DryBackend::tier(TierKind kind) {
-  if (kind == TierKind::kDisk) throw Error(ErrorCode::kUnsupported, "a disk tier on the dry backend");
+  if (kind == TierKind::kDisk)
+    throw Error(ErrorCode::kUnsupported, "a disk tier on the dry backend");
   return kind == TierKind::kDevice ? *device_ : *host_;
 }
 

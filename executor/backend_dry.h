@@ -39,7 +39,7 @@ class DryCommunicator final : public Communicator {
   /// Each rank receives the n - 1 parts of the others.
   void all_gather(TensorView out, TensorView x) override;
   void send(TensorView x, int to) override;
-  void receive(TensorView x, int from) override;   // the sender's clock pays
+  void receive(TensorView x, int from) override;  // the sender's clock pays
 
  private:
   int rank_, size_;

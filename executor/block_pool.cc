@@ -8,8 +8,8 @@ BlockPool::BlockPool(Tier& tier, Blocks count, Bytes block_bytes)
     : tier_(tier), block_bytes_(block_bytes), total_(count) {
   VRAMPLAN_CHECK(count.n >= 0 && block_bytes.n > 0);
   if (count.n > std::numeric_limits<std::int32_t>::max()) {
-    throw Error(ErrorCode::kUnsupported, "a pool of " + std::to_string(count.n) +
-                                             " blocks: a block index has 31 bits")
+    throw Error(ErrorCode::kUnsupported,
+                "a pool of " + std::to_string(count.n) + " blocks: a block index has 31 bits")
         .help("use larger blocks");
   }
   region_ = tier.reserve(block_bytes * count.n, "the KV block pool");
@@ -24,9 +24,9 @@ BlockPool::~BlockPool() { tier_.release(region_); }
 
 std::int32_t BlockPool::take() {
   if (free_.empty()) {
-    throw Error(ErrorCode::kOutOfPlan, "all " + std::to_string(total_.n) +
-                                           " KV blocks of the pool are held (" +
-                                           std::to_string(block_bytes_.n) + " B each); one more is needed")
+    throw Error(ErrorCode::kOutOfPlan,
+                "all " + std::to_string(total_.n) + " KV blocks of the pool are held (" +
+                    std::to_string(block_bytes_.n) + " B each); one more is needed")
         .help("plan again with a smaller context or batch, or with more capacity");
   }
   const std::int32_t block = free_.back();

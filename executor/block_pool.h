@@ -1,6 +1,7 @@
 #pragma once
 // BlockPool: KV blocks of one tier, with reference counts.
-// Law, checked after every operation in tests: free + held = total, every held block has count >= 1.
+// Law, checked after every operation in tests: free + held = total, every held block has count
+// >= 1.
 #include <cstdint>
 #include <vector>
 
@@ -17,10 +18,10 @@ class BlockPool {
 
   /// Errors: kOutOfPlan naming the pool's size when no block is free.
   std::int32_t take();
-  void share(std::int32_t block);       // one more holder
-  void give_back(std::int32_t block);   // one holder less; free at zero
+  void share(std::int32_t block);      // one more holder
+  void give_back(std::int32_t block);  // one holder less; free at zero
 
-  std::byte* data(std::int32_t block) const;   // not readable on dry
+  std::byte* data(std::int32_t block) const;  // not readable on dry
   std::byte* base() const { return region_.data; }
   Bytes block_bytes() const { return block_bytes_; }
   Blocks total() const { return total_; }

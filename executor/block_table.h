@@ -14,12 +14,13 @@ class BlockTable {
   BlockTable(BlockTable&&) noexcept;
   BlockTable(const BlockTable&) = delete;
 
-  /// Takes blocks until `length` tokens have a slot. Errors: kOutOfPlan; blocks taken so far are kept.
+  /// Takes blocks until `length` tokens have a slot. Errors: kOutOfPlan; blocks taken so far are
+  /// kept.
   void grow_to(Tokens length);
-  std::int64_t slot(std::int64_t token) const;      // block * block_tokens + offset
+  std::int64_t slot(std::int64_t token) const;  // block * block_tokens + offset
   const std::int32_t* blocks() const { return blocks_.data(); }
   std::size_t block_count() const { return blocks_.size(); }
-  void clear();   // gives every block back
+  void clear();  // gives every block back
 
  private:
   BlockPool* pool_;

@@ -1,12 +1,10 @@
 #include "executor/calibrate.h"
 
 #include <sched.h>
-#include <sys/utsname.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
-#include <cstring>
 #include <fstream>
 #include <iterator>
 #include <thread>
@@ -15,25 +13,13 @@
 #include <fmt/format.h>
 
 #include "executor/backend.h"
+#include "executor/environment.h"
 #include "executor/process_memory.h"
 
 namespace vramplan {
 namespace {
 
 using namespace literals;
-
-/// "model name : AMD EPYC" of /proc/cpuinfo.
-std::string cpu_name() {
-  std::ifstream file("/proc/cpuinfo");
-  std::string line;
-  while (std::getline(file, line)) {
-    const std::size_t colon = line.find(':');
-    if (line.rfind("model name", 0) == 0 && colon != std::string::npos) {
-      return printable(line.substr(std::min(line.size(), colon + 2)));
-    }
-  }
-  return "unknown cpu";
-}
 
 int usable_cores() {
   cpu_set_t set;
@@ -92,18 +78,13 @@ double call_seconds(const std::vector<CalibratedOp>& ops, const std::string& nam
 
 MachineFacts machine_facts() {
   MachineFacts facts;
-  utsname names{};
-  if (uname(&names) == 0) {
-    facts.host = printable(names.nodename);
-    facts.kernel = printable(names.release);
-  }
-  facts.cpu = cpu_name();
+  facts.cores = usable_cores();
+  facts.environment = this_environment("cpu", facts.cores);
   facts.available = machine_available();
   std::ifstream meminfo("/proc/meminfo");
   facts.total = parse_kib_field(
       {std::istreambuf_iterator<char>(meminfo), std::istreambuf_iterator<char>()}, "MemTotal");
   facts.last_level_cache = last_level_cache();
-  facts.cores = usable_cores();
   return facts;
 }
 
@@ -138,6 +119,7 @@ Calibration calibrate(const MachineFacts& machine, Ops& ops, const Clock& clock,
     effort.point_seconds = 0.005;
     effort.least_repetitions = 3;
     effort.most_repetitions = 15;
+    effort.total_seconds = 15;
   }
   if (request.progress) request.progress("streaming read", 0);
   const double bandwidth =
@@ -146,12 +128,13 @@ Calibration calibrate(const MachineFacts& machine, Ops& ops, const Clock& clock,
   Calibration result;
   result.ops = calibrate_ops(ops, clock, effort, request.progress);
   const std::string source =
-      fmt::format("vramplan calibrate{}, commit {}, {}; {} ({}), kernel {}, {} threads",
-                  request.quick ? " --quick" : "", request.commit, request.time_utc, machine.host,
-                  machine.cpu, machine.kernel, request.threads);
+      fmt::format("vramplan calibrate{}, commit {}, {}; {}, kernel {}, {} threads",
+                  request.quick ? " --quick" : "", machine.environment.commit,
+                  machine.environment.time_utc, machine.environment.cpu, machine.environment.kernel,
+                  request.threads);
   DeviceCard& card = result.card;
   card.name = "this-machine";
-  card.title = machine.cpu;
+  card.title = machine.environment.cpu;
   card.kind = DeviceKind::kCpu;
   card.capacity_bytes = measured(machine.available.n, source + "; MemAvailable, control group");
   card.memory_bytes_per_s = measured(bandwidth, source + "; streaming read, median");

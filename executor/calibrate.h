@@ -7,6 +7,7 @@
 
 #include "executor/calibrate_ops.h"
 #include "executor/clock.h"
+#include "executor/measurement.h"
 #include "kernels/ops.h"
 #include "modelcards/device_card.h"
 
@@ -14,7 +15,7 @@ namespace vramplan {
 
 /// What the operating system says about the machine. Unknown numbers are 0.
 struct MachineFacts {
-  std::string host, cpu, kernel;   // uname nodename; /proc/cpuinfo model name; uname release
+  Environment environment;         // cpu, kernel, commit and time go into the source of every number
   Bytes available;                 // what a new process could take now
   Bytes total;                     // MemTotal
   Bytes last_level_cache;
@@ -26,7 +27,6 @@ struct CalibrationRequest {
   int threads = 1;
   bool quick = false;
   Bytes process_base;              // resident bytes of a fresh process of the program
-  std::string commit, time_utc;    // go into the source of every number
   CalibrationProgress progress;
 };
 

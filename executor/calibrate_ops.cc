@@ -120,13 +120,17 @@ class OpBench {
   }
   template <class Call>
   void measure(const OpWork& work, const char* dtype, Call&& call) {
+    if (clock_.now().v - begin_ > effort_.total_seconds) {
+      effort_.least_repetitions = effort_.most_repetitions = 1;
+    }
     const double seconds = time_call(clock_, effort_, call);
     if (seconds > 0) add(work, dtype, seconds);
   }
 
   Ops& ops_;
   const Clock& clock_;
-  const CalibrationEffort& effort_;
+  CalibrationEffort effort_;
+  double begin_ = clock_.now().v;
   const CalibrationProgress& progress_;
   Buffer pool_, in_, out_, extra_;
   std::unique_ptr<Buffer> scratch_;

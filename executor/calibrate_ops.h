@@ -18,6 +18,7 @@ struct CalibrationEffort {
   double point_seconds = 0.02;     // repetitions of one point stop after this
   int least_repetitions = 5;
   int most_repetitions = 41;
+  double total_seconds = 45;       // from then on (a busy machine) one repetition a point
   bool quick = false;              // every second point
 };
 

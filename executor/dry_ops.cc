@@ -14,12 +14,13 @@ double elements_in(const TensorView& tensor) {
   return static_cast<double>(tensor.rows) * static_cast<double>(tensor.columns);
 }
 
-/// Keys seen by query positions first..last (0-based), each seeing itself and those before it within
-/// the window: sum of min(position + 1, window).
+/// Keys seen by query positions first..last (0-based), each seeing itself and those before it
+/// within the window: sum of min(position + 1, window).
 double visible_keys(std::int64_t first, std::int64_t last, std::int64_t window) {
-  const auto up_to = [&](std::int64_t count) {   // positions 0 .. count - 1
+  const auto up_to = [&](std::int64_t count) {  // positions 0 .. count - 1
     const std::int64_t rising = window > 0 ? std::min(count, window) : count;
-    const double flat = window > 0 ? static_cast<double>(count - rising) * static_cast<double>(window) : 0;
+    const double flat =
+        window > 0 ? static_cast<double>(count - rising) * static_cast<double>(window) : 0;
     return static_cast<double>(rising) * static_cast<double>(rising + 1) / 2 + flat;
   };
   return up_to(last + 1) - up_to(first);
@@ -39,15 +40,19 @@ void DryOps::count(const DryWork& work) {
 
 void DryOps::pack(WeightView&) {}
 
-void DryOps::embed(TensorView out, const WeightView& table, std::span<const std::int32_t> ids, float) {
+void DryOps::embed(TensorView out, const WeightView& table, std::span<const std::int32_t> ids,
+                   float) {
   const auto rows = static_cast<std::int64_t>(ids.size());
-  const double read = static_cast<double>(bytes_of(table.tensor.dtype, rows, table.tensor.columns).n);
+  const double read =
+      static_cast<double>(bytes_of(table.tensor.dtype, rows, table.tensor.columns).n);
   count({DryOp::kEmbed, table.tensor.dtype, out.dtype, read + bytes_in(out), elements_in(out)});
 }
 
-void DryOps::add_rows(TensorView out, const WeightView& table, std::span<const std::int32_t> positions) {
+void DryOps::add_rows(TensorView out, const WeightView& table,
+                      std::span<const std::int32_t> positions) {
   const auto rows = static_cast<std::int64_t>(positions.size());
-  const double read = static_cast<double>(bytes_of(table.tensor.dtype, rows, table.tensor.columns).n);
+  const double read =
+      static_cast<double>(bytes_of(table.tensor.dtype, rows, table.tensor.columns).n);
   count({DryOp::kEmbed, table.tensor.dtype, out.dtype, read + bytes_in(out), elements_in(out)});
 }
 
@@ -59,10 +64,12 @@ void DryOps::layernorm(TensorView out, TensorView x, TensorView, TensorView, flo
   count({DryOp::kNorm, x.dtype, x.dtype, bytes_in(x) + bytes_in(out), 4 * elements_in(x)});
 }
 
-void DryOps::linear(TensorView out, TensorView in, const WeightView& weight, TensorView, TensorView) {
+void DryOps::linear(TensorView out, TensorView in, const WeightView& weight, TensorView,
+                    TensorView) {
   VRAMPLAN_CHECK(in.columns == weight.tensor.columns && out.columns == weight.tensor.rows);
   VRAMPLAN_CHECK(in.rows == out.rows);
-  count({DryOp::kLinear, weight.tensor.dtype, in.dtype, bytes_in(weight.tensor) + bytes_in(in) + bytes_in(out),
+  count({DryOp::kLinear, weight.tensor.dtype, in.dtype,
+         bytes_in(weight.tensor) + bytes_in(in) + bytes_in(out),
          2 * static_cast<double>(in.rows) * elements_in(weight.tensor)});
 }
 
@@ -75,36 +82,42 @@ void DryOps::kv_write(const KvLayerView& kv, TensorView k, TensorView v,
   VRAMPLAN_CHECK(k.columns == kv.kv_heads * kv.head_dim && v.columns == kv.kv_heads * kv.value_dim);
   const auto tokens = static_cast<std::int64_t>(slots.size());
   VRAMPLAN_CHECK(tokens == k.rows && tokens == v.rows);
-  const double written =
-      static_cast<double>(bytes_of(kv.dtype, tokens, k.columns).n + bytes_of(kv.dtype, tokens, v.columns).n);
+  const double written = static_cast<double>(bytes_of(kv.dtype, tokens, k.columns).n +
+                                             bytes_of(kv.dtype, tokens, v.columns).n);
   count({DryOp::kKvWrite, kv.dtype, k.dtype, bytes_in(k) + bytes_in(v) + written, 0});
 }
 
 void DryOps::attention(TensorView out, TensorView q, const KvLayerView& kv,
                        std::span<const SequenceSlice> slices, const AttentionParams& params,
                        TensorView) {
-  VRAMPLAN_CHECK(q.columns == params.heads * kv.head_dim && out.columns == params.heads * kv.value_dim);
+  VRAMPLAN_CHECK(q.columns == params.heads * kv.head_dim &&
+                 out.columns == params.heads * kv.value_dim);
   bool single = true;
   double bytes = bytes_in(q) + bytes_in(out), flops = 0;
   const double width = static_cast<double>(kv.head_dim + kv.value_dim);
   for (const SequenceSlice& slice : slices) {
     single = single && slice.query_count == 1;
-    const std::int64_t reach = params.window_tokens > 0
-                                   ? std::min(slice.kv_length, params.window_tokens - 1 + slice.query_count)
-                                   : slice.kv_length;
-    bytes += static_cast<double>(bytes_of(kv.dtype, reach, kv.kv_heads * (kv.head_dim + kv.value_dim)).n);
+    const std::int64_t reach =
+        params.window_tokens > 0
+            ? std::min(slice.kv_length, params.window_tokens - 1 + slice.query_count)
+            : slice.kv_length;
+    bytes += static_cast<double>(
+        bytes_of(kv.dtype, reach, kv.kv_heads * (kv.head_dim + kv.value_dim)).n);
     flops += 2 * static_cast<double>(params.heads) * width *
-             visible_keys(slice.kv_length - slice.query_count, slice.kv_length - 1, params.window_tokens);
-    if (params.naive) {   // scores written, read and written by the softmax, read: f32
-      bytes += 4.0 * 4.0 * static_cast<double>(params.heads) * static_cast<double>(slice.query_count) *
-               static_cast<double>(slice.kv_length);
+             visible_keys(slice.kv_length - slice.query_count, slice.kv_length - 1,
+                          params.window_tokens);
+    if (params.naive) {  // scores written, read and written by the softmax, read: f32
+      bytes += 4.0 * 4.0 * static_cast<double>(params.heads) *
+               static_cast<double>(slice.query_count) * static_cast<double>(slice.kv_length);
     }
   }
-  count({single ? DryOp::kAttentionDecode : DryOp::kAttentionPrefill, kv.dtype, q.dtype, bytes, flops});
+  count({single ? DryOp::kAttentionDecode : DryOp::kAttentionPrefill, kv.dtype, q.dtype, bytes,
+         flops});
 }
 
 void DryOps::gated_activation(TensorView gate, TensorView up, GateKind) {
-  count({DryOp::kActivation, gate.dtype, gate.dtype, 2 * bytes_in(gate) + bytes_in(up), 8 * elements_in(gate)});
+  count({DryOp::kActivation, gate.dtype, gate.dtype, 2 * bytes_in(gate) + bytes_in(up),
+         8 * elements_in(gate)});
 }
 
 void DryOps::add(TensorView x, TensorView) {
@@ -126,8 +139,9 @@ Bytes DryOps::linear_workspace(std::int64_t tokens, std::int64_t in_features, DT
 
 Bytes DryOps::attention_workspace(std::span<const SequenceSlice> slices, const KvLayerView& kv,
                                   const AttentionParams& params) const {
-  if (kind_ == DeviceKind::kCpu) return cpu::attention_workspace(slices, kv.value_dim, params, threads_);
-  Bytes scores;   // of the largest slice, f32; tiled kernels keep theirs on the chip
+  if (kind_ == DeviceKind::kCpu)
+    return cpu::attention_workspace(slices, kv.value_dim, params, threads_);
+  Bytes scores;  // of the largest slice, f32; tiled kernels keep theirs on the chip
   if (!params.naive) return scores;
   for (const SequenceSlice& slice : slices) {
     scores = std::max(scores, Bytes{4} * params.heads * slice.query_count * slice.kv_length);

@@ -1,6 +1,6 @@
 #pragma once
-// DryOps: the operations without the arithmetic: counts calls, bytes and flops from the shapes it is
-// given and moves a virtual clock by what a device card says they cost.
+// DryOps: the operations without the arithmetic: counts calls, bytes and flops from the shapes it
+// is given and moves a virtual clock by what a device card says they cost.
 #include <functional>
 
 #include "executor/clock.h"
@@ -10,18 +10,29 @@
 namespace vramplan {
 
 enum class DryOp : std::uint8_t {
-  kEmbed, kNorm, kLinear, kRope, kKvWrite, kAttentionPrefill, kAttentionDecode, kActivation, kAdd,
-  kGather, kAllReduce, kAllGather, kSend,
+  kEmbed,
+  kNorm,
+  kLinear,
+  kRope,
+  kKvWrite,
+  kAttentionPrefill,
+  kAttentionDecode,
+  kActivation,
+  kAdd,
+  kGather,
+  kAllReduce,
+  kAllGather,
+  kSend,
 };
 
 /// What one operation reads and writes, counted from the views it was called with.
 struct DryWork {
   DryOp op = DryOp::kLinear;
-  DType dtype = DType::kF32;      // of the bytes that dominate: weight, cache or activation
-  DType compute = DType::kF32;    // activation format: whose peak the flops run at
+  DType dtype = DType::kF32;    // of the bytes that dominate: weight, cache or activation
+  DType compute = DType::kF32;  // activation format: whose peak the flops run at
   double bytes = 0;
-  double flops = 0;               // 2 per multiply-add
-  int ranks = 1;                  // that take part, for the communicator's
+  double flops = 0;  // 2 per multiply-add
+  int ranks = 1;     // that take part, for the communicator's
 };
 
 struct DryCounts {
@@ -33,8 +44,8 @@ using DryCost = std::function<Seconds(const DryWork&)>;
 
 class DryOps final : public Ops {
  public:
-  /// `kind` and `threads` choose the scratch rules of the device this stands for. A null `cost` leaves
-  /// the clock alone.
+  /// `kind` and `threads` choose the scratch rules of the device this stands for. A null `cost`
+  /// leaves the clock alone.
   DryOps(DeviceKind kind, int threads, VirtualClock& clock, DryCost cost);
 
   const DryCounts& counts() const { return counts_; }
@@ -46,10 +57,12 @@ class DryOps final : public Ops {
   void add_rows(TensorView out, const WeightView& table,
                 std::span<const std::int32_t> positions) override;
   void rmsnorm(TensorView out, TensorView x, TensorView weight, float eps, bool one_plus) override;
-  void layernorm(TensorView out, TensorView x, TensorView weight, TensorView bias, float eps) override;
+  void layernorm(TensorView out, TensorView x, TensorView weight, TensorView bias,
+                 float eps) override;
   void linear(TensorView out, TensorView in, const WeightView& weight, TensorView bias,
               TensorView workspace) override;
-  void rope(TensorView x, std::span<const std::int32_t> positions, const RopeParams& params) override;
+  void rope(TensorView x, std::span<const std::int32_t> positions,
+            const RopeParams& params) override;
   void kv_write(const KvLayerView& kv, TensorView k, TensorView v,
                 std::span<const std::int64_t> slots) override;
   void attention(TensorView out, TensorView q, const KvLayerView& kv,
@@ -60,7 +73,8 @@ class DryOps final : public Ops {
   void gather_rows(TensorView out, TensorView x, std::span<const std::int32_t> rows) override;
   void softcap(TensorView x, float cap) override;
 
-  Bytes linear_workspace(std::int64_t tokens, std::int64_t in_features, DType weight) const override;
+  Bytes linear_workspace(std::int64_t tokens, std::int64_t in_features,
+                         DType weight) const override;
   Bytes attention_workspace(std::span<const SequenceSlice> slices, const KvLayerView& kv,
                             const AttentionParams& params) const override;
 

@@ -10,26 +10,28 @@
 
 namespace vramplan {
 
-Measurement run_plan(const Decisions& decisions, const ModelSource& source, const DeviceCard& device,
-                     const std::string& backend, const RunRequest& request) {
+Measurement run_plan(const Decisions& decisions, const ModelSource& source,
+                     const DeviceCard& device, const std::string& backend,
+                     const RunRequest& request) {
   if (card_hash(source.card) != decisions.card_hash) {
-    throw Error(ErrorCode::kStalePlan, "the card of " + source.card.name +
-                                           " is not the one the plan was made with")
+    throw Error(ErrorCode::kStalePlan,
+                "the card of " + source.card.name + " is not the one the plan was made with")
         .at("", decisions.model)
         .help("plan again");
   }
   if (backend == "dry") return run_dry(decisions, source, device, request);
   if (backend == "cpu") {
-    return run_local(decisions, source, device, request, [&](Bytes capacity) {
-      return make_cpu_backend(decisions.threads, capacity);
-    });
+    return run_local(decisions, source, device, request,
+                     [&](Bytes capacity) { return make_cpu_backend(decisions.threads, capacity); });
   }
   if (backend == "cuda") {
     throw Error(ErrorCode::kNoDevice, "this program has no cuda backend")
         .at("", "--backend")
         .help("run with --backend cpu or --backend dry");
   }
-  throw Error(ErrorCode::kUsage, "'" + backend + "' is no backend").at("", "--backend").help("cpu, cuda or dry");
+  throw Error(ErrorCode::kUsage, "'" + backend + "' is no backend")
+      .at("", "--backend")
+      .help("cpu, cuda or dry");
 }
 
 std::vector<float> prompt_logits(const Decisions& decisions, const ModelSource& source,
@@ -44,7 +46,7 @@ std::vector<float> prompt_logits(const Decisions& decisions, const ModelSource& 
   const std::vector<std::vector<std::int32_t>> prompts =
       prompts_of(one, source.card.vocab, {{prompt.begin(), prompt.end()}});
 
-  DeviceCard cpu;   // only its scratch rules are asked for
+  DeviceCard cpu;  // only its scratch rules are asked for
   cpu.kind = DeviceKind::kCpu;
   const ModelPart part = model_part(source.card, one.sharding, 0);
   const RankNeed need =
@@ -52,7 +54,8 @@ std::vector<float> prompt_logits(const Decisions& decisions, const ModelSource& 
   SingleCommunicator alone, alone_too;
   RankEngine engine({backend, alone, alone_too}, one, source, part, need.sizes);
   const std::unique_ptr<File> file = source.gguf != nullptr ? open_file(source.path) : nullptr;
-  engine.load({file != nullptr ? WeightFill::kFile : WeightFill::kRandom, file.get(), one.seed, {}});
+  engine.load(
+      {file != nullptr ? WeightFill::kFile : WeightFill::kRandom, file.get(), one.seed, {}});
   Scheduler scheduler(engine.pool(), prompts,
                       {one.block, one.prefill_chunk.n, one.output.n, {}, true});
   std::vector<float> logits;

@@ -17,7 +17,7 @@ Bytes lay_out(const ModelCard& card, const ModelPart& part, DType dtype, TokensP
     view.head_dim = layer.mixer.head_dim;
     view.value_dim = layer.mixer.value_dim;
     view.value_offset = bytes_of(dtype, block.n, widths.k).n;
-    view.block_stride = offset;   // of the layer inside the block, until the stride is known
+    view.block_stride = offset;  // of the layer inside the block, until the stride is known
     offset = detail::checked_add(offset, view.value_offset);
     offset = detail::checked_add(offset, bytes_of(dtype, block.n, widths.v).n);
     layers.push_back(view);

@@ -1,6 +1,7 @@
 #pragma once
-// KvStore: where the K and V of each layer lie inside the blocks of a pool. A block holds, for every
-// layer of the rank, K [kv_heads, block_tokens, head_dim] and then V [kv_heads, block_tokens, value_dim].
+// KvStore: where the K and V of each layer lie inside the blocks of a pool. A block holds, for
+// every layer of the rank, K [kv_heads, block_tokens, head_dim] and then V [kv_heads, block_tokens,
+// value_dim].
 #include <vector>
 
 #include "executor/block_pool.h"
@@ -19,7 +20,9 @@ class KvStore {
                            TokensPerBlock block);
 
   /// `layer` counts from the rank's first layer.
-  const KvLayerView& layer(std::int64_t layer) const { return layers_[static_cast<std::size_t>(layer)]; }
+  const KvLayerView& layer(std::int64_t layer) const {
+    return layers_[static_cast<std::size_t>(layer)];
+  }
 
  private:
   std::vector<KvLayerView> layers_;

@@ -8,7 +8,7 @@
 namespace vramplan {
 namespace {
 
-constexpr Bytes kRegion{std::int64_t{1} << 60};        // more than any rank takes
+constexpr Bytes kRegion{std::int64_t{1} << 60};  // more than any rank takes
 constexpr Bytes kDevice{std::int64_t{1} << 62};
 
 }  // namespace
@@ -22,9 +22,9 @@ RegionSizes RankNeed::within(Bytes free_now) const {
   return fitted;
 }
 
-RankNeed measure_need(const Decisions& decisions, const ModelSource& source, const DeviceCard& device,
-                      const ModelPart& part, const std::vector<std::int64_t>& prompt_tokens,
-                      bool logits_of_all) {
+RankNeed measure_need(const Decisions& decisions, const ModelSource& source,
+                      const DeviceCard& device, const ModelPart& part,
+                      const std::vector<std::int64_t>& prompt_tokens, bool logits_of_all) {
   DryBackend backend(device, decisions.threads, kDevice, false);
   DryCommunicator tensor_group(part.tensor_rank, part.tp, backend.dry_ops());
   DryCommunicator stages(part.stage, part.pp, backend.dry_ops());
@@ -37,8 +37,9 @@ RankNeed measure_need(const Decisions& decisions, const ModelSource& source, con
   RankEngine engine({backend, tensor_group, stages}, decisions, source, part,
                     {kRegion, kRegion, blocks});
   engine.load({});
-  Scheduler scheduler(engine.pool(), std::move(prompts),
-                      {decisions.block, decisions.prefill_chunk.n, decisions.output.n, {}, logits_of_all});
+  Scheduler scheduler(
+      engine.pool(), std::move(prompts),
+      {decisions.block, decisions.prefill_chunk.n, decisions.output.n, {}, logits_of_all});
   RunHooks hooks;
   hooks.ends_only = true;
   run_passes(engine, scheduler, hooks);
@@ -46,7 +47,8 @@ RankNeed measure_need(const Decisions& decisions, const ModelSource& source, con
   RankNeed need;
   need.held = engine.pool().most_held();
   need.block_bytes = engine.pool().block_bytes();
-  need.sizes = {engine.weights_arena().extent(), engine.activations().extent(), decisions.kv_blocks};
+  need.sizes = {engine.weights_arena().extent(), engine.activations().extent(),
+                decisions.kv_blocks};
   return need;
 }
 

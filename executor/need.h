@@ -9,18 +9,19 @@
 namespace vramplan {
 
 struct RankNeed {
-  RegionSizes sizes;      // regions that hold every take; blocks = the pool of the plan
-  Blocks held;            // most blocks at the same time
+  RegionSizes sizes;  // regions that hold every take; blocks = the pool of the plan
+  Blocks held;        // most blocks at the same time
   Bytes block_bytes;
-  /// The regions of the plan, or what is left of them on a device with less: weights and activations
-  /// first, whole blocks from the rest. The take that does not fit then fails where it happens.
+  /// The regions of the plan, or what is left of them on a device with less: weights and
+  /// activations first, whole blocks from the rest. The take that does not fit then fails where it
+  /// happens.
   RegionSizes within(Bytes free_now) const;
   Bytes total() const { return sizes.weights + sizes.activations + block_bytes * sizes.blocks.n; }
 };
 
 /// `prompt_tokens`: one length a sequence. `logits_of_all`: see SchedulerOptions.
-RankNeed measure_need(const Decisions& decisions, const ModelSource& source, const DeviceCard& device,
-                      const ModelPart& part, const std::vector<std::int64_t>& prompt_tokens,
-                      bool logits_of_all);
+RankNeed measure_need(const Decisions& decisions, const ModelSource& source,
+                      const DeviceCard& device, const ModelPart& part,
+                      const std::vector<std::int64_t>& prompt_tokens, bool logits_of_all);
 
 }  // namespace vramplan

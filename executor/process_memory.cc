@@ -33,7 +33,7 @@ class LinuxProcessMemory final : public ProcessMemory {
 
   bool reset_peak() override {
     std::ofstream file("/proc/self/clear_refs");
-    file << "5";   // 5 resets VmHWM and nothing else: proc(5)
+    file << "5";  // 5 resets VmHWM and nothing else: proc(5)
     file.flush();
     return file.good();
   }
@@ -76,7 +76,8 @@ Bytes machine_available() {
   Bytes available = parse_kib_field(text_of("/proc/meminfo"), "MemAvailable");
   const std::int64_t limit = control_group_value("/sys/fs/cgroup/memory.max");
   const std::int64_t used = control_group_value("/sys/fs/cgroup/memory.current");
-  if (limit >= 0 && used >= 0) available = std::min(available, Bytes{std::max<std::int64_t>(0, limit - used)});
+  if (limit >= 0 && used >= 0)
+    available = std::min(available, Bytes{std::max<std::int64_t>(0, limit - used)});
   return available;
 }
 

@@ -1,6 +1,6 @@
 #pragma once
-// ProcessMemory: what the operating system says this process holds. Nothing is computed from our own
-// accounts here; that is the point of it.
+// ProcessMemory: what the operating system says this process holds. Nothing is computed from our
+// own accounts here; that is the point of it.
 #include <string>
 
 #include "modelcards/units.h"
@@ -8,9 +8,9 @@
 namespace vramplan {
 
 struct ProcessSample {
-  Bytes resident;       // Rss of all mappings; 0 = not measured
-  Bytes proportional;   // Pss: shared pages divided by their users
-  Bytes peak;           // highest Rss since the start or the last reset (VmHWM)
+  Bytes resident;      // Rss of all mappings; 0 = not measured
+  Bytes proportional;  // Pss: shared pages divided by their users
+  Bytes peak;          // highest Rss since the start or the last reset (VmHWM)
 };
 
 class ProcessMemory {
@@ -29,8 +29,8 @@ ProcessSample parse_smaps_rollup(const std::string& text);
 /// A "name:   123 kB" line of a /proc file, 0 when missing or broken.
 Bytes parse_kib_field(const std::string& text, const std::string& name);
 
-/// Bytes a new process could still take on this machine: MemAvailable, or what is left of the control
-/// group's limit when that is less; 0 when unknown.
+/// Bytes a new process could still take on this machine: MemAvailable, or what is left of the
+/// control group's limit when that is less; 0 when unknown.
 Bytes machine_available();
 
 }  // namespace vramplan

@@ -10,7 +10,7 @@
 namespace vramplan {
 namespace {
 
-std::uint64_t hash_of(const std::string& text) {   // FNV-1a, 64 bits
+std::uint64_t hash_of(const std::string& text) {  // FNV-1a, 64 bits
   std::uint64_t hash = 0xcbf29ce484222325ULL;
   for (const char c : text) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3ULL;
   return hash;
@@ -20,26 +20,37 @@ std::uint64_t hash_of(const std::string& text) {   // FNV-1a, 64 bits
 /// factor when all other bits are random. The second factor (minimum) is set so that the mean is 0.
 struct BlockLayout {
   std::size_t scale_at;
-  std::ptrdiff_t minimum_at;      // -1 = none
-  double minimum_per_scale;       // factor of the second, relative to the first
-  double deviation;               // derived from uniform codes: see the comment of block_layout
+  std::ptrdiff_t minimum_at;  // -1 = none
+  double minimum_per_scale;   // factor of the second, relative to the first
+  double deviation;           // derived from uniform codes: see the comment of block_layout
 };
 
-/// Uniform codes c of b bits have mean (2^b - 1) / 2 and variance (4^b - 1) / 12; sub-block scales are
-/// uniform too, and a product's variance is E[s^2] E[c^2] - (E[s] E[c])^2.
+/// Uniform codes c of b bits have mean (2^b - 1) / 2 and variance (4^b - 1) / 12; sub-block scales
+/// are uniform too, and a product's variance is E[s^2] E[c^2] - (E[s] E[c])^2.
 BlockLayout block_layout(DType dtype) {
   switch (dtype) {
-    case DType::kQ4_0: return {0, -1, 0, 4.61};
-    case DType::kQ4_1: return {0, 2, -7.5, 4.61};
-    case DType::kQ5_0: return {0, -1, 0, 9.23};
-    case DType::kQ5_1: return {0, 2, -15.5, 9.23};
-    case DType::kQ8_0: return {0, -1, 0, 73.9};
-    case DType::kQ2_K: return {80, 82, 1.5, 13.9};
-    case DType::kQ3_K: return {108, -1, 0, 43.3};
-    case DType::kQ4_K: return {0, 2, 7.5, 258};
-    case DType::kQ5_K: return {0, 2, 15.5, 527};
-    case DType::kQ6_K: return {208, -1, 0, 1367};
-    default: break;
+    case DType::kQ4_0:
+      return {0, -1, 0, 4.61};
+    case DType::kQ4_1:
+      return {0, 2, -7.5, 4.61};
+    case DType::kQ5_0:
+      return {0, -1, 0, 9.23};
+    case DType::kQ5_1:
+      return {0, 2, -15.5, 9.23};
+    case DType::kQ8_0:
+      return {0, -1, 0, 73.9};
+    case DType::kQ2_K:
+      return {80, 82, 1.5, 13.9};
+    case DType::kQ3_K:
+      return {108, -1, 0, 43.3};
+    case DType::kQ4_K:
+      return {0, 2, 7.5, 258};
+    case DType::kQ5_K:
+      return {0, 2, 15.5, 527};
+    case DType::kQ6_K:
+      return {208, -1, 0, 1367};
+    default:
+      break;
   }
   throw Error(ErrorCode::kUnsupported, std::string("random weights of format ") + info(dtype).name)
       .at("", "--weights")
@@ -51,7 +62,8 @@ void fill_blocks(const TensorView& tensor, SplitMix64& rng) {
   const auto block_bytes = static_cast<std::size_t>(info(tensor.dtype).block_bytes);
   const double scale = 1 / (layout.deviation * std::sqrt(static_cast<double>(tensor.columns)));
   const std::uint16_t first = cpu::f32_to_f16(static_cast<float>(scale));
-  const std::uint16_t second = cpu::f32_to_f16(static_cast<float>(scale * layout.minimum_per_scale));
+  const std::uint16_t second =
+      cpu::f32_to_f16(static_cast<float>(scale * layout.minimum_per_scale));
   auto* data = static_cast<std::byte*>(tensor.data);
   const std::byte* const end = data + tensor.bytes().n;
   for (; data != end; data += block_bytes) {
@@ -66,12 +78,14 @@ void fill_blocks(const TensorView& tensor, SplitMix64& rng) {
 
 /// Uniform values of mean `middle` and half width `reach`.
 template <class Store>
-void fill_elements(const TensorView& tensor, SplitMix64& rng, float middle, float reach, Store store) {
+void fill_elements(const TensorView& tensor, SplitMix64& rng, float middle, float reach,
+                   Store store) {
   const std::int64_t count = tensor.rows * tensor.columns;
-  for (std::int64_t i = 0; i < count; i += 2) {   // two 32-bit draws of one 64-bit number
+  for (std::int64_t i = 0; i < count; i += 2) {  // two 32-bit draws of one 64-bit number
     const std::uint64_t bits = rng.next();
     const float a = static_cast<float>(static_cast<std::uint32_t>(bits) >> 8) * 0x1p-23F - 1.0F;
-    const float b = static_cast<float>(static_cast<std::uint32_t>(bits >> 32) >> 8) * 0x1p-23F - 1.0F;
+    const float b =
+        static_cast<float>(static_cast<std::uint32_t>(bits >> 32) >> 8) * 0x1p-23F - 1.0F;
     store(i, middle + reach * a);
     if (i + 1 < count) store(i + 1, middle + reach * b);
   }
@@ -79,8 +93,8 @@ void fill_elements(const TensorView& tensor, SplitMix64& rng, float middle, floa
 
 }  // namespace
 
-void fill_random(const TensorView& tensor, const std::string& name, TensorRole role, bool norm_one_plus,
-                 std::uint64_t seed) {
+void fill_random(const TensorView& tensor, const std::string& name, TensorRole role,
+                 bool norm_one_plus, std::uint64_t seed) {
   SplitMix64 mixer(seed ^ hash_of(name));
   SplitMix64 rng(mixer.next());
   if (is_block_quantised(tensor.dtype)) return fill_blocks(tensor, rng);
@@ -91,20 +105,19 @@ void fill_random(const TensorView& tensor, const std::string& name, TensorRole r
   const float middle = role == TensorRole::kNorm && !norm_one_plus ? 1.0F : 0.0F;
   switch (tensor.dtype) {
     case DType::kF32:
-      return fill_elements(tensor, rng, middle, reach, [out = static_cast<float*>(tensor.data)](
-                                                           std::int64_t i, float v) { out[i] = v; });
+      return fill_elements(
+          tensor, rng, middle, reach,
+          [out = static_cast<float*>(tensor.data)](std::int64_t i, float v) { out[i] = v; });
     case DType::kF16:
       return fill_elements(tensor, rng, middle, reach,
-                           [out = static_cast<std::uint16_t*>(tensor.data)](std::int64_t i, float v) {
-                             out[i] = cpu::f32_to_f16(v);
-                           });
+                           [out = static_cast<std::uint16_t*>(tensor.data)](
+                               std::int64_t i, float v) { out[i] = cpu::f32_to_f16(v); });
     case DType::kBF16:
       return fill_elements(tensor, rng, middle, reach,
-                           [out = static_cast<std::uint16_t*>(tensor.data)](std::int64_t i, float v) {
-                             out[i] = cpu::f32_to_bf16(v);
-                           });
+                           [out = static_cast<std::uint16_t*>(tensor.data)](
+                               std::int64_t i, float v) { out[i] = cpu::f32_to_bf16(v); });
     default:
-      block_layout(tensor.dtype);   // throws: no such format
+      block_layout(tensor.dtype);  // throws: no such format
   }
 }
 

@@ -10,7 +10,8 @@ RankEngine::RankEngine(const Parts& parts, const Decisions& decisions, const Mod
       weights_arena_(parts.backend.tier(TierKind::kDevice), sizes.weights, "the weight region"),
       pool_(parts.backend.tier(TierKind::kDevice), sizes.blocks,
             KvStore::block_bytes(source.card, part, decisions.kv_format, decisions.block)),
-      activations_(parts.backend.tier(TierKind::kDevice), sizes.activations, "the activation region"),
+      activations_(parts.backend.tier(TierKind::kDevice), sizes.activations,
+                   "the activation region"),
       kv_(pool_, source.card, part, decisions.kv_format, decisions.block) {}
 
 void RankEngine::load(const LoadOptions& options) {
@@ -18,8 +19,8 @@ void RankEngine::load(const LoadOptions& options) {
   Ops& ops = parts_.backend.ops();
   loaded_ = load_weights(source_, decisions_, part_, weights_arena_, ops, options);
   parts_.backend.synchronize();
-  const TransformerParts parts{ops,           activations_, loaded_.weights, kv_, parts_.tensor_group,
-                               parts_.stages};
+  const TransformerParts parts{ops, activations_,        loaded_.weights,
+                               kv_, parts_.tensor_group, parts_.stages};
   transformer_.emplace(source_.card, part_, decisions_.activations, decisions_.attention, parts);
 }
 

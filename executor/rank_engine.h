@@ -1,6 +1,7 @@
 #pragma once
-// RankEngine: one rank of a model, ready to run: its regions, weights, KV pool and transformer. Regions
-// are reserved when it is built; after that, tensors and blocks come out of them or the take fails.
+// RankEngine: one rank of a model, ready to run: its regions, weights, KV pool and transformer.
+// Regions are reserved when it is built; after that, tensors and blocks come out of them or the
+// take fails.
 #include <map>
 #include <memory>
 #include <optional>
@@ -32,7 +33,8 @@ class RankEngine {
 
   /// Once, before forward. Errors: those of load_weights.
   void load(const LoadOptions& options);
-  /// Runs one pass and waits for it; see Transformer::forward. Give the logits back before the next.
+  /// Runs one pass and waits for it; see Transformer::forward. Give the logits back before the
+  /// next.
   TensorView forward(const Pass& pass);
   void give_back(TensorView& logits) { activations_.give_back(logits); }
 

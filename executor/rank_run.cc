@@ -10,8 +10,8 @@ namespace vramplan {
 namespace {
 
 /// Tokens of the rows a pass sampled; zeros where nothing is computed.
-std::vector<std::int32_t> sample(const Pass& pass, const TensorView& logits, const Scheduler& scheduler,
-                                 const RunHooks& hooks) {
+std::vector<std::int32_t> sample(const Pass& pass, const TensorView& logits,
+                                 const Scheduler& scheduler, const RunHooks& hooks) {
   std::vector<std::int32_t> tokens(pass.sampled.size(), 0);
   if (hooks.sampler == nullptr) return tokens;
   // Rows wanted besides the sampled ones come first: the last row of each sequence is sampled.
@@ -21,7 +21,8 @@ std::vector<std::int32_t> sample(const Pass& pass, const TensorView& logits, con
                       static_cast<std::ptrdiff_t>(first + i) * logits.columns;
     const std::int64_t sequence = pass.sampled[i];
     const auto step = static_cast<std::int64_t>(scheduler.generated(sequence).size());
-    tokens[i] = hooks.sampler->sample(std::span(row, static_cast<std::size_t>(hooks.vocab)), sequence, step);
+    tokens[i] = hooks.sampler->sample(std::span(row, static_cast<std::size_t>(hooks.vocab)),
+                                      sequence, step);
   }
   return tokens;
 }
@@ -55,7 +56,8 @@ RankRun run_passes(RankEngine& engine, Scheduler& scheduler, const RunHooks& hoo
     if (hooks.after_pass) hooks.after_pass(*pass);
     engine.give_back(logits);
     run.passes.push_back({pass->phase, static_cast<std::int64_t>(pass->ids.size()),
-                          static_cast<std::int64_t>(tokens.size()), pass->sequences.front(), seconds.v});
+                          static_cast<std::int64_t>(tokens.size()), pass->sequences.front(),
+                          seconds.v});
     scheduler.complete(tokens);
     if (hooks.on_token) {
       for (std::size_t i = 0; i < tokens.size(); ++i) hooks.on_token(pass->sampled[i], tokens[i]);
@@ -69,14 +71,16 @@ RankRun run_passes(RankEngine& engine, Scheduler& scheduler, const RunHooks& hoo
 
 void add_observed_rows(Ledger& ledger, RankEngine& engine, const RankRun& run) {
   const int rank = engine.part().rank;
-  const auto add = [&](Category category, const char* name, Phase phase, Bytes bytes, std::string probe) {
+  const auto add = [&](Category category, const char* name, Phase phase, Bytes bytes,
+                       std::string probe) {
     ledger.add({rank, TierKind::kDevice, category, name, phase, bytes, std::move(probe)});
   };
   for (const char* group :
        {"embedding", "positions", "attention", "feed_forward", "norms", "head"}) {
     const auto found = engine.weight_groups().find(group);
     if (found == engine.weight_groups().end()) continue;
-    add(Category::kWeights, group, Phase::kLoad, found->second, "tensors taken from the weight arena");
+    add(Category::kWeights, group, Phase::kLoad, found->second,
+        "tensors taken from the weight arena");
   }
   const BlockPool& pool = engine.pool();
   add(Category::kKvCache, "blocks", Phase::kLoad, pool.block_bytes() * pool.most_held().n,
@@ -84,15 +88,18 @@ void add_observed_rows(Ledger& ledger, RankEngine& engine, const RankRun& run) {
           std::to_string(pool.block_bytes().n) + " B");
   add(Category::kActivations, "peak", Phase::kPrefill, run.prefill_peak,
       "high-water mark of the activation arena in prefill");
-  add(Category::kActivations, "peak", Phase::kDecode, run.decode_peak,
-      "high-water mark of the activation arena in decode");
+  if (run.decode_peak.n > 0) {  // one output token comes from prefill: there is no decode
+    add(Category::kActivations, "peak", Phase::kDecode, run.decode_peak,
+        "high-water mark of the activation arena in decode");
+  }
   add(Category::kRuntime, "arena padding", Phase::kLoad, engine.weights_arena().padding(),
       std::to_string(engine.weights_arena().tensor_count()) + " tensors at multiples of " +
           std::to_string(Arena::kAlignment) + " B");
 }
 
-std::vector<std::vector<std::int32_t>> prompts_of(const Decisions& decisions, std::int64_t vocab,
-                                                  const std::vector<std::vector<std::int32_t>>& given) {
+std::vector<std::vector<std::int32_t>> prompts_of(
+    const Decisions& decisions, std::int64_t vocab,
+    const std::vector<std::vector<std::int32_t>>& given) {
   const std::int64_t planned = (decisions.context - decisions.output).n;
   std::vector<std::vector<std::int32_t>> prompts = given;
   if (prompts.empty()) {
@@ -118,10 +125,10 @@ std::vector<std::vector<std::int32_t>> prompts_of(const Decisions& decisions, st
     const auto tokens = static_cast<std::int64_t>(prompts[i].size());
     if (tokens == 0) throw Error(ErrorCode::kUsage, name + " is empty").at("", "--prompt");
     if (tokens > planned) {
-      throw Error(ErrorCode::kUsage, name + " has " + std::to_string(tokens) + " tokens, the plan has " +
-                                         std::to_string(planned) + " (context " +
-                                         std::to_string(decisions.context.n) + " less output " +
-                                         std::to_string(decisions.output.n) + ")")
+      throw Error(ErrorCode::kUsage, name + " has " + std::to_string(tokens) +
+                                         " tokens, the plan has " + std::to_string(planned) +
+                                         " (context " + std::to_string(decisions.context.n) +
+                                         " less output " + std::to_string(decisions.output.n) + ")")
           .at("", "--prompt")
           .help("plan again with --context " + std::to_string(tokens + decisions.output.n));
     }
@@ -164,9 +171,11 @@ Timings timings_of(const std::vector<RankRun>& ranks, const Sharding& sharding) 
   }
   timings.prefill = {prefill};
   timings.tpot = {median(timings.decode_step_seconds)};
-  if (prefill > 0) timings.prefill_tokens_per_second = static_cast<double>(timings.prefill_tokens) / prefill;
+  if (prefill > 0)
+    timings.prefill_tokens_per_second = static_cast<double>(timings.prefill_tokens) / prefill;
   if (timings.decode.v > 0) {
-    timings.decode_tokens_per_second = static_cast<double>(timings.decode_tokens) / timings.decode.v;
+    timings.decode_tokens_per_second =
+        static_cast<double>(timings.decode_tokens) / timings.decode.v;
   }
   return timings;
 }

@@ -11,15 +11,15 @@ namespace vramplan {
 
 struct PassRecord {
   Phase phase = Phase::kPrefill;
-  std::int64_t tokens = 0;        // rows of the pass
-  std::int64_t produced = 0;      // tokens sampled
+  std::int64_t tokens = 0;    // rows of the pass
+  std::int64_t produced = 0;  // tokens sampled
   std::int64_t first_sequence = 0;
-  double seconds = 0;             // forward pass, waiting for it, and sampling
+  double seconds = 0;  // forward pass, waiting for it, and sampling
 };
 
 struct RankRun {
   std::vector<PassRecord> passes;
-  Bytes prefill_peak, decode_peak;   // high-water marks of the activation arena
+  Bytes prefill_peak, decode_peak;  // high-water marks of the activation arena
 };
 
 struct RunHooks {
@@ -38,11 +38,12 @@ void add_observed_rows(Ledger& ledger, RankEngine& engine, const RankRun& run);
 
 /// Prompts of a run: those given, checked, or seeded random ids of the planned length.
 /// Errors: kUsage naming the sequence.
-std::vector<std::vector<std::int32_t>> prompts_of(const Decisions& decisions, std::int64_t vocab,
-                                                  const std::vector<std::vector<std::int32_t>>& given);
+std::vector<std::vector<std::int32_t>> prompts_of(
+    const Decisions& decisions, std::int64_t vocab,
+    const std::vector<std::vector<std::int32_t>>& given);
 
-/// Timings of passes that run stage after stage; ranks of one stage at the same time: a pass takes the
-/// sum over stages of its slowest rank. All ranks have the same passes.
+/// Timings of passes that run stage after stage; ranks of one stage at the same time: a pass takes
+/// the sum over stages of its slowest rank. All ranks have the same passes.
 Timings timings_of(const std::vector<RankRun>& ranks, const Sharding& sharding);
 
 }  // namespace vramplan

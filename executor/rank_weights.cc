@@ -18,7 +18,8 @@ class Walk {
       tensor({"token_embd.weight", "embedding", TensorRole::kTable, part_.vocab_rows, hidden},
              weights.embedding.tensor);
       if (card_.learned_positions > 0) {
-        tensor({"position_embd.weight", "positions", TensorRole::kTable, card_.learned_positions, hidden},
+        tensor({"position_embd.weight", "positions", TensorRole::kTable, card_.learned_positions,
+                hidden},
                weights.positions.tensor);
       }
     }
@@ -48,13 +49,13 @@ class Walk {
   }
 
   struct Fused {
-    const char* name = nullptr;   // without .weight
+    const char* name = nullptr;  // without .weight
     std::int64_t begin = 0, size = 0;
   };
 
   /// Weight [rows, columns] and, when `bias`, a bias of `rows` elements.
-  void linear(const char* name, const char* group, std::int64_t rows, std::int64_t columns, bool bias,
-              Fused fused, LinearWeights& into) {
+  void linear(const char* name, const char* group, std::int64_t rows, std::int64_t columns,
+              bool bias, Fused fused, LinearWeights& into) {
     TensorSpec weight(std::string(name) + ".weight", group, TensorRole::kMatrix, rows, columns);
     TensorSpec offset(std::string(name) + ".bias", group, TensorRole::kBias, 1, rows);
     if (fused.name != nullptr) {
@@ -75,7 +76,8 @@ class Walk {
     if (l.pre_norms) norm(l.parallel_two_norms ? "attn_norm_2" : "attn_norm", w.attention_norm);
     const std::int64_t qkv = whole.q + whole.k + whole.v;
     linear("attn_q", "attention", here.q, card_.hidden, mixer.qkv_bias, {"attn_qkv", 0, qkv}, w.q);
-    linear("attn_k", "attention", here.k, card_.hidden, mixer.qkv_bias, {"attn_qkv", whole.q, qkv}, w.k);
+    linear("attn_k", "attention", here.k, card_.hidden, mixer.qkv_bias, {"attn_qkv", whole.q, qkv},
+           w.k);
     linear("attn_v", "attention", here.v, card_.hidden, mixer.qkv_bias,
            {"attn_qkv", whole.q + whole.k, qkv}, w.v);
     if (mixer.qk_norm) {
@@ -85,12 +87,15 @@ class Walk {
     linear("attn_output", "attention", card_.hidden, here.o, mixer.output_bias, {}, w.output);
     if (l.post_norms) norm("post_attention_norm", w.post_attention_norm);
 
-    if (l.pre_norms && l.parallel_two_norms) norm("attn_norm", w.feed_forward_norm);
-    else if (l.pre_norms && !l.parallel) norm("ffn_norm", w.feed_forward_norm);
+    if (l.pre_norms && l.parallel_two_norms)
+      norm("attn_norm", w.feed_forward_norm);
+    else if (l.pre_norms && !l.parallel)
+      norm("ffn_norm", w.feed_forward_norm);
     const bool bias = l.feed_forward.bias;
     const bool gated = l.feed_forward.gated;
     if (gated) {
-      linear("ffn_gate", "feed_forward", here.f, card_.hidden, bias, {"ffn_up", 0, 2 * whole.f}, w.gate);
+      linear("ffn_gate", "feed_forward", here.f, card_.hidden, bias, {"ffn_up", 0, 2 * whole.f},
+             w.gate);
     }
     linear("ffn_up", "feed_forward", here.f, card_.hidden, bias,
            gated ? Fused{"ffn_up", whole.f, 2 * whole.f} : Fused{}, w.up);

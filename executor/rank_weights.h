@@ -1,5 +1,6 @@
 #pragma once
-// RankWeights: the weight tensors of one rank, and the walk over them in the order of the forward pass.
+// RankWeights: the weight tensors of one rank, and the walk over them in the order of the forward
+// pass.
 #include <functional>
 #include <string>
 #include <utility>
@@ -17,23 +18,23 @@ struct NormWeights {
 };
 
 struct LinearWeights {
-  WeightView weight;   // [out, in]
-  TensorView bias;     // [1, out] or empty
+  WeightView weight;  // [out, in]
+  TensorView bias;    // [1, out] or empty
 };
 
 struct LayerWeights {
   NormWeights attention_norm, feed_forward_norm, post_attention_norm, post_feed_forward_norm;
   LinearWeights q, k, v, output;
-  TensorView q_norm, k_norm;      // [1, head_dim] or empty
+  TensorView q_norm, k_norm;  // [1, head_dim] or empty
   LinearWeights gate, up, down;
 };
 
 struct RankWeights {
-  WeightView embedding;           // [vocab_rows, hidden], first stage
-  WeightView positions;           // [learned_positions, hidden], first stage
+  WeightView embedding;  // [vocab_rows, hidden], first stage
+  WeightView positions;  // [learned_positions, hidden], first stage
   std::vector<LayerWeights> layers;
-  NormWeights final_norm;         // last stage
-  LinearWeights head;             // [vocab_rows, hidden], last stage; the embedding table when tied
+  NormWeights final_norm;  // last stage
+  LinearWeights head;      // [vocab_rows, hidden], last stage; the embedding table when tied
 };
 
 enum class TensorRole : std::uint8_t { kMatrix, kTable, kNorm, kBias };
@@ -42,18 +43,22 @@ enum class TensorRole : std::uint8_t { kMatrix, kTable, kNorm, kBias };
 struct TensorSpec {
   TensorSpec(std::string name_, std::string group_, TensorRole role_, std::int64_t rows_,
              std::int64_t columns_)
-      : name(std::move(name_)), group(std::move(group_)), role(role_), rows(rows_), columns(columns_) {}
+      : name(std::move(name_)),
+        group(std::move(group_)),
+        role(role_),
+        rows(rows_),
+        columns(columns_) {}
 
   std::string name, group;
   TensorRole role;
   std::int64_t rows, columns;
-  std::string fused_name;         // a file may hold it as rows (a bias: columns) of this tensor instead
+  std::string fused_name;  // a file may hold it as rows (a bias: columns) of this tensor instead
   std::int64_t fused_begin = 0, fused_size = 0;
-  bool optional = false;          // a file may leave it out
+  bool optional = false;  // a file may leave it out
 };
 
-/// Calls `visit` for every tensor the rank holds, with the place its view belongs to. A tied head on
-/// the rank of the embedding is no tensor of its own.
+/// Calls `visit` for every tensor the rank holds, with the place its view belongs to. A tied head
+/// on the rank of the embedding is no tensor of its own.
 void for_each_tensor(const ModelCard& card, const ModelPart& part, RankWeights& weights,
                      const std::function<void(const TensorSpec&, TensorView&)>& visit);
 

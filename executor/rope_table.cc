@@ -8,7 +8,7 @@ namespace vramplan {
 namespace {
 
 constexpr double kTwoPi = 2 * std::numbers::pi;
-constexpr double kYarnBetaFast = 32, kYarnBetaSlow = 1;   // rotations over the original context
+constexpr double kYarnBetaFast = 32, kYarnBetaSlow = 1;  // rotations over the original context
 
 void check_scaling(const Rope& rope) {
   if (!(rope.factor >= 1) || !std::isfinite(rope.factor)) {
@@ -64,8 +64,8 @@ RopeTable::RopeTable(const Rope& rope, std::int64_t head_dim)
         .at("", "rope.rotary_dim");
   }
   for (std::int64_t i = 0; i < rotary_dim_ / 2; ++i) {
-    double frequency = std::pow(rope.theta, -2.0 * static_cast<double>(i) /
-                                                static_cast<double>(rotary_dim_));
+    double frequency =
+        std::pow(rope.theta, -2.0 * static_cast<double>(i) / static_cast<double>(rotary_dim_));
     if (rope.scaling == "linear") frequency /= rope.factor;
     if (rope.scaling == "llama3") frequency = llama3_scaled(frequency, rope);
     if (rope.scaling == "yarn") {

@@ -12,9 +12,9 @@ class RopeTable {
  public:
   /// base: theta^(-2i / rotary_dim), i in [0, rotary_dim / 2).
   /// linear: / factor. llama3: long waves / factor, short ones kept, a linear ramp between
-  /// (Llama 3.1 reference code, apply_scaling). yarn: NTK-by-parts with beta_fast 32 and beta_slow 1,
-  /// magnitude 0.1 ln(factor) + 1 (Peng et al. 2023, arXiv 2309.00071, equations 17-23).
-  /// Errors: kUnsupported naming an unknown scaling, kBadCard for a factor or context out of range.
+  /// (Llama 3.1 reference code, apply_scaling). yarn: NTK-by-parts with beta_fast 32 and beta_slow
+  /// 1, magnitude 0.1 ln(factor) + 1 (Peng et al. 2023, arXiv 2309.00071, equations 17-23). Errors:
+  /// kUnsupported naming an unknown scaling, kBadCard for a factor or context out of range.
   RopeTable(const Rope& rope, std::int64_t head_dim);
 
   /// Valid while this table lives and is not moved.

@@ -11,8 +11,9 @@
 namespace vramplan {
 namespace {
 
-/// What a virtual device holds before a model: its card says so. These bytes are taken from the tier
-/// like any other, so that the capacity is honest; the row says that a card is where they come from.
+/// What a virtual device holds before a model: its card says so. These bytes are taken from the
+/// tier like any other, so that the capacity is honest; the row says that a card is where they come
+/// from.
 class VirtualRuntime {
  public:
   VirtualRuntime(Backend& backend, const DeviceCard& device, int rank, int ranks, Bytes tokenizer,
@@ -28,7 +29,8 @@ class VirtualRuntime {
     }
     take(process, Category::kRuntime, "process base", device.process_base_bytes);
     if (tokenizer.n > 0) {
-      take(process, Category::kRuntime, "tokenizer", {tokenizer.n, Evidence::kMeasured, "this process"});
+      take(process, Category::kRuntime, "tokenizer",
+           {tokenizer.n, Evidence::kMeasured, "this process"});
     }
   }
   ~VirtualRuntime() {
@@ -38,14 +40,20 @@ class VirtualRuntime {
   VirtualRuntime& operator=(const VirtualRuntime&) = delete;
 
  private:
-  void take(TierKind tier, Category category, const char* name, const Sourced<std::int64_t>& bytes) {
+  void take(TierKind tier, Category category, const char* name,
+            const Sourced<std::int64_t>& bytes) {
     Tier& from = backend_.tier(tier);
     // A card that says nothing of its host's memory does not limit it.
     if (tier == TierKind::kDevice || from.capacity().n > 0) {
       regions_.emplace_back(tier, from.reserve({bytes.value}, name));
     }
     const std::string source = bytes.source.empty() ? "" : ": " + bytes.source;
-    ledger_.add({rank_, tier, category, name, Phase::kLoad, {bytes.value},
+    ledger_.add({rank_,
+                 tier,
+                 category,
+                 name,
+                 Phase::kLoad,
+                 {bytes.value},
                  "virtual device, as card " + device_.name + " says" + source});
   }
 
@@ -60,7 +68,10 @@ class DryRun {
  public:
   DryRun(const Decisions& decisions, const ModelSource& source, const DeviceCard& device,
          const RunRequest& request)
-      : decisions_(decisions), source_(source), device_(device), request_(request),
+      : decisions_(decisions),
+        source_(source),
+        device_(device),
+        request_(request),
         prompts_(prompts_of(decisions, source.card.vocab, request.prompts)) {
     for (const auto& prompt : prompts_) {
       prompt_tokens_.push_back(static_cast<std::int64_t>(prompt.size()));
@@ -85,7 +96,7 @@ class DryRun {
     const Seconds load = measurement_.timings.load;
     measurement_.timings = timings_of(runs, decisions_.sharding);
     measurement_.timings.load = load;
-    measurement_.output.resize(prompts_.size());   // nothing is computed, so there are no tokens
+    measurement_.output.resize(prompts_.size());  // nothing is computed, so there are no tokens
     measurement_.environment = this_environment("dry", decisions_.threads);
     measurement_.complete = true;
     return std::move(measurement_);
@@ -104,16 +115,16 @@ class DryRun {
 
   void refuse_if_too_large(int rank, const RankNeed& need) const {
     if (need.held > need.sizes.blocks) {
-      throw Error(ErrorCode::kDoesNotFit, "rank " + std::to_string(rank) + " needs " +
-                                              std::to_string(need.held.n) + " KV blocks, the plan has " +
-                                              std::to_string(need.sizes.blocks.n));
+      throw Error(ErrorCode::kDoesNotFit,
+                  "rank " + std::to_string(rank) + " needs " + std::to_string(need.held.n) +
+                      " KV blocks, the plan has " + std::to_string(need.sizes.blocks.n));
     }
     const Bytes bytes = need.total() + runtime_bytes();
     if (bytes <= decisions_.capacity) return;
-    throw Error(ErrorCode::kDoesNotFit,
-                "rank " + std::to_string(rank) + " needs " + to_text(bytes) + " (" +
-                    std::to_string(bytes.n) + " B), the capacity is " + to_text(decisions_.capacity) +
-                    " (" + std::to_string(decisions_.capacity.n) + " B)")
+    throw Error(ErrorCode::kDoesNotFit, "rank " + std::to_string(rank) + " needs " +
+                                            to_text(bytes) + " (" + std::to_string(bytes.n) +
+                                            " B), the capacity is " + to_text(decisions_.capacity) +
+                                            " (" + std::to_string(decisions_.capacity.n) + " B)")
         .help("plan again for this capacity, or raise it");
   }
 
@@ -129,15 +140,17 @@ class DryRun {
                       need.within(tier.free_now()));
     engine.load({});
     if (rank == 0) look(engine, Phase::kLoad, "weights loaded");
-    Scheduler scheduler(engine.pool(), prompts_,
-                        {decisions_.block, decisions_.prefill_chunk.n, decisions_.output.n, {}, false});
+    Scheduler scheduler(
+        engine.pool(), prompts_,
+        {decisions_.block, decisions_.prefill_chunk.n, decisions_.output.n, {}, false});
     RunHooks hooks;
     const std::int64_t every = std::max<std::int64_t>(1, decisions_.output.n / 32);
     if (rank == 0) {
       hooks.after_pass = [&](const Pass& pass) {
         const bool prefill = pass.phase == Phase::kPrefill;
         if (!prefill && pass.number % every != 0 && pass.number != 1) return;
-        look(engine, pass.phase, (prefill ? "prefill chunk " : "decode step ") + std::to_string(pass.number));
+        look(engine, pass.phase,
+             (prefill ? "prefill chunk " : "decode step ") + std::to_string(pass.number));
       };
     }
     RankRun run = run_passes(engine, scheduler, hooks);

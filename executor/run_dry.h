@@ -1,6 +1,7 @@
 #pragma once
-// run_dry: every rank of a plan on a virtual device of its own, one after another in this process. The
-// scheduler, blocks, arenas and the transformer are the real ones; only the arithmetic is left out.
+// run_dry: every rank of a plan on a virtual device of its own, one after another in this process.
+// The scheduler, blocks, arenas and the transformer are the real ones; only the arithmetic is left
+// out.
 #include "executor/engine.h"
 
 namespace vramplan {

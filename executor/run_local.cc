@@ -11,7 +11,7 @@
 namespace vramplan {
 namespace {
 
-constexpr std::int64_t kDecodeSamples = 32;   // looks at memory during decode, about
+constexpr std::int64_t kDecodeSamples = 32;  // looks at memory during decode, about
 
 std::vector<std::int64_t> lengths_of(const std::vector<std::vector<std::int32_t>>& prompts) {
   std::vector<std::int64_t> lengths;
@@ -36,7 +36,10 @@ class LocalRun {
  public:
   LocalRun(const Decisions& decisions, const ModelSource& source, const DeviceCard& device,
            const RunRequest& request)
-      : decisions_(decisions), source_(source), request_(request), sampler_(request.sampling),
+      : decisions_(decisions),
+        source_(source),
+        request_(request),
+        sampler_(request.sampling),
         memory_(request.memory != nullptr ? *request.memory : this_process_memory()),
         part_(model_part(source.card, decisions.sharding, 0)),
         prompts_(prompts_of(decisions, source.card.vocab, request.prompts)) {
@@ -61,15 +64,16 @@ class LocalRun {
       throw Error(ErrorCode::kDoesNotFit,
                   "the run needs " + to_text(need) + " (" + std::to_string(need.n) +
                       " B: " + std::to_string(need_.total().n) + " B of tensors and blocks, " +
-                      std::to_string((need - need_.total()).n) + " B of the process), the capacity is " +
-                      to_text(decisions_.capacity) + " (" + std::to_string(decisions_.capacity.n) + " B)")
+                      std::to_string((need - need_.total()).n) +
+                      " B of the process), the capacity is " + to_text(decisions_.capacity) + " (" +
+                      std::to_string(decisions_.capacity.n) + " B)")
           .help("plan again for this capacity, or raise it");
     }
     if (need_.total() > free_now) {
-      throw Error(ErrorCode::kDoesNotFit, std::string("the run needs ") +
-                                              std::to_string(need_.total().n) + " B of tensors and blocks, " +
-                                              std::to_string(free_now.n) + " B are free on the " +
-                                              backend.name() + " backend")
+      throw Error(ErrorCode::kDoesNotFit,
+                  std::string("the run needs ") + std::to_string(need_.total().n) +
+                      " B of tensors and blocks, " + std::to_string(free_now.n) +
+                      " B are free on the " + backend.name() + " backend")
           .help("free memory on this machine, or plan a smaller run");
     }
   }
@@ -80,15 +84,16 @@ class LocalRun {
     const bool peak_is_ours = memory_.reset_peak();
     begin_ = backend.clock().now();
     SingleCommunicator alone, alone_too;
-    RankEngine engine({backend, alone, alone_too}, decisions_, source_, part_, need_.within(free_now));
+    RankEngine engine({backend, alone, alone_too}, decisions_, source_, part_,
+                      need_.within(free_now));
     look(engine, Phase::kLoad, "regions reserved");
     load(engine);
     measurement_.timings.load = backend.clock().now() - begin_;
     look(engine, Phase::kLoad, "weights loaded");
 
-    Scheduler scheduler(engine.pool(), prompts_,
-                        {decisions_.block, decisions_.prefill_chunk.n, decisions_.output.n, end_tokens(),
-                         false});
+    Scheduler scheduler(
+        engine.pool(), prompts_,
+        {decisions_.block, decisions_.prefill_chunk.n, decisions_.output.n, end_tokens(), false});
     const RankRun run = run_passes(engine, scheduler, hooks(engine, scheduler));
     finish(engine, scheduler, run, peak_is_ours);
     return std::move(measurement_);
@@ -116,7 +121,8 @@ class LocalRun {
     if (!request_.end_tokens.empty() || source_.gguf == nullptr) return request_.end_tokens;
     std::vector<std::int32_t> ids;
     for (const char* key : {"tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id"}) {
-      if (source_.gguf->has(key)) ids.push_back(static_cast<std::int32_t>(source_.gguf->integer(key)));
+      if (source_.gguf->has(key))
+        ids.push_back(static_cast<std::int32_t>(source_.gguf->integer(key)));
     }
     return ids;
   }
@@ -132,11 +138,13 @@ class LocalRun {
     hooks.after_pass = [this, &engine, steps, every, chunks](const Pass& pass) {
       const bool prefill = pass.phase == Phase::kPrefill;
       if (prefill || pass.number % every == 0 || pass.number == 1) {
-        look(engine, pass.phase, (prefill ? "prefill chunk " : "decode step ") + std::to_string(pass.number));
+        look(engine, pass.phase,
+             (prefill ? "prefill chunk " : "decode step ") + std::to_string(pass.number));
       }
       if (request_.on_progress) {
-        request_.on_progress(name_of(pass.phase), static_cast<double>(pass.number) /
-                                                      static_cast<double>(prefill ? chunks : steps));
+        request_.on_progress(
+            name_of(pass.phase),
+            static_cast<double>(pass.number) / static_cast<double>(prefill ? chunks : steps));
       }
     };
     return hooks;
@@ -153,7 +161,8 @@ class LocalRun {
     measurement_.samples.push_back(std::move(sample));
   }
 
-  void finish(RankEngine& engine, const Scheduler& scheduler, const RankRun& run, bool peak_is_ours) {
+  void finish(RankEngine& engine, const Scheduler& scheduler, const RankRun& run,
+              bool peak_is_ours) {
     if (peak_is_ours) {
       measurement_.process_peak = std::max(measurement_.process_peak, memory_.now().peak);
     }
@@ -200,8 +209,8 @@ class LocalRun {
 
 }  // namespace
 
-Measurement run_local(const Decisions& decisions, const ModelSource& source, const DeviceCard& device,
-                      const RunRequest& request,
+Measurement run_local(const Decisions& decisions, const ModelSource& source,
+                      const DeviceCard& device, const RunRequest& request,
                       const std::function<std::unique_ptr<Backend>(Bytes capacity)>& make_backend) {
   refuse_unsupported(source, decisions, true, request.random_weights);
   LocalRun run(decisions, source, device, request);

@@ -18,17 +18,18 @@ std::size_t highest(std::span<const float> logits, std::int64_t sequence, std::i
   std::size_t best = 0;
   for (std::size_t i = 0; i < logits.size(); ++i) {
     if (std::isnan(logits[i]) || logits[i] == kInfinity) {
-      throw Error(ErrorCode::kInternal,
-                  "logit " + std::to_string(i) + " is " + (std::isnan(logits[i]) ? "NaN" : "infinite") +
-                      " in sequence " + std::to_string(sequence) + " at output token " +
-                      std::to_string(step))
+      throw Error(ErrorCode::kInternal, "logit " + std::to_string(i) + " is " +
+                                            (std::isnan(logits[i]) ? "NaN" : "infinite") +
+                                            " in sequence " + std::to_string(sequence) +
+                                            " at output token " + std::to_string(step))
           .help("the weights or the cache are damaged; check the model file");
     }
     if (logits[i] > logits[best]) best = i;
   }
   if (logits.empty() || logits[best] == -kInfinity) {
-    throw Error(ErrorCode::kInternal, "no token is possible in sequence " + std::to_string(sequence) +
-                                          " at output token " + std::to_string(step));
+    throw Error(ErrorCode::kInternal, "no token is possible in sequence " +
+                                          std::to_string(sequence) + " at output token " +
+                                          std::to_string(step));
   }
   return best;
 }
@@ -79,7 +80,8 @@ std::int32_t Sampler::sample(std::span<const float> logits, std::int64_t sequenc
   if (sampling_.temperature == 0) return static_cast<std::int32_t>(best);
   const auto kept = nucleus(logits, sampling_.temperature, sampling_.top_p);
   // One draw a token, from a generator of its own, so that batches and orders do not matter.
-  SplitMix64 sequence_rng(sampling_.seed ^ (static_cast<std::uint64_t>(sequence) * 0xd1342543de82ef95ULL));
+  SplitMix64 sequence_rng(sampling_.seed ^
+                          (static_cast<std::uint64_t>(sequence) * 0xd1342543de82ef95ULL));
   SplitMix64 rng(sequence_rng.next() + static_cast<std::uint64_t>(step));
   const double draw = rng.uniform();
   double sum = 0;
@@ -87,7 +89,7 @@ std::int32_t Sampler::sample(std::span<const float> logits, std::int64_t sequenc
     sum += probability;
     if (draw < sum) return id;
   }
-  return kept.back().first;   // rounding left the sum a little below 1
+  return kept.back().first;  // rounding left the sum a little below 1
 }
 
 }  // namespace vramplan

@@ -1,6 +1,6 @@
 #pragma once
-// Sampler: logits of one token to a token id. The same seed, sequence and step give the same token on
-// every machine and for every batch around it.
+// Sampler: logits of one token to a token id. The same seed, sequence and step give the same token
+// on every machine and for every batch around it.
 #include <cstdint>
 #include <span>
 #include <utility>
@@ -9,7 +9,7 @@
 namespace vramplan {
 
 struct Sampling {
-  double temperature = 0;        // 0 = greedy
+  double temperature = 0;  // 0 = greedy
   double top_p = 1;
   std::uint64_t seed = 0;
 };
@@ -27,8 +27,10 @@ class Sampler {
   explicit Sampler(const Sampling& sampling);
 
   /// Greedy takes the highest logit, the lowest id among equals.
-  /// Errors: kInternal naming sequence and step when a logit is NaN or +infinity, or all are -infinity.
-  std::int32_t sample(std::span<const float> logits, std::int64_t sequence, std::int64_t step) const;
+  /// Errors: kInternal naming sequence and step when a logit is NaN or +infinity, or all are
+  /// -infinity.
+  std::int32_t sample(std::span<const float> logits, std::int64_t sequence,
+                      std::int64_t step) const;
 
  private:
   Sampling sampling_;

@@ -12,7 +12,8 @@ Scheduler::Scheduler(BlockPool& pool, std::vector<std::vector<std::int32_t>> pro
   sequences_.reserve(prompts.size());
   for (std::vector<std::int32_t>& prompt : prompts) {
     VRAMPLAN_CHECK(!prompt.empty());
-    prefill_pass_count_ += ceil_div(static_cast<std::int64_t>(prompt.size()), options_.prefill_chunk);
+    prefill_pass_count_ +=
+        ceil_div(static_cast<std::int64_t>(prompt.size()), options_.prefill_chunk);
     sequences_.push_back({std::move(prompt), {}, BlockTable(pool, options_.block), 0, false});
   }
 }

@@ -15,9 +15,9 @@ namespace vramplan {
 /// One forward pass, owning what PassInput points to.
 struct Pass {
   Phase phase = Phase::kPrefill;
-  std::int64_t number = 0;                  // chunk or step within its phase, from 1
-  std::vector<std::int64_t> sequences;      // one a slice
-  std::vector<std::int64_t> sampled;        // the sequence of each logits row
+  std::int64_t number = 0;              // chunk or step within its phase, from 1
+  std::vector<std::int64_t> sequences;  // one a slice
+  std::vector<std::int64_t> sampled;    // the sequence of each logits row
   std::vector<std::int32_t> ids, positions, logit_rows;
   std::vector<std::int64_t> slots;
   std::vector<SequenceSlice> slices;
@@ -27,19 +27,20 @@ struct Pass {
 
 struct SchedulerOptions {
   TokensPerBlock block;
-  std::int64_t prefill_chunk = 0;           // most tokens of a prefill pass
-  std::int64_t output = 0;                  // tokens to generate for each sequence, >= 1
-  std::vector<std::int32_t> end_tokens;     // one of these ends a sequence early
-  bool logits_of_all = false;               // prefill gives the logits of every position
+  std::int64_t prefill_chunk = 0;        // most tokens of a prefill pass
+  std::int64_t output = 0;               // tokens to generate for each sequence, >= 1
+  std::vector<std::int32_t> end_tokens;  // one of these ends a sequence early
+  bool logits_of_all = false;            // prefill gives the logits of every position
 };
 
 class Scheduler {
  public:
-  Scheduler(BlockPool& pool, std::vector<std::vector<std::int32_t>> prompts, SchedulerOptions options);
+  Scheduler(BlockPool& pool, std::vector<std::vector<std::int32_t>> prompts,
+            SchedulerOptions options);
 
-  /// The next pass with its blocks taken, or nothing when every sequence is done. A pass that produces
-  /// a token also takes the slot that token will need. The pass is valid until the next call.
-  /// Errors: kOutOfPlan from the pool.
+  /// The next pass with its blocks taken, or nothing when every sequence is done. A pass that
+  /// produces a token also takes the slot that token will need. The pass is valid until the next
+  /// call. Errors: kOutOfPlan from the pool.
   const Pass* next();
   /// The tokens the pass just run produced, one for each of pass.sampled.
   void complete(std::span<const std::int32_t> tokens);
@@ -56,7 +57,7 @@ class Scheduler {
   struct Sequence {
     std::vector<std::int32_t> prompt, generated;
     BlockTable table;
-    std::int64_t cached = 0;                // tokens in the cache
+    std::int64_t cached = 0;  // tokens in the cache
     bool finished = false;
   };
   void fill_prefill(std::size_t index);

@@ -5,27 +5,36 @@
 namespace vramplan {
 namespace {
 
-[[noreturn]] void refuse(const std::string& what, const std::string& field, const std::string& help) {
+[[noreturn]] void refuse(const std::string& what, const std::string& field,
+                         const std::string& help) {
   throw Error(ErrorCode::kUnsupported, what).at("", field).help(help);
 }
 
 const char* kind_text(MixerKind kind) {
   switch (kind) {
     case MixerKind::kFullAttention:
-    case MixerKind::kSlidingWindow: return nullptr;
-    case MixerKind::kChunked: return "chunked attention";
-    case MixerKind::kMla: return "multi-head latent attention (MLA)";
-    case MixerKind::kLinear: return "a linear or state-space mixer";
-    case MixerKind::kNone: return "no mixer";
+    case MixerKind::kSlidingWindow:
+      return nullptr;
+    case MixerKind::kChunked:
+      return "chunked attention";
+    case MixerKind::kMla:
+      return "multi-head latent attention (MLA)";
+    case MixerKind::kLinear:
+      return "a linear or state-space mixer";
+    case MixerKind::kNone:
+      return "no mixer";
   }
   return "an unknown mixer";
 }
 
 const char* kind_text(FeedForwardKind kind) {
   switch (kind) {
-    case FeedForwardKind::kDense: return nullptr;
-    case FeedForwardKind::kMoe: return "a mixture of experts";
-    case FeedForwardKind::kNone: return "no feed-forward";
+    case FeedForwardKind::kDense:
+      return nullptr;
+    case FeedForwardKind::kMoe:
+      return "a mixture of experts";
+    case FeedForwardKind::kNone:
+      return "no feed-forward";
   }
   return "an unknown feed-forward";
 }
@@ -73,12 +82,15 @@ void check_formats(const ModelSource& source, const Decisions& decisions) {
     refuse(std::string("no kernel computes with weights of format ") + info(dtype).name, field,
            "f32, f16, bf16, q4_0 ... q8_0 and q2_k ... q6_k run");
   };
-  if (source.gguf == nullptr) check(decisions.weights.value_or(source.card.stored_weights), "--weights");
-  else for (const GgufTensor& tensor : source.gguf->tensors()) check(tensor.dtype, tensor.name);
+  if (source.gguf == nullptr)
+    check(decisions.weights.value_or(source.card.stored_weights), "--weights");
+  else
+    for (const GgufTensor& tensor : source.gguf->tensors()) check(tensor.dtype, tensor.name);
   if (source.gguf != nullptr) check_vectors(*source.gguf);
   if (decisions.activations != DType::kF32) {
     refuse(std::string("activations of format ") + info(decisions.activations).name +
-               " on this backend", "activations", "f32 activations run on a CPU");
+               " on this backend",
+           "activations", "f32 activations run on a CPU");
   }
 }
 

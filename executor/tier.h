@@ -11,7 +11,7 @@
 namespace vramplan {
 
 struct Region {
-  std::byte* data = nullptr;   // on a dry tier an address no program can read or write
+  std::byte* data = nullptr;  // on a dry tier an address no program can read or write
   Bytes size;
   int id = -1;
 };

@@ -18,11 +18,10 @@ class DryTier final : public Tier {
   Region reserve(Bytes size, const std::string& purpose) override {
     VRAMPLAN_CHECK(size.n >= 0);
     if (size > free_now()) {
-      throw Error(ErrorCode::kOutOfPlan, purpose + " needs " + std::to_string(size.n) + " B of " +
-                                             name_of(kind_) + " memory, " +
-                                             std::to_string(free_now().n) + " B are left: " +
-                                             std::to_string((size - free_now()).n) +
-                                             " B are missing");
+      throw Error(ErrorCode::kOutOfPlan,
+                  purpose + " needs " + std::to_string(size.n) + " B of " + name_of(kind_) +
+                      " memory, " + std::to_string(free_now().n) +
+                      " B are left: " + std::to_string((size - free_now()).n) + " B are missing");
     }
     Region region{reinterpret_cast<std::byte*>(next_address_), size, next_id_++};
     next_address_ += static_cast<std::uintptr_t>(round_up(size, Bytes{1 << 21}).n);

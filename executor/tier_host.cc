@@ -11,8 +11,8 @@ namespace {
 
 constexpr Bytes kHugePage{2 * 1024 * 1024};
 
-/// Anonymous mappings: a page costs memory when it is first written, so what is reserved and what is
-/// used stay two numbers.
+/// Anonymous mappings: a page costs memory when it is first written, so what is reserved and what
+/// is used stay two numbers.
 class HostTier final : public Tier {
  public:
   HostTier(TierKind kind, Bytes capacity) : kind_(kind), capacity_(capacity) {}
@@ -31,10 +31,10 @@ class HostTier final : public Tier {
     VRAMPLAN_CHECK(size.n >= 0);
     const Bytes left = capacity_ - reserved_;
     if (size > left) {
-      throw Error(ErrorCode::kOutOfPlan, purpose + " needs " + to_text(size) + " (" +
-                                             std::to_string(size.n) + " B) of " + name_of(kind_) +
-                                             " memory, " + std::to_string(left.n) + " B are left: " +
-                                             std::to_string((size - left).n) + " B are missing");
+      throw Error(ErrorCode::kOutOfPlan,
+                  purpose + " needs " + to_text(size) + " (" + std::to_string(size.n) + " B) of " +
+                      name_of(kind_) + " memory, " + std::to_string(left.n) +
+                      " B are left: " + std::to_string((size - left).n) + " B are missing");
     }
     Region region{nullptr, size, next_id_++};
     if (size.n > 0) region.data = map(size, purpose);
@@ -59,7 +59,7 @@ class HostTier final : public Tier {
                                              purpose + ": " + std::strerror(errno))
           .help("lower the context or the batch, or raise the address space limit (ulimit -v)");
     }
-    if (size >= kHugePage * 4) madvise(data, length, MADV_HUGEPAGE);   // a wish: may be refused
+    if (size >= kHugePage * 4) madvise(data, length, MADV_HUGEPAGE);  // a wish: may be refused
     return static_cast<std::byte*>(data);
   }
 

@@ -9,10 +9,14 @@ namespace {
 
 GateKind gate_kind(Activation activation) {
   switch (activation) {
-    case Activation::kSilu: return GateKind::kSilu;
-    case Activation::kGelu: return GateKind::kGelu;
-    case Activation::kGeluTanh: return GateKind::kGeluTanh;
-    case Activation::kRelu: return GateKind::kRelu;
+    case Activation::kSilu:
+      return GateKind::kSilu;
+    case Activation::kGelu:
+      return GateKind::kGelu;
+    case Activation::kGeluTanh:
+      return GateKind::kGeluTanh;
+    case Activation::kRelu:
+      return GateKind::kRelu;
   }
   VRAMPLAN_CHECK(false);
 }
@@ -27,9 +31,16 @@ bool same_rope(const Rope& a, const Rope& b) {
 
 Transformer::Transformer(const ModelCard& card, const ModelPart& part, DType activations,
                          AttentionAlgorithm attention, const TransformerParts& parts)
-    : card_(card), part_(part), activations_(activations),
-      naive_(attention == AttentionAlgorithm::kNaive), ops_(parts.ops), arena_(parts.arena),
-      weights_(parts.weights), kv_(parts.kv), tensor_group_(parts.tensor_group), stages_(parts.stages) {
+    : card_(card),
+      part_(part),
+      activations_(activations),
+      naive_(attention == AttentionAlgorithm::kNaive),
+      ops_(parts.ops),
+      arena_(parts.arena),
+      weights_(parts.weights),
+      kv_(parts.kv),
+      tensor_group_(parts.tensor_group),
+      stages_(parts.stages) {
   std::vector<const Mixer*> seen;
   for (std::int64_t i = part.layers.begin; i < part.layers.end; ++i) {
     const Layer& layer = card.layers[static_cast<std::size_t>(i)];
@@ -46,7 +57,7 @@ Transformer::Transformer(const ModelCard& card, const ModelPart& part, DType act
 }
 
 TensorView Transformer::forward(const PassInput& pass) {
-  TensorView x = embed(pass);   // [T, hidden], lives through the pass
+  TensorView x = embed(pass);  // [T, hidden], lives through the pass
   for (std::int64_t i = 0; i < part_.layers.end - part_.layers.begin; ++i) layer(i, x, pass);
   if (!part_.last()) {
     stages_.send(x, part_.stage + 1);
@@ -67,8 +78,9 @@ TensorView Transformer::embed(const PassInput& pass) {
     return x;
   }
   ops_.embed(x, weights_.embedding, pass.ids, static_cast<float>(card_.embedding_scale));
-  if (part_.tp > 1) tensor_group_.all_reduce(x);   // each rank looks its own rows of the table up
-  if (weights_.positions.tensor.data != nullptr) ops_.add_rows(x, weights_.positions, pass.positions);
+  if (part_.tp > 1) tensor_group_.all_reduce(x);  // each rank looks its own rows of the table up
+  if (weights_.positions.tensor.data != nullptr)
+    ops_.add_rows(x, weights_.positions, pass.positions);
   return x;
 }
 
@@ -120,15 +132,14 @@ TensorView Transformer::attention(std::int64_t index, TensorView& n, bool drop_i
 
   AttentionParams params;
   params.heads = width.heads;
-  params.scale = mixer.softmax_scale != 0
-                     ? static_cast<float>(mixer.softmax_scale)
-                     : 1.0F / std::sqrt(static_cast<float>(mixer.head_dim));
+  params.scale = mixer.softmax_scale != 0 ? static_cast<float>(mixer.softmax_scale)
+                                          : 1.0F / std::sqrt(static_cast<float>(mixer.head_dim));
   params.softcap = static_cast<float>(mixer.score_softcap);
   params.window_tokens = mixer.kind == MixerKind::kSlidingWindow ? mixer.window_tokens : 0;
   params.naive = naive_;
   TensorView o = take(tokens, width.o, "attention output");
-  TensorView scratch = arena_.take(DType::kI8, 1, ops_.attention_workspace(pass.slices, kv, params).n,
-                                   "attention scratch");
+  TensorView scratch = arena_.take(
+      DType::kI8, 1, ops_.attention_workspace(pass.slices, kv, params).n, "attention scratch");
   ops_.attention(o, q, kv, pass.slices, params, scratch);
   arena_.give_back(scratch);
   arena_.give_back(q);
@@ -147,7 +158,7 @@ TensorView Transformer::feed_forward(std::int64_t index, TensorView& n) {
   const bool gated = layer.feed_forward.gated;
 
   TensorView g = take(tokens, f, "feed-forward gate");
-  TensorView u;   // empty when there is no gate: then g itself is the activated product
+  TensorView u;  // empty when there is no gate: then g itself is the activated product
   if (gated) {
     u = take(tokens, f, "feed-forward up");
     linear(n, std::array<Linear, 2>{{{g, &w.gate}, {u, &w.up}}});
@@ -202,14 +213,17 @@ TensorView Transformer::normed(TensorView x, const NormWeights& norm, const char
 
 void Transformer::apply_norm(TensorView out, TensorView x, const NormWeights& norm) {
   const auto eps = static_cast<float>(card_.norm_eps);
-  if (card_.norm == NormKind::kLayer) ops_.layernorm(out, x, norm.weight, norm.bias, eps);
-  else ops_.rmsnorm(out, x, norm.weight, eps, card_.norm_one_plus);
+  if (card_.norm == NormKind::kLayer)
+    ops_.layernorm(out, x, norm.weight, norm.bias, eps);
+  else
+    ops_.rmsnorm(out, x, norm.weight, eps, card_.norm_one_plus);
 }
 
 void Transformer::linear(TensorView in, std::span<const Linear> products) {
   Bytes most;
   for (const Linear& product : products) {
-    most = std::max(most, ops_.linear_workspace(in.rows, in.columns, product.weights->weight.tensor.dtype));
+    most = std::max(
+        most, ops_.linear_workspace(in.rows, in.columns, product.weights->weight.tensor.dtype));
   }
   TensorView scratch = arena_.take(DType::kI8, 1, most.n, "linear scratch");
   for (const Linear& product : products) {

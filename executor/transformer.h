@@ -1,6 +1,7 @@
 #pragma once
-// Transformer: the forward pass of a dense decoder, written once over Ops, Communicator and Arena. It
-// takes and gives back its tensors in the order planner/README.md fixes; it owns none of its parts.
+// Transformer: the forward pass of a dense decoder, written once over Ops, Communicator and Arena.
+// It takes and gives back its tensors in the order planner/README.md fixes; it owns none of its
+// parts.
 #include <span>
 #include <vector>
 
@@ -15,21 +16,21 @@ namespace vramplan {
 
 /// The tokens of one forward pass; T rows. The spans live until the pass is synchronised.
 struct PassInput {
-  std::span<const std::int32_t> ids;          // [T]
-  std::span<const std::int32_t> positions;    // [T]
-  std::span<const std::int64_t> slots;        // [T] where their K and V go
-  std::span<const SequenceSlice> slices;      // query rows of each sequence, in order
-  std::span<const std::int32_t> logit_rows;   // [R] rows whose logits are wanted
+  std::span<const std::int32_t> ids;         // [T]
+  std::span<const std::int32_t> positions;   // [T]
+  std::span<const std::int64_t> slots;       // [T] where their K and V go
+  std::span<const SequenceSlice> slices;     // query rows of each sequence, in order
+  std::span<const std::int32_t> logit_rows;  // [R] rows whose logits are wanted
 };
 
 /// What the transformer works with, on one rank.
 struct TransformerParts {
   Ops& ops;
-  Arena& arena;                 // of activations and scratch
+  Arena& arena;  // of activations and scratch
   const RankWeights& weights;
   const KvStore& kv;
-  Communicator& tensor_group;   // the tp ranks of this stage
-  Communicator& stages;         // the pp ranks with this tensor rank
+  Communicator& tensor_group;  // the tp ranks of this stage
+  Communicator& stages;        // the pp ranks with this tensor rank
 };
 
 class Transformer {
@@ -37,20 +38,21 @@ class Transformer {
   Transformer(const ModelCard& card, const ModelPart& part, DType activations,
               AttentionAlgorithm attention, const TransformerParts& parts);
 
-  /// Logits [R, vocab] f32 in the arena, for the caller to give back after synchronising; with tp > 1
-  /// a row ends in the padding of the split vocabulary. Empty when R = 0 and before the last stage.
-  /// Errors: kOutOfPlan naming the tensor that did not fit.
+  /// Logits [R, vocab] f32 in the arena, for the caller to give back after synchronising; with tp >
+  /// 1 a row ends in the padding of the split vocabulary. Empty when R = 0 and before the last
+  /// stage. Errors: kOutOfPlan naming the tensor that did not fit.
   TensorView forward(const PassInput& pass);
 
  private:
   struct Linear {
     TensorView out;
     const LinearWeights* weights;
-    bool split_input = false;   // each rank adds a part of the sum: only one of them adds the bias
+    bool split_input = false;  // each rank adds a part of the sum: only one of them adds the bias
   };
   TensorView embed(const PassInput& pass);
   void layer(std::int64_t index, TensorView x, const PassInput& pass);
-  /// Both make p [T, hidden]; attention gives n back when `drop_input`, feed_forward when n is a norm's.
+  /// Both make p [T, hidden]; attention gives n back when `drop_input`, feed_forward when n is a
+  /// norm's.
   TensorView attention(std::int64_t index, TensorView& n, bool drop_input, const PassInput& pass);
   TensorView feed_forward(std::int64_t index, TensorView& n);
   TensorView logits(TensorView& x, const PassInput& pass);

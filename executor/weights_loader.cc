@@ -10,7 +10,7 @@
 namespace vramplan {
 namespace {
 
-constexpr std::int64_t kReadChunk = 8 * 1024 * 1024;   // bytes between two progress reports
+constexpr std::int64_t kReadChunk = 8 * 1024 * 1024;  // bytes between two progress reports
 
 bool is_plain_float(DType dtype) {
   return dtype == DType::kF32 || dtype == DType::kF16 || dtype == DType::kBF16;
@@ -26,7 +26,11 @@ class Loader {
  public:
   Loader(const ModelSource& source, const Decisions& decisions, const ModelPart& part, Arena& arena,
          Ops& ops, const LoadOptions& options)
-      : source_(source), part_(part), arena_(arena), ops_(ops), options_(options),
+      : source_(source),
+        part_(part),
+        arena_(arena),
+        ops_(ops),
+        options_(options),
         matrices_(decisions.weights.value_or(source.card.stored_weights)),
         vectors_(is_plain_float(matrices_) ? matrices_ : DType::kF32),
         from_file_(source.gguf != nullptr && !decisions.weights) {
@@ -44,7 +48,8 @@ class Loader {
 
  private:
   void load(const TensorSpec& spec, TensorView& into) {
-    DType dtype = spec.role == TensorRole::kNorm || spec.role == TensorRole::kBias ? vectors_ : matrices_;
+    DType dtype =
+        spec.role == TensorRole::kNorm || spec.role == TensorRole::kBias ? vectors_ : matrices_;
     StoredPart stored;
     if (from_file_) {
       stored = find(spec);
@@ -69,7 +74,8 @@ class Loader {
     const auto* const stored = static_cast<const std::uint16_t*>(view.data);
     std::vector<float> copy(static_cast<std::size_t>(view.columns));
     for (std::size_t i = 0; i < copy.size(); ++i) {
-      copy[i] = view.dtype == DType::kF16 ? cpu::f16_to_f32(stored[i]) : cpu::bf16_to_f32(stored[i]);
+      copy[i] =
+          view.dtype == DType::kF16 ? cpu::f16_to_f32(stored[i]) : cpu::bf16_to_f32(stored[i]);
     }
     result_.f32_vectors.push_back(std::move(copy));
     view.data = result_.f32_vectors.back().data();
@@ -95,7 +101,8 @@ class Loader {
           .help("the file and its metadata contradict each other");
     }
     const bool vector = spec.role == TensorRole::kBias;
-    check_shape(spec, *fused, vector ? 1 : spec.fused_size, vector ? spec.fused_size : spec.columns);
+    check_shape(spec, *fused, vector ? 1 : spec.fused_size,
+                vector ? spec.fused_size : spec.columns);
     used_.insert(fused->name);
     const Bytes skipped = vector ? bytes_of(fused->dtype, 1, spec.fused_begin)
                                  : bytes_of(fused->dtype, spec.fused_begin, spec.columns);
@@ -141,7 +148,7 @@ class Loader {
 
   void refuse_left_over() const {
     for (const GgufTensor& tensor : source_.gguf->tensors()) {
-      const bool host_table = tensor.name.rfind("rope_", 0) == 0;   // read by the rotary tables
+      const bool host_table = tensor.name.rfind("rope_", 0) == 0;  // read by the rotary tables
       if (host_table || used_.count(tensor.name) > 0) continue;
       throw Error(ErrorCode::kUnsupported, "the transformer has no use for tensor " + tensor.name)
           .at(source_.gguf->file_name(), tensor.name)
@@ -159,8 +166,10 @@ class Loader {
           if (linear->weight.tensor.data != nullptr) ops_.pack(linear->weight);
         }
       }
-      if (tied) ops_.pack(w.embedding);
-      else if (part_.last()) ops_.pack(w.head.weight);
+      if (tied)
+        ops_.pack(w.embedding);
+      else if (part_.last())
+        ops_.pack(w.head.weight);
     }
     if (tied) w.head.weight = w.embedding;
   }
@@ -180,8 +189,10 @@ class Loader {
 }  // namespace
 
 LoadedWeights load_weights(const ModelSource& source, const Decisions& decisions,
-                           const ModelPart& part, Arena& arena, Ops& ops, const LoadOptions& options) {
-  VRAMPLAN_CHECK(options.fill != WeightFill::kFile || (options.file != nullptr && source.gguf != nullptr));
+                           const ModelPart& part, Arena& arena, Ops& ops,
+                           const LoadOptions& options) {
+  VRAMPLAN_CHECK(options.fill != WeightFill::kFile ||
+                 (options.file != nullptr && source.gguf != nullptr));
   return Loader(source, decisions, part, arena, ops, options).run();
 }
 

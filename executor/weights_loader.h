@@ -1,6 +1,6 @@
 #pragma once
-// WeightsLoader: takes every weight tensor of a rank from an arena and fills it in place: from a GGUF
-// file, or with seeded random values of the card's shapes. There is no staging copy.
+// WeightsLoader: takes every weight tensor of a rank from an arena and fills it in place: from a
+// GGUF file, or with seeded random values of the card's shapes. There is no staging copy.
 #include <functional>
 #include <map>
 #include <string>
@@ -15,9 +15,9 @@
 namespace vramplan {
 
 enum class WeightFill : std::uint8_t {
-  kNone,      // dry: shapes only
+  kNone,  // dry: shapes only
   kFile,
-  kRandom,    // the same values for the same seed and tensor name, whatever the order
+  kRandom,  // the same values for the same seed and tensor name, whatever the order
 };
 
 struct LoadOptions {
@@ -29,17 +29,18 @@ struct LoadOptions {
 
 struct LoadedWeights {
   RankWeights weights;
-  /// Operations read norms and biases as f32: of 16-bit ones (cards without a file) the arena holds the
-  /// bytes of the plan and these are what the views of `weights` point to, a few KiB a layer.
+  /// Operations read norms and biases as f32: of 16-bit ones (cards without a file) the arena holds
+  /// the bytes of the plan and these are what the views of `weights` point to, a few KiB a layer.
   std::vector<std::vector<float>> f32_vectors;
-  std::map<std::string, Bytes> group_bytes;       // what the arena handed out, by row of the ledger
+  std::map<std::string, Bytes> group_bytes;  // what the arena handed out, by row of the ledger
 };
 
 /// The format of each tensor: `decisions.weights` when set, else the file's own, else the card's.
-/// From a card, norms and biases take the format of the matrices when that is f32, f16 or bf16, else f32.
-/// Errors: kBadGguf naming a tensor that is missing or of another shape, kUnsupported for one that the
-/// transformer has no use for, kFile and kIo from reading, kOutOfPlan from the arena.
+/// From a card, norms and biases take the format of the matrices when that is f32, f16 or bf16,
+/// else f32. Errors: kBadGguf naming a tensor that is missing or of another shape, kUnsupported for
+/// one that the transformer has no use for, kFile and kIo from reading, kOutOfPlan from the arena.
 LoadedWeights load_weights(const ModelSource& source, const Decisions& decisions,
-                           const ModelPart& part, Arena& arena, Ops& ops, const LoadOptions& options);
+                           const ModelPart& part, Arena& arena, Ops& ops,
+                           const LoadOptions& options);
 
 }  // namespace vramplan

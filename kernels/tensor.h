@@ -1,5 +1,6 @@
 #pragma once
-// TensorView: a pointer, a dtype and a shape; it owns nothing. On the dry backend the pointer is null.
+// TensorView: a pointer, a dtype and a shape; it owns nothing. On the dry backend
+// the pointer is an address that cannot be read.
 #include <array>
 #include <cstdint>
 

@@ -8,7 +8,8 @@
 namespace vramplan {
 
 std::vector<StageAccount> stage_accounts(const ModelSource& source, const DeviceCard& device,
-                                         const Decisions& decisions, const TokenizerTables& tables) {
+                                         const Decisions& decisions,
+                                         const TokenizerTables& tables) {
   std::vector<StageAccount> stages;
   for (int stage = 0; stage < decisions.sharding.pp; ++stage) {
     const int rank = stage * decisions.sharding.tp;
@@ -26,7 +27,8 @@ std::vector<StageAccount> stage_accounts(const ModelSource& source, const Device
 }
 
 Bytes kv_bytes(const StageAccount& stage, const Decisions& decisions) {
-  const Tokens tokens = decisions.block * kv_blocks(decisions.batch, decisions.context, decisions.block);
+  const Tokens tokens =
+      decisions.block * kv_blocks(decisions.batch, decisions.context, decisions.block);
   return stage.kv_per_token * tokens;
 }
 
@@ -39,7 +41,8 @@ Bytes stage_peak(const StageAccount& stage, const Decisions& decisions, DeviceKi
 Bytes largest_peak(const std::vector<StageAccount>& stages, const Decisions& decisions,
                    DeviceKind kind) {
   Bytes peak;
-  for (const StageAccount& stage : stages) peak = std::max(peak, stage_peak(stage, decisions, kind));
+  for (const StageAccount& stage : stages)
+    peak = std::max(peak, stage_peak(stage, decisions, kind));
   return peak;
 }
 

@@ -1,6 +1,7 @@
 #pragma once
-// Account: the bytes of one rank with everything worked out that context and batch do not change, and its
-// peak for any of the two. The ledger is the same account written out; a test holds them equal.
+// Account: the bytes of one rank with everything worked out that context and batch do not change,
+// and its peak for any of the two. The ledger is the same account written out; a test holds them
+// equal.
 #include <vector>
 
 #include "planner/plan.h"
@@ -12,8 +13,8 @@ namespace vramplan {
 /// One rank of a pipeline stage; the ranks of a stage are alike.
 struct StageAccount {
   RankModel model;
-  Bytes weights, padding;         // on the device
-  Bytes runtime;                  // rows of the device that load leaves behind, without the two above
+  Bytes weights, padding;  // on the device
+  Bytes runtime;           // rows of the device that load leaves behind, without the two above
   BytesPerToken kv_per_token;
 };
 std::vector<StageAccount> stage_accounts(const ModelSource& source, const DeviceCard& device,
@@ -23,7 +24,8 @@ std::vector<StageAccount> stage_accounts(const ModelSource& source, const Device
 Bytes kv_bytes(const StageAccount& stage, const Decisions& decisions);
 Bytes stage_peak(const StageAccount& stage, const Decisions& decisions, DeviceKind kind);
 /// The fullest stage's peak.
-Bytes largest_peak(const std::vector<StageAccount>& stages, const Decisions& decisions, DeviceKind kind);
+Bytes largest_peak(const std::vector<StageAccount>& stages, const Decisions& decisions,
+                   DeviceKind kind);
 
 /// The same decisions for another context or batch: output is cut to leave a prompt, blocks follow.
 Decisions with_context(Decisions decisions, Tokens context);

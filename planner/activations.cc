@@ -6,10 +6,11 @@ namespace vramplan {
 namespace {
 
 constexpr Bytes kAlignment{256};
-constexpr std::int64_t kGemvTokens = 8;    // up to here 16-bit weights are converted on the fly
-constexpr std::int64_t kPanelRows = 64;    // weight rows a thread converts at a time
+constexpr std::int64_t kGemvTokens = 8;  // up to here 16-bit weights are converted on the fly
+constexpr std::int64_t kPanelRows = 64;  // weight rows a thread converts at a time
 
-/// Tensors taken and given back; remembers the fullest moment. `keep_tensors` also remembers what was live.
+/// Tensors taken and given back; remembers the fullest moment. `keep_tensors` also remembers what
+/// was live.
 class LiveSet {
  public:
   explicit LiveSet(bool keep_tensors) : keep_(keep_tensors) {}
@@ -104,8 +105,10 @@ class Pass {
     live_.enter("feed-forward");
     if (!feed_forward) return;
     if (layer.pre_norms && !parallel) live_.take(kNormed, tokens(model_.hidden));
-    if (layer.feed_forward.kind == FeedForwardKind::kMoe) experts(kind);
-    else dense(kind, kind.shape.intermediate);
+    if (layer.feed_forward.kind == FeedForwardKind::kMoe)
+      experts(kind);
+    else
+      dense(kind, kind.shape.intermediate);
   }
 
   void attention(const LayerKind& kind, bool keep_normed) {
@@ -168,8 +171,10 @@ class Pass {
     live_.drop(kExpertOut);
     live_.drop(kRouter);
     live_.drop(kP);
-    if (kind.shape.shared_intermediate > 0) dense(kind, kind.shape.shared_intermediate);
-    else drop_normed();
+    if (kind.shape.shared_intermediate > 0)
+      dense(kind, kind.shape.shared_intermediate);
+    else
+      drop_normed();
   }
 
   void head() {
@@ -197,7 +202,8 @@ class Pass {
   LiveSet live_;
 };
 
-Bytes most(const RankModel& model, const ScratchRules& rules, const std::vector<PassShape>& passes) {
+Bytes most(const RankModel& model, const ScratchRules& rules,
+           const std::vector<PassShape>& passes) {
   Bytes peak;
   for (const PassShape& pass : passes) peak = std::max(peak, peak_bytes(model, rules, pass));
   return peak;
@@ -223,8 +229,8 @@ Bytes attention_scratch(const ScratchRules& rules, const PassShape& pass, const 
   }
   if (rules.kind != DeviceKind::kCpu || queries != 1) return {};
   // A partial output, its maximum and its sum per thread, head and sequence.
-  const std::int64_t partials = detail::checked_mul(
-      detail::checked_mul(kind.shape.heads, rules.threads), pass.sequences);
+  const std::int64_t partials =
+      detail::checked_mul(detail::checked_mul(kind.shape.heads, rules.threads), pass.sequences);
   return bytes_of(DType::kF32, partials, kind.layer.mixer.value_dim + 2);
 }
 

@@ -1,9 +1,10 @@
 #pragma once
-// Activations: the most bytes live at one moment of a forward pass, from the lifetimes written down in
-// planner/README.md. A list of moments, not a sum: a tensor that is gone takes nothing.
+// Activations: the most bytes live at one moment of a forward pass, from the lifetimes written down
+// in planner/README.md. A list of moments, not a sum: a tensor that is gone takes nothing.
 //
-// A MoE feed-forward adds, per layer: router scores [T, experts] f32; then for the T * experts_per_token
-// routed rows an input copy [.., H], gate and up [.., F], their output [.., H]; all in the activation format.
+// A MoE feed-forward adds, per layer: router scores [T, experts] f32; then for the T *
+// experts_per_token routed rows an input copy [.., H], gate and up [.., F], their output [.., H];
+// all in the activation format.
 #include <string>
 #include <vector>
 
@@ -14,10 +15,10 @@ namespace vramplan {
 
 /// One forward pass of a rank: what it is fed.
 struct PassShape {
-  std::int64_t tokens = 0;         // T: rows of x
-  std::int64_t logit_rows = 0;     // R: rows the head is computed for, 0 on other stages than the last
-  std::int64_t sequences = 1;      // slices of equal length
-  std::int64_t kv_length = 0;      // longest cache of a slice, its queries included
+  std::int64_t tokens = 0;      // T: rows of x
+  std::int64_t logit_rows = 0;  // R: rows the head is computed for, 0 on other stages than the last
+  std::int64_t sequences = 1;   // slices of equal length
+  std::int64_t kv_length = 0;   // longest cache of a slice, its queries included
 };
 
 /// Scratch rules of the device the pass runs on.
@@ -30,12 +31,12 @@ struct ScratchRules {
 
 struct LiveTensor {
   const char* name = "";
-  Bytes bytes;                     // rounded up to 256
+  Bytes bytes;  // rounded up to 256
 };
 struct Moment {
-  std::string where;               // "attention", "feed-forward", "head"
+  std::string where;  // "attention", "feed-forward", "head"
   Bytes live;
-  std::vector<LiveTensor> tensors; // live at this moment
+  std::vector<LiveTensor> tensors;  // live at this moment
 };
 
 /// The moment with the most live bytes, layers of one kind counted once.
@@ -43,8 +44,9 @@ Moment peak_moment(const RankModel& model, const ScratchRules& rules, const Pass
 /// Only its bytes; the fast form.
 Bytes peak_bytes(const RankModel& model, const ScratchRules& rules, const PassShape& pass);
 
-/// The distinct passes of a phase that can hold its peak. Prefill: the longest full chunk without logits,
-/// and the last chunk with one logits row. Decode: the last step (none when output is one token).
+/// The distinct passes of a phase that can hold its peak. Prefill: the longest full chunk without
+/// logits, and the last chunk with one logits row. Decode: the last step (none when output is one
+/// token).
 std::vector<PassShape> prefill_passes(const Decisions& decisions, bool head);
 std::vector<PassShape> decode_passes(const Decisions& decisions, bool head);
 
@@ -52,8 +54,10 @@ ScratchRules scratch_rules(const Decisions& decisions, DeviceKind kind);
 Bytes prefill_peak(const RankModel& model, const Decisions& decisions, DeviceKind kind);
 Bytes decode_peak(const RankModel& model, const Decisions& decisions, DeviceKind kind);
 
-/// Scratch of one linear on the rules' device; own formula, compared with kernels/workspace.h by a test.
-Bytes linear_scratch(const ScratchRules& rules, std::int64_t tokens, std::int64_t in_features, DType weight);
+/// Scratch of one linear on the rules' device; own formula, compared with kernels/workspace.h by a
+/// test.
+Bytes linear_scratch(const ScratchRules& rules, std::int64_t tokens, std::int64_t in_features,
+                     DType weight);
 Bytes attention_scratch(const ScratchRules& rules, const PassShape& pass, const LayerKind& kind);
 
 }  // namespace vramplan

@@ -19,12 +19,19 @@ class Adviser {
   Adviser(const ModelSource& source, const DeviceCard& device, const Decisions& decisions,
           const TokenizerTables& tables, const std::vector<StageAccount>& stages,
           const Capacity& capacity)
-      : source_(source), device_(device), decisions_(decisions), tables_(tables), stages_(stages),
-        capacity_(capacity), peak_(largest_peak(stages, decisions, device.kind)) {}
+      : source_(source),
+        device_(device),
+        decisions_(decisions),
+        tables_(tables),
+        stages_(stages),
+        capacity_(capacity),
+        peak_(largest_peak(stages, decisions, device.kind)) {}
 
   std::vector<std::string> run() {
-    if (peak_ <= decisions_.capacity) spare();
-    else make_it_fit();
+    if (peak_ <= decisions_.capacity)
+      spare();
+    else
+      make_it_fit();
     std::vector<std::string> out = std::move(enough_);
     for (std::string& text : not_enough_) out.push_back(std::move(text));
     if (out.size() > kMostSentences) out.resize(kMostSentences);
@@ -32,10 +39,12 @@ class Adviser {
   }
 
  private:
-  /// The fullest rank with other decisions; empty when they cannot be (a format that does not divide).
+  /// The fullest rank with other decisions; empty when they cannot be (a format that does not
+  /// divide).
   std::optional<Bytes> peak_with(const Decisions& changed) const {
     try {
-      return largest_peak(stage_accounts(source_, device_, changed, tables_), changed, device_.kind);
+      return largest_peak(stage_accounts(source_, device_, changed, tables_), changed,
+                          device_.kind);
     } catch (const Error& error) {
       if (error.code() == ErrorCode::kInternal) throw;
       return std::nullopt;
@@ -48,10 +57,10 @@ class Adviser {
     const bool fits = *peak <= decisions_.capacity;
     const Bytes saved = peak_ - *peak;
     auto& list = fits ? enough_ : not_enough_;
-    list.push_back(fmt::format("{}: saves {} ({}) a rank{}", change, to_text(saved), exact(saved),
-                               fits ? " and fits"
-                                    : fmt::format("; still {} too much",
-                                                  to_text(*peak - decisions_.capacity))));
+    list.push_back(fmt::format(
+        "{}: saves {} ({}) a rank{}", change, to_text(saved), exact(saved),
+        fits ? " and fits"
+             : fmt::format("; still {} too much", to_text(*peak - decisions_.capacity))));
   }
 
   void make_it_fit() {
@@ -60,8 +69,9 @@ class Adviser {
             fmt::format("--batch {} instead of {}", capacity_.max_sequences, decisions_.batch));
     }
     if (capacity_.max_context.n >= 2) {
-      weigh(with_context(decisions_, capacity_.max_context),
-            fmt::format("--context {} instead of {}", capacity_.max_context.n, decisions_.context.n));
+      weigh(
+          with_context(decisions_, capacity_.max_context),
+          fmt::format("--context {} instead of {}", capacity_.max_context.n, decisions_.context.n));
     }
     if (decisions_.kv_format == KvFormat::kF32) {
       Decisions changed = decisions_;
@@ -93,14 +103,14 @@ class Adviser {
   }
 
   void smaller_weights() {
-    for (const DType dtype : {DType::kF16, DType::kF8E4M3, DType::kI8, DType::kQ8_0, DType::kQ4_K,
-                              DType::kQ4_0}) {
+    for (const DType dtype :
+         {DType::kF16, DType::kF8E4M3, DType::kI8, DType::kQ8_0, DType::kQ4_K, DType::kQ4_0}) {
       if (decisions_.weights == dtype) continue;
       Decisions changed = decisions_;
       changed.weights = dtype;
       const std::size_t before = enough_.size();
       weigh(changed, fmt::format("--weights {}", info(dtype).name));
-      if (enough_.size() > before) return;   // the mildest format that suffices
+      if (enough_.size() > before) return;  // the mildest format that suffices
     }
   }
 
@@ -112,7 +122,7 @@ class Adviser {
       const std::optional<Bytes> peak = peak_with(changed);
       return peak && *peak <= decisions_.capacity;
     } catch (const Error&) {
-      return false;   // no even split for this count
+      return false;  // no even split for this count
     }
   }
 
@@ -122,7 +132,8 @@ class Adviser {
       if (!fits_on(count)) continue;
       const std::int64_t node = device_.devices_per_node.value;
       const char* where = node > 0 && count > node ? "more than one machine" : "one machine";
-      enough_.push_back(fmt::format("--count {}: the fewest devices that hold it ({})", count, where));
+      enough_.push_back(
+          fmt::format("--count {}: the fewest devices that hold it ({})", count, where));
       return;
     }
   }
@@ -132,18 +143,21 @@ class Adviser {
     const std::int64_t used = decisions_.kv_blocks.n * decisions_.block.n;
     enough_.push_back(fmt::format(
         "spare {} ({}): holds {} more tokens, as one context of {} or {} sequences of {}",
-        to_text(left), exact(left), grouped(std::max<std::int64_t>(0, capacity_.kv_tokens.n - used)),
+        to_text(left), exact(left),
+        grouped(std::max<std::int64_t>(0, capacity_.kv_tokens.n - used)),
         grouped(capacity_.max_context.n), grouped(capacity_.max_sequences),
         grouped(decisions_.context.n)));
     for (int count = 1; count < decisions_.device_count; ++count) {
       if (!fits_on(count)) continue;
-      enough_.push_back(fmt::format("--count {}: fits on fewer devices (one card before many)", count));
+      enough_.push_back(
+          fmt::format("--count {}: fits on fewer devices (one card before many)", count));
       break;
     }
     const std::int64_t node = device_.devices_per_node.value;
     if (node > 0 && decisions_.device_count > node) {
-      enough_.push_back(fmt::format("{} devices are more than one machine of {}: one machine before many",
-                                    decisions_.device_count, node));
+      enough_.push_back(
+          fmt::format("{} devices are more than one machine of {}: one machine before many",
+                      decisions_.device_count, node));
     }
     if (decisions_.weights != DType::kF8E4M3) lighter_weights();
   }

@@ -5,11 +5,11 @@
 namespace vramplan {
 namespace {
 
-constexpr std::int64_t kMostTokens = std::int64_t{1} << 40;      // where the search stops
+constexpr std::int64_t kMostTokens = std::int64_t{1} << 40;  // where the search stops
 constexpr std::int64_t kMostSequences = std::int64_t{1} << 31;
 
-/// Largest n in [low, most] with fits(n), 0 when not even `low` does. Doubles, then bisects, so that no
-/// account is asked about more than twice what fits.
+/// Largest n in [low, most] with fits(n), 0 when not even `low` does. Doubles, then bisects, so
+/// that no account is asked about more than twice what fits.
 template <class Fits>
 std::int64_t largest(std::int64_t low, std::int64_t most, Fits fits) {
   if (!fits(low)) return 0;
@@ -44,9 +44,8 @@ Capacity find_capacity(const std::vector<StageAccount>& stages, const Decisions&
   capacity.max_context = {largest(2, kMostTokens, [&](std::int64_t context) {
     return fits(with_context(decisions, Tokens{context}));
   })};
-  capacity.max_sequences = largest(1, kMostSequences, [&](std::int64_t batch) {
-    return fits(with_batch(decisions, batch));
-  });
+  capacity.max_sequences = largest(
+      1, kMostSequences, [&](std::int64_t batch) { return fits(with_batch(decisions, batch)); });
   capacity.kv_tokens = {kMostTokens};
   for (const StageAccount& stage : stages) {
     capacity.kv_tokens = std::min(capacity.kv_tokens, pool_tokens(stage, decisions, kind));

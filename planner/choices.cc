@@ -15,7 +15,8 @@ constexpr Tokens kDefaultContext{8192};
 constexpr Tokens kDefaultOutput{128};
 constexpr Tokens kDefaultChunkCpu{512}, kDefaultChunkGpu{8192};
 constexpr std::int64_t kDefaultBlock = 16;
-constexpr std::int64_t kMostBatch = std::int64_t{1} << 31, kMostThreads = 4096, kMostBlock = 1 << 20;
+constexpr std::int64_t kMostBatch = std::int64_t{1} << 31, kMostThreads = 4096,
+                       kMostBlock = 1 << 20;
 
 [[noreturn]] void refuse(const char* flag, const std::string& message, const std::string& fix) {
   throw Error(ErrorCode::kUsage, message).at("", flag).help(fix);
@@ -24,7 +25,10 @@ constexpr std::int64_t kMostBatch = std::int64_t{1} << 31, kMostThreads = 4096, 
 class Chooser {
  public:
   Chooser(const ModelSource& source, const DeviceCard& device, const PlanRequest& request)
-      : source_(source), device_(device), request_(request), gpu_(device.kind != DeviceKind::kCpu) {}
+      : source_(source),
+        device_(device),
+        request_(request),
+        gpu_(device.kind != DeviceKind::kCpu) {}
 
   Choices run() {
     place();
@@ -42,8 +46,8 @@ class Chooser {
     out_.assumptions.push_back({std::move(what), std::move(value), flag});
   }
   /// The request's value within [low, high], or the default, listed.
-  std::int64_t number(const std::optional<std::int64_t>& asked, std::int64_t fallback, const char* what,
-                      const char* flag, std::int64_t high) {
+  std::int64_t number(const std::optional<std::int64_t>& asked, std::int64_t fallback,
+                      const char* what, const char* flag, std::int64_t high) {
     if (!asked) {
       assume(what, std::to_string(fallback), flag);
       return fallback;
@@ -68,8 +72,9 @@ class Chooser {
     if (!request_.count && !request_.tp && !request_.pp) assume("devices", "1", "--count");
     if (request_.count && !request_.tp && !request_.pp && *request_.count > 1) {
       assume("sharding",
-             fmt::format("tp {} x pp {}: the widest even split within a node (one machine before many)",
-                         d().sharding.tp, d().sharding.pp),
+             fmt::format(
+                 "tp {} x pp {}: the widest even split within a node (one machine before many)",
+                 d().sharding.tp, d().sharding.pp),
              "--tp, --pp");
     }
     d().capacity = {device_.capacity_bytes.value};
@@ -84,7 +89,8 @@ class Chooser {
     }
     d().seed = request_.seed.value_or(0);
     if (gpu_) return;
-    const std::int64_t cores = std::clamp<std::int64_t>(device_.multiprocessors.value, 1, kMostThreads);
+    const std::int64_t cores =
+        std::clamp<std::int64_t>(device_.multiprocessors.value, 1, kMostThreads);
     const std::optional<std::int64_t> asked =
         request_.threads ? std::optional<std::int64_t>(*request_.threads) : std::nullopt;
     d().threads = static_cast<int>(number(asked, cores, "threads", "--threads", kMostThreads));
@@ -97,15 +103,16 @@ class Chooser {
                                                         : "each tensor as in the file";
       assume("weights", "as stored: " + stored, "--weights");
     } else if (!source_.stored.empty()) {
-      assume("weights", fmt::format("all matrices recoded to {}; the file stores other formats",
-                                    info(*request_.weights).name),
+      assume("weights",
+             fmt::format("all matrices recoded to {}; the file stores other formats",
+                         info(*request_.weights).name),
              "--weights");
     }
     d().activations = gpu_ ? DType::kBF16 : DType::kF32;
     d().kv_format = request_.kv_format.value_or(gpu_ ? KvFormat::kBF16 : KvFormat::kF16);
     if (!request_.kv_format) assume("KV cache format", name_of(d().kv_format), "--kv-cache-dtype");
-    d().block = {number(request_.block_tokens, kDefaultBlock, "tokens of a KV block", "--block-size",
-                        kMostBlock)};
+    d().block = {number(request_.block_tokens, kDefaultBlock, "tokens of a KV block",
+                        "--block-size", kMostBlock)};
     d().attention = request_.attention.value_or(AttentionAlgorithm::kTiled);
     if (!request_.attention) assume("attention", name_of(d().attention), "--attention");
   }
@@ -120,7 +127,8 @@ class Chooser {
              "give at least 2 tokens");
     }
     const std::int64_t output = std::clamp<std::int64_t>(d().context.n / 2, 1, kDefaultOutput.n);
-    d().output = {number(raw(request_.output), output, "generated tokens", "--output-tokens", kMost)};
+    d().output = {
+        number(raw(request_.output), output, "generated tokens", "--output-tokens", kMost)};
     if (d().output >= d().context) {
       refuse("--output-tokens",
              fmt::format("{} generated tokens leave no prompt in a context of {}", d().output.n,
@@ -147,7 +155,9 @@ class Chooser {
       moe = moe || layer.feed_forward.kind == FeedForwardKind::kMoe;
     }
     if (windowed) assume("sliding-window layers", "keep the whole context in the cache", "none");
-    if (moe) assume("experts", "all resident; tokens routed evenly (time), all at once (activations)", "none");
+    if (moe)
+      assume("experts", "all resident; tokens routed evenly (time), all at once (activations)",
+             "none");
     if (d().sharding.pp > 1) {
       assume("pipeline", "stages work one after another: no micro-batches", "--pp");
     }
@@ -160,7 +170,8 @@ class Chooser {
   void about_device() {
     const auto check = [&](const char* field, const auto& sourced) {
       if (sourced.value == 0 || sourced.evidence != Evidence::kAssumed) return;
-      assume(fmt::format("{} of {}", field, device_.name), fmt::format("{}", sourced.value), "--device");
+      assume(fmt::format("{} of {}", field, device_.name), fmt::format("{}", sourced.value),
+             "--device");
     };
     check("capacity_bytes", device_.capacity_bytes);
     check("memory_bytes_per_s", device_.memory_bytes_per_s);
@@ -184,7 +195,8 @@ class Chooser {
 
 }  // namespace
 
-Choices make_choices(const ModelSource& source, const DeviceCard& device, const PlanRequest& request) {
+Choices make_choices(const ModelSource& source, const DeviceCard& device,
+                     const PlanRequest& request) {
   return Chooser(source, device, request).run();
 }
 

@@ -1,6 +1,6 @@
 #pragma once
-// Choices: a request with every open question answered. What was not asked for is chosen here and listed as
-// an assumption with the flag that changes it.
+// Choices: a request with every open question answered. What was not asked for is chosen here and
+// listed as an assumption with the flag that changes it.
 #include <utility>
 #include <vector>
 
@@ -14,6 +14,7 @@ struct Choices {
 };
 
 /// Errors: kUsage naming the flag for values that contradict each other, the card or the device.
-Choices make_choices(const ModelSource& source, const DeviceCard& device, const PlanRequest& request);
+Choices make_choices(const ModelSource& source, const DeviceCard& device,
+                     const PlanRequest& request);
 
 }  // namespace vramplan

@@ -4,9 +4,12 @@ namespace vramplan {
 
 DType dtype_of(KvFormat format) {
   switch (format) {
-    case KvFormat::kF32: return DType::kF32;
-    case KvFormat::kF16: return DType::kF16;
-    case KvFormat::kBF16: return DType::kBF16;
+    case KvFormat::kF32:
+      return DType::kF32;
+    case KvFormat::kF16:
+      return DType::kF16;
+    case KvFormat::kBF16:
+      return DType::kBF16;
   }
   VRAMPLAN_CHECK(false);
 }
@@ -20,7 +23,7 @@ const char* name_of(AttentionAlgorithm algorithm) {
 LayerRange layers_of_stage(std::int64_t layer_count, int pp, int stage) {
   VRAMPLAN_CHECK(pp >= 1 && stage >= 0 && stage < pp);
   const std::int64_t base = layer_count / pp;
-  const std::int64_t longer = layer_count % pp;   // the first `longer` stages hold one layer more
+  const std::int64_t longer = layer_count % pp;  // the first `longer` stages hold one layer more
   const std::int64_t begin = stage * base + (stage < longer ? stage : longer);
   return {begin, begin + base + (stage < longer ? 1 : 0)};
 }

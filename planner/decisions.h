@@ -1,6 +1,7 @@
 #pragma once
-// Decisions: everything that was chosen, and nothing that was predicted. This is all the executor is
-// given: its type cannot see a prediction, so a measured number cannot be computed from a predicted one.
+// Decisions: everything that was chosen, and nothing that was predicted. This is all the executor
+// is given: its type cannot see a prediction, so a measured number cannot be computed from a
+// predicted one.
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -11,15 +12,15 @@
 
 namespace vramplan {
 
-enum class KvFormat : std::uint8_t { kF32, kF16, kBF16 };            // how a block's bytes encode
-enum class KvPolicy : std::uint8_t { kKeepAll };                     // which tokens are kept
-enum class KvPlacement : std::uint8_t { kDevice };                   // which tier a block lives in
-enum class KvLayout : std::uint8_t { kPaged };                       // paged or contiguous
-enum class AttentionAlgorithm : std::uint8_t { kTiled, kNaive };     // naive materialises the scores
+enum class KvFormat : std::uint8_t { kF32, kF16, kBF16 };         // how a block's bytes encode
+enum class KvPolicy : std::uint8_t { kKeepAll };                  // which tokens are kept
+enum class KvPlacement : std::uint8_t { kDevice };                // which tier a block lives in
+enum class KvLayout : std::uint8_t { kPaged };                    // paged or contiguous
+enum class AttentionAlgorithm : std::uint8_t { kTiled, kNaive };  // naive materialises the scores
 
 DType dtype_of(KvFormat format);
-const char* name_of(KvFormat format);          // f32 f16 bf16
-const char* name_of(AttentionAlgorithm algorithm);   // tiled naive
+const char* name_of(KvFormat format);               // f32 f16 bf16
+const char* name_of(AttentionAlgorithm algorithm);  // tiled naive
 
 struct Sharding {
   int tp = 1, pp = 1, cp = 1, ep = 1;
@@ -27,31 +28,32 @@ struct Sharding {
 };
 
 struct Decisions {
-  std::string model;                     // MODEL as it was given: card name or path
-  std::vector<std::string> set;          // --set overrides, in order
-  std::uint64_t card_hash = 0;           // run refuses another card
-  std::string device;                    // device card name or path
+  std::string model;             // MODEL as it was given: card name or path
+  std::vector<std::string> set;  // --set overrides, in order
+  std::uint64_t card_hash = 0;   // run refuses another card
+  std::string device;            // device card name or path
   int device_count = 1;
   Sharding sharding;
-  std::optional<DType> weights;          // empty = as stored
-  DType activations = DType::kF32;       // f32 on a CPU, bf16 on a GPU
+  std::optional<DType> weights;     // empty = as stored
+  DType activations = DType::kF32;  // f32 on a CPU, bf16 on a GPU
   KvFormat kv_format = KvFormat::kF16;
   KvPolicy kv_policy = KvPolicy::kKeepAll;
   KvPlacement kv_placement = KvPlacement::kDevice;
   KvLayout kv_layout = KvLayout::kPaged;
   TokensPerBlock block{16};
-  Blocks kv_blocks;                      // per rank
-  Tokens context;                        // per sequence, prompt and output together
-  Tokens output;                         // of which generated
-  std::int64_t batch = 1;                // sequences at the same time
-  Tokens prefill_chunk;                  // most tokens of one forward pass
+  Blocks kv_blocks;        // per rank
+  Tokens context;          // per sequence, prompt and output together
+  Tokens output;           // of which generated
+  std::int64_t batch = 1;  // sequences at the same time
+  Tokens prefill_chunk;    // most tokens of one forward pass
   AttentionAlgorithm attention = AttentionAlgorithm::kTiled;
-  int threads = 1;                       // CPU backend
+  int threads = 1;  // CPU backend
   std::uint64_t seed = 0;
-  Bytes capacity;                        // per device: what the run may take, all in all
+  Bytes capacity;  // per device: what the run may take, all in all
 };
 
-/// The layers a rank holds: [begin, end) of the card. Stages differ by at most one layer, the longer first.
+/// The layers a rank holds: [begin, end) of the card. Stages differ by at most one layer, the
+/// longer first.
 struct LayerRange {
   std::int64_t begin = 0, end = 0;
 };

@@ -36,7 +36,8 @@ class Explainer {
   template <class T>
   void value(const char* field, const Sourced<T>& sourced) {
     if (sourced.value == 0) return;
-    line("  {} = {} [{}] {}", field, sourced.value, name_of(sourced.evidence), printable(sourced.source));
+    line("  {} = {} [{}] {}", field, sourced.value, name_of(sourced.evidence),
+         printable(sourced.source));
   }
 
   void inputs() {
@@ -61,12 +62,13 @@ class Explainer {
   void totals() {
     const Totals& t = plan_.predictions.totals;
     line("Whole model");
-    line("  parameters {} ({} active a token)", grouped(t.parameters.n), grouped(t.active_parameters.n));
+    line("  parameters {} ({} active a token)", grouped(t.parameters.n),
+         grouped(t.active_parameters.n));
     line("  weights {} = {}", exact(t.weight_bytes), to_text(t.weight_bytes));
     const Decisions& d = plan_.decisions;
     line("  KV cache {} B/token x {} tokens in {} blocks of {} = {} = {}",
-         grouped(t.kv_bytes_per_token.n), grouped((d.block * d.kv_blocks).n), grouped(d.kv_blocks.n),
-         d.block.n, exact(t.kv_bytes), to_text(t.kv_bytes));
+         grouped(t.kv_bytes_per_token.n), grouped((d.block * d.kv_blocks).n),
+         grouped(d.kv_blocks.n), d.block.n, exact(t.kv_bytes), to_text(t.kv_bytes));
   }
 
   bool alike(int rank) const {
@@ -79,9 +81,10 @@ class Explainer {
       return rows;
     };
     const auto a = rows_of(rank - 1), b = rows_of(rank);
-    return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](const LedgerRow* x, const LedgerRow* y) {
-      return x->name == y->name && x->bytes == y->bytes && x->formula == y->formula;
-    });
+    return std::equal(
+        a.begin(), a.end(), b.begin(), b.end(), [](const LedgerRow* x, const LedgerRow* y) {
+          return x->name == y->name && x->bytes == y->bytes && x->formula == y->formula;
+        });
   }
 
   void ledger() {
@@ -97,7 +100,8 @@ class Explainer {
              name_of(row.phase), exact(row.bytes));
         line("      {}", row.formula);
       }
-      line("  peak = rows of load + the larger of prefill and decode = {}", exact(device.predicted));
+      line("  peak = rows of load + the larger of prefill and decode = {}",
+           exact(device.predicted));
       line("  headroom = {} - {} = {}", exact(device.capacity), exact(device.predicted),
            exact(device.headroom));
     }
@@ -108,7 +112,8 @@ class Explainer {
   void capacity() {
     const Capacity& c = plan_.predictions.capacity;
     line("Limits of the memory");
-    line("  longest context at {} sequences: {} tokens", plan_.decisions.batch, grouped(c.max_context.n));
+    line("  longest context at {} sequences: {} tokens", plan_.decisions.batch,
+         grouped(c.max_context.n));
     line("  most sequences at {} tokens: {}", grouped(plan_.decisions.context.n),
          grouped(c.max_sequences));
     line("  tokens the cache can grow to: {}", grouped(c.kv_tokens.n));
@@ -134,7 +139,8 @@ class Explainer {
 
   void assumptions() {
     line("Assumed");
-    for (const Assumption& a : plan_.assumptions) line("  {}: {} (change with {})", a.what, a.value, a.flag);
+    for (const Assumption& a : plan_.assumptions)
+      line("  {}: {} (change with {})", a.what, a.value, a.flag);
   }
 
   const Plan& plan_;

@@ -1,6 +1,6 @@
 #pragma once
-// Explain: the plan as prose and arithmetic: every row with its formula and numbers put in, and where each
-// input was read. Renders what make_plan computed; computes nothing itself.
+// Explain: the plan as prose and arithmetic: every row with its formula and numbers put in, and
+// where each input was read. Renders what make_plan computed; computes nothing itself.
 #include <string>
 
 #include "planner/plan.h"

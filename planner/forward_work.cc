@@ -36,7 +36,11 @@ struct Passes {
 class PassWorks {
  public:
   PassWorks(const RankModel& model, const Decisions& decisions, const Passes& passes, WorkSum& sum)
-      : model_(model), decisions_(decisions), passes_(passes), sum_(sum), t_(passes.first.tokens),
+      : model_(model),
+        decisions_(decisions),
+        passes_(passes),
+        sum_(sum),
+        t_(passes.first.tokens),
         a_(decisions.activations) {}
 
   void run() {
@@ -78,8 +82,10 @@ class PassWorks {
     }
     if (!feed_forward) return;
     if (layer.pre_norms && !one_norm) add(norm_work(t_, model_.hidden, a_), kind.count);
-    if (layer.feed_forward.kind == FeedForwardKind::kMoe) experts(kind);
-    else dense(kind, kind.shape.intermediate);
+    if (layer.feed_forward.kind == FeedForwardKind::kMoe)
+      experts(kind);
+    else
+      dense(kind, kind.shape.intermediate);
     reduce_and_add(kind);
   }
 
@@ -116,7 +122,7 @@ class PassWorks {
     const PassWork& pass = passes_.first;
     const std::int64_t queries = pass.tokens / pass.sequences;
     OpWork work = attention_work(shape, queries, pass.kv_length, passes_.repeat);
-    work.bytes *= static_cast<double>(pass.sequences);   // one call for all slices
+    work.bytes *= static_cast<double>(pass.sequences);  // one call for all slices
     work.flops *= static_cast<double>(pass.sequences);
     sum_.add(work, kind.count);
   }
@@ -129,7 +135,8 @@ class PassWorks {
     linear(kind, Part::kDown, intermediate, model_.hidden);
   }
 
-  /// Experts at least one of T tokens is sent to, expected over an even routing: E (1 - (1 - k / E)^T).
+  /// Experts at least one of T tokens is sent to, expected over an even routing: E (1 - (1 - k /
+  /// E)^T).
   double experts_reached(const FeedForward& ff) const {
     const double e = static_cast<double>(ff.experts), k = static_cast<double>(ff.experts_per_token);
     return e * (1 - std::pow(1 - k / e, static_cast<double>(t_)));
@@ -146,7 +153,7 @@ class PassWorks {
     const std::int64_t routed = routed_rows(ff);
     OpWork work = linear_work(routed, in, out, weight->dtype, a_);
     const double one = static_cast<double>(weight->bytes().n) / static_cast<double>(ff.experts);
-    work.bytes += one * (experts_reached(ff) - 1);   // linear_work counted one matrix
+    work.bytes += one * (experts_reached(ff) - 1);  // linear_work counted one matrix
     add(work, kind.count);
   }
 
@@ -154,7 +161,7 @@ class PassWorks {
     const FeedForward& ff = kind.layer.feed_forward;
     const std::int64_t f = kind.shape.intermediate;
     linear(kind, Part::kRouter, model_.hidden, ff.experts);
-    add(gather_work(routed_rows(ff), model_.hidden, a_), 2 * kind.count);   // out and back
+    add(gather_work(routed_rows(ff), model_.hidden, a_), 2 * kind.count);  // out and back
     if (ff.gated) expert_linear(kind, Part::kExpertGate, model_.hidden, f);
     expert_linear(kind, Part::kExpertUp, model_.hidden, f);
     add(activation_work(routed_rows(ff), f, ff.gated, a_), kind.count);

@@ -1,6 +1,6 @@
 #pragma once
-// ForwardWork: every operation of one forward pass of a rank, in the order the transformer calls them, those
-// alike added up. Work is additive, so a whole prefill is one such list.
+// ForwardWork: every operation of one forward pass of a rank, in the order the transformer calls
+// them, those alike added up. Work is additive, so a whole prefill is one such list.
 #include <vector>
 
 #include "planner/op_work.h"
@@ -8,12 +8,13 @@
 
 namespace vramplan {
 
-/// All operations of one pass of a rank: `tokens` rows of which `logit_rows` need the head, as `sequences`
-/// slices of equal length over caches of `kv_length`.
+/// All operations of one pass of a rank: `tokens` rows of which `logit_rows` need the head, as
+/// `sequences` slices of equal length over caches of `kv_length`.
 struct PassWork {
   std::int64_t tokens = 1, logit_rows = 0, sequences = 1, kv_length = 1;
 };
-std::vector<OpWork> forward_work(const RankModel& model, const Decisions& decisions, const PassWork& pass);
+std::vector<OpWork> forward_work(const RankModel& model, const Decisions& decisions,
+                                 const PassWork& pass);
 /// Prefill of one whole prompt in chunks; operations of the chunks summed.
 std::vector<OpWork> prefill_work(const RankModel& model, const Decisions& decisions);
 

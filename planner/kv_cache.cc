@@ -41,7 +41,8 @@ Tokens windowed_tokens(const Mixer& mixer, Tokens context, Tokens chunk) {
 Bytes window_saving(const RankModel& model, const Decisions& decisions) {
   Bytes saving;
   for (const LayerKind& kind : model.kinds) {
-    const Tokens kept = windowed_tokens(kind.layer.mixer, decisions.context, decisions.prefill_chunk);
+    const Tokens kept =
+        windowed_tokens(kind.layer.mixer, decisions.context, decisions.prefill_chunk);
     const Blocks all = kv_blocks(decisions.batch, decisions.context, decisions.block);
     const Blocks needed = kv_blocks(decisions.batch, kept, decisions.block);
     const Tokens freed = Tokens{decisions.block.n} * (all - needed).n;

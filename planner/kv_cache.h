@@ -1,6 +1,6 @@
 #pragma once
-// KV cache: bytes a token takes in each kind of layer, bytes of a block on a rank, and how many blocks a
-// run needs. Counts blocks of tokens; knows nothing of the pool that hands them out.
+// KV cache: bytes a token takes in each kind of layer, bytes of a block on a rank, and how many
+// blocks a run needs. Counts blocks of tokens; knows nothing of the pool that hands them out.
 #include "planner/weights.h"
 
 namespace vramplan {
@@ -19,8 +19,9 @@ Bytes kv_block_bytes(const RankModel& model, KvFormat format, TokensPerBlock blo
 Blocks kv_blocks(std::int64_t batch, Tokens context, TokensPerBlock block);
 
 /// Tokens a windowed layer must keep while chunks of `chunk` tokens are prefilled:
-/// min(window - 1 + chunk, context); the whole context when there is no window. The executor keeps all
-/// tokens today, so the account does not use it yet. Source: vLLM, kv_cache_interface (sliding window).
+/// min(window - 1 + chunk, context); the whole context when there is no window. The executor keeps
+/// all tokens today, so the account does not use it yet. Source: vLLM, kv_cache_interface (sliding
+/// window).
 Tokens windowed_tokens(const Mixer& mixer, Tokens context, Tokens chunk);
 /// What keeping only the window would take off the cache of this rank, all sequences together.
 Bytes window_saving(const RankModel& model, const Decisions& decisions);

@@ -20,7 +20,8 @@ const OpCost* find_cost(const DeviceCard& device, const OpWork& work) {
 }
 
 [[noreturn]] void missing(const DeviceCard& device, const char* field) {
-  throw Error(ErrorCode::kBadCard, fmt::format("device card {} says nothing about {}", device.name, field))
+  throw Error(ErrorCode::kBadCard,
+              fmt::format("device card {} says nothing about {}", device.name, field))
       .at(device.name, field)
       .help("add the value with its source, or run vramplan calibrate on the machine");
 }
@@ -40,8 +41,8 @@ double peak_flops(const DeviceCard& device, DType compute) {
   return peak;
 }
 
-/// The link a collective of `ranks` devices uses: the fastest inside a node, the network beyond it. Ranks
-/// of a CPU card without links share its memory.
+/// The link a collective of `ranks` devices uses: the fastest inside a node, the network beyond it.
+/// Ranks of a CPU card without links share its memory.
 Link link_between(const DeviceCard& device, int ranks) {
   const std::int64_t node = device.devices_per_node.value;
   const bool across = node > 0 && ranks > node;
@@ -52,7 +53,8 @@ Link link_between(const DeviceCard& device, int ranks) {
     if (usable && (!best || link.bytes_per_s.value > best->bytes_per_s.value)) best = &link;
   }
   if (best) return *best;
-  if (device.kind != DeviceKind::kCpu || across) missing(device, across ? "links (network)" : "links");
+  if (device.kind != DeviceKind::kCpu || across)
+    missing(device, across ? "links (network)" : "links");
   return {LinkKind::kHbm, device.memory_bytes_per_s, {}};
 }
 
@@ -136,13 +138,15 @@ OpTime op_time(const DeviceCard& device, const OpWork& work) {
   time.memory.v =
       work.bytes / (device.memory_bytes_per_s.value * positive_or_one(device.memory_efficiency));
   if (work.flops > 0) {
-    time.compute.v =
-        work.flops / (peak_flops(device, work.compute) * positive_or_one(device.compute_efficiency));
+    time.compute.v = work.flops / (peak_flops(device, work.compute) *
+                                   positive_or_one(device.compute_efficiency));
   }
   return time;
 }
 
-Seconds op_seconds(const DeviceCard& device, const OpWork& work) { return op_time(device, work).total(); }
+Seconds op_seconds(const DeviceCard& device, const OpWork& work) {
+  return op_time(device, work).total();
+}
 
 Seconds decode_floor(Bytes bytes, BytesPerSecond rate) { return bytes / rate; }
 
@@ -167,7 +171,8 @@ Bytes decode_bytes(const RankModel& model, const Decisions& decisions, Tokens co
     }
     const std::int64_t window = kind.layer.mixer.window_tokens;
     const Tokens read = window > 0 ? std::min(context, Tokens{window}) : context;
-    bytes += kv_bytes_per_token(kind.shape, decisions.kv_format) * kind.count * (read * decisions.batch);
+    bytes +=
+        kv_bytes_per_token(kind.shape, decisions.kv_format) * kind.count * (read * decisions.batch);
   }
   return bytes;
 }

@@ -1,7 +1,8 @@
 #pragma once
-// Latency: seconds of a forward pass as a sum over its operations. An operation's cost is calls, bytes and
-// flops; a device card turns that into seconds by its measured cost lines, or by launch, bandwidth and peak.
-// Additive: nothing overlaps, which keeps one efficiency factor valid from prefill to decode.
+// Latency: seconds of a forward pass as a sum over its operations. An operation's cost is calls,
+// bytes and flops; a device card turns that into seconds by its measured cost lines, or by launch,
+// bandwidth and peak. Additive: nothing overlaps, which keeps one efficiency factor valid from
+// prefill to decode.
 #include <string>
 #include <vector>
 
@@ -18,8 +19,8 @@ struct OpTime {
 };
 /// A cost line of the card for (op, dtype), else (op, "any"):
 /// calls * call_s + bytes / bytes_per_s + flops / flops_per_s. Without one: calls * launch_s +
-/// bytes / (memory_bytes_per_s * memory_efficiency) + flops / (peak * compute_efficiency); collectives use
-/// the card's links. Errors: kBadCard naming the missing field.
+/// bytes / (memory_bytes_per_s * memory_efficiency) + flops / (peak * compute_efficiency);
+/// collectives use the card's links. Errors: kBadCard naming the missing field.
 OpTime op_time(const DeviceCard& device, const OpWork& work);
 Seconds op_seconds(const DeviceCard& device, const OpWork& work);
 
@@ -27,7 +28,8 @@ Seconds op_seconds(const DeviceCard& device, const OpWork& work);
 /// 140 GB at 3 TB/s = 46.7 ms.
 Seconds decode_floor(Bytes bytes, BytesPerSecond rate);
 /// Bytes a decode step must read on a rank: weights without the untied embedding table, of the
-/// experts only those one token needs, and the cache of every sequence at `context` tokens (or the window).
+/// experts only those one token needs, and the cache of every sequence at `context` tokens (or the
+/// window).
 Bytes decode_bytes(const RankModel& model, const Decisions& decisions, Tokens context);
 
 /// Stages one after another (`stages`: one rank of each); ranks of a stage work at the same time.

@@ -11,24 +11,33 @@ namespace vramplan {
 
 enum class TierKind : std::uint8_t { kDevice, kHost, kDisk };
 enum class Category : std::uint8_t {
-  kWeights, kKvCache, kActivations, kWorkspace, kRuntime, kComm, kGraphs, kDraft,
+  kWeights,
+  kKvCache,
+  kActivations,
+  kWorkspace,
+  kRuntime,
+  kComm,
+  kGraphs,
+  kDraft,
 };
-/// The phases of a run, in order. A row is live from its phase on, except activations, and workspace
-/// of prefill and decode, which are live in their own phase only (workspace taken at load stays).
+/// The phases of a run, in order. A row is live from its phase on, except activations, and
+/// workspace of prefill and decode, which are live in their own phase only (workspace taken at load
+/// stays).
 enum class Phase : std::uint8_t { kLoad, kPrefill, kDecode };
 
-const char* name_of(TierKind tier);          // device host disk
-const char* name_of(Category category);      // weights kv_cache activations workspace runtime comm graphs draft
-const char* name_of(Phase phase);            // load prefill decode
+const char* name_of(TierKind tier);  // device host disk
+const char* name_of(
+    Category category);  // weights kv_cache activations workspace runtime comm graphs draft
+const char* name_of(Phase phase);  // load prefill decode
 
 struct LedgerRow {
   int rank = 0;
   TierKind tier = TierKind::kDevice;
   Category category = Category::kWeights;
-  std::string name;       // "embedding", "attention", "blocks", "peak": same word in both fillings
+  std::string name;  // "embedding", "attention", "blocks", "peak": same word in both fillings
   Phase phase = Phase::kLoad;
   Bytes bytes;
-  std::string formula;    // the arithmetic with numbers put in, or the probe that saw it
+  std::string formula;  // the arithmetic with numbers put in, or the probe that saw it
 };
 
 class Ledger {

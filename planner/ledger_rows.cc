@@ -24,13 +24,15 @@ std::string short_name(const std::string& name) {
   return text.substr(dot) == ".weight" ? text.substr(0, dot) : text.replace(dot, 1, " ");
 }
 
-/// "q 8192 x 8192 + k 1024 x 8192 + v 1024 x 8192, bf16"; a format stands after the last tensor that has it.
+/// "q 8192 x 8192 + k 1024 x 8192 + v 1024 x 8192, bf16"; a format stands after the last tensor
+/// that has it.
 std::string tensors_text(const std::vector<WeightTensor>& tensors, const char* group) {
   std::string text;
   const WeightTensor* last = nullptr;
   for (const WeightTensor& tensor : tensors) {
     if (tensor.group != group) continue;
-    if (last) text += last->dtype == tensor.dtype ? " + " : fmt::format(" {} + ", info(last->dtype).name);
+    if (last)
+      text += last->dtype == tensor.dtype ? " + " : fmt::format(" {} + ", info(last->dtype).name);
     text += fmt::format("{} {} x {}", short_name(tensor.name), tensor.rows, tensor.columns);
     last = &tensor;
   }
@@ -58,9 +60,9 @@ std::string weight_formula(const RankModel& model, const GroupBytes& group, bool
 
 /// "at feed-forward: x 4,096 B + gate 12,288 B + ... ; T = 512, cache 8,064"
 std::string moment_formula(const Moment& moment, const PassShape& pass) {
-  std::string text = fmt::format("at {}, {} tokens of {} sequence{} over a cache of {}: ", moment.where,
-                                 pass.tokens, pass.sequences, pass.sequences == 1 ? "" : "s",
-                                 grouped(pass.kv_length));
+  std::string text = fmt::format(
+      "at {}, {} tokens of {} sequence{} over a cache of {}: ", moment.where, pass.tokens,
+      pass.sequences, pass.sequences == 1 ? "" : "s", grouped(pass.kv_length));
   bool first = true;
   for (const LiveTensor& tensor : moment.tensors) {
     text += fmt::format("{}{} {}", first ? "" : " + ", tensor.name, exact(tensor.bytes));
@@ -93,10 +95,11 @@ LedgerRow kv_row(const StageAccount& stage, const Decisions& decisions) {
   row.category = Category::kKvCache;
   row.name = "blocks";
   row.bytes = kv_bytes(stage, decisions);
-  row.formula = fmt::format(
-      "{}; x {} tokens a block x {} blocks ({} sequence{} x ceil({} / {}))",
-      kv_formula(stage.model, decisions.kv_format), decisions.block.n, grouped(decisions.kv_blocks.n),
-      decisions.batch, decisions.batch == 1 ? "" : "s", grouped(decisions.context.n), decisions.block.n);
+  row.formula =
+      fmt::format("{}; x {} tokens a block x {} blocks ({} sequence{} x ceil({} / {}))",
+                  kv_formula(stage.model, decisions.kv_format), decisions.block.n,
+                  grouped(decisions.kv_blocks.n), decisions.batch, decisions.batch == 1 ? "" : "s",
+                  grouped(decisions.context.n), decisions.block.n);
   return row;
 }
 
@@ -139,8 +142,8 @@ std::string kv_formula(const RankModel& model, KvFormat format) {
     if (kind.shape.kv_heads == 0) continue;
     if (!text.empty()) text += " + ";
     text += mixer.head_dim == mixer.value_dim
-                ? fmt::format("2 x {} layers x {} kv heads x {} x {} B", kind.count, kind.shape.kv_heads,
-                              mixer.head_dim, element)
+                ? fmt::format("2 x {} layers x {} kv heads x {} x {} B", kind.count,
+                              kind.shape.kv_heads, mixer.head_dim, element)
                 : fmt::format("{} layers x {} kv heads x ({} + {}) x {} B", kind.count,
                               kind.shape.kv_heads, mixer.head_dim, mixer.value_dim, element);
   }

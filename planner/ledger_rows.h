@@ -1,5 +1,6 @@
 #pragma once
-// LedgerRows: the account of every rank written out as rows, each with its arithmetic in words and numbers.
+// LedgerRows: the account of every rank written out as rows, each with its arithmetic in words and
+// numbers.
 #include "planner/account.h"
 
 namespace vramplan {

@@ -40,9 +40,19 @@ OpWork& OpWork::operator+=(const OpWork& other) {
 }
 
 const char* name_of(OpKind op) {
-  static constexpr const char* kNames[] = {
-      "embed",      "norm", "linear", "rope",       "kv_write",   "attention_prefill", "attention_decode",
-      "activation", "add",  "gather", "all_reduce", "all_gather", "send"};
+  static constexpr const char* kNames[] = {"embed",
+                                           "norm",
+                                           "linear",
+                                           "rope",
+                                           "kv_write",
+                                           "attention_prefill",
+                                           "attention_decode",
+                                           "activation",
+                                           "add",
+                                           "gather",
+                                           "all_reduce",
+                                           "all_gather",
+                                           "send"};
   return kNames[static_cast<int>(op)];
 }
 
@@ -100,7 +110,8 @@ OpWork all_reduce_work(std::int64_t tokens, std::int64_t columns, DType activati
 }
 
 OpWork all_gather_work(std::int64_t tokens, std::int64_t columns, DType activation, int ranks) {
-  OpWork work = elementwise(OpKind::kAllGather, activation, elements(tokens, columns), ranks - 1, 0);
+  OpWork work =
+      elementwise(OpKind::kAllGather, activation, elements(tokens, columns), ranks - 1, 0);
   work.ranks = ranks;
   return work;
 }
@@ -116,13 +127,17 @@ OpWork attention_work(const AttentionShape& shape, std::int64_t queries, std::in
   const double q = static_cast<double>(queries), times = static_cast<double>(repeat);
   const double first = static_cast<double>(kv_length), last = first + (times - 1) * q;
   const double window = shape.window_tokens > 0 ? static_cast<double>(shape.window_tokens) : last;
-  // Pass i + 1 begins where pass i ends, so the pairs of all passes are one difference of triangles.
+  // Pass i + 1 begins where pass i ends, so the pairs of all passes are one difference of
+  // triangles.
   const double pairs = triangle(last, window) - triangle(first - q, window);
-  // Tokens read: the cache while it is shorter than the window and the queries, that many afterwards.
+  // Tokens read: the cache while it is shorter than the window and the queries, that many
+  // afterwards.
   const double most = window - 1 + q;
   const double growing = std::clamp(std::ceil((most - first) / q), 0.0, times);
-  const double read_tokens = growing * first + q * growing * (growing - 1) / 2 + (times - growing) * most;
-  const double heads = static_cast<double>(shape.heads), kv_heads = static_cast<double>(shape.kv_heads);
+  const double read_tokens =
+      growing * first + q * growing * (growing - 1) / 2 + (times - growing) * most;
+  const double heads = static_cast<double>(shape.heads),
+               kv_heads = static_cast<double>(shape.kv_heads);
   const double width = static_cast<double>(shape.head_dim + shape.value_dim);
 
   OpWork work;

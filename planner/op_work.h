@@ -1,6 +1,6 @@
 #pragma once
-// OpWork: calls, bytes and flops of the operations a forward pass is made of: the convention that the
-// planner, calibration and the dry backend share. No device here, so no seconds.
+// OpWork: calls, bytes and flops of the operations a forward pass is made of: the convention that
+// the planner, calibration and the dry backend share. No device here, so no seconds.
 #include <cstdint>
 
 #include "modelcards/dtype.h"
@@ -8,30 +8,42 @@
 namespace vramplan {
 
 enum class OpKind : std::uint8_t {
-  kEmbed, kNorm, kLinear, kRope, kKvWrite, kAttentionPrefill, kAttentionDecode, kActivation, kAdd,
-  kGather, kAllReduce, kAllGather, kSend,
+  kEmbed,
+  kNorm,
+  kLinear,
+  kRope,
+  kKvWrite,
+  kAttentionPrefill,
+  kAttentionDecode,
+  kActivation,
+  kAdd,
+  kGather,
+  kAllReduce,
+  kAllGather,
+  kSend,
 };
-/// The word in OpCost::op: embed norm linear rope kv_write attention_prefill attention_decode activation
-/// add gather all_reduce all_gather send.
+/// The word in OpCost::op: embed norm linear rope kv_write attention_prefill attention_decode
+/// activation add gather all_reduce all_gather send.
 const char* name_of(OpKind op);
 
 /// The work of one operation or of many alike. bytes: all that is read and written, weights and
 /// activations; on a link, what one rank moves. flops: 2 per multiply-add.
 struct OpWork {
   OpKind op = OpKind::kLinear;
-  DType dtype = DType::kF32;      // of the bytes that dominate: weight, cache or activation
-  DType compute = DType::kF32;    // whose peak the flops run at
+  DType dtype = DType::kF32;    // of the bytes that dominate: weight, cache or activation
+  DType compute = DType::kF32;  // whose peak the flops run at
   std::int64_t calls = 1;
   double bytes = 0, flops = 0;
-  int ranks = 1;                  // that take part in a collective or a send
+  int ranks = 1;  // that take part in a collective or a send
 
-  OpWork& operator+=(const OpWork& other);   // same op, dtype
+  OpWork& operator+=(const OpWork& other);  // same op, dtype
 };
 
 // One call of each operation of Ops, of the communicator last.
 OpWork embed_work(std::int64_t tokens, std::int64_t hidden, DType table, DType activation);
 OpWork norm_work(std::int64_t tokens, std::int64_t columns, DType activation);
-OpWork linear_work(std::int64_t tokens, std::int64_t in, std::int64_t out, DType weight, DType activation);
+OpWork linear_work(std::int64_t tokens, std::int64_t in, std::int64_t out, DType weight,
+                   DType activation);
 OpWork rope_work(std::int64_t tokens, std::int64_t columns, DType activation);
 OpWork kv_write_work(std::int64_t tokens, std::int64_t kv_columns, DType activation, DType kv);
 OpWork activation_work(std::int64_t tokens, std::int64_t columns, bool gated, DType activation);
@@ -44,9 +56,9 @@ OpWork all_gather_work(std::int64_t tokens, std::int64_t columns, DType activati
 OpWork send_work(std::int64_t tokens, std::int64_t columns, DType activation);
 
 /// Attention of one slice: `queries` new tokens, `kv_length` in the cache with them. Causal pairs:
-/// queries * (kv_length - queries) + queries (queries + 1) / 2, cut to the window; 2 flops per pair, head
-/// and element of q.k and of p.v. Naive writes the scores, reads and writes them for the softmax, and reads
-/// them again: 4 passes of f32.
+/// queries * (kv_length - queries) + queries (queries + 1) / 2, cut to the window; 2 flops per
+/// pair, head and element of q.k and of p.v. Naive writes the scores, reads and writes them for the
+/// softmax, and reads them again: 4 passes of f32.
 struct AttentionShape {
   std::int64_t heads = 0, kv_heads = 0, head_dim = 0, value_dim = 0, window_tokens = 0;
   DType kv = DType::kF16, activation = DType::kF32;

@@ -78,8 +78,8 @@ std::string binding_constraint(const Ledger& ledger, const DevicePrediction& ful
       fmt::format("the largest part is {}: {}", share.words, to_text(share.bytes));
   if (fullest.headroom.n < 0) {
     return fmt::format("rank {} needs {}, {} ({}) more than the {} of {}; {}", fullest.rank,
-                       to_text(fullest.predicted), to_text(-fullest.headroom), exact(-fullest.headroom),
-                       to_text(fullest.capacity), device, largest);
+                       to_text(fullest.predicted), to_text(-fullest.headroom),
+                       exact(-fullest.headroom), to_text(fullest.capacity), device, largest);
   }
   return fmt::format("rank {} needs {} of the {} of {} and leaves {}; {}", fullest.rank,
                      to_text(fullest.predicted), to_text(fullest.capacity), device,
@@ -100,7 +100,8 @@ void assume_window_saving(const std::vector<StageAccount>& stages, Plan& plan) {
   if (saving.n == 0) return;
   for (Assumption& assumption : plan.assumptions) {
     if (assumption.what != "sliding-window layers") continue;
-    assumption.value += fmt::format("; keeping the window alone would save {} a rank", to_text(saving));
+    assumption.value +=
+        fmt::format("; keeping the window alone would save {} a rank", to_text(saving));
   }
 }
 

@@ -12,7 +12,7 @@ namespace vramplan {
 
 /// What the user asked for; unset fields are chosen by make_plan and listed as assumptions.
 struct PlanRequest {
-  std::string model;                     // as given
+  std::string model;  // as given
   std::vector<std::string> set;
   std::string device;
   std::optional<int> count, tp, pp;
@@ -23,7 +23,7 @@ struct PlanRequest {
   std::optional<std::int64_t> block_tokens;
   std::optional<AttentionAlgorithm> attention;
   std::optional<int> threads;
-  std::optional<Bytes> capacity;         // artificial: below the card's
+  std::optional<Bytes> capacity;  // artificial: below the card's
   std::optional<std::uint64_t> seed;
 };
 
@@ -33,10 +33,10 @@ struct Assumption {
 
 struct DevicePrediction {
   int rank = 0;
-  Bytes capacity, predicted, headroom;   // headroom = capacity - predicted, signed
+  Bytes capacity, predicted, headroom;  // headroom = capacity - predicted, signed
 };
 
-struct Totals {                          // whole model, before sharding
+struct Totals {  // whole model, before sharding
   Elements parameters, active_parameters;
   Bytes weight_bytes;
   BytesPerToken kv_bytes_per_token;
@@ -44,26 +44,26 @@ struct Totals {                          // whole model, before sharding
 };
 
 struct Capacity {
-  Tokens max_context;                    // at this batch
-  std::int64_t max_sequences = 0;        // at this context
-  Tokens kv_tokens;                      // tokens the left-over memory holds
-  Tokens kv_equals_weights;              // context where KV bytes reach weight bytes
+  Tokens max_context;              // at this batch
+  std::int64_t max_sequences = 0;  // at this context
+  Tokens kv_tokens;                // of all sequences together, that fit beside the rest
+  Tokens kv_equals_weights;        // of all sequences together, whose KV weighs what the weights do
 };
 
 /// One additive term of a phase: the operation, its seconds in a step and what limits it.
 struct TimeTerm {
   std::string op;
   Seconds seconds;
-  std::string limited_by;                // memory bandwidth | compute | launch | link
+  std::string limited_by;  // memory bandwidth | compute | launch | link
 };
 
 struct Performance {
   Seconds ttft, tpot;
-  double tokens_per_second = 0;          // decode, all sequences together
+  double tokens_per_second = 0;  // decode, all sequences together
   double prefill_tokens_per_second = 0;
-  std::string limited_by;                // of decode
+  std::string limited_by;  // of decode
   std::vector<TimeTerm> prefill_terms, decode_terms;
-  Seconds decode_floor;                  // weight and KV bytes over bandwidth, nothing else
+  Seconds decode_floor;  // weights and KV a step must read, over the bandwidth
 };
 
 /// A point of the memory curve: at this moment this much is live on rank 0's device.
@@ -81,9 +81,9 @@ struct Predictions {
   Performance performance;
   std::vector<CurvePoint> curve;
   bool fits = false;
-  Bytes missing;                         // largest shortfall of a rank, 0 when it fits
-  std::string binding_constraint;        // one sentence with numbers
-  std::vector<std::string> advice;       // the cheapest changes that would help, with bytes
+  Bytes missing;                    // largest shortfall of a rank, 0 when it fits
+  std::string binding_constraint;   // one sentence with numbers
+  std::vector<std::string> advice;  // the cheapest changes that would help, with bytes
 };
 
 struct Plan {
@@ -92,9 +92,9 @@ struct Plan {
   std::vector<Assumption> assumptions;
 };
 
-/// Pure arithmetic: a model, a device card, a request -> a plan. "Does not fit" is a value. The card of
-/// `source` has the request's --set overrides applied already.
-/// Errors: kUsage for contradictory requests, kUnsupported by name, kOverflow.
+/// Pure arithmetic: a model, a device card, a request -> a plan. "Does not fit" is a value. The
+/// card of `source` has the request's --set overrides applied already. Errors: kUsage for
+/// contradictory requests, kUnsupported by name, kOverflow.
 Plan make_plan(const ModelSource& source, const DeviceCard& device, const PlanRequest& request);
 
 /// Plan file (YAML). Decisions read back exactly; predictions are read only by reports.

@@ -1,5 +1,6 @@
-// The YAML form of a plan, schema vramplan.plan/1: see write_plan and read_plan in plan.h. Integers are
-// exact, reals shortest; numbers of more than 63 bits are quoted. Ranks that are alike share their rows.
+// The YAML form of a plan, schema vramplan.plan/1: see write_plan and read_plan in plan.h. Integers
+// are exact, reals shortest; numbers of more than 63 bits are quoted. Ranks that are alike share
+// their rows.
 #include <fmt/format.h>
 
 #include <charconv>
@@ -47,8 +48,8 @@ class Writer {
     line("  card_hash: \"0x{:016x}\"", d.card_hash);
     line("  device: {}", yaml_quoted(d.device));
     line("  device_count: {}", d.device_count);
-    line("  sharding: {{tp: {}, pp: {}, cp: {}, ep: {}}}", d.sharding.tp, d.sharding.pp, d.sharding.cp,
-         d.sharding.ep);
+    line("  sharding: {{tp: {}, pp: {}, cp: {}, ep: {}}}", d.sharding.tp, d.sharding.pp,
+         d.sharding.cp, d.sharding.ep);
     line("  weights: {}", d.weights ? info(*d.weights).name : "stored");
     line("  activations: {}", info(d.activations).name);
     line("  kv_format: {}", name_of(d.kv_format));
@@ -100,8 +101,8 @@ class Writer {
     }
     line("  devices:{}", p.devices.empty() ? " []" : "");
     for (const DevicePrediction& d : p.devices) {
-      line("    - {{rank: {}, capacity_bytes: {}, predicted_bytes: {}, headroom_bytes: {}}}", d.rank,
-           d.capacity.n, d.predicted.n, d.headroom.n);
+      line("    - {{rank: {}, capacity_bytes: {}, predicted_bytes: {}, headroom_bytes: {}}}",
+           d.rank, d.capacity.n, d.predicted.n, d.headroom.n);
     }
     ledger(p.ledger);
   }
@@ -128,7 +129,8 @@ class Writer {
 
   static std::string row_text(const LedgerRow& row) {
     return fmt::format(
-        "        - {{tier: {}, category: {}, name: {}, phase: {}, bytes: {},\n           formula: {}}}",
+        "        - {{tier: {}, category: {}, name: {}, phase: {}, bytes: {},\n           formula: "
+        "{}}}",
         name_of(row.tier), name_of(row.category), yaml_quoted(row.name), name_of(row.phase),
         row.bytes.n, yaml_quoted(row.formula));
   }
@@ -169,7 +171,8 @@ class Reader {
   Plan run() {
     root_.allow_only({"schema", "verdict", "decisions", "assumptions", "predictions"});
     if (root_.at("schema").text() != kSchema) {
-      root_.at("schema").fail("this is no " + std::string(kSchema), "make the plan again with this program");
+      root_.at("schema").fail("this is no " + std::string(kSchema),
+                              "make the plan again with this program");
     }
     Plan plan;
     decisions(root_.at("decisions"), plan.decisions);
@@ -224,10 +227,14 @@ class Reader {
   }
 
   static void decisions(const YamlNode& in, Decisions& d) {
-    in.allow_only({"model", "set", "card_hash", "device", "device_count", "sharding", "weights",
-                   "activations", "kv_format", "kv_policy", "kv_placement", "kv_layout", "block_tokens",
-                   "kv_blocks", "context_tokens", "output_tokens", "batch", "prefill_chunk_tokens",
-                   "attention", "threads", "seed", "capacity_bytes"});
+    in.allow_only({"model",         "set",          "card_hash",
+                   "device",        "device_count", "sharding",
+                   "weights",       "activations",  "kv_format",
+                   "kv_policy",     "kv_placement", "kv_layout",
+                   "block_tokens",  "kv_blocks",    "context_tokens",
+                   "output_tokens", "batch",        "prefill_chunk_tokens",
+                   "attention",     "threads",      "seed",
+                   "capacity_bytes"});
     d.model = in.at("model").text();
     d.set = texts(in.at("set"));
     d.card_hash = wide(in.at("card_hash"), 16);
@@ -257,8 +264,8 @@ class Reader {
   }
 
   static void predictions(const YamlNode& in, Predictions& p) {
-    in.allow_only({"missing_bytes", "binding_constraint", "advice", "totals", "capacity", "performance",
-                   "curve", "devices", "ledger"});
+    in.allow_only({"missing_bytes", "binding_constraint", "advice", "totals", "capacity",
+                   "performance", "curve", "devices", "ledger"});
     p.missing = {count(in, "missing_bytes")};
     p.binding_constraint = in.at("binding_constraint").text();
     p.advice = texts(in.at("advice"));
@@ -318,9 +325,9 @@ class Reader {
     in.allow_only({"tier", "category", "name", "phase", "bytes", "formula"});
     LedgerRow row;
     row.tier = static_cast<TierKind>(choice(in.at("tier"), {"device", "host", "disk"}));
-    row.category = static_cast<Category>(
-        choice(in.at("category"), {"weights", "kv_cache", "activations", "workspace", "runtime", "comm",
-                                   "graphs", "draft"}));
+    row.category = static_cast<Category>(choice(
+        in.at("category"),
+        {"weights", "kv_cache", "activations", "workspace", "runtime", "comm", "graphs", "draft"}));
     row.name = in.at("name").text();
     row.phase = phase(in);
     row.bytes = {count(in, "bytes")};

@@ -7,7 +7,8 @@ namespace {
 
 std::string from_card(const DeviceCard& device, const char* field,
                       const Sourced<std::int64_t>& value) {
-  std::string text = fmt::format("{} of device card {} ({}", field, device.name, name_of(value.evidence));
+  std::string text =
+      fmt::format("{} of device card {} ({}", field, device.name, name_of(value.evidence));
   if (!value.source.empty()) text += ": " + value.source;
   return text + ")";
 }
@@ -69,8 +70,8 @@ Bytes tokenizer_bytes(const TokenizerTables& t) {
          Bytes{t.long_text_bytes};
 }
 
-std::vector<LedgerRow> runtime_rows(const DeviceCard& device, const TokenizerTables& tables, int rank,
-                                    int ranks) {
+std::vector<LedgerRow> runtime_rows(const DeviceCard& device, const TokenizerTables& tables,
+                                    int rank, int ranks) {
   std::vector<LedgerRow> rows;
   const auto add = [&](TierKind tier, Category category, const char* name, Bytes bytes,
                        std::string formula) {
@@ -83,9 +84,11 @@ std::vector<LedgerRow> runtime_rows(const DeviceCard& device, const TokenizerTab
   const bool gpu = device.kind != DeviceKind::kCpu;
   const TierKind process_tier = gpu ? TierKind::kHost : TierKind::kDevice;
   if (gpu) {
-    card_row(TierKind::kDevice, Category::kRuntime, "context", "context_bytes", device.context_bytes);
+    card_row(TierKind::kDevice, Category::kRuntime, "context", "context_bytes",
+             device.context_bytes);
     card_row(TierKind::kDevice, Category::kRuntime, "modules", "module_bytes", device.module_bytes);
-    card_row(TierKind::kDevice, Category::kWorkspace, "gemm", "workspace_bytes", device.workspace_bytes);
+    card_row(TierKind::kDevice, Category::kWorkspace, "gemm", "workspace_bytes",
+             device.workspace_bytes);
     if (ranks > 1) {
       card_row(TierKind::kDevice, Category::kComm, "communicator", "comm_bytes", device.comm_bytes);
     }
@@ -93,7 +96,8 @@ std::vector<LedgerRow> runtime_rows(const DeviceCard& device, const TokenizerTab
   card_row(process_tier, Category::kRuntime, "process base", "process_base_bytes",
            device.process_base_bytes);
   if (tables.present()) {
-    add(process_tier, Category::kRuntime, "tokenizer", tokenizer_bytes(tables), tokenizer_formula(tables));
+    add(process_tier, Category::kRuntime, "tokenizer", tokenizer_bytes(tables),
+        tokenizer_formula(tables));
   }
   return rows;
 }

@@ -15,8 +15,7 @@ bool splits_evenly(const Layer& layer, int tp) {
   if (has_attention(mixer)) {
     if (mixer.heads % tp != 0) return false;
     const bool split = mixer.kv_heads % tp == 0;
-    const bool replicated =
-        mixer.kv_heads > 0 && mixer.kv_heads < tp && tp % mixer.kv_heads == 0;
+    const bool replicated = mixer.kv_heads > 0 && mixer.kv_heads < tp && tp % mixer.kv_heads == 0;
     if (!split && !replicated) return false;
   }
   if (ff.kind == FeedForwardKind::kNone) return true;
@@ -44,8 +43,8 @@ void check_tensor_parallel(const ModelCard& card, int tp) {
   const Layer& layer = *std::find_if(card.layers.begin(), card.layers.end(),
                                      [&](const Layer& l) { return !splits_evenly(l, tp); });
   throw Error(ErrorCode::kUsage,
-              fmt::format("tp {} does not split {} evenly: {} heads, {} kv heads, intermediate {}", tp,
-                          card.name, layer.mixer.heads, layer.mixer.kv_heads,
+              fmt::format("tp {} does not split {} evenly: {} heads, {} kv heads, intermediate {}",
+                          tp, card.name, layer.mixer.heads, layer.mixer.kv_heads,
                           layer.feed_forward.intermediate))
       .at("", "--tp")
       .help("valid values of tp: " + list_of(valid_tensor_parallel(card, std::max(64, tp))));
@@ -53,7 +52,8 @@ void check_tensor_parallel(const ModelCard& card, int tp) {
 
 void check_stages(const ModelCard& card, int pp) {
   if (pp <= card.layer_count()) return;
-  throw Error(ErrorCode::kUsage, fmt::format("{} pipeline stages for {} layers", pp, card.layer_count()))
+  throw Error(ErrorCode::kUsage,
+              fmt::format("{} pipeline stages for {} layers", pp, card.layer_count()))
       .at("", "--pp")
       .help(fmt::format("give at most {} stages", card.layer_count()));
 }
@@ -69,13 +69,15 @@ int default_tensor_parallel(const ModelCard& card, const DeviceCard& device, int
   const std::int64_t node =
       device.devices_per_node.value > 0 ? device.devices_per_node.value : std::int64_t{count};
   for (int tp = count; tp >= 1; --tp) {
-    if (count % tp == 0 && tp <= node && count / tp <= card.layer_count() && splits_evenly(card, tp)) {
+    if (count % tp == 0 && tp <= node && count / tp <= card.layer_count() &&
+        splits_evenly(card, tp)) {
       return tp;
     }
   }
-  throw Error(ErrorCode::kUsage, fmt::format("{} devices cannot share {}: no tp x pp gives every rank "
-                                             "an equal part of its {} layers",
-                                             count, card.name, card.layer_count()))
+  throw Error(ErrorCode::kUsage,
+              fmt::format("{} devices cannot share {}: no tp x pp gives every rank "
+                          "an equal part of its {} layers",
+                          count, card.name, card.layer_count()))
       .at("", "--count")
       .help("valid values of tp: " + list_of(valid_tensor_parallel(card, 64)));
 }
@@ -163,8 +165,9 @@ void refuse_unsupported(const ModelCard& card) {
                        : kind == MixerKind::kLinear ? "a linear or state-space mixer"
                                                     : nullptr;
     if (name == nullptr) continue;
-    throw Error(ErrorCode::kUnsupported,
-                fmt::format("layer {} of {} is {}: no account of its cache exists yet", i, card.name, name))
+    throw Error(
+        ErrorCode::kUnsupported,
+        fmt::format("layer {} of {} is {}: no account of its cache exists yet", i, card.name, name))
         .help("plan a model with full or sliding-window attention");
   }
 }

@@ -1,6 +1,7 @@
 #pragma once
-// Sharding: which part of the model one rank holds. Tensor parallelism splits q heads, intermediate and
-// vocabulary inside a layer; pipeline stages split the list of layers. Says nothing about bytes.
+// Sharding: which part of the model one rank holds. Tensor parallelism splits q heads, intermediate
+// and vocabulary inside a layer; pipeline stages split the list of layers. Says nothing about
+// bytes.
 #include <cstdint>
 #include <optional>
 #include <vector>
@@ -15,10 +16,10 @@ namespace vramplan {
 struct RankShape {
   int rank = 0, stage = 0, tensor_rank = 0;
   int tp = 1, pp = 1;
-  LayerRange layers;              // of the card
-  std::int64_t vocab_rows = 0;    // rows of embedding and head on this rank: ceil(vocab / tp)
-  bool embedding = true;          // first stage: token table and learned positions
-  bool head = true;               // last stage: final norm and head
+  LayerRange layers;            // of the card
+  std::int64_t vocab_rows = 0;  // rows of embedding and head on this rank: ceil(vocab / tp)
+  bool embedding = true;        // first stage: token table and learned positions
+  bool head = true;             // last stage: final norm and head
 };
 
 /// Widths of one layer on one rank; all in elements, zero where the layer has no such part.
@@ -37,18 +38,19 @@ std::int64_t kv_heads_of_rank(std::int64_t kv_heads, int tp);
 LayerShape layer_shape(const Layer& layer, int tp);
 RankShape rank_shape(const ModelCard& card, const Sharding& sharding, int rank);
 
-/// tp values up to `most` that split every layer evenly: tp divides heads and intermediate, and kv_heads
-/// is a multiple of tp or, when smaller, divides it.
+/// tp values up to `most` that split every layer evenly: tp divides heads and intermediate, and
+/// kv_heads is a multiple of tp or, when smaller, divides it.
 std::vector<int> valid_tensor_parallel(const ModelCard& card, int most);
 
 /// What was asked for, or the default: tp is the largest valid divisor of the count within one node
 /// ("one machine before many"), pp = count / tp.
-/// Errors: kUsage when tp does not split the model (names the values that do), when tp x pp is not the
-/// count, or when there are more stages than layers.
+/// Errors: kUsage when tp does not split the model (names the values that do), when tp x pp is not
+/// the count, or when there are more stages than layers.
 Sharding choose_sharding(const ModelCard& card, const DeviceCard& device, std::optional<int> count,
                          std::optional<int> tp, std::optional<int> pp);
 
-/// Mixers this planner has no account for are refused here. Errors: kUnsupported naming layer and kind.
+/// Mixers this planner has no account for are refused here. Errors: kUnsupported naming layer and
+/// kind.
 void refuse_unsupported(const ModelCard& card);
 
 }  // namespace vramplan

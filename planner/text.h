@@ -6,7 +6,7 @@
 
 namespace vramplan {
 
-std::string grouped(std::int64_t number);             // 1234567 -> "1,234,567"
+std::string grouped(std::int64_t number);  // 1234567 -> "1,234,567"
 inline std::string exact(Bytes bytes) { return grouped(bytes.n) + " B"; }
 
 }  // namespace vramplan

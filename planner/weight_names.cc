@@ -55,12 +55,14 @@ std::optional<std::string> expert_name(const std::string& text) {
   return std::nullopt;
 }
 
-std::optional<std::string> layer_name(const ModelCard& card, std::size_t layer, const std::string& name) {
+std::optional<std::string> layer_name(const ModelCard& card, std::size_t layer,
+                                      const std::string& name) {
   const std::size_t dot = name.rfind('.');
   if (dot == std::string::npos || layer >= card.layers.size()) return std::nullopt;
   const std::string module = name.substr(0, dot), ending = name.substr(dot);
   if (ending != ".weight" && ending != ".bias") return std::nullopt;
-  // One name, two meanings: before the feed-forward, or after attention where there are norms on both sides.
+  // One name, two meanings: before the feed-forward, or after attention where there are norms on
+  // both sides.
   if (module == "post_attention_layernorm") {
     return (card.layers[layer].post_norms ? "post_attention_norm" : "ffn_norm") + ending;
   }
@@ -99,7 +101,7 @@ std::vector<StoredTensor> stored_by_gguf_name(const ModelSource& source) {
   std::vector<StoredTensor> out;
   std::map<std::string, std::size_t> place;
   for (const StoredTensor& tensor : source.stored) {
-    if (ends_with(tensor.name, "rotary_emb.inv_freq")) continue;   // computed, not loaded
+    if (ends_with(tensor.name, "rotary_emb.inv_freq")) continue;  // computed, not loaded
     const auto name = gguf_name(source.card, tensor.name);
     if (!name) return {};
     if (source.card.tied_head && *name == "output.weight") continue;
@@ -109,7 +111,7 @@ std::vector<StoredTensor> stored_by_gguf_name(const ModelSource& source) {
       out.back().name = *name;
       continue;
     }
-    StoredTensor& stack = out[known->second];   // one more expert
+    StoredTensor& stack = out[known->second];  // one more expert
     if (stack.dtype != tensor.dtype || stack.columns != tensor.columns) return {};
     stack.rows += tensor.rows;
     stack.bytes += tensor.bytes;

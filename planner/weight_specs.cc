@@ -20,8 +20,10 @@ class LayerSpecs {
     if (mixer) attention();
     if (mixer && layer_.post_norms) norm("post_attention_norm.weight", "post_attention_norm.bias");
     if (feed_forward && layer_.pre_norms && !(one_norm && mixer)) {
-      if (two_norms) attention_norm(false);
-      else norm("ffn_norm.weight", "ffn_norm.bias");
+      if (two_norms)
+        attention_norm(false);
+      else
+        norm("ffn_norm.weight", "ffn_norm.bias");
     }
     if (layer_.feed_forward.kind == FeedForwardKind::kDense) dense();
     if (layer_.feed_forward.kind == FeedForwardKind::kMoe) experts();
@@ -42,12 +44,15 @@ class LayerSpecs {
   }
 
   void attention_norm(bool second_name) {
-    if (second_name) norm("attn_norm_2.weight", "attn_norm_2.bias");
-    else norm("attn_norm.weight", "attn_norm.bias");
+    if (second_name)
+      norm("attn_norm_2.weight", "attn_norm_2.bias");
+    else
+      norm("attn_norm.weight", "attn_norm.bias");
   }
 
   /// A matrix split by its rows (outputs): [rows / tp, columns].
-  void by_rows(const char* name, const char* group, Part part, std::int64_t rows, std::int64_t whole) {
+  void by_rows(const char* name, const char* group, Part part, std::int64_t rows,
+               std::int64_t whole) {
     specs_.push_back({name, group, part, rows, card_.hidden, whole, card_.hidden});
   }
 
@@ -83,7 +88,8 @@ class LayerSpecs {
       vector("attn_k_norm.weight", "norms", layer_.mixer.head_dim, layer_.mixer.head_dim);
     }
     by_columns("attn_output.weight", "attention", Part::kAttentionOutput, part_.o, whole_.o);
-    if (layer_.mixer.output_bias) vector("attn_output.bias", "attention", card_.hidden, card_.hidden);
+    if (layer_.mixer.output_bias)
+      vector("attn_output.bias", "attention", card_.hidden, card_.hidden);
   }
 
   void dense() {
@@ -111,8 +117,8 @@ class LayerSpecs {
       by_rows("ffn_gate_exps.weight", "feed_forward", Part::kExpertGate, mul(e, f), mul(e, whole));
     }
     by_rows("ffn_up_exps.weight", "feed_forward", Part::kExpertUp, mul(e, f), mul(e, whole));
-    specs_.push_back({"ffn_down_exps.weight", "feed_forward", Part::kExpertDown, mul(e, card_.hidden), f,
-                      mul(e, card_.hidden), whole});
+    specs_.push_back({"ffn_down_exps.weight", "feed_forward", Part::kExpertDown,
+                      mul(e, card_.hidden), f, mul(e, card_.hidden), whole});
     if (ff.shared_intermediate == 0) return;
     const std::int64_t s = part_.shared_intermediate, whole_s = whole_.shared_intermediate;
     if (ff.gated) by_rows("ffn_gate_shexp.weight", "feed_forward", Part::kGate, s, whole_s);
@@ -135,14 +141,16 @@ std::vector<WeightSpec> layer_specs(const ModelCard& card, const Layer& layer, i
 std::vector<WeightSpec> outside_specs(const ModelCard& card, const RankShape& shape) {
   std::vector<WeightSpec> specs;
   const std::int64_t h = card.hidden;
-  const auto vector = [&](const char* name, const char* group, std::int64_t columns, std::int64_t whole) {
+  const auto vector = [&](const char* name, const char* group, std::int64_t columns,
+                          std::int64_t whole) {
     specs.push_back({name, group, Part::kVector, 1, columns, 1, whole, nullptr, 0, true, false});
   };
   if (shape.embedding) {
-    specs.push_back({"token_embd.weight", "embedding", Part::kEmbedding, shape.vocab_rows, h, card.vocab, h});
+    specs.push_back(
+        {"token_embd.weight", "embedding", Part::kEmbedding, shape.vocab_rows, h, card.vocab, h});
     if (card.learned_positions > 0) {
-      specs.push_back({"position_embd.weight", "positions", Part::kPositions, card.learned_positions, h,
-                       card.learned_positions, h});
+      specs.push_back({"position_embd.weight", "positions", Part::kPositions,
+                       card.learned_positions, h, card.learned_positions, h});
     }
   }
   if (!shape.head) return specs;

@@ -1,6 +1,6 @@
 #pragma once
-// WeightSpec: shape and name of every tensor a card implies, before a format is chosen. Used by weights.cc
-// alone; kept apart because a format has no say in it.
+// WeightSpec: shape and name of every tensor a card implies, before a format is chosen. Used by
+// weights.cc alone; kept apart because a format has no say in it.
 #include <cstdint>
 #include <vector>
 
@@ -9,15 +9,15 @@
 namespace vramplan {
 
 struct WeightSpec {
-  const char* name;                         // "attn_q.weight"; of a layer, without "blk.N."
+  const char* name;  // "attn_q.weight"; of a layer, without "blk.N."
   const char* group;
   Part part;
-  std::int64_t rows, columns;               // on the rank
-  std::int64_t whole_rows, whole_columns;   // in the model
-  const char* fused_name = nullptr;         // the tensor of a file that may hold this one and others
+  std::int64_t rows, columns;              // on the rank
+  std::int64_t whole_rows, whole_columns;  // in the model
+  const char* fused_name = nullptr;        // the tensor of a file that may hold this one and others
   std::int64_t fused_rows = 0;
-  bool is_vector = false;                   // kept in f32 beside quantised matrices
-  bool optional = false;                    // a file may leave it out (bias of a LayerNorm)
+  bool is_vector = false;  // kept in f32 beside quantised matrices
+  bool optional = false;   // a file may leave it out (bias of a LayerNorm)
 };
 
 std::vector<WeightSpec> layer_specs(const ModelCard& card, const Layer& layer, int tp);

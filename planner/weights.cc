@@ -30,20 +30,23 @@ class StoredIndex {
   /// Null when neither the tensor nor a fused one that holds it is in the file.
   const StoredTensor* find(const WeightSpec& spec, const std::string& prefix) {
     const StoredTensor* own = find(prefix + spec.name);
-    const bool fits = own != nullptr && own->columns == spec.whole_columns && own->rows == spec.whole_rows;
+    const bool fits =
+        own != nullptr && own->columns == spec.whole_columns && own->rows == spec.whole_rows;
     if (fits || spec.fused_name == nullptr) {
       check_shape(own, spec.whole_rows, spec.whole_columns);
       return own;
     }
     const StoredTensor* fused = find(prefix + spec.fused_name);
-    if (spec.is_vector) check_shape(fused, 1, spec.fused_rows);
-    else check_shape(fused, spec.fused_rows, spec.whole_columns);
+    if (spec.is_vector)
+      check_shape(fused, 1, spec.fused_rows);
+    else
+      check_shape(fused, spec.fused_rows, spec.whole_columns);
     return fused;
   }
 
   void refuse_left_over() const {
     for (const auto& [name, tensor] : by_name_) {
-      const bool host_table = name.rfind("rope_", 0) == 0;   // rotary factors are read on the host
+      const bool host_table = name.rfind("rope_", 0) == 0;  // rotary factors are read on the host
       if (host_table || used_.count(name) > 0) continue;
       throw Error(ErrorCode::kUnsupported,
                   "the file holds a tensor that no account has a place for: " + std::string(name))
@@ -61,8 +64,9 @@ class StoredIndex {
 
   static void check_shape(const StoredTensor* tensor, std::int64_t rows, std::int64_t columns) {
     if (tensor == nullptr || (tensor->rows == rows && tensor->columns == columns)) return;
-    throw Error(ErrorCode::kBadCard, fmt::format("tensor {} is {} x {} in the file, {} x {} by the card",
-                                                 tensor->name, tensor->rows, tensor->columns, rows, columns))
+    throw Error(ErrorCode::kBadCard,
+                fmt::format("tensor {} is {} x {} in the file, {} x {} by the card", tensor->name,
+                            tensor->rows, tensor->columns, rows, columns))
         .help("the file and its metadata (or an override with --set) contradict each other");
   }
 
@@ -73,7 +77,8 @@ class StoredIndex {
 /// Chooses the format of a tensor.
 class Formats {
  public:
-  Formats(const ModelCard& card, const Decisions& decisions, const std::vector<StoredTensor>& stored)
+  Formats(const ModelCard& card, const Decisions& decisions,
+          const std::vector<StoredTensor>& stored)
       : matrices_(decisions.weights.value_or(card.stored_weights)),
         vectors_(is_plain_float(matrices_) ? matrices_ : DType::kF32) {
     if (!decisions.weights) index_.read(stored);
@@ -99,7 +104,9 @@ class Formats {
                   fmt::format("rows of {} elements of {}{} do not divide into {} blocks of {}",
                               spec.columns, prefix, spec.name, info(dtype).name, block))
           .at("", "--weights")
-          .help("choose a format whose block divides the row on every rank, such as f16, or another --tp");
+          .help(
+              "choose a format whose block divides the row on every rank, such as f16, or another "
+              "--tp");
     }
     return WeightTensor{spec.group, spec.name, dtype, spec.rows, spec.columns, spec.part};
   }
@@ -117,11 +124,12 @@ bool same_rope(const Rope& a, const Rope& b) { return a.rotary_dim == b.rotary_d
 bool same_layer(const Layer& a, const Layer& b) {
   const Mixer &m = a.mixer, &n = b.mixer;
   const FeedForward &f = a.feed_forward, &g = b.feed_forward;
-  return m.kind == n.kind && m.heads == n.heads && m.kv_heads == n.kv_heads && m.head_dim == n.head_dim &&
-         m.value_dim == n.value_dim && m.window_tokens == n.window_tokens && m.qkv_bias == n.qkv_bias &&
+  return m.kind == n.kind && m.heads == n.heads && m.kv_heads == n.kv_heads &&
+         m.head_dim == n.head_dim && m.value_dim == n.value_dim &&
+         m.window_tokens == n.window_tokens && m.qkv_bias == n.qkv_bias &&
          m.output_bias == n.output_bias && m.qk_norm == n.qk_norm && same_rope(m.rope, n.rope) &&
-         f.kind == g.kind && f.intermediate == g.intermediate && f.gated == g.gated && f.bias == g.bias &&
-         f.experts == g.experts && f.experts_per_token == g.experts_per_token &&
+         f.kind == g.kind && f.intermediate == g.intermediate && f.gated == g.gated &&
+         f.bias == g.bias && f.experts == g.experts && f.experts_per_token == g.experts_per_token &&
          f.shared_intermediate == g.shared_intermediate && a.pre_norms == b.pre_norms &&
          a.post_norms == b.post_norms && a.parallel == b.parallel &&
          a.parallel_two_norms == b.parallel_two_norms;
@@ -140,7 +148,8 @@ std::vector<WeightTensor> layer_tensors(const ModelCard& card, std::int64_t inde
                                         Formats& formats) {
   const std::string prefix = formats.from_file() ? layer_prefix(index) : std::string{};
   std::vector<WeightTensor> tensors;
-  for (const WeightSpec& spec : layer_specs(card, card.layers[static_cast<std::size_t>(index)], tp)) {
+  for (const WeightSpec& spec :
+       layer_specs(card, card.layers[static_cast<std::size_t>(index)], tp)) {
     if (auto tensor = formats.tensor(spec, prefix)) tensors.push_back(std::move(*tensor));
   }
   return tensors;
@@ -182,8 +191,7 @@ ParameterCount count_parameters(const ModelCard& card) {
     const bool expert = spec.part == Part::kExpertGate || spec.part == Part::kExpertUp ||
                         spec.part == Part::kExpertDown;
     count.total += all * times;
-    count.active +=
-        (expert ? Elements{all.n / ff->experts} * ff->experts_per_token : all) * times;
+    count.active += (expert ? Elements{all.n / ff->experts} * ff->experts_per_token : all) * times;
   };
   RankShape whole;
   whole.vocab_rows = card.vocab;
@@ -227,8 +235,8 @@ RankModel rank_model(const ModelCard& card, const Decisions& decisions,
   return model;
 }
 
-std::vector<WeightTensor> rank_weight_tensors(const ModelCard& card, const Decisions& decisions, int rank,
-                                              const std::vector<StoredTensor>& stored) {
+std::vector<WeightTensor> rank_weight_tensors(const ModelCard& card, const Decisions& decisions,
+                                              int rank, const std::vector<StoredTensor>& stored) {
   const RankModel model = rank_model(card, decisions, stored, rank);
   std::vector<WeightTensor> tensors;
   const auto add_outside = [&](bool before) {
@@ -239,7 +247,8 @@ std::vector<WeightTensor> rank_weight_tensors(const ModelCard& card, const Decis
   };
   add_outside(true);
   for (std::size_t i = 0; i < model.kind_of_layer.size(); ++i) {
-    const std::string prefix = layer_prefix(model.shape.layers.begin + static_cast<std::int64_t>(i));
+    const std::string prefix =
+        layer_prefix(model.shape.layers.begin + static_cast<std::int64_t>(i));
     for (WeightTensor tensor : model.kinds[model.kind_of_layer[i]].tensors) {
       tensor.name = prefix + tensor.name;
       tensors.push_back(std::move(tensor));

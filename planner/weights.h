@@ -1,6 +1,7 @@
 #pragma once
-// Weights: the tensors a rank holds, their exact parameters and bytes. A file's tensor table is the truth
-// when there is one; else the card's stored format, or the format that was asked for. Knows no device.
+// Weights: the tensors a rank holds, their exact parameters and bytes. A file's tensor table is the
+// truth when there is one; else the card's stored format, or the format that was asked for. Knows
+// no device.
 #include <optional>
 #include <string>
 #include <vector>
@@ -10,18 +11,32 @@
 
 namespace vramplan {
 
-/// What a tensor is to the forward pass. kVector: norms, biases, routers: read whole, never a matrix product
-/// worth a term of its own.
+/// What a tensor is to the forward pass. kVector: norms, biases, routers: read whole, never a
+/// matrix product worth a term of its own.
 enum class Part : std::uint8_t {
-  kVector, kQ, kK, kV, kAttentionOutput, kGate, kUp, kDown, kRouter,
-  kExpertGate, kExpertUp, kExpertDown, kEmbedding, kPositions, kHead,
+  kVector,
+  kQ,
+  kK,
+  kV,
+  kAttentionOutput,
+  kGate,
+  kUp,
+  kDown,
+  kRouter,
+  kExpertGate,
+  kExpertUp,
+  kExpertDown,
+  kEmbedding,
+  kPositions,
+  kHead,
 };
 
 struct WeightTensor {
-  std::string group;   // row of the ledger: embedding positions attention feed_forward norms head
-  std::string name;    // as in a GGUF file: "blk.3.attn_q.weight"
+  std::string group;  // row of the ledger: embedding positions attention feed_forward norms head
+  std::string name;   // as in a GGUF file: "blk.3.attn_q.weight"
   DType dtype = DType::kF32;
-  std::int64_t rows = 0, columns = 0;   // on this rank; a vector is one row; experts are stacked in rows
+  std::int64_t rows = 0,
+               columns = 0;  // on this rank; a vector is one row; experts are stacked in rows
   Part part = Part::kVector;
 
   Bytes bytes() const { return bytes_of(dtype, rows, columns); }
@@ -32,7 +47,7 @@ struct LayerKind {
   Layer layer;
   LayerShape shape;
   std::int64_t count = 0;
-  std::vector<WeightTensor> tensors;    // of one such layer; names without "blk.N."
+  std::vector<WeightTensor> tensors;  // of one such layer; names without "blk.N."
 };
 
 /// One rank's share of a model: what every other account is computed from.
@@ -41,37 +56,37 @@ struct RankModel {
   std::int64_t hidden = 0, vocab = 0;
   double logit_softcap = 0;
   std::vector<LayerKind> kinds;
-  std::vector<std::size_t> kind_of_layer;   // for each layer of the rank
-  std::vector<WeightTensor> outside;        // embedding, positions, final norm, head
-  DType embedding_dtype = DType::kF32, head_dtype = DType::kF32;   // tied: equal
-  std::optional<DType> positions_dtype;     // of a table of learned positions
+  std::vector<std::size_t> kind_of_layer;  // for each layer of the rank
+  std::vector<WeightTensor> outside;       // embedding, positions, final norm, head
+  DType embedding_dtype = DType::kF32, head_dtype = DType::kF32;  // tied: equal
+  std::optional<DType> positions_dtype;                           // of a table of learned positions
   bool final_norm = true;
 };
 
-/// Whole-model widths, no bytes: total counts a tied table once; active leaves out the experts a token is
-/// not sent to. Errors: kOverflow, kUnsupported.
+/// Whole-model widths, no bytes: total counts a tied table once; active leaves out the experts a
+/// token is not sent to. Errors: kOverflow, kUnsupported.
 struct ParameterCount {
   Elements total, active;
 };
 ParameterCount count_parameters(const ModelCard& card);
 
-/// Bytes by format. `stored` (may be empty) gives each tensor's own format unless `decisions.weights` asks
-/// for another. From a card, norms, biases and routers take the format of the matrices when it is f32, f16
-/// or bf16, and stay f32 under a quantised format.
-/// Errors: kUsage when a row does not divide into blocks of the format; kBadCard when the file's tensors
-/// are not the card's; kUnsupported for a tensor no account has a place for.
+/// Bytes by format. `stored` (may be empty) gives each tensor's own format unless
+/// `decisions.weights` asks for another. From a card, norms, biases and routers take the format of
+/// the matrices when it is f32, f16 or bf16, and stay f32 under a quantised format. Errors: kUsage
+/// when a row does not divide into blocks of the format; kBadCard when the file's tensors are not
+/// the card's; kUnsupported for a tensor no account has a place for.
 RankModel rank_model(const ModelCard& card, const Decisions& decisions,
                      const std::vector<StoredTensor>& stored, int rank);
 
 /// The same, tensor by tensor in the order of the forward pass.
-std::vector<WeightTensor> rank_weight_tensors(const ModelCard& card, const Decisions& decisions, int rank,
-                                              const std::vector<StoredTensor>& stored);
+std::vector<WeightTensor> rank_weight_tensors(const ModelCard& card, const Decisions& decisions,
+                                              int rank, const std::vector<StoredTensor>& stored);
 
-const WeightTensor* find_part(const LayerKind& kind, Part part);   // null when absent
+const WeightTensor* find_part(const LayerKind& kind, Part part);  // null when absent
 
 /// The groups in the order of the ledger.
-inline constexpr const char* kWeightGroups[] = {"embedding", "positions", "attention",
-                                                "feed_forward", "norms", "head"};
+inline constexpr const char* kWeightGroups[] = {"embedding",    "positions", "attention",
+                                                "feed_forward", "norms",     "head"};
 struct GroupBytes {
   const char* group = nullptr;
   Bytes bytes;

@@ -14,7 +14,7 @@ namespace {
 constexpr double kLeastShare = 0.15;
 
 struct Layout {
-  double left = 0, right = 0, bar = 22, gap = 5, label = 20, after = 16, top = 26;
+  double left = 0, right = 0, bar = 22, gap = 5, label = 20, after = 14, foot = 18, top = 6;
 };
 
 Layout layout_of(double width) {
@@ -60,6 +60,19 @@ void draw_bar(Svg& svg, const MemoryBar& bar, Bytes top, const Layout& l, double
            bar.observed && bar.parts.empty() ? "not measured" : to_text(bar.total), "t strong");
 }
 
+/// The line across a rank's bars, its words below; words alone when it is off the scale.
+void draw_capacity(Svg& svg, Bytes capacity, Bytes top, const Layout& l, double from, double to) {
+  const std::string words = "capacity " + to_text(capacity);
+  if (capacity > top) {
+    svg.text({l.right, to + 11}, words + ", off this scale \u2192", "t capacity-text",
+             Anchor::kEnd);
+    return;
+  }
+  const double x = l.left + (l.right - l.left) * share(capacity, top);
+  svg.line({x, from - 4}, {x, to}, "capacity");
+  svg.text({x, to + 11}, words, "t capacity-text", Anchor::kEnd);
+}
+
 }  // namespace
 
 std::string color_class(Category category) {
@@ -75,9 +88,11 @@ std::string bars_chart(const std::vector<MemoryBar>& bars, double width) {
   for (std::size_t i = 0; i < bars.size(); ++i) {
     const bool new_label = i == 0 || bars[i].label != bars[i - 1].label;
     height += l.bar + l.gap + (new_label ? l.label + (i == 0 ? 0 : l.after) : 0);
+    if (new_label && bars[i].capacity.n > 0) height += l.foot;
   }
-  Svg svg(width, height + 6, "chart bars", "Memory, predicted and observed",
-          "Stacked bars by category for each rank at its fullest phase, with the device's capacity.");
+  Svg svg(
+      width, height + 6, "chart bars", "Memory, predicted and observed",
+      "Stacked bars by category for each rank at its fullest phase, with the device's capacity.");
   double y = l.top, group_top = l.top;
   for (std::size_t i = 0; i < bars.size(); ++i) {
     const MemoryBar& bar = bars[i];
@@ -91,15 +106,8 @@ std::string bars_chart(const std::vector<MemoryBar>& bars, double width) {
     y += l.bar + l.gap;
     const bool last = i + 1 == bars.size() || bars[i + 1].label != bar.label;
     if (!last || bar.capacity.n == 0) continue;
-    const std::string used = fmt::format("capacity {}", to_text(bar.capacity));
-    if (bar.capacity <= top) {
-      const double x = l.left + (l.right - l.left) * share(bar.capacity, top);
-      svg.line({x, group_top - 6}, {x, y}, "capacity");
-      svg.text({x, group_top - 10}, used, "t capacity-text", Anchor::kEnd);
-    } else {
-      svg.text({width - 4, group_top - 9},
-               fmt::format("{}, off this scale \u2192", used), "t capacity-text", Anchor::kEnd);
-    }
+    draw_capacity(svg, bar.capacity, top, l, group_top, y);
+    y += l.foot;
   }
   return svg.finish();
 }

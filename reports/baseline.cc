@@ -94,23 +94,25 @@ void compare_row(const VerdictRow& before, const VerdictRow& now, const std::str
     const bool formula = before.formula != now.formula;
     findings.push_back(byte_finding(
         describe(now) + ": predicted bytes", before.predicted, now.predicted,
-        formula ? "the formula was '" + before.formula + "' and is '" + now.formula + "'" : commit));
+        formula ? "the formula was '" + before.formula + "' and is '" + now.formula + "'"
+                : commit));
   }
   const bool was = before.outcome != Outcome::kNotMeasured;
   const bool is = now.outcome != Outcome::kNotMeasured;
   if (was != is) {
-    Finding finding = byte_finding(describe(now) + (is ? ": measured now" : ": not measured any more"),
-                                   before.observed, now.observed, commit);
+    Finding finding =
+        byte_finding(describe(now) + (is ? ": measured now" : ": not measured any more"),
+                     before.observed, now.observed, commit);
     finding.regression = !is;
     findings.push_back(finding);
     return;
   }
   if (!was || before.observed == now.observed) return;
-  Finding finding = byte_finding(describe(now) + ": observed bytes", before.observed, now.observed,
-                                 commit);
+  Finding finding =
+      byte_finding(describe(now) + ": observed bytes", before.observed, now.observed, commit);
   if (!is_deterministic(now)) {
-    finding.threshold = std::max(band.process * finding.before,
-                                 static_cast<double>(band.process_floor.n));
+    finding.threshold =
+        std::max(band.process * finding.before, static_cast<double>(band.process_floor.n));
     finding.threshold_from = "NoiseBand.process";
     if (std::fabs(finding.now - finding.before) <= finding.threshold) return;
   }
@@ -135,12 +137,12 @@ void compare_rows(const RunRecord& before, const RunRecord& now, const NoiseBand
   for (const auto& [key, row] : old_rows) {
     Finding finding = byte_finding(describe(*row) + ": no such row any more",
                                    std::max(row->predicted, row->observed), {}, commit);
-    finding.regression = row->gates;   // a term that is no longer accounted for is no gain
+    finding.regression = row->gates;  // a term that is no longer accounted for is no gain
     findings.push_back(finding);
   }
   VerdictRow process = now.verdict.process;
-  process.gates = false;               // its bytes are the allocator's
-  process.predicted = before.verdict.process.predicted;   // a sum of rows compared above
+  process.gates = false;                                 // its bytes are the allocator's
+  process.predicted = before.verdict.process.predicted;  // a sum of rows compared above
   if (now.verdict.process.gates) {
     compare_row(before.verdict.process, process, commit, band, findings);
   }
@@ -168,23 +170,24 @@ void compare_times(const RunRecord& before, const RunRecord& now, const NoiseBan
   const Environment &a = before.measurement.environment, &b = now.measurement.environment;
   const bool dry = is_dry(now.measurement);
   if (!dry && (a.machine != b.machine || a.cpu != b.cpu || a.threads != b.threads)) {
-    out.notes.push_back(fmt::format("times are not compared: {} ({}, {} threads) is not {} ({}, {})",
-                                    b.machine, b.cpu, b.threads, a.machine, a.cpu, a.threads));
+    out.notes.push_back(
+        fmt::format("times are not compared: {} ({}, {} threads) is not {} ({}, {})", b.machine,
+                    b.cpu, b.threads, a.machine, a.cpu, a.threads));
     return;
   }
-  constexpr double kVirtual = 1e-9;   // a virtual clock has no noise, only rounding
+  constexpr double kVirtual = 1e-9;  // a virtual clock has no noise, only rounding
   const Timings &old_times = before.measurement.timings, &new_times = now.measurement.timings;
   const auto steps = [](const Timings& t) {
     return t.decode_step_seconds.empty() ? std::vector<double>{t.tpot.v} : t.decode_step_seconds;
   };
-  const double noise = std::max(relative_deviation(steps(old_times)),
-                                relative_deviation(steps(new_times)));
+  const double noise =
+      std::max(relative_deviation(steps(old_times)), relative_deviation(steps(new_times)));
   const double decode = dry ? kVirtual : std::max(band.least, band.deviations * noise);
   const double single = dry ? kVirtual : band.single;
   compare_time("decode step, median seconds", median(steps(old_times)), median(steps(new_times)),
                decode, "NoiseBand.least and NoiseBand.deviations", true, out);
-  compare_time("TTFT, seconds", old_times.ttft.v, new_times.ttft.v, single, "NoiseBand.single", true,
-               out);
+  compare_time("TTFT, seconds", old_times.ttft.v, new_times.ttft.v, single, "NoiseBand.single",
+               true, out);
   compare_time("prefill, tokens/s", old_times.prefill_tokens_per_second,
                new_times.prefill_tokens_per_second, single, "NoiseBand.single", false, out);
 }
@@ -210,10 +213,11 @@ Comparison compare(const RunRecord& before, const RunRecord& now, const NoiseBan
     out.findings.push_back(finding);
   }
   compare_times(before, now, band, out);
-  std::stable_sort(out.findings.begin(), out.findings.end(), [](const Finding& a, const Finding& b) {
-    if (a.regression != b.regression) return a.regression;
-    return std::fabs(a.change) > std::fabs(b.change);
-  });
+  std::stable_sort(out.findings.begin(), out.findings.end(),
+                   [](const Finding& a, const Finding& b) {
+                     if (a.regression != b.regression) return a.regression;
+                     return std::fabs(a.change) > std::fabs(b.change);
+                   });
   return out;
 }
 

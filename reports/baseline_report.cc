@@ -23,8 +23,9 @@ std::string sentence(const Finding& f) {
     if (f.change != 0) text += fmt::format(" ({:+.2f} %)", 100 * f.change);
   }
   if (f.threshold > 0) {
-    text += f.is_bytes ? fmt::format("; allowed {:.0f} B ({})", f.threshold, f.threshold_from)
-                       : fmt::format("; allowed {:.1f} % ({})", 100 * f.threshold, f.threshold_from);
+    text += f.is_bytes
+                ? fmt::format("; allowed {:.0f} B ({})", f.threshold, f.threshold_from)
+                : fmt::format("; allowed {:.1f} % ({})", 100 * f.threshold, f.threshold_from);
   }
   return f.cause.empty() ? text : text + "; " + f.cause;
 }
@@ -42,7 +43,8 @@ std::string comparison_text(const Comparison& c) {
   std::string out = (c.regressions() > 0 ? "REGRESSION  " : "NO REGRESSION  ") +
                     terminal_text(headline(c)) + "\n";
   for (const Finding& f : c.findings) {
-    out += std::string(f.regression ? "  worse   " : "  change  ") + terminal_text(sentence(f)) + "\n";
+    out +=
+        std::string(f.regression ? "  worse   " : "  change  ") + terminal_text(sentence(f)) + "\n";
   }
   for (const std::string& note : c.notes) out += "  note    " + terminal_text(note) + "\n";
   return out;
@@ -52,7 +54,8 @@ std::string comparison_markdown(const Comparison& c) {
   std::string out = fmt::format("### {} {}\n\n", c.regressions() > 0 ? "\u274c" : "\u2705",
                                 markdown_text(headline(c)));
   for (const Finding& f : c.findings) {
-    out += fmt::format("- {} {}\n", f.regression ? "**worse**" : "change", markdown_text(sentence(f)));
+    out +=
+        fmt::format("- {} {}\n", f.regression ? "**worse**" : "change", markdown_text(sentence(f)));
   }
   for (const std::string& note : c.notes) out += "- note: " + markdown_text(note) + "\n";
   return out;

@@ -13,8 +13,8 @@ namespace vramplan {
 namespace {
 
 constexpr int kPhases = 3;
-constexpr double kLeastBand = 1.0 / 6;      // of the plot's width
-constexpr std::size_t kMostPoints = 800;    // of a series; the extremes of every bucket stay
+constexpr double kLeastBand = 1.0 / 6;    // of the plot's width
+constexpr std::size_t kMostPoints = 800;  // of a series; the extremes of every bucket stay
 constexpr std::size_t kMostTips = 160;
 
 /// Bytes at a time since the phase began.
@@ -27,7 +27,7 @@ struct Mark {
 
 struct Series {
   std::vector<Mark> marks;
-  std::array<double, kPhases> duration{};   // last mark of the phase - last mark of the one before
+  std::array<double, kPhases> duration{};  // last mark of the phase - last mark of the one before
   std::array<bool, kPhases> present{};
 };
 
@@ -56,7 +56,8 @@ std::vector<Mark> thinned(const std::vector<Mark>& marks) {
   std::vector<Mark> out;
   for (std::size_t begin = 0; begin < marks.size();) {
     std::size_t end = begin;
-    while (end < marks.size() && end - begin < bucket && marks[end].phase == marks[begin].phase) ++end;
+    while (end < marks.size() && end - begin < bucket && marks[end].phase == marks[begin].phase)
+      ++end;
     std::size_t low = begin, high = begin;
     for (std::size_t i = begin; i < end; ++i) {
       if (marks[i].bytes < marks[low].bytes) low = i;
@@ -72,9 +73,13 @@ std::vector<Mark> thinned(const std::vector<Mark>& marks) {
 
 class Plot {
  public:
-  Plot(const Series& predicted, const Series& taken, const Series& resident, Bytes top, double width)
-      : width_(width), left_(width < 600 ? 58 : 76), right_(width - 12),
-        bottom_(height() - 46), top_bytes_(top) {
+  Plot(const Series& predicted, const Series& taken, const Series& resident, Bytes top,
+       double width)
+      : width_(width),
+        left_(width < 600 ? 58 : 76),
+        right_(width - 12),
+        bottom_(height() - 46),
+        top_bytes_(top) {
     double total = 0;
     for (std::size_t p = 0; p < kPhases; ++p) {
       seconds_[p] = std::max({predicted.duration[p], taken.duration[p], resident.duration[p]});
@@ -142,8 +147,8 @@ void Plot::draw_bands(Svg& svg, const Series& predicted, const Series& observed)
     if (!shown_[p]) continue;
     const auto phase = static_cast<Phase>(p);
     const double band = end_[p] - begin_[p];
-    std::string tip = std::string(name_of(phase)) + ": predicted " +
-                      to_text(Seconds{predicted.duration[p]});
+    std::string tip =
+        std::string(name_of(phase)) + ": predicted " + to_text(Seconds{predicted.duration[p]});
     if (observed.present[p]) tip += ", observed " + to_text(Seconds{observed.duration[p]});
     svg.rect(begin_[p], kTop - 22, band, bottom_ - kTop + 22,
              p % 2 == 0 ? "phase even" : "phase odd", tip);
@@ -151,12 +156,13 @@ void Plot::draw_bands(Svg& svg, const Series& predicted, const Series& observed)
     if (band > 230 && observed.present[p]) {
       svg.text({begin_[p] + band / 2, kTop - 8},
                fmt::format("predicted {}, observed {}", to_text(Seconds{predicted.duration[p]}),
-                           to_text(Seconds{observed.duration[p]})), "t dim", Anchor::kMiddle);
+                           to_text(Seconds{observed.duration[p]})),
+               "t dim", Anchor::kMiddle);
     }
     if (seconds_[p] <= 0) continue;
-    const int most = std::clamp(static_cast<int>(band / 70), 1, 6);
-    const double step = nice_step(seconds_[p], most);
-    for (int i = 0; i * step <= seconds_[p] * (1 + 1e-9) && i <= 8; ++i) {
+    const double step = nice_step(seconds_[p], std::clamp(static_cast<int>(band / 60), 2, 6));
+    const int last = band < 80 ? 0 : 8;  // a narrow band has room for its 0 alone
+    for (int i = 0; i * step <= seconds_[p] * (1 + 1e-9) && i <= last; ++i) {
       const double at = x(phase, i * step);
       if (i > 0 && end_[p] - at < (p + 1 < kPhases && shown_[p + 1] ? 26 : -1)) continue;
       svg.line({at, bottom_}, {at, bottom_ + 5}, "axis");
@@ -164,16 +170,20 @@ void Plot::draw_bands(Svg& svg, const Series& predicted, const Series& observed)
                "t dim", Anchor::kMiddle);
     }
   }
-  svg.text({(left_ + right_) / 2, bottom_ + 38},
-           width_ < 600 ? "seconds since each phase began"
-                        : "seconds since each phase began; every band has its own scale, shared by all series",
-           "t dim", Anchor::kMiddle);
+  svg.text(
+      {(left_ + right_) / 2, bottom_ + 38},
+      width_ < 600
+          ? "seconds since each phase began"
+          : "seconds since each phase began; every band has its own scale, shared by all series",
+      "t dim", Anchor::kMiddle);
 }
 
 void Plot::draw_grid(Svg& svg) const {
   const double top = static_cast<double>(top_bytes_.n);
-  const double unit = top >= 1073741824.0 ? 1073741824.0 : top >= 1048576.0 ? 1048576.0
-                      : top >= 1024.0     ? 1024.0       : 1.0;
+  const double unit = top >= 1073741824.0 ? 1073741824.0
+                      : top >= 1048576.0  ? 1048576.0
+                      : top >= 1024.0     ? 1024.0
+                                          : 1.0;
   const char* name = unit > 1e9 ? "GiB" : unit > 1e6 ? "MiB" : unit > 1e3 ? "KiB" : "B";
   const double step = nice_step(top / unit, 5);
   for (int i = 0; i * step * unit <= top && i <= 12; ++i) {
@@ -195,7 +205,8 @@ void Plot::draw_area(Svg& svg, const std::vector<Mark>& marks) const {
   svg.close_group();
 }
 
-void Plot::draw_line(Svg& svg, const std::vector<Mark>& marks, const std::string& class_name) const {
+void Plot::draw_line(Svg& svg, const std::vector<Mark>& marks,
+                     const std::string& class_name) const {
   svg.open_group(class_name);
   for (const std::vector<Point>& piece : pieces(marks)) svg.path(piece, "observed-line");
   const std::size_t stride = marks.size() / kMostTips + 1;
@@ -226,8 +237,8 @@ Bytes highest(const std::vector<Mark>& marks) {
 
 }  // namespace
 
-std::string curve_chart(const std::vector<CurvePoint>& curve, const std::vector<MemorySample>& samples,
-                        Bytes capacity, double width) {
+std::string curve_chart(const std::vector<CurvePoint>& curve,
+                        const std::vector<MemorySample>& samples, Bytes capacity, double width) {
   std::vector<Mark> planned, tensors, process;
   for (const CurvePoint& p : curve) planned.push_back({p.phase, p.at.v, p.bytes, "predicted"});
   for (const MemorySample& s : samples) {
@@ -236,15 +247,16 @@ std::string curve_chart(const std::vector<CurvePoint>& curve, const std::vector<
   }
   const Series predicted = series_of(std::move(planned)), taken = series_of(std::move(tensors)),
                resident = series_of(std::move(process));
-  Bytes top = std::max({highest(predicted.marks), highest(taken.marks), highest(resident.marks),
-                        Bytes{1}});
+  Bytes top =
+      std::max({highest(predicted.marks), highest(taken.marks), highest(resident.marks), Bytes{1}});
   const bool near = capacity.n > 0 && share(top, capacity) >= 0.6;
   top = near ? std::max(top, capacity) : top;
-  top = {static_cast<std::int64_t>(static_cast<double>(top.n) * 1.06) + 1};
+  top = {static_cast<std::int64_t>(static_cast<double>(top.n) * 1.14) + 1};
   const Plot plot(predicted, taken, resident, top, width);
-  Svg svg(width, plot.height(), "chart curve", "Memory over time on rank 0",
-          "Predicted bytes as an area, observed bytes as lines, over the seconds of load, prefill and "
-          "decode.");
+  Svg svg(
+      width, plot.height(), "chart curve", "Memory over time on rank 0",
+      "Predicted bytes as an area, observed bytes as lines, over the seconds of load, prefill and "
+      "decode.");
   plot.draw_bands(svg, predicted, taken);
   plot.draw_grid(svg);
   plot.draw_area(svg, thinned(predicted.marks));

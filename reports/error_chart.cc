@@ -11,7 +11,7 @@
 namespace vramplan {
 namespace {
 
-constexpr double kEdge = 10, kBand = 5;    // percent
+constexpr double kEdge = 10, kBand = 5;  // percent
 constexpr std::size_t kMostRows = 40;
 
 struct Line {
@@ -21,10 +21,12 @@ struct Line {
   bool gates = false;
 };
 
-Line line_of(const VerdictRow& row, const std::string& rank, bool many_ranks) {
+Line line_of(const VerdictRow& row, const std::string& rank, bool many_ranks, bool narrow) {
   Line line;
-  line.label = fmt::format("{} {}", name_of(row.category), row.name);
-  if (row.category == Category::kActivations) line.label += std::string(" (") + name_of(row.phase) + ")";
+  line.label = narrow ? row.name : fmt::format("{} {}", name_of(row.category), row.name);
+  if (row.category == Category::kActivations)
+    line.label += std::string(" (") + name_of(row.phase) + ")";
+  if (narrow && row.category == Category::kKvCache) line.label = "KV " + row.name;
   if (many_ranks) line.label += ", " + rank;
   line.outcome = row.outcome;
   line.gates = row.gates;
@@ -93,7 +95,7 @@ std::string error_chart(const Plan& plan, const Verdict& verdict, double width) 
     if (lines.size() == kMostRows) {
       ++left_out;
     } else {
-      lines.push_back(line_of(*row, group->label(), groups.size() > 1));
+      lines.push_back(line_of(*row, group->label(), groups.size() > 1, narrow));
     }
   }
   for (const TimeRow& row : verdict.times) lines.push_back(line_of(row));
@@ -102,28 +104,32 @@ std::string error_chart(const Plan& plan, const Verdict& verdict, double width) 
   const double zero = (left + right) / 2, unit = (right - left) / 2 / (kEdge + 0.5);
   const double bottom = top + pitch * static_cast<double>(lines.size());
   Svg svg(width, bottom + (left_out > 0 ? 46 : 28), "chart errors", "Error of every row",
-          "Predicted minus observed, in percent of the observed; the band is 5 percent to either side.");
+          "Predicted minus observed, in percent of the observed; the band is 5 percent to either "
+          "side.");
   svg.rect(zero - kBand * unit, top - 6, 2 * kBand * unit, bottom - top + 6, "band",
            "within 5 percent");
   for (int percent = -10; percent <= 10; percent += 5) {
     const double x = zero + percent * unit;
     svg.line({x, top - 6}, {x, bottom}, percent == 0 ? "axis" : "grid");
-    svg.text({x, bottom + 16}, fmt::format("{:+d} %", percent), "t dim", Anchor::kMiddle);
+    const std::string sign = percent > 0 ? "+" : "";
+    svg.text({x, bottom + 16}, sign + std::to_string(percent) + (narrow ? "" : " %"), "t dim",
+             Anchor::kMiddle);
   }
   svg.text({zero - 8, 16}, narrow ? "\u2190 too little" : "\u2190 predicted too little", "t dim",
            Anchor::kEnd);
   svg.text({zero + 8, 16}, narrow ? "too much \u2192" : "predicted too much \u2192", "t dim");
   double y = top + pitch / 2 - 3;
   for (const Line& line : lines) {
-    svg.text({left - 10, y + 4}, shortened(clean_text(line.label, "?"), narrow ? 20 : 42), "t",
+    svg.text({left - 10, y + 4}, shortened(clean_text(line.label, "?"), narrow ? 19 : 42), "t",
              Anchor::kEnd);
     draw_mark(svg, line, zero, unit, y);
-    svg.text({right + 10, y + 4}, line.value, line.outcome == Outcome::kWithin ? "t dim" : "t strong");
+    svg.text({right + 10, y + 4}, line.value,
+             line.outcome == Outcome::kWithin ? "t dim" : "t strong");
     y += pitch;
   }
   if (left_out > 0) {
-    svg.text({left - 10, bottom + 36}, fmt::format("{} rows with smaller errors not drawn", left_out),
-             "t dim");
+    svg.text({left - 10, bottom + 36},
+             fmt::format("{} rows with smaller errors not drawn", left_out), "t dim");
   }
   return svg.finish();
 }

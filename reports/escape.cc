@@ -36,12 +36,12 @@ CodePoint decode(const std::string& text, std::size_t at) {
 }
 
 bool is_dangerous(std::uint32_t c) {
-  return c < 0x20 || (c >= 0x7f && c <= 0x9f) ||                  // controls
-         c == 0x061c || (c >= 0x200b && c <= 0x200f) ||           // direction marks, zero width
-         (c >= 0x2028 && c <= 0x202e) ||                          // separators, overrides
-         (c >= 0x2060 && c <= 0x206f) || c == 0xfeff ||           // isolates, byte order mark
-         (c & 0xfffe) == 0xfffe || (c >= 0xfdd0 && c <= 0xfdef) ||   // not characters
-         (c >= 0xe0000 && c <= 0xe0fff);                          // tags
+  return c < 0x20 || (c >= 0x7f && c <= 0x9f) ||                    // controls
+         c == 0x061c || (c >= 0x200b && c <= 0x200f) ||             // direction marks, zero width
+         (c >= 0x2028 && c <= 0x202e) ||                            // separators, overrides
+         (c >= 0x2060 && c <= 0x206f) || c == 0xfeff ||             // isolates, byte order mark
+         (c & 0xfffe) == 0xfffe || (c >= 0xfdd0 && c <= 0xfdef) ||  // not characters
+         (c >= 0xe0000 && c <= 0xe0fff);                            // tags
 }
 
 std::string replaced(const std::string& text, const std::function<const char*(char)>& entity) {
@@ -60,17 +60,24 @@ std::string replaced(const std::string& text, const std::function<const char*(ch
 
 const char* entity_of(char c) {
   switch (c) {
-    case '&': return "&amp;";
-    case '<': return "&lt;";
-    case '>': return "&gt;";
-    case '"': return "&quot;";
-    case '\'': return "&#39;";
-    default: return nullptr;
+    case '&':
+      return "&amp;";
+    case '<':
+      return "&lt;";
+    case '>':
+      return "&gt;";
+    case '"':
+      return "&quot;";
+    case '\'':
+      return "&#39;";
+    default:
+      return nullptr;
   }
 }
 
 /// Breaks every "http", in any case, by writing its first letter as `entity` says.
-std::string without_scheme(const std::string& text, const std::function<std::string(char)>& entity) {
+std::string without_scheme(const std::string& text,
+                           const std::function<std::string(char)>& entity) {
   std::string out;
   for (std::size_t i = 0; i < text.size(); ++i) {
     bool hit = i + 4 <= text.size();
@@ -116,7 +123,7 @@ std::string terminal_text(const std::string& text, bool ascii) {
 
 std::string html_text(const std::string& text) {
   return without_scheme(replaced(clean_text(text), entity_of), [](char c) {
-    std::string entity = "&#";   // appended: g++ 12 warns falsely on operator+ here
+    std::string entity = "&#";  // appended: g++ 12 warns falsely on operator+ here
     entity.append(std::to_string(static_cast<int>(c))).append(";");
     return entity;
   });
@@ -127,17 +134,28 @@ std::string xml_text(const std::string& text) { return replaced(clean_text(text)
 std::string markdown_text(const std::string& text) {
   return replaced(clean_text(text), [](char c) -> const char* {
     switch (c) {
-      case '|': return "\\|";
-      case '`': return "\\`";
-      case '*': return "\\*";
-      case '_': return "\\_";
-      case '[': return "\\[";
-      case ']': return "\\]";
-      case '#': return "\\#";
-      case '~': return "\\~";
-      case '\\': return "\\\\";
-      case '@': return "&#64;";
-      default: return entity_of(c);
+      case '|':
+        return "\\|";
+      case '`':
+        return "\\`";
+      case '*':
+        return "\\*";
+      case '_':
+        return "\\_";
+      case '[':
+        return "\\[";
+      case ']':
+        return "\\]";
+      case '#':
+        return "\\#";
+      case '~':
+        return "\\~";
+      case '\\':
+        return "\\\\";
+      case '@':
+        return "&#64;";
+      default:
+        return entity_of(c);
     }
   });
 }
@@ -151,10 +169,17 @@ std::string script_json(const std::string& json) {
       continue;
     }
     switch (json[i]) {
-      case '<': out += "\\u003c"; break;
-      case '>': out += "\\u003e"; break;
-      case '&': out += "\\u0026"; break;
-      default: out += json[i];
+      case '<':
+        out += "\\u003c";
+        break;
+      case '>':
+        out += "\\u003e";
+        break;
+      case '&':
+        out += "\\u0026";
+        break;
+      default:
+        out += json[i];
     }
   }
   return without_scheme(out, [](char c) { return c == 'h' ? "\\u0068" : "\\u0048"; });

@@ -23,9 +23,14 @@ RowCounts count_rows(const Verdict& verdict) {
       continue;
     }
     switch (row.outcome) {
-      case Outcome::kWithin: ++(row.error.n == 0 ? counts.exact : counts.within); break;
-      case Outcome::kNotMeasured: ++counts.not_measured; break;
-      default: ++counts.outside;
+      case Outcome::kWithin:
+        ++(row.error.n == 0 ? counts.exact : counts.within);
+        break;
+      case Outcome::kNotMeasured:
+        ++counts.not_measured;
+        break;
+      default:
+        ++counts.outside;
     }
   }
   return counts;
@@ -74,7 +79,8 @@ std::string plan_headline(const Plan& plan) {
 std::string verify_headline(const RunRecord& run) {
   const RowCounts counts = count_rows(run.verdict);
   return fmt::format(
-      "{} ({} backend): {} of {} gating rows exact, {} within, {} out, {} not measured; {} informative",
+      "{} ({} backend): {} of {} gating rows exact, {} within, {} out, {} not measured; {} "
+      "informative",
       model_on_device(run.plan.decisions), run.measurement.environment.backend, counts.exact,
       counts.gating(), counts.within, counts.outside, counts.not_measured, counts.informative);
 }
@@ -84,8 +90,8 @@ std::string score_line(const Verdict& verdict) {
                                  verdict.under_predictions == 1 ? "" : "s");
   if (verdict.worst_row.empty()) return text + "; nothing was measured";
   if (verdict.worst_error.n == 0) return text + "; every measured byte as predicted";
-  return text + fmt::format("; worst error {} ({})", signed_text(verdict.worst_error),
-                            verdict.worst_row);
+  return text +
+         fmt::format("; worst error {} ({})", signed_text(verdict.worst_error), verdict.worst_row);
 }
 
 std::string configuration(const Decisions& d) {

@@ -10,8 +10,8 @@ namespace vramplan {
 
 /// How the gating ledger rows ended. `exact`: within, and not one byte of difference.
 struct RowCounts {
-  int exact = 0, within = 0, outside = 0, not_measured = 0;   // of the rows that gate
-  int informative = 0;                                        // the other rows, however they ended
+  int exact = 0, within = 0, outside = 0, not_measured = 0;  // of the rows that gate
+  int informative = 0;                                       // the other rows, however they ended
   int gating() const { return exact + within + outside + not_measured; }
 };
 RowCounts count_rows(const Verdict& verdict);
@@ -23,7 +23,8 @@ std::vector<const VerdictRow*> worst_first(const Verdict& verdict);
 std::string plan_word(const Plan& plan);
 std::string verify_word(const Verdict& verdict);
 
-/// "smollm2-135m on 1 x this-machine: 126.03 MiB of 512.00 MiB on the fullest rank, 385.97 MiB left"
+/// "smollm2-135m on 1 x this-machine: 126.03 MiB of 512.00 MiB on the fullest rank, 385.97 MiB
+/// left"
 std::string plan_headline(const Plan& plan);
 /// "smollm2-135m on 1 x this-machine (cpu backend): 8 of 8 gating rows exact, 0 within, 0 out, ..."
 std::string verify_headline(const RunRecord& run);

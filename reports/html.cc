@@ -17,7 +17,8 @@ namespace {
 
 /// Hexadecimal digits as base64, the form a content security policy wants.
 std::string base64_of_hex(const std::string& hex) {
-  static constexpr char kDigits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+  static constexpr char kDigits[] =
+      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
   std::string bits;
   for (const char c : hex) {
     const int nibble = c <= '9' ? c - '0' : c - 'a' + 10;
@@ -53,7 +54,8 @@ std::string header_of(const std::string& text) {
 
 constexpr const char* kFooter =
     "<footer>Every number is a formula with its inputs, a measurement with its machine, or a named "
-    "assumption. Error = predicted \u2212 observed: a negative error is an under-prediction.</footer>\n";
+    "assumption. Error = predicted \u2212 observed: a negative error is an "
+    "under-prediction.</footer>\n";
 
 std::string both_widths(const std::string& wide, const std::string& narrow) {
   return "<div class=\"wide\">" + wide + "</div><div class=\"narrow\">" + narrow + "</div>\n";
@@ -64,7 +66,8 @@ std::string figure(const std::string& value, const std::string& what) {
          "</span></div>\n";
 }
 
-std::string verdict_card(bool good, const std::string& word, const std::vector<std::string>& sentences,
+std::string verdict_card(bool good, const std::string& word,
+                         const std::vector<std::string>& sentences,
                          const std::vector<std::string>& failures) {
   std::string out = fmt::format("<div class=\"card verdict{}\"><p class=\"word\">{} {}</p>\n",
                                 good ? "" : " fail", good ? "\u2713" : "\u2717", html_text(word));
@@ -106,9 +109,10 @@ std::string bars_card(const std::vector<MemoryBar>& bars) {
                        legend + "</div>\n");
 }
 
-std::string series_box(const std::string& group, const std::string& label, const std::string& sample) {
-  return "<label><input type=\"checkbox\" checked disabled data-series=\"" + group + "\">" + sample +
-         html_text(label) + "</label>";
+std::string series_box(const std::string& group, const std::string& label,
+                       const std::string& sample) {
+  return "<label><input type=\"checkbox\" checked disabled data-series=\"" + group + "\">" +
+         sample + html_text(label) + "</label>";
 }
 
 std::string curve_card(const Plan& plan, const std::vector<MemorySample>& samples) {
@@ -121,9 +125,12 @@ std::string curve_card(const Plan& plan, const std::vector<MemorySample>& sample
   const bool resident = std::any_of(samples.begin(), samples.end(),
                                     [](const MemorySample& s) { return s.resident.n > 0; });
   std::string legend = "<div class=\"legend\">";
-  if (!curve.empty()) legend += series_box("s-predicted", "predicted, all rows", swatch("predicted-area"));
-  if (!samples.empty()) legend += series_box("s-taken", "observed, tensors", stroke_swatch("s-taken"));
-  if (resident) legend += series_box("s-resident", "observed, whole process", stroke_swatch("s-resident"));
+  if (!curve.empty())
+    legend += series_box("s-predicted", "predicted, all rows", swatch("predicted-area"));
+  if (!samples.empty())
+    legend += series_box("s-taken", "observed, tensors", stroke_swatch("s-taken"));
+  if (resident)
+    legend += series_box("s-resident", "observed, whole process", stroke_swatch("s-resident"));
   return html_card("Memory over time, rank 0",
                    both_widths(curve_chart(curve, samples, capacity, kWideChart),
                                curve_chart(curve, samples, capacity, kNarrowChart)) +
@@ -161,9 +168,10 @@ std::string plan_figures(const Plan& plan) {
   const Predictions& p = plan.predictions;
   std::string out = "<div class=\"figures\">\n";
   if (!p.devices.empty()) {
-    const auto fullest = std::min_element(
-        p.devices.begin(), p.devices.end(),
-        [](const DevicePrediction& a, const DevicePrediction& b) { return a.headroom < b.headroom; });
+    const auto fullest = std::min_element(p.devices.begin(), p.devices.end(),
+                                          [](const DevicePrediction& a, const DevicePrediction& b) {
+                                            return a.headroom < b.headroom;
+                                          });
     out += figure(to_text(fullest->predicted), "predicted peak of the fullest rank");
     out += figure(signed_text(fullest->headroom), "headroom of " + to_text(fullest->capacity));
   }
@@ -182,9 +190,9 @@ std::string run_figures(const RunRecord& run) {
                 measured ? "observed peak, error " + error_text(v.process) : "observed peak");
   for (const TimeRow& row : v.times) {
     if (row.name != "ttft_seconds" && row.name != "decode_tokens_per_second") continue;
-    out += figure(row.outcome == Outcome::kNotMeasured ? "not measured"
-                                                       : time_value(row.name, row.observed),
-                  time_title(row.name) + ", predicted " + time_value(row.name, row.predicted));
+    out += figure(
+        row.outcome == Outcome::kNotMeasured ? "not measured" : time_value(row.name, row.observed),
+        time_title(row.name) + ", predicted " + time_value(row.name, row.predicted));
   }
   out += figure(std::to_string(v.under_predictions), "under-predictions, any size");
   return out + "</div>\n";
@@ -202,23 +210,25 @@ std::string run_section(const RunRecord& run, const std::string& id) {
   body += run_figures(run);
   body += bars_card(memory_bars(run.plan, &run.measurement, groups));
   body += curve_card(run.plan, run.measurement.samples);
-  body += html_card("How right each row was",
-                    both_widths(error_chart(run.plan, v, kWideChart),
-                                error_chart(run.plan, v, kNarrowChart)));
-  body += html_card("Rows, bytes", rows_table(run, groups));
+  body += html_card("How right each row was", both_widths(error_chart(run.plan, v, kWideChart),
+                                                          error_chart(run.plan, v, kNarrowChart)));
+  body += html_card("Rows, bytes", rows_table(run, groups) +
+                                       "<details><summary>why: formulas and probes</summary>\n" +
+                                       reasons_table(run, groups) + "</details>\n");
   body += html_card(times_title, times_table(run));
-  body += html_card("Where the predicted time goes", time_terms_table(run.plan.predictions.performance));
+  body += html_card("Where the predicted time goes",
+                    time_terms_table(run.plan.predictions.performance));
   body += html_card("Capacity = free + rows + unaccounted", capacity_table(run.measurement));
   body += html_card("Scoring of the measured rows", scoring_table(v));
   body += advice_card(run.plan.predictions);
   body += html_card("Notes", html_list(v.notes));
-  body += "<div class=\"columns\">" + html_card("Machine", machine_list(run.measurement.environment)) +
+  body += "<div class=\"columns\">" +
+          html_card("Machine", machine_list(run.measurement.environment)) +
           html_card("Limits of the plan", limits_list(run.plan.predictions)) + "</div>\n";
   body += html_card("Assumed", assumptions_table(run.plan));
   if (!run.measurement.text.empty()) {
-    body += html_card("Generated text",
-                      "<details><summary>show</summary><pre>" + html_text(run.measurement.text) +
-                          "</pre></details>\n");
+    body += html_card("Generated text", "<details><summary>show</summary><pre>" +
+                                            html_text(run.measurement.text) + "</pre></details>\n");
   }
   return section(id, body, verify_json(run));
 }
@@ -231,10 +241,12 @@ std::string overview(const std::vector<RunRecord>& runs) {
             text_cell(std::string(v.within ? "\u2713 " : "\u2717 ") + verify_word(v),
                       v.within ? "good" : "bad") +
             number_cell(std::to_string(v.under_predictions), v.under_predictions) +
-            number_cell(signed_text(v.worst_error), static_cast<double>(v.worst_error.n)) + "</tr>\n";
+            number_cell(signed_text(v.worst_error), static_cast<double>(v.worst_error.n)) +
+            "</tr>\n";
   }
-  return html_card("Runs", html_table({{"run"}, {"verdict"}, {"under-predictions", true},
-                                       {"worst error", true}}, rows, "overview"));
+  return html_card(
+      "Runs", html_table({{"run"}, {"verdict"}, {"under-predictions", true}, {"worst error", true}},
+                         rows, "overview"));
 }
 
 }  // namespace
@@ -243,7 +255,8 @@ std::string plan_html(const Plan& plan) {
   const Predictions& p = plan.predictions;
   const std::vector<RankGroup> groups = rank_groups(plan);
   std::string body = "<h2>" + html_text(plan.decisions.model) + "</h2>\n";
-  body += verdict_card(p.fits, plan_word(plan), {plan_headline(plan), configuration(plan.decisions)}, {});
+  body += verdict_card(p.fits, plan_word(plan),
+                       {plan_headline(plan), configuration(plan.decisions)}, {});
   body += plan_figures(plan) + bars_card(memory_bars(plan, nullptr, groups)) + curve_card(plan, {});
   body += advice_card(p) + html_card("Ledger", ledger_table(plan, groups));
   body += html_card("Where the time goes", time_terms_table(p.performance));
@@ -260,7 +273,8 @@ std::string html_report(const std::vector<RunRecord>& runs) {
     within = within && runs[i].verdict.within;
     body += run_section(runs[i], std::to_string(i));
   }
-  const std::string title = std::string("vramplan: ") + (within ? "within" : "out of") + " tolerance";
+  const std::string title =
+      std::string("vramplan: ") + (within ? "within" : "out of") + " tolerance";
   return page(title, header_of("vramplan: prediction against run") + "<main>\n" +
                          (runs.size() > 1 ? overview(runs) : "") + body + "</main>\n" + kFooter);
 }

@@ -1,7 +1,7 @@
 #pragma once
-// html: a plan or runs as one file that needs nothing else: inline SVG, style and script, no outside
-// address, a content security policy that names the hashes of its own style and script. Readable
-// without the script, which adds sorting and hides or shows series.
+// html: a plan or runs as one file that needs nothing else: inline SVG, style and script, no
+// outside address, a content security policy that names the hashes of its own style and script.
+// Readable without the script, which adds sorting and hides or shows series.
 #include <string>
 #include <vector>
 

@@ -24,13 +24,6 @@ std::string byte_cell(Bytes bytes) {
 
 std::string missing_cell() { return "<td class=\"n dim\" data-v=\"\">\u2013</td>"; }
 
-/// "predicted: formula; observed: probe".
-std::string why(const VerdictRow& row) {
-  std::string text = row.formula;
-  if (!row.probe.empty()) text += (text.empty() ? "observed: " : "; observed: ") + row.probe;
-  return text;
-}
-
 std::string verdict_line(const VerdictRow& row, const std::string& where, std::size_t ranks) {
   const bool measured = row.outcome != Outcome::kNotMeasured;
   std::string out = fmt::format("<tr data-ranks=\"{}\">", ranks);
@@ -43,7 +36,7 @@ std::string verdict_line(const VerdictRow& row, const std::string& where, std::s
   } else {
     out += missing_cell() + missing_cell() + missing_cell();
   }
-  return out + outcome_cell(row.outcome, row.gates) + text_cell(why(row), "why") + "</tr>\n";
+  return out + outcome_cell(row.outcome, row.gates) + "</tr>\n";
 }
 
 std::string definition(const std::string& term, const std::string& value) {
@@ -75,7 +68,8 @@ std::string text_cell(const std::string& text, const std::string& class_name) {
 
 std::string html_table(const std::vector<HtmlColumn>& columns, const std::string& rows,
                        const std::string& class_name) {
-  std::string out = "<div class=\"scroll\"><table class=\"" + html_text(class_name) + "\"><thead><tr>";
+  std::string out =
+      "<div class=\"scroll\"><table class=\"" + html_text(class_name) + "\"><thead><tr>";
   for (const HtmlColumn& column : columns) {
     out += fmt::format("<th scope=\"col\"{}{}>{}</th>", column.number ? " class=\"n\"" : "",
                        column.sortable ? " aria-sort=\"none\"" : "", html_text(column.title));
@@ -89,13 +83,20 @@ std::string ledger_table(const Plan& plan, const std::vector<RankGroup>& groups)
     for (const LedgerRow& row : plan.predictions.ledger.rows()) {
       if (row.rank != group.first()) continue;
       rows += fmt::format("<tr data-ranks=\"{}\">", group.ranks.size());
-      rows += text_cell(group.label() + " " + name_of(row.tier)) + text_cell(name_of(row.category)) +
-              text_cell(row.name) + text_cell(name_of(row.phase)) + byte_cell(row.bytes) +
+      rows += text_cell(group.label() + " " + name_of(row.tier)) +
+              text_cell(name_of(row.category)) + text_cell(row.name) +
+              text_cell(name_of(row.phase)) + byte_cell(row.bytes) +
               text_cell(to_text(row.bytes), "n dim") + text_cell(row.formula, "why") + "</tr>\n";
     }
   }
-  return html_table({{"where"}, {"what"}, {"name"}, {"phase"}, {"bytes", true}, {"", true, false},
-                     {"formula", false, false}}, rows, "rows");
+  return html_table({{"where"},
+                     {"what"},
+                     {"name"},
+                     {"phase"},
+                     {"bytes", true},
+                     {"", true, false},
+                     {"formula", false, false}},
+                    rows, "rows");
 }
 
 std::string rows_table(const RunRecord& run, const std::vector<RankGroup>& groups) {
@@ -106,10 +107,39 @@ std::string rows_table(const RunRecord& run, const std::vector<RankGroup>& group
       rows += verdict_line(row, group.label() + " " + name_of(row.tier), group.ranks.size());
     }
   }
-  rows += verdict_line(run.verdict.process, "process of rank 0", 1);
-  return html_table({{"where"}, {"what"}, {"name"}, {"phase"}, {"predicted B", true},
-                     {"observed B", true}, {"error B", true}, {"error", true}, {"outcome"},
-                     {"why", false, false}}, rows, "rows");
+  rows += verdict_line(run.verdict.process, "rank 0 process", 1);
+  return html_table({{"where"},
+                     {"what"},
+                     {"name"},
+                     {"phase"},
+                     {"predicted B", true},
+                     {"observed B", true},
+                     {"error B", true},
+                     {"error", true},
+                     {"outcome"}},
+                    rows, "rows");
+}
+
+std::string reasons_table(const RunRecord& run, const std::vector<RankGroup>& groups) {
+  std::string rows;
+  const auto add = [&](const VerdictRow& row, const std::string& where) {
+    rows += "<tr>" + text_cell(where) + text_cell(name_of(row.category)) + text_cell(row.name) +
+            text_cell(name_of(row.phase)) + text_cell(row.formula, "why") +
+            text_cell(row.probe.empty() ? "not measured" : row.probe, "why") + "</tr>\n";
+  };
+  for (const RankGroup& group : groups) {
+    for (const VerdictRow& row : run.verdict.rows) {
+      if (row.rank == group.first()) add(row, group.label() + " " + name_of(row.tier));
+    }
+  }
+  add(run.verdict.process, "rank 0 process");
+  return html_table({{"where"},
+                     {"what"},
+                     {"name"},
+                     {"phase"},
+                     {"formula of the prediction", false, false},
+                     {"probe of the observation", false, false}},
+                    rows, "reasons");
 }
 
 std::string capacity_table(const Measurement& measurement) {
@@ -123,8 +153,12 @@ std::string capacity_table(const Measurement& measurement) {
             "</tr>\n";
   }
   if (rows.empty()) return "";
-  return html_table({{"", false, false}, {"capacity B", true, false}, {"= free", true, false},
-                     {"+ rows", true, false}, {"+ unaccounted", true, false}}, rows, "capacity");
+  return html_table({{"", false, false},
+                     {"capacity B", true, false},
+                     {"= free", true, false},
+                     {"+ rows", true, false},
+                     {"+ unaccounted", true, false}},
+                    rows, "capacity");
 }
 
 std::string scoring_table(const Verdict& verdict) {
@@ -138,8 +172,12 @@ std::string scoring_table(const Verdict& verdict) {
             number_cell(std::to_string(term.not_measured), term.not_measured) + error(term.error) +
             error(term.worst) + "</tr>\n";
   }
-  return html_table({{"term", false, false}, {"rows", true, false}, {"not measured", true, false},
-                     {"signed error B", true, false}, {"worst row B", true, false}}, rows, "scoring");
+  return html_table({{"term", false, false},
+                     {"rows", true, false},
+                     {"not measured", true, false},
+                     {"signed error B", true, false},
+                     {"worst row B", true, false}},
+                    rows, "scoring");
 }
 
 std::string times_table(const RunRecord& run) {
@@ -154,8 +192,12 @@ std::string times_table(const RunRecord& run) {
             number_cell(fmt::format("{:.0f} %", 100 * row.tolerance), row.tolerance) +
             outcome_cell(row.outcome, row.gates) + "</tr>\n";
   }
-  return html_table({{"", false, false}, {"predicted", true, false}, {"observed", true, false},
-                     {"error", true, false}, {"allowed", true, false}, {"outcome", false, false}},
+  return html_table({{"", false, false},
+                     {"predicted", true, false},
+                     {"observed", true, false},
+                     {"error", true, false},
+                     {"allowed", true, false},
+                     {"outcome", false, false}},
                     rows, "times");
 }
 
@@ -175,20 +217,27 @@ std::string time_terms_table(const Performance& performance) {
   add("prefill", performance.prefill_terms);
   add("decode step", performance.decode_terms);
   if (rows.empty()) return "";
-  return html_table({{"phase"}, {"operation"}, {"predicted", true}, {"share", true},
-                     {"", false, false}, {"limited by"}}, rows, "terms");
+  return html_table({{"phase"},
+                     {"operation"},
+                     {"predicted", true},
+                     {"share", true},
+                     {"", false, false},
+                     {"limited by"}},
+                    rows, "terms");
 }
 
 std::string limits_list(const Predictions& p) {
   return "<dl>" +
-         definition("longest context", grouped(p.capacity.max_context.n) + " tokens at this batch") +
+         definition("longest context",
+                    grouped(p.capacity.max_context.n) + " tokens at this batch") +
          definition("most sequences", grouped(p.capacity.max_sequences) + " at this context") +
          definition("KV tokens in the memory left", grouped(p.capacity.kv_tokens.n)) +
          definition("KV equals weights at", grouped(p.capacity.kv_equals_weights.n) + " tokens") +
          definition("weights", to_text(p.totals.weight_bytes) + ", whole model") +
          definition("KV per token", grouped(p.totals.kv_bytes_per_token.n) + " B, whole model") +
-         definition("parameters", fmt::format("{}, {} active for a token", grouped(p.totals.parameters.n),
-                                              grouped(p.totals.active_parameters.n))) +
+         definition("parameters",
+                    fmt::format("{}, {} active for a token", grouped(p.totals.parameters.n),
+                                grouped(p.totals.active_parameters.n))) +
          "</dl>\n";
 }
 
@@ -198,8 +247,9 @@ std::string assumptions_table(const Plan& plan) {
     rows += "<tr>" + text_cell(a.what) + text_cell(a.value) + text_cell(a.flag) + "</tr>\n";
   }
   if (rows.empty()) return "";
-  return html_table({{"assumed", false, false}, {"value", false, false},
-                     {"change with", false, false}}, rows, "assumptions");
+  return html_table(
+      {{"assumed", false, false}, {"value", false, false}, {"change with", false, false}}, rows,
+      "assumptions");
 }
 
 std::string machine_list(const Environment& e) {

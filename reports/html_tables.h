@@ -28,6 +28,8 @@ std::string text_cell(const std::string& text, const std::string& class_name = "
 
 std::string ledger_table(const Plan& plan, const std::vector<RankGroup>& groups);
 std::string rows_table(const RunRecord& run, const std::vector<RankGroup>& groups);
+/// Why: formula and probe of every row.
+std::string reasons_table(const RunRecord& run, const std::vector<RankGroup>& groups);
 std::string capacity_table(const Measurement& measurement);
 std::string scoring_table(const Verdict& verdict);
 std::string times_table(const RunRecord& run);

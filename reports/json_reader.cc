@@ -11,7 +11,7 @@ nlohmann::json parse_json(const std::string& text, const std::string& file_name)
     throw Error(ErrorCode::kBadJson, "this is no JSON document")
         .at(file_name, "byte " + std::to_string(error.byte))
         .help("give a file written with --json");
-  } catch (const nlohmann::json::exception& error) {   // a number beyond every range
+  } catch (const nlohmann::json::exception& error) {  // a number beyond every range
     throw Error(ErrorCode::kBadJson, error.what()).at(file_name);
   }
 }

@@ -1,7 +1,7 @@
 #pragma once
-// JsonReader: one value of a parsed document that knows its path, so that every complaint names file
-// and field. Types are strict: 1.0 is no integer, "1" is no number. Unknown fields are ignored:
-// schemas grow within a major version.
+// JsonReader: one value of a parsed document that knows its path, so that every complaint names
+// file and field. Types are strict: 1.0 is no integer, "1" is no number. Unknown fields are
+// ignored: schemas grow within a major version.
 #include <cstdint>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -13,7 +13,8 @@ namespace vramplan {
 
 /// Text to a document. Errors: kBadJson with the byte offset.
 nlohmann::json parse_json(const std::string& text, const std::string& file_name);
-/// A document to text: sorted keys, two spaces, bytes that are no UTF-8 replaced, newline at the end.
+/// A document to text: sorted keys, two spaces, bytes that are no UTF-8 replaced, newline at the
+/// end.
 std::string write_json(const nlohmann::json& document);
 /// A finite number, or null: JSON has no NaN.
 nlohmann::json finite(double value);
@@ -31,9 +32,9 @@ class JsonReader {
   std::string text() const;
   bool boolean() const;
   std::int64_t integer() const;
-  std::int64_t count() const;          // an integer >= 0
+  std::int64_t count() const;  // an integer >= 0
   std::uint64_t unsigned_integer() const;
-  double number() const;               // null = NaN was written: reads as 0
+  double number() const;  // null = NaN was written: reads as 0
   Bytes bytes() const { return {integer()}; }
   std::vector<std::string> texts() const;
   [[noreturn]] void fail(const std::string& why) const;

@@ -15,8 +15,8 @@ struct Suite {
   /// `body` is finished XML inside the testcase, empty when it passed.
   void add(const std::string& class_name, const std::string& name, const std::string& body) {
     ++tests;
-    cases += fmt::format("    <testcase classname=\"{}\" name=\"{}\" time=\"0\"", xml_text(class_name),
-                         xml_text(name));
+    cases += fmt::format("    <testcase classname=\"{}\" name=\"{}\" time=\"0\"",
+                         xml_text(class_name), xml_text(name));
     cases += body.empty() ? "/>\n" : ">" + body + "</testcase>\n";
   }
   void fail(const std::string& class_name, const std::string& name, const std::string& type,
@@ -35,8 +35,9 @@ std::string byte_message(const VerdictRow& row) {
   if (row.outcome == Outcome::kNotMeasured) {
     return fmt::format("predicted {} B, not measured", row.predicted.n);
   }
-  return fmt::format("predicted {} B, observed {} B, {:+d} B; allowed +{} B, -{} B", row.predicted.n,
-                     row.observed.n, row.error.n, row.tolerance.n, row.under_tolerance.n);
+  return fmt::format("predicted {} B, observed {} B, {:+d} B; allowed +{} B, -{} B",
+                     row.predicted.n, row.observed.n, row.error.n, row.tolerance.n,
+                     row.under_tolerance.n);
 }
 
 void add_row(Suite& suite, const VerdictRow& row) {
@@ -55,11 +56,11 @@ void add_row(Suite& suite, const VerdictRow& row) {
 void add_time(Suite& suite, const TimeRow& row) {
   const bool measured = row.outcome != Outcome::kNotMeasured;
   const std::string message =
-      measured ? fmt::format("predicted {}, observed {}, {:+.1f} %; allowed {:.0f} %",
-                             time_value(row.name, row.predicted),
-                             time_value(row.name, row.observed), 100 * row.error,
-                             100 * row.tolerance)
-               : "not measured";
+      measured
+          ? fmt::format("predicted {}, observed {}, {:+.1f} %; allowed {:.0f} %",
+                        time_value(row.name, row.predicted), time_value(row.name, row.observed),
+                        100 * row.error, 100 * row.tolerance)
+          : "not measured";
   if (row.gates && row.outcome != Outcome::kWithin) {
     suite.fail("time", row.name, name_of(row.outcome), message);
   } else if (!measured) {
@@ -82,7 +83,8 @@ Suite suite_of(const RunRecord& run) {
     suite.add("run", "verdict", "");
   } else {
     std::string all;
-    for (const std::string& failure : run.verdict.failures) all += (all.empty() ? "" : "; ") + failure;
+    for (const std::string& failure : run.verdict.failures)
+      all += (all.empty() ? "" : "; ") + failure;
     suite.fail("run", "verdict", "out_of_tolerance", all);
   }
   return suite;

@@ -36,12 +36,14 @@ const std::string* label_of(const std::vector<std::pair<int, std::string>>& labe
 std::string row_line(const VerdictRow& row, const std::string& label) {
   const bool measured = row.outcome != Outcome::kNotMeasured;
   const bool good = row.outcome == Outcome::kWithin;
-  return fmt::format("| {} | {} | {} | {} | {} | {} | {} | {} {} |\n", label, name_of(row.category),
-                     md(row.name), name_of(row.phase), grouped(row.predicted.n),
-                     measured ? grouped(row.observed.n) : "\u2013",
-                     measured ? grouped_signed(row.error.n) + " (" + error_text(row) + ")" : "\u2013",
-                     good ? sign(true) : row.gates ? sign(false) : "\u2796",
-                     outcome_text(row.outcome, row.gates));
+  return fmt::format(
+      "| {} | {} | {} | {} | {} | {} | {} | {} {} |\n", label, name_of(row.category), md(row.name),
+      name_of(row.phase), grouped(row.predicted.n), measured ? grouped(row.observed.n) : "\u2013",
+      measured ? grouped_signed(row.error.n) + " (" + error_text(row) + ")" : "\u2013",
+      good        ? sign(true)
+      : row.gates ? sign(false)
+                  : "\u2796",
+      outcome_text(row.outcome, row.gates));
 }
 
 constexpr const char* kRowHead =
@@ -73,9 +75,9 @@ std::string assumptions_table(const Plan& plan) {
 std::string run_section(const RunRecord& run) {
   const Verdict& verdict = run.verdict;
   const auto groups = labels(rank_groups(run.plan, verdict));
-  std::string out = fmt::format("### {} {}\n\n{}  \n{}\n\n", sign(verdict.within),
-                                verify_word(verdict), md(verify_headline(run)),
-                                md(score_line(verdict)));
+  std::string out =
+      fmt::format("### {} {}\n\n{}  \n{}\n\n", sign(verdict.within), verify_word(verdict),
+                  md(verify_headline(run)), md(score_line(verdict)));
   for (const std::string& failure : verdict.failures) {
     if (out.size() < kMostCharacters / 2) out += "- " + md(failure) + "\n";
   }
@@ -85,7 +87,8 @@ std::string run_section(const RunRecord& run) {
   }
   const std::size_t shown = std::min(kWorstRows, rows.size());
   out += std::string("\n") + kRowHead;
-  for (std::size_t i = 0; i < shown; ++i) out += row_line(*rows[i], *label_of(groups, rows[i]->rank));
+  for (std::size_t i = 0; i < shown; ++i)
+    out += row_line(*rows[i], *label_of(groups, rows[i]->rank));
   out += "\n" + times_table(run);
   out += fmt::format("\n<details><summary>{} more rows, notes, machine, assumptions</summary>\n\n",
                      rows.size() - shown);
@@ -100,8 +103,8 @@ std::string run_section(const RunRecord& run) {
   out += "\n";
   for (const std::string& note : verdict.notes) out += "- " + md(note) + "\n";
   const Environment& e = run.measurement.environment;
-  out += fmt::format("- {}, {}, {} threads, {}, commit {}, {}\n", md(e.machine), md(e.cpu), e.threads,
-                     md(e.kernel), md(e.commit), md(e.time_utc));
+  out += fmt::format("- {}, {}, {} threads, {}, commit {}, {}\n", md(e.machine), md(e.cpu),
+                     e.threads, md(e.kernel), md(e.commit), md(e.time_utc));
   out += "- " + md(configuration(run.plan.decisions)) + "\n";
   return out + assumptions_table(run.plan) + "\n</details>\n";
 }
@@ -119,8 +122,10 @@ std::string plan_markdown(const Plan& plan) {
   const Performance& t = p.performance;
   out += fmt::format("\nPredicted: TTFT {}, TPOT {}, {:.1f} tokens/s, limited by {}\n",
                      to_text(t.ttft), to_text(t.tpot), t.tokens_per_second, md(t.limited_by));
-  out += "\n<details><summary>ledger and assumptions</summary>\n\n"
-         "| rank | tier | category | name | phase | bytes | formula |\n|---|---|---|---|---|--:|---|\n";
+  out +=
+      "\n<details><summary>ledger and assumptions</summary>\n\n"
+      "| rank | tier | category | name | phase | bytes | formula "
+      "|\n|---|---|---|---|---|--:|---|\n";
   const auto groups = labels(rank_groups(plan));
   std::size_t left_out = 0;
   for (const LedgerRow& row : p.ledger.rows()) {
@@ -131,8 +136,8 @@ std::string plan_markdown(const Plan& plan) {
       continue;
     }
     out += fmt::format("| {} | {} | {} | {} | {} | {} | {} |\n", *label, name_of(row.tier),
-                       name_of(row.category), md(row.name), name_of(row.phase), grouped(row.bytes.n),
-                       md(row.formula));
+                       name_of(row.category), md(row.name), name_of(row.phase),
+                       grouped(row.bytes.n), md(row.formula));
   }
   if (left_out > 0) out += fmt::format("\n{} more rows are in the JSON\n", left_out);
   return out + assumptions_table(plan) + "\n</details>\n";

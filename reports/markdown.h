@@ -1,6 +1,7 @@
 #pragma once
-// markdown: a plan or runs as a comment of a pull request or a step summary: the verdict, what failed,
-// worst first, and the rest folded in <details>. Names are escaped; nothing is loaded from outside.
+// markdown: a plan or runs as a comment of a pull request or a step summary: the verdict, what
+// failed, worst first, and the rest folded in <details>. Names are escaped; nothing is loaded from
+// outside.
 #include <string>
 #include <vector>
 

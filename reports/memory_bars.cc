@@ -8,9 +8,8 @@ namespace {
 constexpr int kCategories = 8;
 
 bool has_tier(const Ledger& ledger, int rank, TierKind tier) {
-  return std::any_of(ledger.rows().begin(), ledger.rows().end(), [&](const LedgerRow& row) {
-    return row.rank == rank && row.tier == tier;
-  });
+  return std::any_of(ledger.rows().begin(), ledger.rows().end(),
+                     [&](const LedgerRow& row) { return row.rank == rank && row.tier == tier; });
 }
 
 Phase highest_phase(const Ledger& ledger, int rank, TierKind tier) {
@@ -26,7 +25,7 @@ MemoryBar bar_of(const Ledger& ledger, int rank, TierKind tier, Phase phase) {
   bar.phase = phase;
   for (int c = 0; c < kCategories; ++c) {
     const auto category = static_cast<Category>(c);
-    Ledger part;   // live() knows which rows of earlier phases are still there
+    Ledger part;  // live() knows which rows of earlier phases are still there
     for (const LedgerRow& row : ledger.rows()) {
       if (row.rank == rank && row.tier == tier && row.category == category) part.add(row);
     }

@@ -141,9 +141,8 @@ void devices_from(const JsonReader& in, Predictions& p) {
 json terms_array(const std::vector<TimeTerm>& terms) {
   json out = json::array();
   for (const TimeTerm& term : terms) {
-    out.push_back({{"op", term.op},
-                   {"seconds", finite(term.seconds.v)},
-                   {"limited_by", term.limited_by}});
+    out.push_back(
+        {{"op", term.op}, {"seconds", finite(term.seconds.v)}, {"limited_by", term.limited_by}});
   }
   return out;
 }

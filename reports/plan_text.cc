@@ -12,7 +12,9 @@
 namespace vramplan {
 namespace {
 
-std::string safe(const std::string& text, const TextOptions& o) { return terminal_text(text, o.ascii); }
+std::string safe(const std::string& text, const TextOptions& o) {
+  return terminal_text(text, o.ascii);
+}
 
 std::string bullet(const std::string& text, const TextOptions& o) {
   return "  - " + wrapped(safe(text, o), 4, o) + "\n";
@@ -28,20 +30,28 @@ std::string group_table(const Plan& plan, const RankGroup& group, const TextOpti
     return d.rank == group.first();
   });
   const Bytes capacity = device == devices.end() ? Bytes{} : device->capacity;
-  TextTable table({{"tier", false, 3}, {"category"}, {"name"}, {"phase", false, 1},
-                   {"bytes", true}, {"size", true, 2}, {"share", true, 4}, {"", false, 5},
-                   {"formula", false, 6}}, o);
+  TextTable table({{"tier", false, 3},
+                   {"category"},
+                   {"name"},
+                   {"phase", false, 1},
+                   {"bytes", true},
+                   {"size", true, 2},
+                   {"share", true, 4},
+                   {"", false, 5},
+                   {"formula", false, 6}},
+                  o);
   const auto add = [&](const std::vector<std::string>& names, Bytes bytes, const std::string& why,
                        Ink color, bool with_share) {
     const bool known = with_share && capacity.n > 0;
     table.add({names[0], names[1], names[2], names[3], grouped(bytes.n), to_text(bytes),
                known ? fmt::format("{:.1f} %", 100 * share(bytes, capacity)) : "",
-               known ? bar(share(bytes, capacity), 20, o) : "", why}, color);
+               known ? bar(share(bytes, capacity), 20, o) : "", why},
+              color);
   };
   for (const LedgerRow& row : plan.predictions.ledger.rows()) {
     if (row.rank != group.first()) continue;
-    add({name_of(row.tier), name_of(row.category), safe(row.name, o), name_of(row.phase)}, row.bytes,
-        safe(row.formula, o), Ink::kPlain, row.tier == TierKind::kDevice);
+    add({name_of(row.tier), name_of(row.category), safe(row.name, o), name_of(row.phase)},
+        row.bytes, safe(row.formula, o), Ink::kPlain, row.tier == TierKind::kDevice);
   }
   table.add_rule();
   if (device != devices.end()) {
@@ -93,16 +103,17 @@ std::string verdict_line(bool good, const std::string& word, const std::string& 
 
 std::string assumptions_text(const Plan& plan, const TextOptions& o) {
   if (plan.assumptions.empty()) return "";
-  TextTable table({{"assumed"}, {"value"}, {"change with", false, 1}}, o);
+  std::string out = heading("assumed", o);
   for (const Assumption& a : plan.assumptions) {
-    table.add({safe(a.what, o), safe(a.value, o), safe(a.flag, o)});
+    out += bullet(a.what + ": " + a.value + (a.flag.empty() ? "" : " (change with " + a.flag + ")"),
+                  o);
   }
-  return heading("assumptions", o) + table.render();
+  return out;
 }
 
 std::string time_terms_text(const Performance& performance, const TextOptions& o) {
-  TextTable table({{"phase"}, {"operation"}, {"seconds", true}, {"", false, 2},
-                   {"limited by", false, 1}}, o);
+  TextTable table(
+      {{"phase"}, {"operation"}, {"seconds", true}, {"", false, 2}, {"limited by", false, 1}}, o);
   const auto add = [&](const char* phase, const std::vector<TimeTerm>& terms) {
     double sum = 0;
     for (const TimeTerm& term : terms) sum += term.seconds.v;
@@ -126,7 +137,8 @@ std::string plan_text(const Plan& plan, const TextOptions& o) {
     out += heading("binding constraint", o) + bullet(p.binding_constraint, o);
   }
   if (!p.advice.empty()) {
-    out += heading(p.fits ? "what the memory left over buys" : "cheapest changes that would help", o);
+    out +=
+        heading(p.fits ? "what the memory left over buys" : "cheapest changes that would help", o);
     for (const std::string& line : p.advice) out += bullet(line, o);
   }
   out += limits_text(plan, o) + performance_text(plan, o) + assumptions_text(plan, o);

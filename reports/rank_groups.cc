@@ -45,8 +45,9 @@ std::vector<RankGroup> rank_groups(const Plan& plan) {
   Signatures signatures;
   sign_plan(plan, signatures);
   for (const LedgerRow& row : plan.predictions.ledger.rows()) {
-    signatures[row.rank] += fmt::format("{} {} {} {} {}\n", name_of(row.tier), name_of(row.category),
-                                        row.name, name_of(row.phase), row.bytes.n);
+    signatures[row.rank] +=
+        fmt::format("{} {} {} {} {}\n", name_of(row.tier), name_of(row.category), row.name,
+                    name_of(row.phase), row.bytes.n);
   }
   return grouped_by(signatures);
 }

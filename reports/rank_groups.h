@@ -8,9 +8,9 @@
 namespace vramplan {
 
 struct RankGroup {
-  std::vector<int> ranks;      // ascending, never empty
+  std::vector<int> ranks;  // ascending, never empty
   int first() const { return ranks.front(); }
-  std::string label() const;   // "rank 0", "ranks 0-7", "ranks 0-2, 5"
+  std::string label() const;  // "rank 0", "ranks 0-7", "ranks 0-2, 5"
 };
 
 /// Ranks with the same capacity, prediction and ledger rows, in order of their first rank.

@@ -117,8 +117,8 @@ json scoring_object(const Verdict& verdict) {
 }
 
 json environment_object(const Environment& e) {
-  return {{"machine", e.machine}, {"cpu", e.cpu},           {"kernel", e.kernel},
-          {"commit", e.commit},   {"backend", e.backend},   {"time_utc", e.time_utc},
+  return {{"machine", e.machine}, {"cpu", e.cpu},         {"kernel", e.kernel},
+          {"commit", e.commit},   {"backend", e.backend}, {"time_utc", e.time_utc},
           {"threads", e.threads}};
 }
 
@@ -189,8 +189,8 @@ Timings timings_from(const JsonReader& in) {
 Environment environment_from(const JsonReader& in) {
   const std::int64_t threads = in.at("threads").count();
   if (threads > INT_MAX) in.at("threads").fail("the count is too large");
-  return {in.at("machine").text(), in.at("cpu").text(),     in.at("kernel").text(),
-          in.at("commit").text(),  in.at("backend").text(), in.at("time_utc").text(),
+  return {in.at("machine").text(),  in.at("cpu").text(),     in.at("kernel").text(),
+          in.at("commit").text(),   in.at("backend").text(), in.at("time_utc").text(),
           static_cast<int>(threads)};
 }
 
@@ -267,7 +267,7 @@ RunRecord read_run_json(const std::string& text, const std::string& file_name) {
     in.at("verdict").fail("'" + saved + "' is neither within_tolerance nor out_of_tolerance");
   }
   RunRecord run = make_run(file_name, plan_from(in.at("plan")), measurement_from(in),
-                     tolerances_from(in.at("tolerances")));
+                           tolerances_from(in.at("tolerances")));
   if ((saved == "within_tolerance") != run.verdict.within) {
     run.verdict.notes.push_back("the file says " + saved +
                                 "; judged anew from its rows this does not hold");

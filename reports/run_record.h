@@ -7,7 +7,7 @@
 namespace vramplan {
 
 struct RunRecord {
-  std::string name;            // of the report's section: the file, or model and device
+  std::string name;  // of the report's section: the file, or model and device
   Plan plan;
   Measurement measurement;
   Tolerances tolerances;
@@ -16,7 +16,7 @@ struct RunRecord {
 
 /// Judges and puts together.
 inline RunRecord make_run(std::string name, Plan plan, Measurement measurement,
-                    const Tolerances& tolerances) {
+                          const Tolerances& tolerances) {
   Verdict verdict = judge(plan, measurement, tolerances);
   return {std::move(name), std::move(plan), std::move(measurement), tolerances, std::move(verdict)};
 }

@@ -21,10 +21,10 @@ std::string num(double value) {
 
 Svg::Svg(double width, double height, const std::string& class_name, const std::string& title,
          const std::string& description) {
-  out_ = fmt::format("<svg class=\"{}\" viewBox=\"0 0 {} {}\" role=\"img\">\n<title>{}</title>\n"
-                     "<desc>{}</desc>\n",
-                     html_text(class_name), num(width), num(height), html_text(title),
-                     html_text(description));
+  out_ = fmt::format(
+      "<svg class=\"{}\" viewBox=\"0 0 {} {}\" role=\"img\">\n<title>{}</title>\n"
+      "<desc>{}</desc>\n",
+      html_text(class_name), num(width), num(height), html_text(title), html_text(description));
 }
 
 void Svg::open_group(const std::string& class_name) {
@@ -49,7 +49,8 @@ void Svg::rect(double x, double y, double width, double height, const std::strin
   end_with("rect", tip);
 }
 
-void Svg::circle(Point center, double radius, const std::string& class_name, const std::string& tip) {
+void Svg::circle(Point center, double radius, const std::string& class_name,
+                 const std::string& tip) {
   out_ += fmt::format("<circle class=\"{}\" cx=\"{}\" cy=\"{}\" r=\"{}\"", html_text(class_name),
                       num(center.x), num(center.y), num(radius));
   end_with("circle", tip);
@@ -80,10 +81,11 @@ std::string Svg::finish() { return out_ + "</svg>\n"; }
 
 std::string svg_bar(double share, const std::string& class_name) {
   const double width = 100 * std::clamp(std::isfinite(share) ? share : 0, 0.0, 1.0);
-  return fmt::format("<svg class=\"bar\" viewBox=\"0 0 100 10\" aria-hidden=\"true\" "
-                     "preserveAspectRatio=\"none\"><rect class=\"{}\" x=\"0\" y=\"0\" width=\"{}\" "
-                     "height=\"10\"/></svg>",
-                     html_text(class_name), num(width));
+  return fmt::format(
+      "<svg class=\"bar\" viewBox=\"0 0 100 10\" aria-hidden=\"true\" "
+      "preserveAspectRatio=\"none\"><rect class=\"{}\" x=\"0\" y=\"0\" width=\"{}\" "
+      "height=\"10\"/></svg>",
+      html_text(class_name), num(width));
 }
 
 double nice_step(double top, int most) {

@@ -24,7 +24,8 @@ class Svg {
   /// `tip`, when given, is shown on hover.
   void rect(double x, double y, double width, double height, const std::string& class_name,
             const std::string& tip = "");
-  void circle(Point center, double radius, const std::string& class_name, const std::string& tip = "");
+  void circle(Point center, double radius, const std::string& class_name,
+              const std::string& tip = "");
   void line(Point from, Point to, const std::string& class_name);
   void path(const std::vector<Point>& points, const std::string& class_name, bool closed = false,
             const std::string& tip = "");

@@ -44,8 +44,8 @@ std::string ink(const std::string& text, Ink color, const TextOptions& options) 
 }
 
 std::string bar(double share, int columns, const TextOptions& options) {
-  static constexpr const char* kEighths[] = {"", "\u258f", "\u258e", "\u258d", "\u258c",
-                                             "\u258b", "\u258a", "\u2589"};
+  static constexpr const char* kEighths[] = {"",       "\u258f", "\u258e", "\u258d",
+                                             "\u258c", "\u258b", "\u258a", "\u2589"};
   if (!std::isfinite(share) || share <= 0 || columns <= 0) return "";
   std::string out;
   if (share > 1) {

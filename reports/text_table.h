@@ -1,14 +1,14 @@
 #pragma once
-// TextTable: aligned columns for a terminal. When the line is too narrow the column with the highest
-// `drop` goes first; a table that is still too wide is cut at the line's end.
+// TextTable: aligned columns for a terminal. When the line is too narrow the column with the
+// highest `drop` goes first; a table that is still too wide is cut at the line's end.
 #include <string>
 #include <vector>
 
 namespace vramplan {
 
 struct TextOptions {
-  int width = 100;       // columns of the terminal
-  bool ascii = false;    // nothing above 0x7e
+  int width = 100;     // columns of the terminal
+  bool ascii = false;  // nothing above 0x7e
   bool color = false;
 };
 
@@ -19,8 +19,8 @@ enum class Ink { kPlain, kGood, kBad, kWarn, kDim, kBold };
 /// Text in colour when options say so; a word always says the same as the colour.
 std::string ink(const std::string& text, Ink color, const TextOptions& options);
 
-/// share of `columns` filled: "████▌     " or "####      " in ASCII; a share above 1 fills it all and
-/// ends in '>'; any share above 0 shows.
+/// share of `columns` filled: "████▌     " or "####      " in ASCII; a share above 1 fills it all
+/// and ends in '>'; any share above 0 shows.
 std::string bar(double share, int columns, const TextOptions& options);
 
 /// Whole words, every line at most `options.width`, lines after the first indented.
@@ -31,7 +31,7 @@ class TextTable {
   struct Column {
     std::string title;
     bool right = false;
-    int drop = 0;        // 0 = never dropped
+    int drop = 0;  // 0 = never dropped
   };
   TextTable(std::vector<Column> columns, TextOptions options);
   void add(std::vector<std::string> cells, Ink color = Ink::kPlain);

@@ -12,14 +12,12 @@ namespace {
 
 using Key = std::tuple<int, TierKind, Category, std::string, Phase>;
 
-Key key_of(const LedgerRow& row) {
-  return {row.rank, row.tier, row.category, row.name, row.phase};
-}
+Key key_of(const LedgerRow& row) { return {row.rank, row.tier, row.category, row.name, row.phase}; }
 
 /// floor(share * bytes), never negative.
 Bytes share_of(double share, Bytes bytes) {
-  return {static_cast<std::int64_t>(std::floor(share * static_cast<double>(std::max<std::int64_t>(
-      bytes.n, 0))))};
+  return {static_cast<std::int64_t>(
+      std::floor(share * static_cast<double>(std::max<std::int64_t>(bytes.n, 0))))};
 }
 
 Bytes magnitude(Bytes error) { return error < Bytes{0} ? -error : error; }
@@ -195,8 +193,7 @@ void score(Verdict& verdict) {
 void list_row_failure(const VerdictRow& row, std::vector<std::string>& failures) {
   if (!row.gates || row.outcome == Outcome::kWithin) return;
   if (row.outcome == Outcome::kNotMeasured) {
-    failures.push_back(describe(row) + ": predicted " + to_text(row.predicted) +
-                       ", not measured");
+    failures.push_back(describe(row) + ": predicted " + to_text(row.predicted) + ", not measured");
     return;
   }
   const Bytes allowed = row.outcome == Outcome::kOver ? row.tolerance : row.under_tolerance;
@@ -227,9 +224,9 @@ void list_failures(Verdict& verdict, const Measurement& measurement) {
   for (const RankCapacity& c : measurement.capacity) {
     const Bytes sum = c.free + c.rows + c.unaccounted;
     if (sum == c.capacity) continue;
-    failures.push_back(fmt::format(
-        "rank {}: free {} + rows {} + unaccounted {} B is not the capacity {} B", c.rank, c.free.n,
-        c.rows.n, c.unaccounted.n, c.capacity.n));
+    failures.push_back(
+        fmt::format("rank {}: free {} + rows {} + unaccounted {} B is not the capacity {} B",
+                    c.rank, c.free.n, c.rows.n, c.unaccounted.n, c.capacity.n));
   }
 }
 
@@ -239,7 +236,8 @@ void list_notes(Verdict& verdict, const Measurement& measurement) {
         "dry backend: the process takes no model memory, so there is no process peak to measure; "
         "it does not gate");
     verdict.notes.push_back(
-        "dry backend: seconds come from the device card's cost model on a virtual clock; they check "
+        "dry backend: seconds come from the device card's cost model on a virtual clock; they "
+        "check "
         "the scheduler against the formulas, they are no measurement of a device");
   }
   for (const VerdictRow& row : verdict.rows) {

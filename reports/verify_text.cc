@@ -12,7 +12,9 @@
 namespace vramplan {
 namespace {
 
-std::string safe(const std::string& text, const TextOptions& o) { return terminal_text(text, o.ascii); }
+std::string safe(const std::string& text, const TextOptions& o) {
+  return terminal_text(text, o.ascii);
+}
 
 std::string heading(const std::string& text, const TextOptions& o) {
   return "\n" + ink(text, Ink::kBold, o) + "\n";
@@ -32,8 +34,9 @@ Ink ink_of(Outcome outcome, bool gates) {
 }
 
 std::vector<TextTable::Column> row_columns() {
-  return {{"tier", false, 3}, {"category"}, {"name"}, {"phase", false, 1}, {"predicted", true},
-          {"observed", true}, {"error", true, 2}, {"", true, 4}, {"outcome"}, {"probe", false, 5}};
+  return {{"tier", false, 3},  {"category"},       {"name"},           {"phase", false, 1},
+          {"predicted", true}, {"observed", true}, {"error", true, 2}, {"", true, 4},
+          {"outcome"},         {"probe", false, 5}};
 }
 
 void add_row(TextTable& table, const VerdictRow& row, const TextOptions& o) {
@@ -63,12 +66,16 @@ std::string rows_text(const RunRecord& run, const TextOptions& o) {
 
 std::string capacity_text(const Measurement& m, const TextOptions& o) {
   if (m.capacity.empty()) return "";
-  TextTable table({{""}, {"capacity", true}, {"= free", true}, {"+ rows", true},
-                   {"+ unaccounted", true}, {"", true, 1}}, o);
+  TextTable table({{""},
+                   {"capacity", true},
+                   {"= free", true},
+                   {"+ rows", true},
+                   {"+ unaccounted", true},
+                   {"", true, 1}},
+                  o);
   for (const RankGroup& group : rank_groups(m.capacity)) {
-    const auto c = std::find_if(m.capacity.begin(), m.capacity.end(), [&](const RankCapacity& r) {
-      return r.rank == group.first();
-    });
+    const auto c = std::find_if(m.capacity.begin(), m.capacity.end(),
+                                [&](const RankCapacity& r) { return r.rank == group.first(); });
     table.add({group.label(), grouped(c->capacity.n), grouped(c->free.n), grouped(c->rows.n),
                grouped_signed(c->unaccounted.n), signed_text(c->unaccounted)});
   }
@@ -76,8 +83,13 @@ std::string capacity_text(const Measurement& m, const TextOptions& o) {
 }
 
 std::string times_text(const RunRecord& run, const TextOptions& o) {
-  TextTable table({{"time"}, {"predicted", true}, {"observed", true}, {"error", true},
-                   {"allowed", true, 2}, {"outcome", false, 1}}, o);
+  TextTable table({{"time"},
+                   {"predicted", true},
+                   {"observed", true},
+                   {"error", true},
+                   {"allowed", true, 2},
+                   {"outcome", false, 1}},
+                  o);
   for (const TimeRow& row : run.verdict.times) {
     const bool measured = row.outcome != Outcome::kNotMeasured;
     table.add({time_title(row.name), time_value(row.name, row.predicted),
@@ -87,13 +99,20 @@ std::string times_text(const RunRecord& run, const TextOptions& o) {
                outcome_text(row.outcome, row.gates) + (row.optimistic ? ", optimistic" : "")},
               ink_of(row.outcome, row.gates));
   }
-  return heading(is_dry(run.measurement) ? "times (virtual clock, not a measurement)" : "times", o) +
+  return heading(is_dry(run.measurement) ? "times (virtual clock, not a measurement)" : "times",
+                 o) +
          table.render();
 }
 
 std::string scoring_text(const Verdict& verdict, const TextOptions& o) {
-  TextTable table({{"term"}, {"rows", true}, {"not measured", true, 1}, {"predicted", true},
-                   {"observed", true}, {"error", true}, {"worst row", true, 2}}, o);
+  TextTable table({{"term"},
+                   {"rows", true},
+                   {"not measured", true, 1},
+                   {"predicted", true},
+                   {"observed", true},
+                   {"error", true},
+                   {"worst row", true, 2}},
+                  o);
   for (const TermScore& term : verdict.terms) {
     table.add({name_of(term.category), std::to_string(term.rows), std::to_string(term.not_measured),
                grouped(term.predicted.n), grouped(term.observed.n), grouped_signed(term.error.n),
@@ -105,8 +124,10 @@ std::string scoring_text(const Verdict& verdict, const TextOptions& o) {
 std::string machine_text(const Environment& e, const TextOptions& o) {
   return heading("machine", o) + "  " +
          wrapped(safe(fmt::format("{}, {}, {} threads, {}, {} backend, commit {}, {}", e.machine,
-                                  e.cpu, e.threads, e.kernel, e.backend, e.commit, e.time_utc), o),
-                 2, o) + "\n";
+                                  e.cpu, e.threads, e.kernel, e.backend, e.commit, e.time_utc),
+                      o),
+                 2, o) +
+         "\n";
 }
 
 }  // namespace

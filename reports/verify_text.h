@@ -1,6 +1,6 @@
 #pragma once
-// verify_text: a run against its plan, for a terminal. Verdict line, what failed, rows side by side,
-// process, capacity identity, times, scoring, machine, assumptions.
+// verify_text: a run against its plan, for a terminal. Verdict line, what failed, rows side by
+// side, process, capacity identity, times, scoring, machine, assumptions.
 #include <string>
 
 #include "reports/run_record.h"

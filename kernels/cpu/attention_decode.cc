@@ -37,29 +37,45 @@ std::int64_t tile_keys(const KvLayerView& kv, std::int64_t rows) {
   return 0;
 }
 
-/// scores[row][i] = q[row] . key i for `count` keys; the rest of the last vector is -infinity.
-void score_keys(DecodeTile& t, std::int64_t count, float softcap) {
+/// scores[row .. row + kRows)[i] = q . key i for `count` keys; the rest of the last vector is
+/// -infinity.
+template <int kRows>
+void score_keys(DecodeTile& t, std::int64_t row, std::int64_t count, float softcap) {
+  const float* q = t.q + row * t.head_dim;
   for (std::int64_t begin = 0; begin < count; begin += kLanes) {
     const int n = static_cast<int>(std::min<std::int64_t>(kLanes, count - begin));
-    for (std::int64_t row = 0; row < t.rows; ++row) {
-      const float* q = t.q + row * t.head_dim;
-      Vf sums[kLanes];
-      for (int i = 0; i < n; ++i) {
-        const float* k = t.kv + (begin + i) * t.head_dim;
-        Vf sum = load(q) * load(k);
-        for (std::int64_t d = kLanes; d < t.head_dim; d += kLanes) {
-          sum = fma(load(q + d), load(k + d), sum);
-        }
-        sums[i] = sum;
+    Vf sums[kRows][kLanes];
+    for (int i = 0; i < n; ++i) {
+      const float* k = t.kv + (begin + i) * t.head_dim;
+      Vf acc[kRows];
+      VRAMPLAN_UNROLL
+      for (int r = 0; r < kRows; ++r) acc[r] = zero();
+      for (std::int64_t d = 0; d < t.head_dim; d += kLanes) {
+        const Vf key = load(k + d);
+        VRAMPLAN_UNROLL
+        for (int r = 0; r < kRows; ++r) acc[r] = fma(load(q + r * t.head_dim + d), key, acc[r]);
       }
-      for (int i = n; i < kLanes; ++i) sums[i] = zero();
-      Vf dots = reduce_lanes(sums);
+      VRAMPLAN_UNROLL
+      for (int r = 0; r < kRows; ++r) sums[r][i] = acc[r];
+    }
+    for (int r = 0; r < kRows; ++r) {
+      for (int i = n; i < kLanes; ++i) sums[r][i] = zero();
+      Vf dots = reduce_lanes(sums[r]);
       if (softcap > 0.0F) dots = set1(softcap) * tanh(dots / set1(softcap));
-      float* out = t.scores + row * t.keys + begin;
+      float* out = t.scores + (row + r) * t.keys + begin;
       store(out, dots);
       for (int i = n; i < kLanes; ++i) out[i] = kMinusInfinity;
     }
   }
+}
+
+/// Calls function.template operator()<n>(row) for runs of n = 4, 3 or 1 rows.
+template <class Function>
+void for_row_runs(std::int64_t rows, const Function& function) {
+  std::int64_t row = 0;
+  for (; row + 4 <= rows; row += 4) function.template operator()<4>(row);
+  for (; row + 3 <= rows; row += 3) function.template operator()<3>(row);
+  for (; row < rows; ++row) function.template operator()<1>(row);
 }
 
 /// Scores of `count` keys to exp(score - largest); corrects sum and values for a new largest.
@@ -136,16 +152,21 @@ void load_queries(const AttentionCall& call, std::int64_t query_row, std::int64_
 
 void read_keys(const AttentionCall& call, const SequenceSlice& slice, std::int64_t kv_head,
                std::int64_t begin, std::int64_t end, DecodeTile& t) {
+  const KvLayerView& kv = *call.kv;
+  prefetch_rows(kv, KvPart::kKey, slice.block_table, kv_head, begin, std::min(begin + t.keys, end));
   for (std::int64_t from = begin; from < end; from += t.keys) {
     const std::int64_t count = std::min(t.keys, end - from);
-    widen_rows(*call.kv, KvPart::kKey, slice.block_table, kv_head, from, from + count, t.kv);
-    score_keys(t, count, call.params->softcap);
+    const std::int64_t next = std::min(from + count + t.keys, end);
+    widen_rows(kv, KvPart::kKey, slice.block_table, kv_head, from, from + count, t.kv);
+    prefetch_rows(kv, KvPart::kValue, slice.block_table, kv_head, from, from + count);
+    for_row_runs(t.rows, [&]<int kRows>(std::int64_t row) {
+      score_keys<kRows>(t, row, count, call.params->softcap);
+    });
     update_softmax(t, count);
-    widen_rows(*call.kv, KvPart::kValue, slice.block_table, kv_head, from, from + count, t.kv);
-    std::int64_t row = 0;
-    for (; row + 4 <= t.rows; row += 4) add_values_of_rows<4>(t, row, count);
-    for (; row + 3 <= t.rows; row += 3) add_values_of_rows<3>(t, row, count);
-    for (; row < t.rows; ++row) add_values_of_rows<1>(t, row, count);
+    widen_rows(kv, KvPart::kValue, slice.block_table, kv_head, from, from + count, t.kv);
+    prefetch_rows(kv, KvPart::kKey, slice.block_table, kv_head, from + count, next);
+    for_row_runs(t.rows,
+                 [&]<int kRows>(std::int64_t row) { add_values_of_rows<kRows>(t, row, count); });
   }
 }
 

@@ -48,5 +48,21 @@ enum class KvPart : std::uint8_t { kKey, kValue };
   }
 }
 
+/// Asks for those rows ahead of their use: blocks lie apart, which ends a hardware prefetch.
+[[maybe_unused]] void prefetch_rows(const KvLayerView& kv, KvPart which,
+                                    const std::int32_t* block_table, std::int64_t head,
+                                    std::int64_t begin, std::int64_t end) {
+  const std::int64_t n = which == KvPart::kKey ? kv.head_dim : kv.value_dim;
+  const std::int64_t row_bytes = n * info(kv.dtype).block_bytes;
+  for (std::int64_t p = begin; p < end;) {
+    const std::int64_t block = block_table[p / kv.block_tokens], offset = p % kv.block_tokens;
+    const std::int64_t run = std::min(kv.block_tokens - offset, end - p);
+    const std::byte* from = which == KvPart::kKey ? key_row(kv, block, head, offset)
+                                                  : value_row(kv, block, head, offset);
+    for (std::int64_t i = 0; i < run * row_bytes; i += 64) __builtin_prefetch(from + i);
+    p += run;
+  }
+}
+
 }  // namespace
 }  // namespace vramplan::cpu

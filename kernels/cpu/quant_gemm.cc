@@ -146,8 +146,8 @@ struct PanelProduct {
   std::int64_t out_stride;
 };
 
-// With few tokens the weights come from memory at the speed of the prefetchers, which lose their way
-// at every panel; panels lie one behind the other, so the way is known.
+// With few tokens the weights come from memory at the speed of the prefetchers, which lose their
+// way at every panel; panels lie one behind the other, so the way is known.
 constexpr std::int64_t kPrefetchBytes = 6144;
 
 template <DType D>

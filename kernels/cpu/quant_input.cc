@@ -35,8 +35,12 @@ HalfSums round_codes(const float* x, float inverse, std::int8_t* codes) {
   HalfSums sums;
 #if defined(VRAMPLAN_AVX512)
   const __m512 k = _mm512_set1_ps(inverse);
-  const __m512i a = _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_loadu_ps(x), k));
-  const __m512i b = _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_loadu_ps(x + 16), k));
+  // A NaN becomes the lowest integer; held at -127 its sums stay in range.
+  const __m512i least = _mm512_set1_epi32(-127);
+  const __m512i a =
+      _mm512_max_epi32(_mm512_cvtps_epi32(_mm512_mul_ps(_mm512_loadu_ps(x), k)), least);
+  const __m512i b =
+      _mm512_max_epi32(_mm512_cvtps_epi32(_mm512_mul_ps(_mm512_loadu_ps(x + 16), k)), least);
   _mm_storeu_si128(reinterpret_cast<__m128i*>(codes), _mm512_cvtsepi32_epi8(a));
   _mm_storeu_si128(reinterpret_cast<__m128i*>(codes + 16), _mm512_cvtsepi32_epi8(b));
   sums.first = _mm512_reduce_add_epi32(a);

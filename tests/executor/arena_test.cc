@@ -13,8 +13,8 @@ constexpr Bytes kPlenty{std::int64_t{1} << 40};
 TEST(Arena, CountsEachTensorRoundedUpAndRemembersTheMost) {
   auto tier = make_dry_tier(TierKind::kDevice, kPlenty);
   Arena arena(*tier, 4_KiB, "a test");
-  TensorView a = arena.take(DType::kF32, 1, 64, "a");   // 256 B
-  TensorView b = arena.take(DType::kF32, 1, 65, "b");   // 260 B -> 512 B
+  TensorView a = arena.take(DType::kF32, 1, 64, "a");  // 256 B
+  TensorView b = arena.take(DType::kF32, 1, 65, "b");  // 260 B -> 512 B
   EXPECT_EQ(arena.live(), 768_B);
   EXPECT_EQ(arena.padding(), 252_B);
   arena.give_back(b);
@@ -102,14 +102,16 @@ RC_GTEST_PROP(Arena, FitsWhereABitmapFits, ()) {
       const std::size_t cells = (static_cast<std::size_t>(size) + 255) / 256;
       std::size_t first = 0;
       for (std::size_t run = 0; first + cells <= kCells; ++first) {
-        for (run = 0; run < cells && !used[first + run]; ++run) {}
+        for (run = 0; run < cells && !used[first + run]; ++run) {
+        }
         if (run == cells) break;
       }
       const bool fits = first + cells <= kCells;
       try {
         TensorView view = arena.take(DType::kI8, 1, size, "t");
         RC_ASSERT(fits);
-        RC_ASSERT(static_cast<std::byte*>(view.data) - base == static_cast<std::ptrdiff_t>(first * 256));
+        RC_ASSERT(static_cast<std::byte*>(view.data) - base ==
+                  static_cast<std::ptrdiff_t>(first * 256));
         for (std::size_t i = 0; i < cells; ++i) used[first + i] = true;
         held.push_back({view, first, cells});
       } catch (const Error&) {

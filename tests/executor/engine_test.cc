@@ -27,7 +27,7 @@ TEST(Engine, BackendsAreNamed) {
   };
   EXPECT_EQ(code("cuda"), ErrorCode::kNoDevice);
   EXPECT_EQ(code("abacus"), ErrorCode::kUsage);
-  EXPECT_EQ(code("cpu"), ErrorCode::kUsage);   // a card has no weights, and none were asked for
+  EXPECT_EQ(code("cpu"), ErrorCode::kUsage);  // a card has no weights, and none were asked for
 }
 
 /// The CPU operations against the reference ones, through the whole model.
@@ -58,6 +58,25 @@ TEST(Engine, CpuLogitsAreTheReferences) {
   }
 }
 
+TEST(Engine, CpuLogitsAreTheReferencesForEveryFamily) {
+  const std::vector<std::int32_t> ids{3, 1, 4, 1, 5, 9, 2, 6, 5, 3, 5, 8, 9, 7, 9, 3, 2};
+  for (const auto& [name, card] : tiny_families()) {
+    SCOPED_TRACE(name);
+    Decisions decisions = tiny_decisions(card, 20, 1);
+    decisions.prefill_chunk = Tokens{7};
+    for (const AttentionAlgorithm algorithm :
+         {AttentionAlgorithm::kTiled, AttentionAlgorithm::kNaive}) {
+      decisions.attention = algorithm;
+      ReferenceBackend reference;
+      const auto cpu = make_cpu_backend(1, 1_GiB);
+      const auto wanted = prompt_logits(decisions, source_of(card), reference, ids, true);
+      const auto got = prompt_logits(decisions, source_of(card), *cpu, ids, true);
+      ASSERT_EQ(got.size(), wanted.size());
+      for (std::size_t i = 0; i < got.size(); ++i) ASSERT_NEAR(got[i], wanted[i], 1e-4) << i;
+    }
+  }
+}
+
 /// Every block format runs with random blocks to finite logits, chunked or not to the same ones.
 TEST(Engine, EveryWeightFormatRunsOnTheCpu) {
   ModelCard card = tiny_card();
@@ -68,8 +87,8 @@ TEST(Engine, EveryWeightFormatRunsOnTheCpu) {
     layer.feed_forward.intermediate = 256;
   }
   const std::vector<std::int32_t> ids{3, 1, 4, 1, 5, 9, 2, 6, 5, 3, 5};
-  for (const DType dtype : {DType::kQ4_0, DType::kQ4_1, DType::kQ5_0, DType::kQ5_1, DType::kQ8_0, DType::kQ2_K,
-                            DType::kQ3_K, DType::kQ4_K, DType::kQ5_K, DType::kQ6_K}) {
+  for (const DType dtype : {DType::kQ4_0, DType::kQ4_1, DType::kQ5_0, DType::kQ5_1, DType::kQ8_0,
+                            DType::kQ2_K, DType::kQ3_K, DType::kQ4_K, DType::kQ5_K, DType::kQ6_K}) {
     SCOPED_TRACE(info(dtype).name);
     Decisions decisions = tiny_decisions(card, 12, 1);
     decisions.weights = dtype;
@@ -112,7 +131,8 @@ TEST(Engine, TheCpuTakesWhatThePlanOfItsCardSays) {
   for (const LedgerRow& row : plan.predictions.ledger.rows()) {
     if (row.name == "process base" || row.name == "tokenizer") continue;
     for (const LedgerRow& seen : m.observed.rows()) {
-      if (seen.category != row.category || seen.name != row.name || seen.phase != row.phase) continue;
+      if (seen.category != row.category || seen.name != row.name || seen.phase != row.phase)
+        continue;
       EXPECT_EQ(seen.bytes, row.bytes) << row.name;
       ++compared;
     }
@@ -144,8 +164,8 @@ TEST(RealEngine, GreedyTextIsCoherent) {
   const Measurement m = run_plan(plan.decisions, source, device, "cpu", request);
   const std::string text = tokenizer->decode(m.output[0]);
   EXPECT_NE(text.find("Paris"), std::string::npos) << text;
-  std::printf("text: %s\nttft %.4f s, tpot %.5f s, unaccounted %s\n", text.c_str(), m.timings.ttft.v,
-              m.timings.tpot.v, to_text(m.capacity[0].unaccounted).c_str());
+  std::printf("text: %s\nttft %.4f s, tpot %.5f s, unaccounted %s\n", text.c_str(),
+              m.timings.ttft.v, m.timings.tpot.v, to_text(m.capacity[0].unaccounted).c_str());
 }
 
 }  // namespace

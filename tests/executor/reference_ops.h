@@ -15,7 +15,8 @@ namespace vramplan {
 inline float half_to_float(std::uint16_t h) {
   const int exponent = (h >> 10) & 31;
   const double mantissa = h & 1023;
-  double value = exponent == 0 ? std::ldexp(mantissa, -24) : std::ldexp(mantissa + 1024, exponent - 25);
+  double value =
+      exponent == 0 ? std::ldexp(mantissa, -24) : std::ldexp(mantissa + 1024, exponent - 25);
   if (exponent == 31) value = mantissa == 0 ? INFINITY : NAN;
   return static_cast<float>((h & 0x8000) != 0 ? -value : value);
 }
@@ -32,9 +33,13 @@ inline std::uint16_t float_to_half(float value) {
   if (rounded < 65520) {
     int e = 0;
     std::frexp(rounded, &e);
-    if (rounded == 0) best = 0;
-    else if (e - 1 < -14) best = static_cast<std::uint16_t>(std::ldexp(rounded, 24));
-    else best = static_cast<std::uint16_t>((e + 14) * 1024 + static_cast<int>(std::ldexp(rounded, 11 - e)) - 1024);
+    if (rounded == 0)
+      best = 0;
+    else if (e - 1 < -14)
+      best = static_cast<std::uint16_t>(std::ldexp(rounded, 24));
+    else
+      best = static_cast<std::uint16_t>((e + 14) * 1024 +
+                                        static_cast<int>(std::ldexp(rounded, 11 - e)) - 1024);
   }
   return static_cast<std::uint16_t>(best | (std::signbit(value) ? 0x8000 : 0));
 }
@@ -45,12 +50,17 @@ inline float element(const TensorView& t, std::int64_t row, std::int64_t column)
   std::uint16_t half = 0;
   float value = 0;
   switch (t.dtype) {
-    case DType::kF32: std::memcpy(&value, base + at * 4, 4); return value;
-    case DType::kF16: std::memcpy(&half, base + at * 2, 2); return half_to_float(half);
+    case DType::kF32:
+      std::memcpy(&value, base + at * 4, 4);
+      return value;
+    case DType::kF16:
+      std::memcpy(&half, base + at * 2, 2);
+      return half_to_float(half);
     case DType::kBF16:
       std::memcpy(&half, base + at * 2, 2);
       return std::bit_cast<float>(static_cast<std::uint32_t>(half) << 16);
-    default: break;
+    default:
+      break;
   }
   throw Error(ErrorCode::kUnsupported, "reference operations read f32, f16 and bf16");
 }
@@ -92,16 +102,18 @@ class ReferenceOps : public Ops {
     }
   }
 
-  void layernorm(TensorView out, TensorView x, TensorView weight, TensorView bias, float eps) override {
+  void layernorm(TensorView out, TensorView x, TensorView weight, TensorView bias,
+                 float eps) override {
     const auto n = static_cast<double>(x.columns);
     for (std::int64_t t = 0; t < x.rows; ++t) {
       double mean = 0, variance = 0;
       for (std::int64_t c = 0; c < x.columns; ++c) mean += at(x, t, c) / n;
-      for (std::int64_t c = 0; c < x.columns; ++c) variance += std::pow(at(x, t, c) - mean, 2.0) / n;
+      for (std::int64_t c = 0; c < x.columns; ++c)
+        variance += std::pow(at(x, t, c) - mean, 2.0) / n;
       for (std::int64_t c = 0; c < x.columns; ++c) {
         const double b = bias.data != nullptr ? element(bias, 0, c) : 0.0;
-        at(out, t, c) = static_cast<float>((at(x, t, c) - mean) / std::sqrt(variance + eps) *
-                                               element(weight, 0, c) + b);
+        at(out, t, c) = static_cast<float>(
+            (at(x, t, c) - mean) / std::sqrt(variance + eps) * element(weight, 0, c) + b);
       }
     }
   }
@@ -143,8 +155,10 @@ class ReferenceOps : public Ops {
     for (std::int64_t t = 0; t < k.rows; ++t) {
       const std::int64_t slot = slots[static_cast<std::size_t>(t)];
       for (std::int64_t head = 0; head < kv.kv_heads; ++head) {
-        for (std::int64_t d = 0; d < kv.head_dim; ++d) store(kv, slot, head, d, false, at(k, t, head * kv.head_dim + d));
-        for (std::int64_t d = 0; d < kv.value_dim; ++d) store(kv, slot, head, d, true, at(v, t, head * kv.value_dim + d));
+        for (std::int64_t d = 0; d < kv.head_dim; ++d)
+          store(kv, slot, head, d, false, at(k, t, head * kv.head_dim + d));
+        for (std::int64_t d = 0; d < kv.value_dim; ++d)
+          store(kv, slot, head, d, true, at(v, t, head * kv.value_dim + d));
       }
     }
   }
@@ -177,7 +191,8 @@ class ReferenceOps : public Ops {
 
   void gather_rows(TensorView out, TensorView x, std::span<const std::int32_t> rows) override {
     for (std::int64_t t = 0; t < out.rows; ++t) {
-      for (std::int64_t c = 0; c < out.columns; ++c) at(out, t, c) = at(x, rows[static_cast<std::size_t>(t)], c);
+      for (std::int64_t c = 0; c < out.columns; ++c)
+        at(out, t, c) = at(x, rows[static_cast<std::size_t>(t)], c);
     }
   }
 
@@ -187,7 +202,8 @@ class ReferenceOps : public Ops {
     }
   }
 
-  Bytes linear_workspace(std::int64_t tokens, std::int64_t in_features, DType weight) const override {
+  Bytes linear_workspace(std::int64_t tokens, std::int64_t in_features,
+                         DType weight) const override {
     return cpu::linear_workspace(tokens, in_features, weight, 1);
   }
   Bytes attention_workspace(std::span<const SequenceSlice> slices, const KvLayerView& kv,
@@ -207,8 +223,8 @@ class ReferenceOps : public Ops {
     if (needed.n > 0) std::memset(workspace.data, 0xff, static_cast<std::size_t>(needed.n));
   }
 
-  static std::byte* cell(const KvLayerView& kv, std::int64_t slot, std::int64_t head, std::int64_t d,
-                         bool value) {
+  static std::byte* cell(const KvLayerView& kv, std::int64_t slot, std::int64_t head,
+                         std::int64_t d, bool value) {
     const std::int64_t width = value ? kv.value_dim : kv.head_dim;
     const std::int64_t size = kv.dtype == DType::kF32 ? 4 : 2;
     const std::int64_t row = head * kv.block_tokens + slot % kv.block_tokens;
@@ -224,9 +240,10 @@ class ReferenceOps : public Ops {
       return;
     }
     const auto bits = std::bit_cast<std::uint32_t>(x);
-    const std::uint16_t half = kv.dtype == DType::kF16
-                                   ? float_to_half(x)
-                                   : static_cast<std::uint16_t>((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
+    const std::uint16_t half =
+        kv.dtype == DType::kF16
+            ? float_to_half(x)
+            : static_cast<std::uint16_t>((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
     std::memcpy(to, &half, 2);
   }
 
@@ -242,7 +259,8 @@ class ReferenceOps : public Ops {
     const std::int64_t row = slice.query_begin + j;
     const std::int64_t own = slice.kv_length - slice.query_count + j;
     const std::int64_t kv_head = head / (p.heads / kv.kv_heads);
-    const std::int64_t first = p.window_tokens > 0 ? std::max<std::int64_t>(0, own - p.window_tokens + 1) : 0;
+    const std::int64_t first =
+        p.window_tokens > 0 ? std::max<std::int64_t>(0, own - p.window_tokens + 1) : 0;
     const auto slot = [&](std::int64_t token) {
       return slice.block_table[token / kv.block_tokens] * kv.block_tokens + token % kv.block_tokens;
     };
@@ -250,7 +268,8 @@ class ReferenceOps : public Ops {
     for (std::int64_t token = first; token <= own; ++token) {
       double score = 0;
       for (std::int64_t d = 0; d < kv.head_dim; ++d) {
-        score += static_cast<double>(at(q, row, head * kv.head_dim + d)) * load(kv, slot(token), kv_head, d, false);
+        score += static_cast<double>(at(q, row, head * kv.head_dim + d)) *
+                 load(kv, slot(token), kv_head, d, false);
       }
       score *= p.scale;
       if (p.softcap > 0) score = p.softcap * std::tanh(score / p.softcap);
@@ -262,7 +281,8 @@ class ReferenceOps : public Ops {
     for (std::int64_t d = 0; d < kv.value_dim; ++d) {
       double value = 0;
       for (std::size_t i = 0; i < scores.size(); ++i) {
-        value += scores[i] / sum * load(kv, slot(first + static_cast<std::int64_t>(i)), kv_head, d, true);
+        value += scores[i] / sum *
+                 load(kv, slot(first + static_cast<std::int64_t>(i)), kv_head, d, true);
       }
       at(out, row, head * kv.value_dim + d) = static_cast<float>(value);
     }
@@ -270,10 +290,14 @@ class ReferenceOps : public Ops {
 
   static double activated(double x, GateKind kind) {
     switch (kind) {
-      case GateKind::kSilu: return x / (1 + std::exp(-x));
-      case GateKind::kGelu: return 0.5 * x * (1 + std::erf(x / std::sqrt(2.0)));
-      case GateKind::kGeluTanh: return 0.5 * x * (1 + std::tanh(0.7978845608028654 * (x + 0.044715 * x * x * x)));
-      case GateKind::kRelu: return std::max(0.0, x);
+      case GateKind::kSilu:
+        return x / (1 + std::exp(-x));
+      case GateKind::kGelu:
+        return 0.5 * x * (1 + std::erf(x / std::sqrt(2.0)));
+      case GateKind::kGeluTanh:
+        return 0.5 * x * (1 + std::tanh(0.7978845608028654 * (x + 0.044715 * x * x * x)));
+      case GateKind::kRelu:
+        return std::max(0.0, x);
     }
     return x;
   }

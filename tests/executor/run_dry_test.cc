@@ -27,8 +27,8 @@ using Key = std::tuple<int, int, int, std::string, int>;
 std::map<Key, Bytes> table(const Ledger& ledger) {
   std::map<Key, Bytes> rows;
   for (const LedgerRow& r : ledger.rows()) {
-    rows[{r.rank, static_cast<int>(r.tier), static_cast<int>(r.category), r.name, static_cast<int>(r.phase)}] +=
-        r.bytes;
+    rows[{r.rank, static_cast<int>(r.tier), static_cast<int>(r.category), r.name,
+          static_cast<int>(r.phase)}] += r.bytes;
   }
   return rows;
 }
@@ -47,7 +47,7 @@ Plan plan_of(const Case& c, const ModelSource& source, const DeviceCard& device)
   request.weights = c.weights;
   if (c.naive) request.attention = AttentionAlgorithm::kNaive;
   Plan plan = make_plan(source, device, request);
-  plan.decisions.capacity = Bytes{std::int64_t{1} << 45};   // a virtual device may have any
+  plan.decisions.capacity = Bytes{std::int64_t{1} << 45};  // a virtual device may have any
   return plan;
 }
 
@@ -78,8 +78,8 @@ TEST(RunDry, TakesWhatThePlannersFormulasSayRowByRow) {
     for (const auto& [key, bytes] : predicted) {
       const auto found = observed.find(key);
       ASSERT_NE(found, observed.end()) << "rank " << std::get<0>(key) << " " << std::get<3>(key);
-      EXPECT_EQ(found->second, bytes) << "rank " << std::get<0>(key) << " " << std::get<3>(key) << " phase "
-                                      << std::get<4>(key);
+      EXPECT_EQ(found->second, bytes) << "rank " << std::get<0>(key) << " " << std::get<3>(key)
+                                      << " phase " << std::get<4>(key);
     }
     EXPECT_EQ(observed.size(), predicted.size());
     for (const RankCapacity& rank : m.capacity) {
@@ -98,7 +98,8 @@ TEST(RunDry, ShardsOfAModelAddUpToTheWhole) {
   const ModelSource source = source_of(model_card("llama-3.1-8b"));
   const DeviceCard device = device_card("h100-sxm-80gb");
   const auto weights = [&](int tp, int pp) {
-    const Plan plan = plan_of({"llama-3.1-8b", "h100-sxm-80gb", tp, pp, 4096, 8, 1, 1024}, source, device);
+    const Plan plan =
+        plan_of({"llama-3.1-8b", "h100-sxm-80gb", tp, pp, 4096, 8, 1, 1024}, source, device);
     const Measurement m = run_plan(plan.decisions, source, device, "dry", {});
     std::map<std::string, std::int64_t> sums;
     std::int64_t kv = 0;
@@ -120,13 +121,15 @@ TEST(RunDry, ShardsOfAModelAddUpToTheWhole) {
 TEST(RunDry, SixteenRanksOfAVeryLargeModelRunTheSameCode) {
   const ModelSource source = source_of(model_card("llama-3.1-405b"));
   const DeviceCard device = device_card("h100-sxm-80gb");
-  const Plan plan = plan_of({"llama-3.1-405b", "h100-sxm-80gb", 8, 2, 8192, 128, 1, 2048}, source, device);
+  const Plan plan =
+      plan_of({"llama-3.1-405b", "h100-sxm-80gb", 8, 2, 8192, 128, 1, 2048}, source, device);
   const Measurement m = run_plan(plan.decisions, source, device, "dry", {});
   ASSERT_EQ(m.capacity.size(), 16U);
   EXPECT_EQ(m.timings.decode_steps, 127);
   Bytes weights;
-  for (int rank = 0; rank < 16; ++rank) weights += m.observed.sum(rank, TierKind::kDevice, Category::kWeights);
-  EXPECT_GT(weights, 810_GB);   // 405.9 G parameters of 2 bytes, and the norms of 8 ranks
+  for (int rank = 0; rank < 16; ++rank)
+    weights += m.observed.sum(rank, TierKind::kDevice, Category::kWeights);
+  EXPECT_GT(weights, 810_GB);  // 405.9 G parameters of 2 bytes, and the norms of 8 ranks
   EXPECT_LT(weights, 813_GB);
   EXPECT_TRUE(m.output[0].empty());
 }
@@ -169,14 +172,18 @@ TEST(RunDry, WhatItCannotRunIsRefusedByName) {
     }
     return "nothing";
   };
-  EXPECT_NE(refused([](ModelCard& c) { c.layers[1].feed_forward.kind = FeedForwardKind::kMoe; })
-                .find("layer 1 of tiny has a mixture of experts"), std::string::npos);
+  EXPECT_NE(refused([](ModelCard& c) {
+              c.layers[1].feed_forward.kind = FeedForwardKind::kMoe;
+            }).find("layer 1 of tiny has a mixture of experts"),
+            std::string::npos);
   EXPECT_NE(refused([](ModelCard& c) { c.layers[0].mixer.kind = MixerKind::kMla; }).find("MLA"),
             std::string::npos);
-  EXPECT_NE(refused([](ModelCard& c) { c.layers[0].mixer.kind = MixerKind::kLinear; }).find("linear"),
-            std::string::npos);
-  EXPECT_NE(refused([](ModelCard& c) { c.layers[0].mixer.kind = MixerKind::kChunked; }).find("chunked"),
-            std::string::npos);
+  EXPECT_NE(
+      refused([](ModelCard& c) { c.layers[0].mixer.kind = MixerKind::kLinear; }).find("linear"),
+      std::string::npos);
+  EXPECT_NE(
+      refused([](ModelCard& c) { c.layers[0].mixer.kind = MixerKind::kChunked; }).find("chunked"),
+      std::string::npos);
   ModelCard card = tiny_card();
   Decisions decisions = tiny_decisions(card, 10, 2);
   decisions.sharding.tp = 3;

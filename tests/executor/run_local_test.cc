@@ -32,9 +32,8 @@ RunRequest tiny_request(FakeMemory& memory) {
 }
 
 Measurement run(const Decisions& decisions, const ModelCard& card, const RunRequest& request) {
-  return run_local(decisions, source_of(card), DeviceCard{}, request, [](Bytes capacity) {
-    return std::make_unique<ReferenceBackend>(capacity);
-  });
+  return run_local(decisions, source_of(card), DeviceCard{}, request,
+                   [](Bytes capacity) { return std::make_unique<ReferenceBackend>(capacity); });
 }
 
 DeviceCard cpu_card() {
@@ -43,13 +42,14 @@ DeviceCard cpu_card() {
   return card;
 }
 
-Measurement run_on_cpu_rules(const Decisions& decisions, const ModelCard& card, const RunRequest& request) {
-  return run_local(decisions, source_of(card), cpu_card(), request, [](Bytes capacity) {
-    return std::make_unique<ReferenceBackend>(capacity);
-  });
+Measurement run_on_cpu_rules(const Decisions& decisions, const ModelCard& card,
+                             const RunRequest& request) {
+  return run_local(decisions, source_of(card), cpu_card(), request,
+                   [](Bytes capacity) { return std::make_unique<ReferenceBackend>(capacity); });
 }
 
-Bytes row(const Measurement& m, Category category, const std::string& name, Phase phase = Phase::kLoad) {
+Bytes row(const Measurement& m, Category category, const std::string& name,
+          Phase phase = Phase::kLoad) {
   for (const LedgerRow& r : m.observed.rows()) {
     if (r.category == category && r.name == name && r.phase == phase) return r.bytes;
   }
@@ -71,7 +71,8 @@ ErrorCode code_of(const std::function<void()>& action, std::string* message = nu
 TEST(RunLocal, RowsAreWhatAHandCountOfATinyModelSays) {
   FakeMemory memory;
   const ModelCard card = tiny_card();
-  const Measurement m = run_on_cpu_rules(tiny_decisions(card, 18, 6, 2), card, tiny_request(memory));
+  const Measurement m =
+      run_on_cpu_rules(tiny_decisions(card, 18, 6, 2), card, tiny_request(memory));
   // hidden 24, vocab 40, 2 layers, q 32, k 16, v 16, o 32, intermediate 36, all f32.
   EXPECT_EQ(row(m, Category::kWeights, "embedding").n, 40 * 24 * 4);
   EXPECT_EQ(row(m, Category::kWeights, "head").n, 40 * 24 * 4);
@@ -82,8 +83,8 @@ TEST(RunLocal, RowsAreWhatAHandCountOfATinyModelSays) {
   EXPECT_EQ(row(m, Category::kRuntime, "arena padding").n, 5 * 160 + 6 * 128);
   // 2 sequences of ceil(18 / 4) blocks of 4 tokens, 2 layers, K and V of 16 f32.
   EXPECT_EQ(row(m, Category::kKvCache, "blocks").n, 2 * 5 * (4 * 2 * (16 + 16) * 4));
-  // Prefill of 12 tokens is fullest in the feed-forward: x and n of 1152 B (1280 taken), gate and up
-  // of 1728 B (1792 taken).
+  // Prefill of 12 tokens is fullest in the feed-forward: x and n of 1152 B (1280 taken), gate and
+  // up of 1728 B (1792 taken).
   EXPECT_EQ(row(m, Category::kActivations, "peak", Phase::kPrefill).n, 2 * 1280 + 2 * 1792);
   EXPECT_EQ(m.timings.prefill_tokens, 24);
   EXPECT_EQ(m.timings.decode_steps, 5);
@@ -102,9 +103,10 @@ TEST(RunLocal, CapacityIsFreePlusRowsPlusUnaccounted) {
   EXPECT_EQ(c.capacity, c.free + c.rows + c.unaccounted);
   EXPECT_EQ(c.rows, m.observed.peak(0, TierKind::kDevice));
   EXPECT_EQ(c.capacity - c.free, m.process_peak);
-  EXPECT_GT(m.process_peak, m.samples.back().resident);   // the system's own peak counts too
+  EXPECT_GT(m.process_peak, m.samples.back().resident);  // the system's own peak counts too
   EXPECT_EQ(row(m, Category::kRuntime, "process base"), 11_MiB);
-  for (std::size_t i = 1; i < m.samples.size(); ++i) EXPECT_GE(m.samples[i].at, m.samples[i - 1].at);
+  for (std::size_t i = 1; i < m.samples.size(); ++i)
+    EXPECT_GE(m.samples[i].at, m.samples[i - 1].at);
   EXPECT_EQ(m.samples[0].taken, 0_B);
   EXPECT_GT(m.samples[1].taken, 0_B);
 }
@@ -147,10 +149,12 @@ TEST(RunLocal, TheFirstBlockOverThePlanStopsTheRunCleanly) {
   std::vector<std::int32_t> tokens;
   request.on_token = [&](std::int64_t, std::int32_t token) { tokens.push_back(token); };
   std::string message;
-  EXPECT_EQ(code_of([&] { run_on_cpu_rules(decisions, card, request); }, &message), ErrorCode::kDoesNotFit);
+  EXPECT_EQ(code_of([&] { run_on_cpu_rules(decisions, card, request); }, &message),
+            ErrorCode::kDoesNotFit);
   EXPECT_TRUE(tokens.empty());
   request.check_first = false;
-  EXPECT_EQ(code_of([&] { run_on_cpu_rules(decisions, card, request); }, &message), ErrorCode::kOutOfPlan);
+  EXPECT_EQ(code_of([&] { run_on_cpu_rules(decisions, card, request); }, &message),
+            ErrorCode::kOutOfPlan);
   EXPECT_NE(message.find("all 4 KV blocks"), std::string::npos) << message;
   // 4 blocks hold 16 tokens: 12 of the prompt, and the slots of the tokens 13 to 16.
   EXPECT_EQ(tokens.size(), 4U);
@@ -166,7 +170,8 @@ TEST(RunLocal, EveryCapacityBelowTheNeedStopsWithOutOfPlan) {
   request.check_first = false;
   for (std::int64_t missing = 1; missing <= bytes.n; missing += 499) {
     decisions.capacity = bytes + 1_MiB - Bytes{missing};
-    EXPECT_EQ(code_of([&] { run_on_cpu_rules(decisions, card, request); }), ErrorCode::kOutOfPlan) << missing;
+    EXPECT_EQ(code_of([&] { run_on_cpu_rules(decisions, card, request); }), ErrorCode::kOutOfPlan)
+        << missing;
   }
 }
 
@@ -211,7 +216,8 @@ TEST(RunLocal, PromptsThatDoNotFitThePlanAreNamed) {
     EXPECT_EQ(code_of([&] { run(decisions, card, request); }, &message), ErrorCode::kUsage);
     return message;
   };
-  EXPECT_NE(message_for({{1}, {1, 2, 3, 4, 5, 6, 7}}).find("prompt 1 has 7 tokens"), std::string::npos);
+  EXPECT_NE(message_for({{1}, {1, 2, 3, 4, 5, 6, 7}}).find("prompt 1 has 7 tokens"),
+            std::string::npos);
   EXPECT_NE(message_for({{1}, {}}).find("prompt 1 is empty"), std::string::npos);
   EXPECT_NE(message_for({{1}, {40}}).find("token id 40"), std::string::npos);
   EXPECT_NE(message_for({{1}, {-1}}).find("token id -1"), std::string::npos);
@@ -225,8 +231,9 @@ TEST(RunLocal, NaNInTheWeightsIsAnErrorThatNamesTheStep) {
   card.norm_eps = std::numeric_limits<double>::quiet_NaN();
   FakeMemory memory;
   std::string message;
-  EXPECT_EQ(code_of([&] { run(tiny_decisions(card, 10, 4), card, tiny_request(memory)); }, &message),
-            ErrorCode::kInternal);
+  EXPECT_EQ(
+      code_of([&] { run(tiny_decisions(card, 10, 4), card, tiny_request(memory)); }, &message),
+      ErrorCode::kInternal);
   EXPECT_NE(message.find("sequence 0 at output token 0"), std::string::npos) << message;
 }
 

@@ -55,8 +55,8 @@ TEST(Sampler, DrawsWithTheProbabilitiesOfTheNucleus) {
     chi_squared += off * off / expected;
     drawn += count[static_cast<std::size_t>(id)];
   }
-  EXPECT_EQ(drawn, kDraws);   // nothing outside the nucleus
-  EXPECT_LT(chi_squared, 18.5);   // 4 degrees of freedom: p = 0.001
+  EXPECT_EQ(drawn, kDraws);      // nothing outside the nucleus
+  EXPECT_LT(chi_squared, 18.5);  // 4 degrees of freedom: p = 0.001
 }
 
 TEST(Sampler, IsAFunctionOfSeedSequenceAndStep) {
@@ -78,8 +78,9 @@ TEST(Sampler, IsAFunctionOfSeedSequenceAndStep) {
 TEST(Sampler, NumbersThatCannotBeChosenFromAreErrorsThatNameTheStep) {
   constexpr float kInfinity = std::numeric_limits<float>::infinity();
   const Sampler greedy(Sampling{});
-  for (const std::vector<float>& bad : {std::vector<float>{1, NAN, 2}, std::vector<float>{1, kInfinity},
-                                        std::vector<float>{-kInfinity, -kInfinity}}) {
+  for (const std::vector<float>& bad :
+       {std::vector<float>{1, NAN, 2}, std::vector<float>{1, kInfinity},
+        std::vector<float>{-kInfinity, -kInfinity}}) {
     try {
       greedy.sample(bad, 2, 17);
       FAIL();
@@ -93,14 +94,15 @@ TEST(Sampler, NumbersThatCannotBeChosenFromAreErrorsThatNameTheStep) {
 }
 
 TEST(Sampler, SettingsOutOfRangeAreUsageErrors) {
-  for (const Sampling& bad : {Sampling{-1, 1, 0}, Sampling{NAN, 1, 0}, Sampling{1, 0, 0}, Sampling{1, 1.1, 0},
-                              Sampling{1, NAN, 0}}) {
+  for (const Sampling& bad : {Sampling{-1, 1, 0}, Sampling{NAN, 1, 0}, Sampling{1, 0, 0},
+                              Sampling{1, 1.1, 0}, Sampling{1, NAN, 0}}) {
     EXPECT_THROW(Sampler{bad}, Error);
   }
 }
 
 RC_GTEST_PROP(Sampler, TheNucleusSumsToOneAndCannotBeSmaller, ()) {
-  const auto raw = *rc::gen::nonEmpty(rc::gen::container<std::vector<int>>(rc::gen::inRange(-50, 50)));
+  const auto raw =
+      *rc::gen::nonEmpty(rc::gen::container<std::vector<int>>(rc::gen::inRange(-50, 50)));
   const double top_p = *rc::gen::inRange(1, 100) / 100.0;
   std::vector<float> logits(raw.begin(), raw.end());
   for (float& logit : logits) logit /= 10;

@@ -1,6 +1,8 @@
 #pragma once
 // Small cards and backends for the executor's tests.
 #include <memory>
+#include <utility>
+#include <vector>
 
 #include "executor/backend.h"
 #include "modelcards/model_source.h"
@@ -25,6 +27,68 @@ inline ModelCard tiny_card(int layers = 2) {
   layer.feed_forward.intermediate = 36;
   card.layers.assign(static_cast<std::size_t>(layers), layer);
   return card;
+}
+
+/// Architectures whose parts the transformer has a branch for.
+inline std::vector<std::pair<const char*, ModelCard>> tiny_families() {
+  std::vector<std::pair<const char*, ModelCard>> cards{{"llama", tiny_card()}};
+  const auto add = [&](const char* name, auto change) {
+    ModelCard card = tiny_card();
+    change(card);
+    cards.emplace_back(name, card);
+  };
+  const auto each = [](ModelCard& card, auto change) {
+    for (Layer& layer : card.layers) change(layer);
+  };
+  add("gpt2", [&](ModelCard& c) {
+    c.norm = NormKind::kLayer;
+    c.position = PositionKind::kLearned;
+    c.learned_positions = 64;
+    c.tied_head = true;
+    each(c, [](Layer& l) {
+      l.feed_forward.gated = false;
+      l.feed_forward.activation = Activation::kGeluTanh;
+      l.feed_forward.bias = l.mixer.qkv_bias = l.mixer.output_bias = true;
+      l.mixer.kv_heads = 4;
+    });
+  });
+  add("qwen3", [&](ModelCard& c) { each(c, [](Layer& l) { l.mixer.qk_norm = true; }); });
+  add("gemma2", [&](ModelCard& c) {
+    c.embedding_scale = 4.9;
+    c.logit_softcap = 5;
+    c.norm_one_plus = true;
+    c.tied_head = true;
+    each(c, [](Layer& l) {
+      l.post_norms = true;
+      l.mixer.score_softcap = 3;
+      l.feed_forward.activation = Activation::kGeluTanh;
+    });
+    c.layers[0].mixer.kind = MixerKind::kSlidingWindow;
+    c.layers[0].mixer.window_tokens = 5;
+  });
+  add("falcon", [&](ModelCard& c) {
+    c.norm = NormKind::kLayer;
+    each(c, [](Layer& l) {
+      l.parallel = l.parallel_two_norms = true;
+      l.feed_forward.gated = false;
+    });
+  });
+  add("phi", [&](ModelCard& c) {
+    c.head_bias = true;
+    each(c, [](Layer& l) {
+      l.parallel = true;
+      l.mixer.rope.rotary_dim = 4;
+      l.mixer.rope.interleaved = true;
+    });
+  });
+  add("olmo2", [&](ModelCard& c) {
+    each(c, [](Layer& l) {
+      l.pre_norms = false;
+      l.post_norms = true;
+    });
+  });
+  add("wide values", [&](ModelCard& c) { each(c, [](Layer& l) { l.mixer.value_dim = 6; }); });
+  return cards;
 }
 
 inline ModelSource source_of(ModelCard card) {

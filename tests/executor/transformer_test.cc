@@ -8,6 +8,7 @@
 #include "executor/engine.h"
 #include "executor/rank_run.h"
 #include "executor/rng.h"
+#include "tests/executor/reference_forward.h"
 #include "tests/executor/tiny_model.h"
 
 namespace vramplan {
@@ -16,11 +17,13 @@ namespace {
 std::vector<std::int32_t> ids_of(std::int64_t count, std::int64_t vocab, std::uint64_t seed) {
   SplitMix64 rng(seed);
   std::vector<std::int32_t> ids(static_cast<std::size_t>(count));
-  for (std::int32_t& id : ids) id = static_cast<std::int32_t>(rng.next() % static_cast<std::uint64_t>(vocab));
+  for (std::int32_t& id : ids)
+    id = static_cast<std::int32_t>(rng.next() % static_cast<std::uint64_t>(vocab));
   return ids;
 }
 
-std::vector<float> logits_of(const ModelCard& card, Decisions decisions, std::span<const std::int32_t> ids) {
+std::vector<float> logits_of(const ModelCard& card, Decisions decisions,
+                             std::span<const std::int32_t> ids) {
   ReferenceBackend backend;
   return prompt_logits(decisions, source_of(card), backend, ids, true);
 }
@@ -31,74 +34,24 @@ void expect_near(const std::vector<float>& a, const std::vector<float>& b, doubl
   for (std::size_t i = 0; i < a.size(); ++i) ASSERT_NEAR(a[i], b[i], tolerance) << i;
 }
 
-/// Architectures whose parts the transformer has a branch for.
-std::vector<std::pair<const char*, ModelCard>> families() {
-  std::vector<std::pair<const char*, ModelCard>> cards{{"llama", tiny_card()}};
-  const auto add = [&](const char* name, auto change) {
-    ModelCard card = tiny_card();
-    change(card);
-    cards.emplace_back(name, card);
-  };
-  const auto each = [](ModelCard& card, auto change) {
-    for (Layer& layer : card.layers) change(layer);
-  };
-  add("gpt2", [&](ModelCard& c) {
-    c.norm = NormKind::kLayer;
-    c.position = PositionKind::kLearned;
-    c.learned_positions = 64;
-    c.tied_head = true;
-    each(c, [](Layer& l) {
-      l.feed_forward.gated = false;
-      l.feed_forward.activation = Activation::kGeluTanh;
-      l.feed_forward.bias = l.mixer.qkv_bias = l.mixer.output_bias = true;
-      l.mixer.kv_heads = 4;
-    });
-  });
-  add("qwen3", [&](ModelCard& c) {
-    each(c, [](Layer& l) { l.mixer.qk_norm = true; });
-  });
-  add("gemma2", [&](ModelCard& c) {
-    c.embedding_scale = 4.9;
-    c.logit_softcap = 5;
-    c.norm_one_plus = true;
-    c.tied_head = true;
-    each(c, [](Layer& l) {
-      l.post_norms = true;
-      l.mixer.score_softcap = 3;
-      l.feed_forward.activation = Activation::kGeluTanh;
-    });
-    c.layers[0].mixer.kind = MixerKind::kSlidingWindow;
-    c.layers[0].mixer.window_tokens = 5;
-  });
-  add("falcon", [&](ModelCard& c) {
-    c.norm = NormKind::kLayer;
-    each(c, [](Layer& l) {
-      l.parallel = l.parallel_two_norms = true;
-      l.feed_forward.gated = false;
-    });
-  });
-  add("phi", [&](ModelCard& c) {
-    c.head_bias = true;
-    each(c, [](Layer& l) {
-      l.parallel = true;
-      l.mixer.rope.rotary_dim = 4;
-      l.mixer.rope.interleaved = true;
-    });
-  });
-  add("olmo2", [&](ModelCard& c) {
-    each(c, [](Layer& l) {
-      l.pre_norms = false;
-      l.post_norms = true;
-    });
-  });
-  add("wide values", [&](ModelCard& c) {
-    each(c, [](Layer& l) { l.mixer.value_dim = 6; });
-  });
-  return cards;
+TEST(Transformer, LogitsAreThoseOfATextbookDecoder) {
+  for (const auto& [name, card] : tiny_families()) {
+    SCOPED_TRACE(name);
+    const std::vector<std::int32_t> ids = ids_of(19, card.vocab, 2);
+    const Decisions decisions = tiny_decisions(card, 20, 1);
+    auto tier = make_host_tier(TierKind::kDevice, 64_MiB);
+    Arena arena(*tier, 16_MiB, "weights");
+    ReferenceOps ops;
+    const LoadedWeights loaded =
+        load_weights(source_of(card), decisions, model_part(card, {}, 0), arena, ops,
+                     {WeightFill::kRandom, nullptr, decisions.seed, {}});
+    expect_near(ReferenceForward(card, loaded.weights).logits(ids), logits_of(card, decisions, ids),
+                2e-5);
+  }
 }
 
 TEST(Transformer, ChunkedPrefillGivesTheLogitsOfWholePrefill) {
-  for (const auto& [name, card] : families()) {
+  for (const auto& [name, card] : tiny_families()) {
     SCOPED_TRACE(name);
     const std::vector<std::int32_t> ids = ids_of(19, card.vocab, 3);
     Decisions whole = tiny_decisions(card, 20, 1);
@@ -109,7 +62,7 @@ TEST(Transformer, ChunkedPrefillGivesTheLogitsOfWholePrefill) {
 }
 
 TEST(Transformer, PagedCacheGivesTheLogitsOfAContiguousOne) {
-  for (const auto& [name, card] : families()) {
+  for (const auto& [name, card] : tiny_families()) {
     SCOPED_TRACE(name);
     const std::vector<std::int32_t> ids = ids_of(19, card.vocab, 4);
     Decisions paged = tiny_decisions(card, 20, 1);
@@ -141,13 +94,14 @@ TEST(Transformer, TheWindowHidesOldTokens) {
   ids[2] = (ids[2] + 1) % 40;
   const std::vector<float> after = logits_of(card, decisions, ids);
   // Position 5 still sees token 2, position 6 does not.
-  EXPECT_FALSE(std::equal(before.begin() + 5 * 40, before.begin() + 6 * 40, after.begin() + 5 * 40));
+  EXPECT_FALSE(
+      std::equal(before.begin() + 5 * 40, before.begin() + 6 * 40, after.begin() + 5 * 40));
   EXPECT_TRUE(std::equal(before.begin() + 6 * 40, before.end(), after.begin() + 6 * 40));
 }
 
 /// Runs a batch to the end and keeps the logits of every sampled token.
 struct BatchRun {
-  std::vector<std::vector<std::vector<float>>> logits;   // [sequence][step][vocab]
+  std::vector<std::vector<std::vector<float>>> logits;  // [sequence][step][vocab]
   std::vector<std::vector<std::int32_t>> tokens;
 };
 
@@ -157,7 +111,8 @@ BatchRun run_batch(const ModelCard& card, const Decisions& decisions,
   ReferenceBackend backend;
   SingleCommunicator one, two;
   const ModelPart part = model_part(card, {}, 0);
-  RankEngine engine({backend, one, two}, decisions, source, part, {16_MiB, 16_MiB, decisions.kv_blocks});
+  RankEngine engine({backend, one, two}, decisions, source, part,
+                    {16_MiB, 16_MiB, decisions.kv_blocks});
   engine.load({WeightFill::kRandom, nullptr, decisions.seed, {}});
   if (shuffle_blocks) {
     std::vector<std::int32_t> all;
@@ -182,12 +137,13 @@ BatchRun run_batch(const ModelCard& card, const Decisions& decisions,
     }
   };
   run_passes(engine, scheduler, hooks);
-  for (std::int64_t i = 0; i < scheduler.sequence_count(); ++i) run.tokens.push_back(scheduler.generated(i));
+  for (std::int64_t i = 0; i < scheduler.sequence_count(); ++i)
+    run.tokens.push_back(scheduler.generated(i));
   return run;
 }
 
 TEST(Transformer, DecodeGivesTheLogitsOfPrefillingTheSameTokens) {
-  for (const auto& [name, card] : families()) {
+  for (const auto& [name, card] : tiny_families()) {
     SCOPED_TRACE(name);
     const std::vector<std::int32_t> prompt = ids_of(9, card.vocab, 8);
     const BatchRun run = run_batch(card, tiny_decisions(card, 17, 8), {prompt}, false);

@@ -11,17 +11,17 @@ namespace {
 using namespace test;
 
 ModelCard any_card() {
-  ModelCard card = llama("any", {*rc::gen::inRange<std::int64_t>(2, 6), 64, 8,
-                                 *rc::gen::element<std::int64_t>(1, 2, 4, 8), 16,
-                                 32 * *rc::gen::inRange<std::int64_t>(1, 9),
-                                 *rc::gen::inRange<std::int64_t>(10, 5000)});
+  ModelCard card = llama(
+      "any",
+      {*rc::gen::inRange<std::int64_t>(2, 6), 64, 8, *rc::gen::element<std::int64_t>(1, 2, 4, 8),
+       16, 32 * *rc::gen::inRange<std::int64_t>(1, 9), *rc::gen::inRange<std::int64_t>(10, 5000)});
   card.tied_head = *rc::gen::arbitrary<bool>();
   return card;
 }
 
 PlanRequest any_request() {
-  PlanRequest request = ask(*rc::gen::inRange<std::int64_t>(2, 3000), *rc::gen::inRange<std::int64_t>(1, 20),
-                            *rc::gen::element(1, 2));
+  PlanRequest request = ask(*rc::gen::inRange<std::int64_t>(2, 3000),
+                            *rc::gen::inRange<std::int64_t>(1, 20), *rc::gen::element(1, 2));
   request.prefill_chunk = Tokens{*rc::gen::inRange<std::int64_t>(1, 700)};
   request.attention = *rc::gen::element(AttentionAlgorithm::kTiled, AttentionAlgorithm::kNaive);
   return request;

@@ -83,12 +83,12 @@ TEST(Activations, ParallelLayersKeepTheirNormedInput) {
     layer.feed_forward.intermediate = 16;
     layer.mixer.kv_heads = 1;
   }
-  const std::int64_t row = 32 * 4;   // one feature of 32 tokens in f32
-  EXPECT_EQ(peak().n, (3 * 64 + 2 * 16) * row);   // x n q k v
+  const std::int64_t row = 32 * 4;               // one feature of 32 tokens in f32
+  EXPECT_EQ(peak().n, (3 * 64 + 2 * 16) * row);  // x n q k v
   for (Layer& layer : card.layers) layer.parallel = true;
-  EXPECT_EQ(peak().n, 4 * 64 * row);              // x n q o
+  EXPECT_EQ(peak().n, 4 * 64 * row);  // x n q o
   for (Layer& layer : card.layers) layer.parallel_two_norms = true;
-  EXPECT_EQ(peak().n, (4 * 64 + 2 * 16) * row);   // x n n q k v
+  EXPECT_EQ(peak().n, (4 * 64 + 2 * 16) * row);  // x n n q k v
 }
 
 TEST(Activations, ChunksThatOccurAreTheFullOneAndTheLast) {
@@ -96,7 +96,7 @@ TEST(Activations, ChunksThatOccurAreTheFullOneAndTheLast) {
   d.context = 1000_tokens;
   d.output = 100_tokens;
   d.prefill_chunk = 256_tokens;
-  const auto passes = prefill_passes(d, true);   // 256 256 256 132
+  const auto passes = prefill_passes(d, true);  // 256 256 256 132
   ASSERT_EQ(passes.size(), 2U);
   EXPECT_EQ(passes[0].tokens, 256);
   EXPECT_EQ(passes[0].logit_rows, 0);
@@ -131,8 +131,8 @@ RC_GTEST_PROP(Activations, ScratchIsWhatTheCpuOperationsAskFor, ()) {
   const int threads = *rc::gen::inRange(1, 64);
   const std::int64_t tokens = *rc::gen::inRange<std::int64_t>(1, 600);
   const std::int64_t features = 32 * *rc::gen::inRange<std::int64_t>(1, 400);
-  const DType dtype = *rc::gen::element(DType::kF32, DType::kF16, DType::kBF16, DType::kQ4_1, DType::kQ8_0,
-                                        DType::kI8, DType::kQ6_K);
+  const DType dtype = *rc::gen::element(DType::kF32, DType::kF16, DType::kBF16, DType::kQ4_1,
+                                        DType::kQ8_0, DType::kI8, DType::kQ6_K);
   ScratchRules r{DeviceKind::kCpu, threads, DType::kF32, AttentionAlgorithm::kTiled};
   RC_ASSERT(linear_scratch(r, tokens, features, dtype) ==
             cpu::linear_workspace(tokens, features, dtype, threads));
@@ -147,8 +147,9 @@ RC_GTEST_PROP(Activations, ScratchIsWhatTheCpuOperationsAskFor, ()) {
   const RankModel model = tiny_as(DType::kF16);
   params.heads = model.kinds[0].shape.heads;
   r.attention = params.naive ? AttentionAlgorithm::kNaive : AttentionAlgorithm::kTiled;
-  RC_ASSERT(attention_scratch(r, {queries * sequences, 0, sequences, kv}, model.kinds[0]) ==
-            cpu::attention_workspace(slices, model.kinds[0].layer.mixer.value_dim, params, threads));
+  RC_ASSERT(
+      attention_scratch(r, {queries * sequences, 0, sequences, kv}, model.kinds[0]) ==
+      cpu::attention_workspace(slices, model.kinds[0].layer.mixer.value_dim, params, threads));
 }
 
 RC_GTEST_PROP(Activations, MoreTokensNeverTakeLess, ()) {

@@ -45,7 +45,8 @@ TEST(Advice, SavedBytesAreTheDifferenceOfTwoPlans) {
   PlanRequest lighter = ask(2'048, 64, 2);
   lighter.weights = DType::kF8E4M3;
   const Plan other = plan_of(card, gpu_80gb(), lighter);
-  const Bytes saved = plan.predictions.devices[0].predicted - other.predictions.devices[0].predicted;
+  const Bytes saved =
+      plan.predictions.devices[0].predicted - other.predictions.devices[0].predicted;
   std::string digits;
   for (const char c : first_with(plan, "--weights fp8")) {
     if (c >= '0' && c <= '9') digits += c;

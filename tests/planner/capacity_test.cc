@@ -15,7 +15,8 @@ RC_GTEST_PROP(Capacity, ThePlanAtTheLimitFitsAndOneMoreDoesNot, ()) {
                                        *rc::gen::inRange<std::int64_t>(10, 500)});
   DeviceCard device = *rc::gen::arbitrary<bool>() ? cpu(1_GiB) : bare_gpu(1_GiB);
   device.capacity_bytes.value = *rc::gen::inRange<std::int64_t>(14 << 20, 40 << 20);
-  PlanRequest request = ask(*rc::gen::inRange<std::int64_t>(2, 400), *rc::gen::inRange<std::int64_t>(1, 9));
+  PlanRequest request =
+      ask(*rc::gen::inRange<std::int64_t>(2, 400), *rc::gen::inRange<std::int64_t>(1, 9));
   request.block_tokens = *rc::gen::element<std::int64_t>(1, 16, 32);
   request.prefill_chunk = Tokens{*rc::gen::inRange<std::int64_t>(8, 700)};
   const Plan plan = plan_of(card, device, request);
@@ -28,7 +29,8 @@ RC_GTEST_PROP(Capacity, ThePlanAtTheLimitFitsAndOneMoreDoesNot, ()) {
     return plan_of(card, device, other).predictions.fits;
   };
   RC_ASSERT(c.max_context.n == 0 || fits(c.max_context.n, plan.decisions.batch));
-  RC_ASSERT(!fits(std::max<std::int64_t>(2, c.max_context.n + plan.decisions.block.n), plan.decisions.batch));
+  RC_ASSERT(!fits(std::max<std::int64_t>(2, c.max_context.n + plan.decisions.block.n),
+                  plan.decisions.batch));
   RC_ASSERT(c.max_sequences == 0 || fits(plan.decisions.context.n, c.max_sequences));
   RC_ASSERT(!fits(plan.decisions.context.n, c.max_sequences + 1));
   RC_ASSERT(plan.predictions.fits == (c.max_sequences >= plan.decisions.batch));
@@ -41,7 +43,8 @@ TEST(Capacity, TokensOfTheCacheFillTheLeftOverMemoryToTheBlock) {
   const Plan plan = plan_of(card, device, ask(128, 2));
   const auto stages = stage_accounts(source_of(card), device, plan.decisions, {});
   const Bytes block = stages[0].kv_per_token * 16_tokens;
-  const Bytes others = stage_peak(stages[0], plan.decisions, device.kind) - kv_bytes(stages[0], plan.decisions);
+  const Bytes others =
+      stage_peak(stages[0], plan.decisions, device.kind) - kv_bytes(stages[0], plan.decisions);
   const std::int64_t blocks = plan.predictions.capacity.kv_tokens.n / 16;
   EXPECT_LE(others + block * blocks, 64_MiB);
   EXPECT_GT(others + block * (blocks + 1), 64_MiB);

@@ -35,7 +35,9 @@ inline ModelCard llama(const std::string& name, const Dims& d) {
   return card;
 }
 
-inline ModelCard llama_3_70b() { return llama("llama-3-70b", {80, 8192, 64, 8, 128, 28672, 128256}); }
+inline ModelCard llama_3_70b() {
+  return llama("llama-3-70b", {80, 8192, 64, 8, 128, 28672, 128256});
+}
 inline ModelCard llama_2_7b() { return llama("llama-2-7b", {32, 4096, 32, 32, 128, 11008, 32000}); }
 inline ModelCard tiny() { return llama("tiny", {}); }
 
@@ -154,7 +156,7 @@ ErrorCode code_of(Call call, std::string* text = nullptr) {
     if (text) *text = error.what();
     return error.code();
   }
-  return ErrorCode::kInternal;   // no error at all: no test expects this one
+  return ErrorCode::kInternal;  // no error at all: no test expects this one
 }
 
 }  // namespace vramplan::test

@@ -17,7 +17,8 @@ TEST(Explain, EveryRowStandsThereWithItsFormula) {
   for (const LedgerRow& row : plan.predictions.ledger.rows()) {
     EXPECT_NE(text.find(row.formula), std::string::npos) << row.name;
   }
-  for (const Assumption& a : plan.assumptions) EXPECT_NE(text.find(a.value), std::string::npos) << a.what;
+  for (const Assumption& a : plan.assumptions)
+    EXPECT_NE(text.find(a.value), std::string::npos) << a.what;
   EXPECT_NE(text.find("Rank 1: as rank 0"), std::string::npos);
   EXPECT_NE(text.find("327,680 B/token"), std::string::npos);
   EXPECT_NE(text.find("[datasheet] test"), std::string::npos) << "where a number was read";

@@ -49,7 +49,7 @@ TEST(ForwardWork, AStepReadsEveryMatrixOnce) {
 TEST(ForwardWork, SplitLayersReduceTwiceAndTheHeadGathers) {
   const Decisions d = decisions_of(2, 2);
   const auto first = by_name(forward_work(rank_model(tiny(), d, {}, 0), d, {1, 1, 1, 4}));
-  EXPECT_EQ(first.at("all_reduce").calls, 2 + 1);   // two in its layer, one after the split table
+  EXPECT_EQ(first.at("all_reduce").calls, 2 + 1);  // two in its layer, one after the split table
   EXPECT_EQ(first.at("send").calls, 1);
   EXPECT_EQ(first.count("all_gather"), 0U);
   const auto last = by_name(forward_work(rank_model(tiny(), d, {}, 2), d, {1, 1, 1, 4}));
@@ -66,8 +66,8 @@ TEST(ForwardWork, FewTokensReachFewExperts) {
     const double bytes = by_name(forward_work(model, d, {tokens, 0, 1, tokens})).at("linear").bytes;
     return bytes / (2 * 46.7e9);
   };
-  EXPECT_NEAR(weight_share(1), 12.7 / 46.7, 0.01);    // its two experts of eight
-  EXPECT_GT(weight_share(64), 0.98);                  // all of them
+  EXPECT_NEAR(weight_share(1), 12.7 / 46.7, 0.01);  // its two experts of eight
+  EXPECT_GT(weight_share(64), 0.98);                // all of them
 }
 
 RC_GTEST_PROP(ForwardWork, PrefillIsTheSumOfItsChunks, ()) {

@@ -24,7 +24,8 @@ TEST(KvCache, Llama70bWithAndWithoutGroupedQueries) {
 }
 
 TEST(KvCache, EightyLayersOfSixtyFourHeadsAt32kAreEightyGibibytes) {
-  EXPECT_EQ(kv_bytes_per_token(with_kv_heads(llama_3_70b(), 64), KvFormat::kF16) * 32'768_tokens, 80_GiB);
+  EXPECT_EQ(kv_bytes_per_token(with_kv_heads(llama_3_70b(), 64), KvFormat::kF16) * 32'768_tokens,
+            80_GiB);
 }
 
 TEST(KvCache, SevenBillionWithFullHeads) {
@@ -37,7 +38,7 @@ TEST(KvCache, EveryFormatAndLayerKindCounts) {
   EXPECT_EQ(kv_bytes_per_token(card, KvFormat::kF32).n, 2 * 2 * 2 * 16 * 4);
   card.layers[0].mixer.kind = MixerKind::kNone;
   EXPECT_EQ(kv_bytes_per_token(card, KvFormat::kF32).n, 2 * 2 * 16 * 4);
-  card.layers[1].mixer.value_dim = 8;   // K and V differ
+  card.layers[1].mixer.value_dim = 8;  // K and V differ
   EXPECT_EQ(kv_bytes_per_token(card, KvFormat::kF32).n, 2 * (16 + 8) * 4);
 }
 
@@ -52,7 +53,8 @@ TEST(KvCache, FewerKvHeadsThanRanksAreReplicated) {
   const Decisions d = decisions_of(8, 1);
   const RankModel rank = rank_model(card, d, {}, 0);
   // One head a rank: eight ranks hold twice the model's cache.
-  EXPECT_EQ(kv_bytes_per_token(rank, KvFormat::kF16).n * 8, 2 * kv_bytes_per_token(card, KvFormat::kF16).n);
+  EXPECT_EQ(kv_bytes_per_token(rank, KvFormat::kF16).n * 8,
+            2 * kv_bytes_per_token(card, KvFormat::kF16).n);
 }
 
 TEST(KvCache, AWindowedLayerCouldKeepLess) {
@@ -66,15 +68,15 @@ TEST(KvCache, AWindowedLayerCouldKeepLess) {
   d.context = 1024_tokens;
   d.prefill_chunk = 16_tokens;
   const RankModel rank = rank_model(card, d, {}, 0);
-  EXPECT_EQ(window_saving(rank, d).n, 2 * 2 * 16 * 2 * (1024 - 48));   // 47 tokens take 3 blocks
+  EXPECT_EQ(window_saving(rank, d).n, 2 * 2 * 16 * 2 * (1024 - 48));  // 47 tokens take 3 blocks
 }
 
 RC_GTEST_PROP(KvCache, RanksSplitTheCacheWhenHeadsDivide, ()) {
   const std::int64_t tp = *rc::gen::element<std::int64_t>(1, 2, 4, 8);
   const std::int64_t pp = *rc::gen::inRange<std::int64_t>(1, 4);
-  const ModelCard card =
-      llama("any", {*rc::gen::inRange<std::int64_t>(pp, 9), 64, 16, 8 * *rc::gen::inRange<std::int64_t>(1, 3),
-                    8 * *rc::gen::inRange<std::int64_t>(1, 9), 64, 64});
+  const ModelCard card = llama("any", {*rc::gen::inRange<std::int64_t>(pp, 9), 64, 16,
+                                       8 * *rc::gen::inRange<std::int64_t>(1, 3),
+                                       8 * *rc::gen::inRange<std::int64_t>(1, 9), 64, 64});
   const Decisions d = decisions_of(static_cast<int>(tp), static_cast<int>(pp));
   std::int64_t sum = 0;
   for (int rank = 0; rank < d.sharding.ranks(); ++rank) {

@@ -14,7 +14,8 @@ using namespace test;
 
 TEST(Latency, SeventyBillionInSixteenBitsTakeFortySixMilliseconds) {
   EXPECT_NEAR(decode_floor(140_GB, {3e12}).v, 46.67e-3, 0.01e-3);
-  // The embedding table is not read in a step; an empty-handed sequence of 2 tokens adds nothing to see.
+  // The embedding table is not read in a step; an empty-handed sequence of 2 tokens adds nothing to
+  // see.
   Decisions d = decisions_of();
   d.activations = DType::kBF16;
   const RankModel model = rank_model(llama_3_70b(), d, {}, 0);
@@ -64,7 +65,8 @@ TEST(Latency, ACardWithoutBandwidthOrPeakIsRefusedByName) {
   DeviceCard device = bare_gpu(80_GiB);
   device.memory_bytes_per_s = {};
   std::string text;
-  EXPECT_EQ(code_of([&] { op_time(device, add_work(1, 1, DType::kBF16)); }, &text), ErrorCode::kBadCard);
+  EXPECT_EQ(code_of([&] { op_time(device, add_work(1, 1, DType::kBF16)); }, &text),
+            ErrorCode::kBadCard);
   EXPECT_NE(text.find("memory_bytes_per_s"), std::string::npos);
   device = bare_gpu(80_GiB);
   device.flops_per_s.clear();
@@ -96,7 +98,8 @@ TEST(Latency, PhasesAreTheSumOfTheirTermsAndNameTheirLimit) {
   const double layers = 70.55e9 - 2 * 1.05e9;
   const double linear = p.prefill_terms.front().seconds.v;
   EXPECT_GT(linear, 8064 * 2 * layers / 1e15 + 4 * 2 * layers / 3e12);
-  EXPECT_LT(linear, (8064 * 2 * layers / 1e15 + 4 * 2 * layers / 3e12) * 1.1);   // inputs and outputs
+  EXPECT_LT(linear,
+            (8064 * 2 * layers / 1e15 + 4 * 2 * layers / 3e12) * 1.1);  // inputs and outputs
   EXPECT_NEAR(p.tokens_per_second, 1 / p.tpot.v, 1e-9);
   DeviceCard slow_launch = device;
   slow_launch.launch_s = given(1e-3);
@@ -122,8 +125,8 @@ TEST(Latency, StagesWorkOneAfterAnother) {
   one.activations = two.activations = DType::kBF16;
   const ModelCard card = llama_3_70b();
   const Performance p = predict_performance({rank_model(card, one, {}, 0)}, one, device);
-  const Performance q =
-      predict_performance({rank_model(card, two, {}, 0), rank_model(card, two, {}, 1)}, two, device);
+  const Performance q = predict_performance(
+      {rank_model(card, two, {}, 0), rank_model(card, two, {}, 1)}, two, device);
   EXPECT_NEAR(q.tpot.v, p.tpot.v + op_seconds(device, send_work(1, 8192, DType::kBF16)).v, 1e-9);
 }
 

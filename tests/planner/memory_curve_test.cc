@@ -11,7 +11,8 @@ namespace {
 using namespace test;
 
 RC_GTEST_PROP(MemoryCurve, RunsForwardInTimeAndNeverAboveThePeak, ()) {
-  PlanRequest request = ask(*rc::gen::inRange<std::int64_t>(2, 500), *rc::gen::inRange<std::int64_t>(1, 40));
+  PlanRequest request =
+      ask(*rc::gen::inRange<std::int64_t>(2, 500), *rc::gen::inRange<std::int64_t>(1, 40));
   request.output = Tokens{*rc::gen::inRange<std::int64_t>(1, request.context->n)};
   const Plan plan = plan_of(tiny(), cpu(1_GiB), request);
   const auto& curve = plan.predictions.curve;

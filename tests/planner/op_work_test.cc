@@ -52,7 +52,13 @@ RC_GTEST_PROP(OpWork, RepeatedPassesAreTheSumOfThePasses, ()) {
   const std::int64_t queries = *rc::gen::inRange<std::int64_t>(1, 40);
   const std::int64_t first = queries + *rc::gen::inRange<std::int64_t>(0, 100);
   const std::int64_t repeat = *rc::gen::inRange<std::int64_t>(1, 12);
-  AttentionShape shape{4, 2, 16, 8, *rc::gen::inRange<std::int64_t>(0, 120), DType::kF16, DType::kF32,
+  AttentionShape shape{4,
+                       2,
+                       16,
+                       8,
+                       *rc::gen::inRange<std::int64_t>(0, 120),
+                       DType::kF16,
+                       DType::kF32,
                        *rc::gen::arbitrary<bool>()};
   double bytes = 0, pairs = 0;
   for (std::int64_t i = 0; i < repeat; ++i) {
@@ -63,7 +69,8 @@ RC_GTEST_PROP(OpWork, RepeatedPassesAreTheSumOfThePasses, ()) {
         shape.window_tokens > 0 ? std::min(length, shape.window_tokens - 1 + queries) : length);
     const double scores = shape.naive ? 16.0 * 4 * static_cast<double>(queries * length) : 0.0;
     RC_ASSERT(std::abs(attention_work(shape, queries, length).bytes -
-                       (read * 2 * 24 * 2 + static_cast<double>(queries) * 4 * 24 * 4 + scores)) < 1e-3);
+                       (read * 2 * 24 * 2 + static_cast<double>(queries) * 4 * 24 * 4 + scores)) <
+              1e-3);
   }
   const OpWork all = attention_work(shape, queries, first, repeat);
   RC_ASSERT(all.calls == repeat);

@@ -14,7 +14,8 @@ namespace {
 
 using namespace test;
 
-const LedgerRow& row(const Plan& plan, const std::string& name, Phase phase = Phase::kLoad, int rank = 0) {
+const LedgerRow& row(const Plan& plan, const std::string& name, Phase phase = Phase::kLoad,
+                     int rank = 0) {
   for (const LedgerRow& r : plan.predictions.ledger.rows()) {
     if (r.name == name && r.phase == phase && r.rank == rank) return r;
   }
@@ -58,16 +59,20 @@ TEST(Plan, ShippedCardsGiveTheSameAnswers) {
   const Plan many = plan_of(card, device, ask_f16(2'048, 64, 2));
   EXPECT_FALSE(many.predictions.fits);
   EXPECT_EQ(many.predictions.totals.parameters.n, 70'553'706'496);
-  EXPECT_EQ(plan_of(model_card("llama-2-7b"), device, ask_f16(8'192, 1)).predictions.totals.kv_bytes, 4_GiB);
-  EXPECT_EQ(plan_of(model_card("smollm2-135m"), device, ask(2'048, 1)).predictions.totals.parameters.n,
-            134'515'008);
+  EXPECT_EQ(
+      plan_of(model_card("llama-2-7b"), device, ask_f16(8'192, 1)).predictions.totals.kv_bytes,
+      4_GiB);
+  EXPECT_EQ(
+      plan_of(model_card("smollm2-135m"), device, ask(2'048, 1)).predictions.totals.parameters.n,
+      134'515'008);
 }
 
 TEST(Plan, RowsAreThoseOfTheContract) {
   using Key = std::tuple<TierKind, Category, std::string, Phase>;
   const auto keys = [](const Plan& plan) {
     std::set<Key> out;
-    for (const LedgerRow& r : plan.predictions.ledger.rows()) out.insert({r.tier, r.category, r.name, r.phase});
+    for (const LedgerRow& r : plan.predictions.ledger.rows())
+      out.insert({r.tier, r.category, r.name, r.phase});
     EXPECT_EQ(out.size() * static_cast<std::size_t>(plan.decisions.sharding.ranks()),
               plan.predictions.ledger.rows().size());
     return out;
@@ -111,11 +116,13 @@ TEST(Plan, OneTokenOfOutputMeansNoDecode) {
 
 TEST(Plan, FormulasCarryTheirNumbers) {
   const Plan plan = plan_of(llama_3_70b(), bare_gpu(400_GiB), ask_f16(32'768, 1));
-  EXPECT_NE(row(plan, "blocks").formula.find("2 x 80 layers x 8 kv heads x 128 x 2 B = 327,680 B/token"),
-            std::string::npos)
+  EXPECT_NE(
+      row(plan, "blocks").formula.find("2 x 80 layers x 8 kv heads x 128 x 2 B = 327,680 B/token"),
+      std::string::npos)
       << row(plan, "blocks").formula;
   EXPECT_NE(row(plan, "attention").formula.find("80 layers x (q 8192 x 8192"), std::string::npos);
-  for (const LedgerRow& r : plan.predictions.ledger.rows()) EXPECT_FALSE(r.formula.empty()) << r.name;
+  for (const LedgerRow& r : plan.predictions.ledger.rows())
+    EXPECT_FALSE(r.formula.empty()) << r.name;
 }
 
 TEST(Plan, NonsenseOverflowsInsteadOfWrapping) {
@@ -149,7 +156,8 @@ TEST(Plan, SlidingWindowsAreChargedInFullAndSaidSo) {
   EXPECT_EQ(plan.predictions.totals.kv_bytes, full);
   bool said = false;
   for (const Assumption& a : plan.assumptions) {
-    said = said || (a.what == "sliding-window layers" && a.value.find("would save") != std::string::npos);
+    said = said ||
+           (a.what == "sliding-window layers" && a.value.find("would save") != std::string::npos);
   }
   EXPECT_TRUE(said);
 }
@@ -161,10 +169,12 @@ TEST(Plan, EveryRankOfEveryStageIsPredicted) {
   request.pp = 2;
   const Plan plan = plan_of(llama_3_70b(), gpu_80gb(), request);
   ASSERT_EQ(plan.predictions.devices.size(), 8U);
-  for (int rank = 0; rank < 8; ++rank) EXPECT_EQ(plan.predictions.devices[static_cast<std::size_t>(rank)].rank, rank);
+  for (int rank = 0; rank < 8; ++rank)
+    EXPECT_EQ(plan.predictions.devices[static_cast<std::size_t>(rank)].rank, rank);
   EXPECT_THROW(row(plan, "head", Phase::kLoad, 0), std::runtime_error);
   EXPECT_THROW(row(plan, "embedding", Phase::kLoad, 4), std::runtime_error);
-  EXPECT_EQ(row(plan, "head", Phase::kLoad, 7).bytes, row(plan, "embedding", Phase::kLoad, 0).bytes);
+  EXPECT_EQ(row(plan, "head", Phase::kLoad, 7).bytes,
+            row(plan, "embedding", Phase::kLoad, 0).bytes);
 }
 
 }  // namespace

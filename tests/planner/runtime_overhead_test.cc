@@ -38,7 +38,8 @@ TEST(RuntimeOverhead, ATokenizerTakesMemoryWithItsVocabulary) {
 }
 
 TEST(RuntimeOverhead, TablesOfAMeasuredVocabularyTakeWhatWasMeasured) {
-  // SmolLM2's vocabulary, counted in its GGUF header; resident bytes added by opening it: 7.00 to 7.09 MB.
+  // SmolLM2's vocabulary, counted in its GGUF header; resident bytes added by opening it: 7.00
+  // to 7.09 MB.
   TokenizerTables tables;
   tables.tokens = tables.types = 49'152;
   tables.merges = 48'900;

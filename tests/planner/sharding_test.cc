@@ -35,7 +35,8 @@ TEST(Sharding, TheDefaultIsTheWidestSplitInsideANode) {
   const Sharding sixteen = choose_sharding(card, gpu_80gb(), 16, {}, {});
   EXPECT_EQ(sixteen.tp, 8);
   EXPECT_EQ(sixteen.pp, 2);
-  const Sharding six = choose_sharding(card, gpu_80gb(), 6, {}, {});   // 6 and 3 split nothing evenly
+  const Sharding six =
+      choose_sharding(card, gpu_80gb(), 6, {}, {});  // 6 and 3 split nothing evenly
   EXPECT_EQ(six.tp, 2);
   EXPECT_EQ(six.pp, 3);
 }
@@ -57,7 +58,7 @@ TEST(Sharding, RanksCountStageByStage) {
   const RankShape shape = rank_shape(card, {4, 3, 1, 1}, 9);
   EXPECT_EQ(shape.stage, 2);
   EXPECT_EQ(shape.tensor_rank, 1);
-  EXPECT_EQ(shape.layers.begin, 54);   // 27 + 27 + 26
+  EXPECT_EQ(shape.layers.begin, 54);  // 27 + 27 + 26
   EXPECT_EQ(shape.layers.end, 80);
   EXPECT_FALSE(shape.embedding);
   EXPECT_TRUE(shape.head);

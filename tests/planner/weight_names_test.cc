@@ -45,7 +45,7 @@ TEST(WeightNames, ACheckpointFolderIsReadByItsTensors) {
   ModelSource source = folder();
   const Bytes all = bytes_in(source);
   EXPECT_EQ(all.n, count_parameters(source.card).total.n * 2);
-  source.stored[1].dtype = DType::kF32;   // a norm kept in full
+  source.stored[1].dtype = DType::kF32;  // a norm kept in full
   EXPECT_EQ(bytes_in(source).n, all.n + 64 * 2);
 }
 
@@ -63,7 +63,8 @@ TEST(WeightNames, ExpertsAreStacked) {
     ff.experts = 2;
     ff.experts_per_token = 1;
     const std::string layer = "model.layers." + std::to_string(i) + ".block_sparse_moe.";
-    std::erase_if(source.stored, [](const StoredTensor& t) { return t.name.find("mlp.") != std::string::npos; });
+    std::erase_if(source.stored,
+                  [](const StoredTensor& t) { return t.name.find("mlp.") != std::string::npos; });
     source.stored.push_back(stored(layer + "gate.weight", 2, 64));
     for (const std::string expert : {"experts.0.", "experts.1."}) {
       source.stored.push_back(stored(layer + expert + "w1.weight", 128, 64));

@@ -32,7 +32,7 @@ TEST(Weights, ParametersOfPublishedModels) {
 
 TEST(Weights, OnlyRoutedExpertsAreActive) {
   const ParameterCount count = count_parameters(mixtral_8x7b());
-  const std::int64_t expert = 3LL * 4096 * 14336 * 32;   // gate, up, down in 32 layers
+  const std::int64_t expert = 3LL * 4096 * 14336 * 32;  // gate, up, down in 32 layers
   EXPECT_EQ(count.total.n - count.active.n, 6 * expert);
   EXPECT_EQ(count_parameters(llama_2_7b()).active, count_parameters(llama_2_7b()).total);
 }
@@ -60,7 +60,7 @@ TEST(Weights, GroupsHoldWhatTheLedgerSays) {
   EXPECT_EQ(bytes["positions"], 1024LL * 768 * 2);
   EXPECT_EQ(bytes["attention"], 12LL * (4 * 768 * 768 + 4 * 768) * 2);
   EXPECT_EQ(bytes["feed_forward"], 12LL * (2 * 768 * 3072 + 3072 + 768) * 2);
-  EXPECT_EQ(bytes["norms"], (12LL * 2 + 1) * 2 * 768 * 2);   // LayerNorm: weight and bias
+  EXPECT_EQ(bytes["norms"], (12LL * 2 + 1) * 2 * 768 * 2);  // LayerNorm: weight and bias
   EXPECT_EQ(bytes.count("head"), 0U) << "a tied head has no row";
 }
 
@@ -165,7 +165,7 @@ TEST(Weights, FusedTensorsOfAFileCountOnce) {
 
 TEST(Weights, AFormatWhoseBlockDoesNotDivideTheRowIsRefused) {
   Decisions d = decisions_of();
-  d.weights = DType::kQ4_K;   // blocks of 256, rows of 64
+  d.weights = DType::kQ4_K;  // blocks of 256, rows of 64
   std::string text;
   EXPECT_EQ(code_of([&] { rank_model(tiny(), d, {}, 0); }, &text), ErrorCode::kUsage);
   EXPECT_NE(text.find("--weights"), std::string::npos) << text;
@@ -175,7 +175,8 @@ TEST(Weights, NonsenseSizesOverflowInsteadOfWrapping) {
   ModelCard card = tiny();
   card.vocab = std::int64_t{1} << 60;
   EXPECT_EQ(code_of([&] { count_parameters(card); }), ErrorCode::kOverflow);
-  EXPECT_EQ(code_of([&] { weight_bytes(rank_model(card, decisions_of(), {}, 0)); }), ErrorCode::kOverflow);
+  EXPECT_EQ(code_of([&] { weight_bytes(rank_model(card, decisions_of(), {}, 0)); }),
+            ErrorCode::kOverflow);
 }
 
 TEST(Weights, PaddingIsWhatRoundingAdds) {
@@ -241,7 +242,7 @@ std::string as_json(const YamlNode& node) {
   try {
     out = node.text();
   } catch (const Error&) {
-    return "null";   // a key without a value
+    return "null";  // a key without a value
   }
   static const std::regex kJson("-?[0-9]+(\\.[0-9]+)?([eE][+-]?[0-9]+)?|true|false|null");
   return std::regex_match(out, kJson) ? out : "\"" + out + "\"";
@@ -268,7 +269,8 @@ TEST(Weights, ParametersOfPublishedCheckpointsAreExact) {
   if (!std::filesystem::exists(truth + "params.csv")) GTEST_SKIP() << truth << " is absent";
   const auto totals = published_totals(truth + "params.csv");
   const YamlNode models =
-      YamlNode::parse(read_text(*open_file(truth + "models.yaml"), 1_MiB), "models.yaml").at("models");
+      YamlNode::parse(read_text(*open_file(truth + "models.yaml"), 1_MiB), "models.yaml")
+          .at("models");
   std::string unread;
   int compared = 0;
   for (const auto& [name, total] : totals) {
@@ -280,7 +282,8 @@ TEST(Weights, ParametersOfPublishedCheckpointsAreExact) {
       ++compared;
     } catch (const Error& error) {
       const ErrorCode code = error.code();
-      EXPECT_TRUE(code == ErrorCode::kUnsupported || code == ErrorCode::kUnknownFamily) << error.what();
+      EXPECT_TRUE(code == ErrorCode::kUnsupported || code == ErrorCode::kUnknownFamily)
+          << error.what();
       unread += " " + name;
     }
   }

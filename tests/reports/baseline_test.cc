@@ -13,7 +13,9 @@ using samples::cpu_measurement;
 using samples::cpu_plan;
 using samples::cpu_run;
 
-RunRecord with(Plan plan, Measurement m) { return make_run("now", std::move(plan), std::move(m), {}); }
+RunRecord with(Plan plan, Measurement m) {
+  return make_run("now", std::move(plan), std::move(m), {});
+}
 
 /// The rows for which `keep` says yes, after it changed them.
 Ledger changed(const Ledger& ledger, const std::function<bool(LedgerRow&)>& keep) {
@@ -51,7 +53,7 @@ TEST(Baseline, OneByteMoreIsARegressionAndOneByteLessIsAFinding) {
     return true;
   });
   const Comparison worse = compare(cpu_run(), more, {});
-  EXPECT_EQ(worse.regressions(), 2);   // predicted and observed
+  EXPECT_EQ(worse.regressions(), 2);  // predicted and observed
   EXPECT_EQ(exit_code_of(worse), 4);
   EXPECT_NE(worse.findings[0].what.find("norms"), std::string::npos);
   EXPECT_EQ(worse.findings[0].threshold_from, "exact");
@@ -62,15 +64,16 @@ TEST(Baseline, OneByteMoreIsARegressionAndOneByteLessIsAFinding) {
 
 TEST(Baseline, ARowNoLongerMeasuredIsARegression) {
   Measurement m = cpu_measurement();
-  m.observed = changed(m.observed, [](LedgerRow& row) { return row.category != Category::kKvCache; });
+  m.observed =
+      changed(m.observed, [](LedgerRow& row) { return row.category != Category::kKvCache; });
   const Comparison worse = compare(cpu_run(), with(cpu_plan(), m), {});
-  EXPECT_EQ(worse.regressions(), 2);   // the row, and the verdict
+  EXPECT_EQ(worse.regressions(), 2);  // the row, and the verdict
   EXPECT_NE(worse.findings[0].what.find("not measured any more"), std::string::npos);
 }
 
 TEST(Baseline, ATermThatVanishedIsARegressionWhenItGates) {
-  const Comparison less = compare(
-      cpu_run(), both_changed([](LedgerRow& row) { return row.name != "embedding"; }), {});
+  const Comparison less =
+      compare(cpu_run(), both_changed([](LedgerRow& row) { return row.name != "embedding"; }), {});
   ASSERT_GE(less.regressions(), 1);
   bool vanished = false;
   for (const Finding& f : less.findings) {
@@ -87,7 +90,7 @@ TEST(Baseline, DecodeIsComparedByItsMedianOutsideTheNoise) {
   const Comparison fast = compare(cpu_run(), with(cpu_plan(), slower(0.8)), {});
   EXPECT_EQ(fast.findings.size(), 1u);
   EXPECT_EQ(fast.regressions(), 0);
-  Measurement spike = cpu_measurement();   // one slow step moves a mean, not the median
+  Measurement spike = cpu_measurement();  // one slow step moves a mean, not the median
   spike.timings.decode_step_seconds[5] = 10;
   EXPECT_TRUE(compare(cpu_run(), with(cpu_plan(), spike), {}).findings.empty());
 }

@@ -5,11 +5,14 @@
 namespace vramplan {
 namespace {
 
-const std::string kHostile = "</script><img src=x onerror=alert(1)>\x1b[31m'\"&\xff\xc2\x9b" "2J\xe2\x80\xae";
+const std::string kHostile =
+    "</script><img src=x onerror=alert(1)>\x1b[31m'\"&\xff\xc2\x9b"
+    "2J\xe2\x80\xae";
 
 TEST(Escape, NothingOfHtmlIsLeft) {
   const std::string html = html_text(kHostile);
-  for (const char c : {'<', '>', '"', '\'', '\x1b'}) EXPECT_EQ(html.find(c), std::string::npos) << c;
+  for (const char c : {'<', '>', '"', '\'', '\x1b'})
+    EXPECT_EQ(html.find(c), std::string::npos) << c;
   EXPECT_EQ(html.find("\xc2\x9b"), std::string::npos) << "C1 controls drive terminals too";
   EXPECT_EQ(html.find("\xe2\x80\xae"), std::string::npos) << "right-to-left override";
   EXPECT_NE(html.find("&lt;/script&gt;"), std::string::npos);
@@ -27,7 +30,9 @@ TEST(Escape, ScriptJsonHoldsNoTagAndNoLineSeparator) {
 }
 
 TEST(Escape, XmlDropsWhatXmlForbids) {
-  EXPECT_EQ(xml_text(std::string("a\0b\x01<", 5)), "a\xEF\xBF\xBD" "b\xEF\xBF\xBD&lt;");
+  EXPECT_EQ(xml_text(std::string("a\0b\x01<", 5)),
+            "a\xEF\xBF\xBD"
+            "b\xEF\xBF\xBD&lt;");
   EXPECT_EQ(xml_text("\xef\xbf\xbe"), "\xEF\xBF\xBD") << "U+FFFE is no XML character";
 }
 
@@ -49,9 +54,7 @@ TEST(Escape, OverlongAndTruncatedUtf8IsReplacedByteByByte) {
   EXPECT_EQ(clean_text("\xf4\x90\x80\x80", "?"), "????") << "beyond U+10FFFF";
 }
 
-TEST(Escape, LongTextIsCut) {
-  EXPECT_EQ(clean_text(std::string(100'000, 'x')).size(), 2003u);
-}
+TEST(Escape, LongTextIsCut) { EXPECT_EQ(clean_text(std::string(100'000, 'x')).size(), 2003u); }
 
 TEST(Escape, DigitsAreGrouped) {
   EXPECT_EQ(grouped(0), "0");

@@ -6,8 +6,10 @@ namespace vramplan {
 namespace {
 
 TEST(JsonReader, IntegersAreStrict) {
-  const auto document = parse_json(R"({"a": 1, "b": 1.0, "c": "1", "d": 18446744073709551615, "e": -1,
-                                       "f": true, "g": null})", "f.json");
+  const auto document =
+      parse_json(R"({"a": 1, "b": 1.0, "c": "1", "d": 18446744073709551615, "e": -1,
+                                       "f": true, "g": null})",
+                 "f.json");
   const JsonReader in(document, "f.json");
   EXPECT_EQ(in.at("a").integer(), 1);
   EXPECT_EQ(in.at("e").integer(), -1);

@@ -36,7 +36,8 @@ struct Case {
   std::string what;
 };
 
-/// One line for each case that the validator judged otherwise; all in one process, it starts slowly.
+/// One line for each case that the validator judged otherwise; all in one process, it starts
+/// slowly.
 std::string surprises(const std::vector<Case>& cases) {
   json list = json::array();
   for (const Case& c : cases) list.push_back({schema_path(c.schema), c.document, c.valid, c.what});
@@ -47,8 +48,10 @@ std::string surprises(const std::vector<Case>& cases) {
              "for path, document, valid, what in json.load(open(sys.argv[1])):\n"
              "    schema = json.load(open(path))\n"
              "    V.check_schema(schema)\n"
-             "    errors = [e.json_path + \": \" + e.message for e in V(schema).iter_errors(document)]\n"
-             "    if valid != (not errors): print(path, what, errors[:3])\n' " + path)
+             "    errors = [e.json_path + \": \" + e.message for e in "
+             "V(schema).iter_errors(document)]\n"
+             "    if valid != (not errors): print(path, what, errors[:3])\n' " +
+             path)
       .output;
 }
 
@@ -58,8 +61,8 @@ std::string sample(const std::string& name) {
   if (name == "verify") return verify_json(samples::cpu_run());
   Measurement worse = samples::cpu_measurement();
   worse.timings.decode_step_seconds.assign(63, 0.1);
-  return comparison_json({compare(samples::cpu_run(), make_run("now", samples::cpu_plan(), worse, {}),
-                                  {})});
+  return comparison_json(
+      {compare(samples::cpu_run(), make_run("now", samples::cpu_plan(), worse, {}), {})});
 }
 
 constexpr const char* kNames[] = {"plan", "run", "verify", "comparison"};

@@ -18,8 +18,11 @@ RunRecord hostile_run() {
   Plan plan = samples::cpu_plan();
   plan.decisions.model = "]]></testcase><x \"'&\x01\x1b\xff";
   Measurement m = samples::cpu_measurement();
-  m.environment.machine = "a\x0c" "b\xef\xbf\xbf";
-  m.observed.add(samples::row(0, TierKind::kDevice, Category::kWeights, "<\x02>", Phase::kLoad, 1, ""));
+  m.environment.machine =
+      "a\x0c"
+      "b\xef\xbf\xbf";
+  m.observed.add(
+      samples::row(0, TierKind::kDevice, Category::kWeights, "<\x02>", Phase::kLoad, 1, ""));
   return make_run("name \"<&>\x08", plan, m, {});
 }
 
@@ -34,8 +37,8 @@ TEST(JUnit, OneTestcaseARowAndCountsThatAddUp) {
 
 TEST(JUnit, GatingRowsFailAndWhatWasNotMeasuredNeverPasses) {
   Plan plan = samples::cpu_plan();
-  plan.predictions.ledger.add(samples::row(0, TierKind::kDevice, Category::kWeights, "positions",
-                                           Phase::kLoad, 5, "5 B"));
+  plan.predictions.ledger.add(
+      samples::row(0, TierKind::kDevice, Category::kWeights, "positions", Phase::kLoad, 5, "5 B"));
   const std::string xml = junit_xml({make_run("r", plan, samples::cpu_measurement(), {})});
   EXPECT_NE(xml.find("name=\"positions (load)\" time=\"0\"><failure type=\"not_measured\" "
                      "message=\"predicted 5 B, not measured\"/>"),

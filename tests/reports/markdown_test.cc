@@ -38,7 +38,8 @@ TEST(Markdown, NamesAreNoMarkup) {
   plan.decisions.model = "<img src=x>|`@all`\n# title";
   Measurement m = samples::cpu_measurement();
   m.environment.machine = "[click](x)";
-  for (const std::string& text : {plan_markdown(plan), run_markdown({make_run("r", plan, m, {})})}) {
+  for (const std::string& text :
+       {plan_markdown(plan), run_markdown({make_run("r", plan, m, {})})}) {
     EXPECT_FALSE(has(text, "<img"));
     EXPECT_FALSE(has(text, "@all"));
     EXPECT_FALSE(has(text, "\n# title"));
@@ -54,7 +55,7 @@ TEST(Markdown, ACommentHasAnUpperLimit) {
     plan.predictions.ledger.add(samples::row(0, TierKind::kDevice, Category::kWeights, name,
                                              Phase::kLoad, i, "some formula of some length"));
   }
-  const RunRecord run = make_run("r", plan, m, {});   // 3000 rows were never observed
+  const RunRecord run = make_run("r", plan, m, {});  // 3000 rows were never observed
   EXPECT_LT(run_markdown({run, run}).size(), 65'536u);
   EXPECT_LT(plan_markdown(plan).size(), 65'536u);
   EXPECT_TRUE(has(plan_markdown(plan), "more rows are in the JSON"));
@@ -64,7 +65,8 @@ TEST(Markdown, APlanShowsItsReasons) {
   const std::string text = plan_markdown(samples::dry_plan());
   EXPECT_TRUE(has(text, "### \u2705 fits"));
   EXPECT_TRUE(has(text, "**Binding constraint:**"));
-  EXPECT_TRUE(has(text, "| ranks 0-7 | device | weights | feed\\_forward | load | 14,092,861,440 |"));
+  EXPECT_TRUE(
+      has(text, "| ranks 0-7 | device | weights | feed\\_forward | load | 14,092,861,440 |"));
   EXPECT_TRUE(has(text, "--prefill-chunk"));
 }
 

@@ -20,8 +20,9 @@ TEST(PlanJson, HoldsTheNamesOfTheContract) {
   EXPECT_EQ(plan["totals"]["kv_bytes_per_token"], 23'040);
   const json& device = plan["devices"][0];
   EXPECT_EQ(device["rank"], 0);
-  EXPECT_EQ(device["capacity_bytes"].get<std::int64_t>() - device["predicted_bytes"].get<std::int64_t>(),
-            device["headroom_bytes"].get<std::int64_t>());
+  EXPECT_EQ(
+      device["capacity_bytes"].get<std::int64_t>() - device["predicted_bytes"].get<std::int64_t>(),
+      device["headroom_bytes"].get<std::int64_t>());
   EXPECT_EQ(device["ledger"][0]["tier"], "device");
   EXPECT_EQ(device["ledger"][0]["category"], "weights");
   EXPECT_EQ(device["ledger"][0]["name"], "embedding");

@@ -10,10 +10,10 @@ namespace {
 TEST(PlanText, TheAnswerThenTheReasons) {
   const std::string text = plan_text(samples::cpu_plan(), {});
   std::size_t last = 0;
-  for (const char* part : {"FITS  smollm2-135m on 1 x this-machine", "feed_forward", "peak",
-                           "binding constraint", "what the memory left over buys", "limits",
-                           "time (predicted)", "limited by memory bandwidth", "change with",
-                           "--prefill-chunk"}) {
+  for (const char* part :
+       {"FITS  smollm2-135m on 1 x this-machine", "feed_forward", "peak", "binding constraint",
+        "what the memory left over buys", "limits", "time (predicted)",
+        "limited by memory bandwidth", "change with", "--prefill-chunk"}) {
     const std::size_t at = text.find(part, last);
     ASSERT_NE(at, std::string::npos) << part;
     last = at;

@@ -16,8 +16,8 @@ TEST(RunJson, HoldsTheNamesOfTheContract) {
   EXPECT_EQ(run["schema"], "vramplan.verify/1");
   EXPECT_EQ(run["verdict"], "within_tolerance");
   EXPECT_EQ(run["exit_code"], 0);
-  for (const char* name : {"rank", "tier", "category", "name", "predicted_bytes", "observed_bytes",
-                           "outcome"}) {
+  for (const char* name :
+       {"rank", "tier", "category", "name", "predicted_bytes", "observed_bytes", "outcome"}) {
     EXPECT_TRUE(run["rows"][0].contains(name)) << name;
   }
   EXPECT_EQ(run["process"]["observed_bytes"], 133'115'904);
@@ -61,7 +61,7 @@ TEST(RunJson, ReadsBackWhatItWrote) {
 
 TEST(RunJson, ASavedVerdictIsJudgedAnew) {
   json object = json::parse(verify_json(samples::cpu_run()));
-  object["rows"][0]["observed_bytes"] = 1;   // the saved outcome still says within
+  object["rows"][0]["observed_bytes"] = 1;  // the saved outcome still says within
   const RunRecord run = read_run_json(object.dump(), "edited.json");
   EXPECT_FALSE(run.verdict.within);
   ASSERT_FALSE(run.verdict.notes.empty());

@@ -1,5 +1,6 @@
 #pragma once
-// A file in the test's temporary folder, and the output of a command: for tests that ask other programs.
+// A file in the test's temporary folder, and the output of a command: for tests that ask other
+// programs.
 #include <gtest/gtest.h>
 
 #include <cstdio>
@@ -16,7 +17,7 @@ inline std::string write_temporary(const std::string& name, const std::string& t
 
 struct CommandResult {
   int status = -1;
-  std::string output;   // stdout and stderr
+  std::string output;  // stdout and stderr
 };
 
 inline CommandResult run_command(const std::string& command) {
@@ -24,7 +25,8 @@ inline CommandResult run_command(const std::string& command) {
   FILE* pipe = popen((command + " 2>&1").c_str(), "r");
   if (pipe == nullptr) return result;
   char buffer[4096];
-  while (const std::size_t n = std::fread(buffer, 1, sizeof buffer, pipe)) result.output.append(buffer, n);
+  while (const std::size_t n = std::fread(buffer, 1, sizeof buffer, pipe))
+    result.output.append(buffer, n);
   result.status = pclose(pipe);
   return result;
 }

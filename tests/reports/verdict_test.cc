@@ -76,8 +76,8 @@ TEST(Verdict, ActivationsMayDifferByOnePercentOfTheObserved) {
 
 TEST(Verdict, ARowThatNobodyObservedNeverPasses) {
   for (const Category category : {Category::kWeights, Category::kKvCache, Category::kActivations}) {
-    const Verdict v = judge(
-        cpu_plan(), changed([&](LedgerRow& row) { return row.category != category; }), {});
+    const Verdict v =
+        judge(cpu_plan(), changed([&](LedgerRow& row) { return row.category != category; }), {});
     EXPECT_FALSE(v.within) << name_of(category);
     for (const VerdictRow& row : v.rows) {
       EXPECT_EQ(row.outcome == Outcome::kNotMeasured, row.category == category);
@@ -86,8 +86,8 @@ TEST(Verdict, ARowThatNobodyObservedNeverPasses) {
 }
 
 TEST(Verdict, OtherRuntimeRowsInformButDoNotGate) {
-  const Verdict missing = judge(
-      cpu_plan(), changed([](LedgerRow& row) { return row.name != "tokenizer"; }), {});
+  const Verdict missing =
+      judge(cpu_plan(), changed([](LedgerRow& row) { return row.name != "tokenizer"; }), {});
   EXPECT_TRUE(missing.within);
   ASSERT_EQ(missing.notes.size(), 1u);
   EXPECT_NE(missing.notes[0].find("tokenizer"), std::string::npos);
@@ -115,10 +115,10 @@ TEST(Verdict, AnObservedRowWithoutPredictionIsARowPredictedZero) {
 
 TEST(Verdict, RowsWithTheSameKeyAreAddedUp) {
   Plan plan = cpu_plan();
-  plan.predictions.ledger.add(samples::row(0, TierKind::kDevice, Category::kWeights, "norms",
-                                           Phase::kLoad, 1000, "more"));
-  const VerdictRow row = find(judge(plan, cpu_measurement(), {}), Category::kWeights, "norms",
-                              Phase::kLoad);
+  plan.predictions.ledger.add(
+      samples::row(0, TierKind::kDevice, Category::kWeights, "norms", Phase::kLoad, 1000, "more"));
+  const VerdictRow row =
+      find(judge(plan, cpu_measurement(), {}), Category::kWeights, "norms", Phase::kLoad);
   EXPECT_EQ(row.predicted.n, 141'544);
   EXPECT_EQ(row.formula, "61 x 576 x 4 B + more");
 }
@@ -155,11 +155,11 @@ TEST(Verdict, TheProcessToleranceIsWiderAboveThanBelow) {
     EXPECT_EQ(v.within, v.process.outcome == Outcome::kWithin);
     return v.process.outcome;
   };
-  EXPECT_EQ(outcome(predicted - 8_MiB), Outcome::kWithin);   // the floor: 2 % would be 2.5 MiB
+  EXPECT_EQ(outcome(predicted - 8_MiB), Outcome::kWithin);  // the floor: 2 % would be 2.5 MiB
   EXPECT_EQ(outcome(predicted - 8_MiB - 1_B), Outcome::kOver);
   EXPECT_EQ(outcome({predicted.n * 1009 / 1000}), Outcome::kWithin);
   EXPECT_EQ(outcome({predicted.n * 1011 / 1000}), Outcome::kUnder);
-  EXPECT_EQ(outcome({0}), Outcome::kNotMeasured);            // on a CPU it must be measured
+  EXPECT_EQ(outcome({0}), Outcome::kNotMeasured);  // on a CPU it must be measured
 }
 
 TEST(Verdict, TheDryBackendHasNoProcessAndSaysSo) {
@@ -170,7 +170,7 @@ TEST(Verdict, TheDryBackendHasNoProcessAndSaysSo) {
   ASSERT_FALSE(v.notes.empty());
   EXPECT_NE(v.notes[0].find("dry backend"), std::string::npos);
   Measurement lying = samples::dry_measurement();
-  lying.process_peak = {1};   // whatever a dry process takes, it is not the model's memory
+  lying.process_peak = {1};  // whatever a dry process takes, it is not the model's memory
   EXPECT_EQ(judge(samples::dry_plan(), lying, {}).process.outcome, Outcome::kNotMeasured);
 }
 

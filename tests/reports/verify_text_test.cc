@@ -46,8 +46,8 @@ TEST(VerifyText, NoLineIsLongerThanTheTerminalAndAsciiIsAscii) {
     TextOptions options;
     options.width = width;
     options.ascii = true;
-    for (const std::string& text : {verify_text(samples::cpu_run(), options),
-                                    plan_text(samples::dry_plan(), options)}) {
+    for (const std::string& text :
+         {verify_text(samples::cpu_run(), options), plan_text(samples::dry_plan(), options)}) {
       std::istringstream lines(text);
       for (std::string line; std::getline(lines, line);) {
         EXPECT_LE(text_columns(line), width) << line;
@@ -62,8 +62,11 @@ TEST(VerifyText, NamesCannotDriveTheTerminal) {
   plan.decisions.model = "m\x1b]0;title\x07";
   plan.assumptions[0].value = "\x1b[2J";
   Measurement m = samples::cpu_measurement();
-  m.environment.machine = "\xc2\x9b" "31m";
-  m.observed.add(samples::row(0, TierKind::kDevice, Category::kWeights, "\x1b[5m", Phase::kLoad, 1, "\r"));
+  m.environment.machine =
+      "\xc2\x9b"
+      "31m";
+  m.observed.add(
+      samples::row(0, TierKind::kDevice, Category::kWeights, "\x1b[5m", Phase::kLoad, 1, "\r"));
   const std::string text = plan_text(plan, {}) + verify_text(make_run("r", plan, m, {}), {});
   EXPECT_FALSE(has(text, "\x1b"));
   EXPECT_FALSE(has(text, "\x07"));

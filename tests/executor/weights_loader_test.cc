@@ -1,0 +1,288 @@
+#include "executor/weights_loader.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <cstring>
+#include <fstream>
+#include <functional>
+
+#include "executor/engine.h"
+#include "executor/random_weights.h"
+#include "tests/executor/tiny_model.h"
+
+namespace vramplan {
+namespace {
+
+/// Writes a llama GGUF file (version 3) of a card's tensors with the loader's random values, as a
+/// converter would; `edit` may change the list of tensors.
+struct FileTensor {
+  std::string name;
+  std::vector<std::uint64_t> dims;  // innermost first
+  std::string bytes;
+};
+
+class GgufWriter {
+ public:
+  void number(const std::string& key, std::uint32_t value) { pair(key, 4).append(raw(value)); }
+  void real(const std::string& key, float value) { pair(key, 6).append(raw(value)); }
+  void text(const std::string& key, const std::string& value) { append_text(pair(key, 8), value); }
+
+  std::string file(const std::vector<FileTensor>& tensors) const {
+    std::string out = "GGUF";
+    out += raw(std::uint32_t{3}) + raw(std::uint64_t{tensors.size()}) + raw(pairs_) + metadata_;
+    std::uint64_t offset = 0;
+    for (const FileTensor& t : tensors) {
+      append_text(out, t.name);
+      out += raw(static_cast<std::uint32_t>(t.dims.size()));
+      for (const std::uint64_t dim : t.dims) out += raw(dim);
+      out += raw(std::uint32_t{0}) + raw(offset);
+      offset += (t.bytes.size() + 31) / 32 * 32;
+    }
+    out.resize((out.size() + 31) / 32 * 32, '\0');
+    for (const FileTensor& t : tensors) {
+      out += t.bytes;
+      out.resize((out.size() + 31) / 32 * 32, '\0');
+    }
+    return out;
+  }
+
+ private:
+  template <class T>
+  static std::string raw(T value) {
+    std::string bytes(sizeof value, '\0');
+    std::memcpy(bytes.data(), &value, sizeof value);
+    return bytes;
+  }
+  static void append_text(std::string& out, const std::string& value) {
+    out += raw(std::uint64_t{value.size()}) + value;
+  }
+  std::string& pair(const std::string& key, std::uint32_t type) {
+    ++pairs_;
+    append_text(metadata_, key);
+    return metadata_ += raw(type);
+  }
+
+  std::string metadata_;
+  std::uint64_t pairs_ = 0;
+};
+
+constexpr std::uint64_t kSeed = 7;
+
+std::vector<FileTensor> tensors_of(const ModelCard& card) {
+  std::vector<FileTensor> tensors;
+  RankWeights none;
+  for_each_tensor(card, model_part(card, {}, 0), none, [&](const TensorSpec& spec, TensorView&) {
+    FileTensor t{spec.name, {static_cast<std::uint64_t>(spec.columns)}, {}};
+    if (spec.role == TensorRole::kMatrix || spec.role == TensorRole::kTable) {
+      t.dims.push_back(static_cast<std::uint64_t>(spec.rows));
+    }
+    t.bytes.resize(static_cast<std::size_t>(spec.rows * spec.columns * 4));
+    fill_random({t.bytes.data(), DType::kF32, spec.rows, spec.columns}, spec.name, spec.role, false,
+                kSeed);
+    tensors.push_back(std::move(t));
+  });
+  return tensors;
+}
+
+/// A llama card GGUF can say: interleaved rotation, as the converter arranges q and k.
+ModelCard file_card() {
+  ModelCard card = tiny_card();
+  card.hidden = 32;
+  for (Layer& layer : card.layers) layer.mixer.rope.interleaved = true;
+  return card;
+}
+
+std::string llama_file(const std::vector<FileTensor>& tensors) {
+  GgufWriter writer;
+  writer.text("general.architecture", "llama");
+  writer.number("llama.block_count", 2);
+  writer.number("llama.context_length", 256);
+  writer.number("llama.embedding_length", 32);
+  writer.number("llama.feed_forward_length", 36);
+  writer.number("llama.attention.head_count", 4);
+  writer.number("llama.attention.head_count_kv", 2);
+  writer.number("llama.rope.dimension_count", 8);
+  writer.real("llama.attention.layer_norm_rms_epsilon", 1e-5F);
+  writer.number("llama.vocab_size", 40);
+  return writer.file(tensors);
+}
+
+class TemporaryFile {
+ public:
+  explicit TemporaryFile(const std::string& bytes)
+      : path_(testing::TempDir() + "vramplan_" +
+              testing::UnitTest::GetInstance()->current_test_info()->name() + ".gguf") {
+    std::ofstream(path_, std::ios::binary) << bytes;
+  }
+  ~TemporaryFile() { std::remove(path_.c_str()); }
+  const std::string& path() const { return path_; }
+
+ private:
+  std::string path_;
+};
+
+const std::vector<std::int32_t> kIds{3, 1, 4, 1, 5, 9, 2, 6};
+
+std::vector<float> logits_of(const ModelSource& source, bool random) {
+  ReferenceBackend backend;
+  return prompt_logits(tiny_decisions(source.card, 9, 1), source, backend, kIds, random);
+}
+
+TEST(WeightsLoader, AFileGivesTheLogitsOfTheSameWeightsMadeInPlace) {
+  const TemporaryFile file(llama_file(tensors_of(file_card())));
+  const ModelSource source = open_model(file.path());
+  EXPECT_EQ(source.card.layers[0].mixer.head_dim, 8);
+  const auto from_file = logits_of(source, false);
+  const auto made = logits_of(source_of(file_card()), true);
+  ASSERT_EQ(from_file.size(), made.size());
+  for (std::size_t i = 0; i < made.size(); ++i) ASSERT_FLOAT_EQ(from_file[i], made[i]) << i;
+}
+
+ErrorCode load_error(const ModelSource& source, const File& file, std::string* message) {
+  auto tier = make_host_tier(TierKind::kDevice, 64_MiB);
+  Arena arena(*tier, 16_MiB, "the weight region");
+  ReferenceOps ops;
+  const Decisions decisions = tiny_decisions(source.card, 9, 1);
+  try {
+    load_weights(source, decisions, model_part(source.card, {}, 0), arena, ops,
+                 {WeightFill::kFile, &file, 0, {}});
+  } catch (const Error& error) {
+    *message = error.message() + " " + error.field();
+    return error.code();
+  }
+  ADD_FAILURE() << "no error";
+  return ErrorCode::kInternal;
+}
+
+/// A source whose tensor table is changed after the reader proved it: what load must catch by
+/// itself.
+ModelSource source_with(const std::vector<FileTensor>& tensors, const std::string& bytes) {
+  ModelSource source = source_of(file_card());
+  const auto file = memory_file("test.gguf", bytes);
+  source.kind = SourceKind::kGguf;
+  source.gguf = std::make_shared<const Gguf>(Gguf::read(*file));
+  EXPECT_EQ(source.gguf->tensors().size(), tensors.size());
+  return source;
+}
+
+TEST(WeightsLoader, MissingMisshapenAndUnknownTensorsAreNamed) {
+  const auto error_of = [](const std::function<void(std::vector<FileTensor>&)>& edit) {
+    std::vector<FileTensor> tensors = tensors_of(file_card());
+    edit(tensors);
+    const std::string bytes = llama_file(tensors);
+    std::string message;
+    const ErrorCode code =
+        load_error(source_with(tensors, bytes), *memory_file("test.gguf", bytes), &message);
+    return std::to_string(static_cast<int>(code)) + " " + message;
+  };
+  EXPECT_NE(
+      error_of([](auto& t) { t.pop_back(); }).find("203 the file has no tensor output.weight"),
+      std::string::npos);
+  EXPECT_NE(error_of([](auto& t) {
+              t[0].dims[1] -= 1;
+              t[0].bytes.resize(t[0].bytes.size() - 32 * 4);
+            }).find("203 tensor token_embd.weight is 39 x 32 in the file, 40 x 32"),
+            std::string::npos);
+  EXPECT_NE(error_of([](auto& t) {
+              t.push_back({"blk.0.attn_sinks.weight", {4}, std::string(16, '\0')});
+            }).find("601 the transformer has no use for tensor blk.0.attn_sinks.weight"),
+            std::string::npos);
+}
+
+/// Reads that end early or fail, at every tensor in turn.
+class FailingFile final : public File {
+ public:
+  FailingFile(std::string bytes, int reads)
+      : inner_(memory_file("test.gguf", std::move(bytes))), reads_(reads) {}
+  const std::string& name() const override { return inner_->name(); }
+  Bytes size() const override { return inner_->size(); }
+  void read_at(Bytes offset, std::span<std::byte> out) const override {
+    if (reads_-- == 0) throw Error(ErrorCode::kIo, "the disk failed").at(name());
+    inner_->read_at(offset, out);
+  }
+
+ private:
+  std::unique_ptr<File> inner_;
+  mutable int reads_;
+};
+
+TEST(WeightsLoader, AFailedReadEndsTheLoadWhereverItHappens) {
+  const std::vector<FileTensor> tensors = tensors_of(file_card());
+  const std::string bytes = llama_file(tensors);
+  const ModelSource source = source_with(tensors, bytes);
+  for (int at = 0; at < static_cast<int>(tensors.size()); ++at) {
+    std::string message;
+    EXPECT_EQ(load_error(source, FailingFile(bytes, at), &message), ErrorCode::kIo);
+  }
+  std::string message;
+  const std::string cut = bytes.substr(0, bytes.size() - 64);
+  EXPECT_EQ(load_error(source, *memory_file("test.gguf", cut), &message), ErrorCode::kFile);
+}
+
+/// Fused q, k, v and gate, up: their rows are read from the one tensor of the file.
+TEST(WeightsLoader, PartsOfFusedTensorsAreReadFromTheirRows) {
+  const ModelCard card = file_card();
+  std::vector<FileTensor> tensors, plain = tensors_of(card);
+  const auto find = [&](const std::string& name) -> const FileTensor& {
+    return *std::find_if(plain.begin(), plain.end(),
+                         [&](const FileTensor& t) { return t.name == name; });
+  };
+  for (const FileTensor& t : plain) {
+    const std::string prefix = t.name.substr(0, t.name.find('.', 4) + 1);
+    if (t.name.find("attn_k.") != std::string::npos ||
+        t.name.find("attn_v.") != std::string::npos ||
+        t.name.find("ffn_gate.") != std::string::npos) {
+      continue;
+    }
+    FileTensor out = t;
+    if (t.name.find("attn_q.") != std::string::npos) {
+      out = {prefix + "attn_qkv.weight",
+             {32, 64},
+             t.bytes + find(prefix + "attn_k.weight").bytes + find(prefix + "attn_v.weight").bytes};
+    }
+    if (t.name.find("ffn_up.") != std::string::npos) {
+      out = {t.name, {32, 72}, find(prefix + "ffn_gate.weight").bytes + t.bytes};
+    }
+    tensors.push_back(out);
+  }
+  const std::string bytes = llama_file(tensors);
+  const ModelSource source = source_with(tensors, bytes);
+  auto tier = make_host_tier(TierKind::kDevice, 64_MiB);
+  Arena fused_arena(*tier, 8_MiB, "fused"), made_arena(*tier, 8_MiB, "made");
+  ReferenceOps ops;
+  const Decisions decisions = tiny_decisions(card, 9, 1);
+  const ModelPart part = model_part(card, {}, 0);
+  const auto file = memory_file("test.gguf", bytes);
+  const LoadedWeights fused = load_weights(source, decisions, part, fused_arena, ops,
+                                           {WeightFill::kFile, file.get(), 0, {}});
+  const LoadedWeights made = load_weights(source_of(card), decisions, part, made_arena, ops,
+                                          {WeightFill::kRandom, nullptr, kSeed, {}});
+  EXPECT_EQ(fused.group_bytes, made.group_bytes);
+  for (std::size_t i = 0; i < 2; ++i) {
+    const LayerWeights &a = fused.weights.layers[i], &b = made.weights.layers[i];
+    for (const auto& [x, y] :
+         {std::pair(a.q, b.q), {a.k, b.k}, {a.v, b.v}, {a.gate, b.gate}, {a.up, b.up}}) {
+      const auto size = static_cast<std::size_t>(x.weight.tensor.bytes().n);
+      EXPECT_EQ(std::memcmp(x.weight.tensor.data, y.weight.tensor.data, size), 0);
+    }
+  }
+}
+
+TEST(WeightsLoader, SixteenBitVectorsKeepTheirBytesAndAreReadAsF32) {
+  ModelCard card = tiny_card();
+  card.stored_weights = DType::kBF16;
+  auto tier = make_host_tier(TierKind::kDevice, 64_MiB);
+  Arena arena(*tier, 8_MiB, "weights");
+  ReferenceOps ops;
+  const LoadedWeights loaded =
+      load_weights(source_of(card), tiny_decisions(card, 9, 1), model_part(card, {}, 0), arena, ops,
+                   {WeightFill::kRandom, nullptr, kSeed, {}});
+  EXPECT_EQ(loaded.group_bytes.at("norms"), Bytes{5 * 24 * 2});
+  EXPECT_EQ(loaded.weights.final_norm.weight.dtype, DType::kF32);
+  EXPECT_NEAR(element(loaded.weights.final_norm.weight, 0, 3), 1, 0.11);
+}
+
+}  // namespace
+}  // namespace vramplan

@@ -13,7 +13,7 @@ std::string calibration_json(const Calibration& calibration, const std::string& 
                    {"call_seconds", op.cost.call_s},
                    {"bytes_per_s", op.cost.bytes_per_s},
                    {"flops_per_s", op.cost.flops_per_s},
-                   {"points", op.points},
+                   {"points", op.points.size()},
                    {"median_error", op.fit.median_error},
                    {"worst_error", op.fit.worst_error}});
   }

@@ -143,13 +143,13 @@ void OpBench::linear(DType dtype) {
     std::int64_t out, in;
   };
   const std::int64_t block = info(dtype).block_elements;
+  fill_harmless(pool_);   // an earlier pack may have rearranged the bytes
   for (const Shape shape : {Shape{192, 576}, Shape{576, 576}, Shape{1536, 576}, Shape{576, 1536},
                             Shape{4096, 1024}, Shape{2048, 2048}, Shape{16384, 576}}) {
     const std::int64_t in = floor_div(shape.in, block) * block;
     const std::int64_t weight_bytes = bytes_of(dtype, shape.out, in).n;
     const std::int64_t stride = round_up(Bytes{weight_bytes}, Bytes{256}).n;
     const std::int64_t copies = std::max<std::int64_t>(1, pool_.size() / stride);
-    fill_harmless(pool_);   // an earlier pack may have rearranged the bytes
     std::vector<WeightView> weights;
     for (std::int64_t i = 0; i < copies; ++i) {
       weights.push_back({{pool_.data() + i * stride, dtype, shape.out, in}, 0});
@@ -340,8 +340,7 @@ std::vector<CalibratedOp> OpBench::fit() const {
   for (const auto& [key, points] : points_) {
     const CostFit line = fit_cost(points);
     ops.push_back({{key.first, key.second, line.call_s, line.bytes_per_s, line.flops_per_s},
-                   line,
-                   static_cast<std::int64_t>(points.size())});
+                   line, points});
   }
   return ops;
 }
@@ -367,7 +366,7 @@ double time_call(const Clock& clock, const CalibrationEffort& effort,
     const bool long_enough = clock.now().v - begin > effort.point_seconds;
     if (long_enough && i + 1 >= effort.least_repetitions) break;
   }
-  return median_of(std::move(seconds));
+  return quantile_of(std::move(seconds), 0.25);
 }
 
 std::vector<CalibratedOp> calibrate_ops(Ops& ops, const Clock& clock,

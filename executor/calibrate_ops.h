@@ -26,7 +26,7 @@ struct CalibrationEffort {
 struct CalibratedOp {
   OpCost cost;
   CostFit fit;
-  std::int64_t points = 0;
+  std::vector<CostPoint> points;   // what the line was fitted to
 };
 
 using CalibrationProgress = std::function<void(const std::string& stage, double fraction)>;
@@ -36,7 +36,8 @@ using CalibrationProgress = std::function<void(const std::string& stage, double 
 std::vector<CalibratedOp> calibrate_ops(Ops& ops, const Clock& clock, const CalibrationEffort& effort,
                                         const CalibrationProgress& progress);
 
-/// Median seconds of call(i), i counting up; short calls are timed in batches.
+/// Lower quartile of the seconds of call(i), i counting up; short calls are timed in batches. A busy
+/// machine only ever adds time, so the middle would be the load's and not the machine's.
 double time_call(const Clock& clock, const CalibrationEffort& effort,
                  const std::function<void(std::int64_t)>& call);
 

@@ -4,6 +4,7 @@
 #include <array>
 #include <cmath>
 #include <optional>
+#include <utility>
 
 #include "modelcards/error.h"
 
@@ -106,11 +107,15 @@ CostFit fit_cost(const std::vector<CostPoint>& points) {
   return fit;
 }
 
-double median_of(std::vector<double> values) {
-  VRAMPLAN_CHECK(!values.empty());
+double median_of(std::vector<double> values) { return quantile_of(std::move(values), 0.5); }
+
+double quantile_of(std::vector<double> values, double share) {
+  VRAMPLAN_CHECK(!values.empty() && share >= 0 && share <= 1);
   std::sort(values.begin(), values.end());
-  const std::size_t middle = values.size() / 2;
-  return values.size() % 2 == 1 ? values[middle] : (values[middle - 1] + values[middle]) / 2;
+  const double at = share * static_cast<double>(values.size() - 1);
+  const auto below = static_cast<std::size_t>(at);
+  const std::size_t above = std::min(below + 1, values.size() - 1);
+  return values[below] + (at - static_cast<double>(below)) * (values[above] - values[below]);
 }
 
 }  // namespace vramplan

@@ -30,5 +30,7 @@ CostFit fit_cost(const std::vector<CostPoint>& points);
 
 /// The middle value; the mean of the two middle ones for an even count. Assumes at least one.
 double median_of(std::vector<double> values);
+/// The value that `share` of the values are below, between two of them by straight line.
+double quantile_of(std::vector<double> values, double share);
 
 }  // namespace vramplan

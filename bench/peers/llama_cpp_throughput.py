@@ -1,6 +1,6 @@
 """Prompt and generation speed of llama.cpp on this machine, to hold beside forward_bench.
 
-Usage: python3 bench/peers/llama_cpp_throughput.py MODEL.gguf [--threads 2] [--prompt 512] [--repeat 4]
+Usage: python3 bench/peers/llama_cpp_throughput.py MODEL.gguf [--threads 2] [--prompt 512]
 Needs the llama-cpp-python package. Best of the repetitions, with the load average before and after:
 on a busy machine the figures say little.
 """

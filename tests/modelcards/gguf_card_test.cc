@@ -166,7 +166,7 @@ TEST(GgufCard, AMixtureReadsItsExperts) {
   w.tensor("blk.0.ffn_gate_exps.weight", {4, 64, 32});
   w.tensor("blk.0.ffn_up_exps.weight", {4, 64, 32});
   w.tensor("blk.0.ffn_down_exps.weight", {4, 32, 64});
-  const FeedForward& out = card_of(w).layers[0].feed_forward;
+  const FeedForward out = card_of(w).layers[0].feed_forward;
   EXPECT_EQ(out.kind, FeedForwardKind::kMoe);
   EXPECT_EQ(out.experts, 4);
   EXPECT_EQ(out.experts_per_token, 2);
@@ -194,7 +194,7 @@ TEST(GgufCard, Llama3ScalingIsRecoveredFromItsTable) {
   auto& table = w.tensor("rope_freqs.weight", {4});
   const std::vector<float> factors = llama31_factors(4, 500000, 8);
   std::memcpy(table.data.data(), factors.data(), 16);
-  const Rope& rope = card_of(w).layers[0].mixer.rope;
+  const Rope rope = card_of(w).layers[0].mixer.rope;
   EXPECT_EQ(rope.scaling, "llama3");
   EXPECT_EQ(rope.factor, 8);
   EXPECT_EQ(rope.original_context, 8192);

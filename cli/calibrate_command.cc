@@ -32,14 +32,14 @@ std::string table(const Calibration& result, const std::string& path) {
       "{:<18} {:<5} {:>10} {:>14} {:>16} {:>8} {:>8}\n",
       result.card.title, to_text(Bytes{result.card.capacity_bytes.value}),
       to_text(Bytes{result.card.process_base_bytes.value}),
-      result.card.memory_bytes_per_s.value / 1e9, "operation", "dtype", "call", "memory",
-      "compute", "error", "worst");
+      result.card.memory_bytes_per_s.value / 1e9, "operation", "dtype", "call", "memory", "compute",
+      "error", "worst");
   for (const auto& op : result.ops) {
     text += fmt::format("{:<18} {:<5} {:>7.2f} us {:>14} {:>16} {:>6.1f} % {:>6.1f} %\n",
                         op.cost.op, op.cost.dtype, op.cost.call_s * 1e6,
                         rate_text(op.cost.bytes_per_s, 1e9, "GB/s"),
-                        rate_text(op.cost.flops_per_s, 1e9, "Gflop/s"),
-                        100 * op.fit.median_error, 100 * op.fit.worst_error);
+                        rate_text(op.cost.flops_per_s, 1e9, "Gflop/s"), 100 * op.fit.median_error,
+                        100 * op.fit.worst_error);
   }
   return text + "\nwritten to " + path + "\n";
 }
@@ -62,7 +62,7 @@ int run_calibrate(const CalibrateOptions& options, const Session& session) {
   const Calibration result = calibrate_this_machine(request);
   progress.clear();
   if (options.out.empty()) {
-    std::error_code failed;   // write_file says it better than this would
+    std::error_code failed;  // write_file says it better than this would
     std::filesystem::create_directories(std::filesystem::path(path).parent_path(), failed);
   }
   write_file(path, write_device_card(result.card));
@@ -75,7 +75,8 @@ int run_calibrate(const CalibrateOptions& options, const Session& session) {
 void add_calibrate_command(CLI::App& app, Session& session) {
   auto options = std::make_shared<CalibrateOptions>();
   CLI::App* command = app.add_subcommand("calibrate", "Measures this machine into a device card");
-  command->add_option("--out", options->out, "the card; default: where plan looks for this-machine");
+  command->add_option("--out", options->out,
+                      "the card; default: where plan looks for this-machine");
   command->add_option("--threads", options->threads, "threads of the cpu backend; default: all");
   command->add_flag("--quick", options->quick, "fewer points and repetitions, larger errors");
   command->add_flag("--json", session.json, "result as JSON");

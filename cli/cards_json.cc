@@ -13,18 +13,24 @@ std::string text_of(const json& value) {
 
 const char* word(Evidence evidence) {
   switch (evidence) {
-    case Evidence::kDatasheet: return "datasheet";
-    case Evidence::kMeasured: return "measured";
-    case Evidence::kAssumed: return "assumed";
+    case Evidence::kDatasheet:
+      return "datasheet";
+    case Evidence::kMeasured:
+      return "measured";
+    case Evidence::kAssumed:
+      return "assumed";
   }
   return "assumed";
 }
 
 const char* word(DeviceKind kind) {
   switch (kind) {
-    case DeviceKind::kGpu: return "gpu";
-    case DeviceKind::kCpu: return "cpu";
-    case DeviceKind::kSram: return "sram";
+    case DeviceKind::kGpu:
+      return "gpu";
+    case DeviceKind::kCpu:
+      return "cpu";
+    case DeviceKind::kSram:
+      return "sram";
   }
   return "gpu";
 }
@@ -37,7 +43,7 @@ const char* word(LinkKind kind) {
 
 template <class T>
 json sourced(const Sourced<T>& number) {
-  if (number.source.empty()) return nullptr;   // the card does not say
+  if (number.source.empty()) return nullptr;  // the card does not say
   return {{"value", number.value}, {"evidence", word(number.evidence)}, {"source", number.source}};
 }
 

@@ -1,6 +1,6 @@
 #pragma once
-// Cards as JSON: lists (schemas vramplan.models/1, vramplan.devices/1) and one card with its sources
-// (vramplan.model/1, vramplan.device/1).
+// Cards as JSON: lists (schemas vramplan.models/1, vramplan.devices/1) and one card with its
+// sources (vramplan.model/1, vramplan.device/1).
 #include <string>
 #include <vector>
 

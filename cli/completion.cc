@@ -33,7 +33,8 @@ std::string zsh_description(const std::string& text) {
 }
 
 // Card names are asked from the program itself; models may also be files.
-constexpr const char* kBashHead = R"(# bash completion for vramplan; load with: source <(vramplan completion bash)
+constexpr const char* kBashHead =
+    R"(# bash completion for vramplan; load with: source <(vramplan completion bash)
 _vramplan() {
   local word=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD-1]}
   local command=${COMP_WORDS[1]}
@@ -71,7 +72,8 @@ std::string bash(const CLI::App& app) {
     cases += " ;;\n";
   }
   return std::string(kBashHead) +
-         fmt::format("    COMPREPLY=($(compgen -W \"{}\" -- \"$word\"))\n    return\n  fi\n", names) +
+         fmt::format("    COMPREPLY=($(compgen -W \"{}\" -- \"$word\"))\n    return\n  fi\n",
+                     names) +
          "  if [[ $previous == --device ]]; then\n"
          "    COMPREPLY=($(compgen -W \"$(vramplan devices --names 2>/dev/null)\" -- \"$word\"))\n"
          "    return\n  fi\n"
@@ -86,14 +88,14 @@ std::string zsh(const CLI::App& app) {
       "_vramplan() {\n  local -a commands\n  commands=(\n";
   std::string cases;
   for (const CLI::App* command : listed_subcommands(app)) {
-    text += "    " + shell_quoted(command->get_name() + ":" + zsh_description(command->get_description())) +
+    text += "    " +
+            shell_quoted(command->get_name() + ":" + zsh_description(command->get_description())) +
             "\n";
     cases += fmt::format("    {})\n      _arguments", command->get_name());
     for (const CLI::Option* option : command->get_options()) {
       if (option->get_group().empty() || option->get_positional()) continue;
       for (const auto& name : option->get_lnames()) {
-        std::string spec =
-            "--" + name + "[" + zsh_description(option->get_description()) + "]";
+        std::string spec = "--" + name + "[" + zsh_description(option->get_description()) + "]";
         if (name == "device") {
           spec += ":device:($(vramplan devices --names 2>/dev/null))";
         } else if (option->get_type_size() != 0) {
@@ -102,9 +104,10 @@ std::string zsh(const CLI::App& app) {
         cases += " \\\n        " + shell_quoted(spec);
       }
     }
-    cases += takes_model(*command)
-                 ? " \\\n        '*:model:{ compadd $(vramplan models --names 2>/dev/null); _files }'\n"
-                 : " \\\n        '*:file:_files'\n";
+    cases +=
+        takes_model(*command)
+            ? " \\\n        '*:model:{ compadd $(vramplan models --names 2>/dev/null); _files }'\n"
+            : " \\\n        '*:file:_files'\n";
     cases += "      ;;\n";
   }
   return text +
@@ -135,8 +138,8 @@ std::string fish(const CLI::App& app) {
       }
     }
     if (takes_model(*command)) {
-      text += fmt::format(
-          "complete -c vramplan -n {} -a '(vramplan models --names 2>/dev/null)'\n", condition);
+      text += fmt::format("complete -c vramplan -n {} -a '(vramplan models --names 2>/dev/null)'\n",
+                          condition);
     }
   }
   return text;

@@ -24,10 +24,10 @@ std::string peak_text(const DeviceCard& card) {
 }
 
 std::string overhead_text(const DeviceCard& card) {
-  const std::int64_t bytes = card.kind == DeviceKind::kGpu
-                                 ? card.context_bytes.value + card.module_bytes.value +
-                                       card.workspace_bytes.value
-                                 : card.process_base_bytes.value;
+  const std::int64_t bytes =
+      card.kind == DeviceKind::kGpu
+          ? card.context_bytes.value + card.module_bytes.value + card.workspace_bytes.value
+          : card.process_base_bytes.value;
   return to_text(Bytes{bytes});
 }
 

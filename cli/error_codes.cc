@@ -56,10 +56,12 @@ const std::vector<ErrorMeaning>& error_meanings() {
        "The model or the request needs something that is not implemented. It is named, and never\n"
        "approximated."},
       {ErrorCode::kUnknownFamily, "unknown model family",
-       "The model_type or architecture is not known, so its formulas are not known either. A model\n"
+       "The model_type or architecture is not known, so its formulas are not known either. A "
+       "model\n"
        "card written by hand (see 'vramplan schema model-card') can describe it."},
       {ErrorCode::kNoDevice, "no device for this backend",
-       "The backend needs a device that this machine, or this build of the program, does not have.\n"
+       "The backend needs a device that this machine, or this build of the program, does not "
+       "have.\n"
        "'--backend dry' runs the same scheduler and block pool without one."},
       {ErrorCode::kInternal, "our bug",
        "Something happened that must not. Please report the command line and the output."},
@@ -94,8 +96,8 @@ std::string explain_code(const std::string& word) {
 std::string code_table() {
   std::string text = "code    exit  meaning\n";
   for (const auto& entry : error_meanings()) {
-    text += fmt::format("{}  {:4}  {}\n", code_text(entry.code), exit_code(entry.code),
-                        entry.title);
+    text +=
+        fmt::format("{}  {:4}  {}\n", code_text(entry.code), exit_code(entry.code), entry.title);
   }
   return text;
 }

@@ -9,8 +9,8 @@ namespace vramplan::cli {
 
 struct ErrorMeaning {
   ErrorCode code;
-  const char* title;     // a few words
-  const char* meaning;   // whole sentences: what happened, and what helps
+  const char* title;    // a few words
+  const char* meaning;  // whole sentences: what happened, and what helps
 };
 
 const std::vector<ErrorMeaning>& error_meanings();

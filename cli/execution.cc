@@ -36,9 +36,43 @@ std::vector<std::int32_t> prompt_ids(const Tokenizer& tokenizer, const TextReque
   return tokenizer.encode(tokenizer.apply_chat_template(std::span(&message, 1)), true);
 }
 
-/// The same blocks and formats, with the prompt's length and the number of tokens asked for.
-void make_room(Decisions& decisions, std::int64_t prompt_tokens,
+/// Plans again for one sequence with this prompt and output; all other decisions stay.
+void replan(PlannedModel& planned, std::int64_t prompt_tokens, std::int64_t output_tokens) {
+  const Decisions& d = planned.plan.decisions;
+  PlanRequest request;
+  request.model = d.model;
+  request.set = d.set;
+  request.device = d.device;
+  request.count = d.device_count;
+  request.tp = d.sharding.tp;
+  request.pp = d.sharding.pp;
+  request.context = Tokens{prompt_tokens + output_tokens};
+  request.output = Tokens{output_tokens};
+  request.prefill_chunk = d.prefill_chunk;
+  request.batch = 1;
+  request.weights = d.weights;
+  request.kv_format = d.kv_format;
+  request.block_tokens = d.block.n;
+  request.attention = d.attention;
+  request.threads = d.threads;
+  request.seed = d.seed;
+  Plan plan = make_plan(planned.source, planned.device, request);
+  plan.assumptions.clear();
+  plan.decisions.capacity = d.capacity;  // may be less than any plan would be made for
+  for (const auto& assumption : planned.plan.assumptions) {
+    const std::string& flag = assumption.flag;  // those of the shape are settled now
+    if (flag != "--context" && flag != "--output-tokens" && flag != "--batch") {
+      plan.assumptions.push_back(assumption);
+    }
+  }
+  planned.plan = std::move(plan);
+}
+
+/// The plan for the prompt's length and the number of tokens asked for. Errors: kUsage when the
+/// context of the plan is too short.
+void make_room(PlannedModel& planned, std::int64_t prompt_tokens,
                const std::optional<std::int64_t>& max_tokens) {
+  const Decisions& decisions = planned.plan.decisions;
   const std::int64_t room = decisions.context.n - prompt_tokens;
   if (max_tokens && *max_tokens < 1) {
     throw Error(ErrorCode::kUsage, "--max-tokens must be at least 1").at("", "--max-tokens");
@@ -50,9 +84,7 @@ void make_room(Decisions& decisions, std::int64_t prompt_tokens,
         .at("", "--context")
         .help("plan with a longer --context, or ask for fewer tokens");
   }
-  decisions.output = Tokens{max_tokens.value_or(room)};
-  decisions.context = Tokens{prompt_tokens + decisions.output.n};
-  decisions.batch = 1;
+  replan(planned, prompt_tokens, max_tokens.value_or(room));
 }
 
 }  // namespace
@@ -73,8 +105,9 @@ void require_backend(const std::string& backend) {
   if (backend == "cuda") {
     throw Error(ErrorCode::kNoDevice, "the cuda backend has no device in this build")
         .at("", "--backend")
-        .help("'--backend dry' runs the same scheduler and block pool on a virtual device; "
-              "'--backend cpu' computes here");
+        .help(
+            "'--backend dry' runs the same scheduler and block pool on a virtual device; "
+            "'--backend cpu' computes here");
   }
 }
 
@@ -82,9 +115,9 @@ void require_runnable(const std::string& backend, const PlannedModel& planned) {
   if (backend != "cpu") return;
   const Decisions& decisions = planned.plan.decisions;
   if (decisions.sharding.ranks() > 1) {
-    throw Error(ErrorCode::kUnsupported,
-                fmt::format("the plan has {} ranks; the cpu backend runs one",
-                            decisions.sharding.ranks()))
+    throw Error(
+        ErrorCode::kUnsupported,
+        fmt::format("the plan has {} ranks; the cpu backend runs one", decisions.sharding.ranks()))
         .at(decisions.device, "--backend")
         .help("'--backend dry' runs all ranks, or plan for one device");
   }
@@ -107,8 +140,9 @@ void require_fit(const Plan& plan) {
               fmt::format("the plan does not fit: {} ({} bytes) are missing; nothing was taken",
                           to_text(missing), missing.n))
       .at(plan.decisions.model, plan.decisions.device)
-      .help(plan.predictions.advice.empty() ? "'vramplan plan' shows what would help"
-                                            : plan.predictions.advice.front());
+      .help(plan.predictions.fits || plan.predictions.advice.empty()
+                ? "give more with --capacity, or plan for less"
+                : plan.predictions.advice.front());
 }
 
 std::string run_name(const PlannedModel& planned, const std::string& backend) {
@@ -121,8 +155,7 @@ void note_random_weights(PlannedModel& planned, const std::string& backend) {
       {"weight values", "random, since " + planned.source.card.name + " is no GGUF file", "MODEL"});
 }
 
-Measurement execute(const PlannedModel& planned, const std::string& backend,
-                    const TextRequest& text) {
+Measurement execute(PlannedModel& planned, const std::string& backend, const TextRequest& text) {
   const bool wants_text = text.prompt || text.chat;
   if (wants_text && backend == "dry") {
     throw Error(ErrorCode::kUsage, "the dry backend computes nothing, so it has no text to give")
@@ -136,19 +169,20 @@ Measurement execute(const PlannedModel& planned, const std::string& backend,
   const Bytes before = this_process_memory().now().resident;
   const auto tokenizer = open_tokenizer(planned.source, wants_text);
   const Bytes tables = this_process_memory().now().resident - before;
-  Decisions decisions = planned.plan.decisions;
   RunRequest request;
   request.sampling = text.sampling;
   request.random_weights = planned.source.gguf == nullptr;
   request.check_first = text.check_first;
   request.process_base = base;
-  if (tokenizer != nullptr) request.tokenizer = planned.source_resident + std::max(Bytes{0}, tables);
+  if (tokenizer != nullptr)
+    request.tokenizer = planned.source_resident + std::max(Bytes{0}, tables);
   if (wants_text) {
     request.prompts.push_back(prompt_ids(*tokenizer, text));
-    make_room(decisions, static_cast<std::int64_t>(request.prompts[0].size()), text.max_tokens);
+    make_room(planned, static_cast<std::int64_t>(request.prompts[0].size()), text.max_tokens);
     request.stop_at_end = true;
   } else if (text.max_tokens) {
-    make_room(decisions, decisions.context.n - decisions.output.n, text.max_tokens);
+    const Decisions& decisions = planned.plan.decisions;
+    make_room(planned, decisions.context.n - decisions.output.n, text.max_tokens);
   }
   const InterruptScope interruptible;
   Progress progress;
@@ -166,7 +200,8 @@ Measurement execute(const PlannedModel& planned, const std::string& backend,
     check_interrupt();
     if (!wants_text || fraction < 1) progress.show(stage, fraction);
   };
-  Measurement measurement = run_plan(decisions, planned.source, planned.device, backend, request);
+  Measurement measurement =
+      run_plan(planned.plan.decisions, planned.source, planned.device, backend, request);
   progress.clear();
   give_text(stream.finish());
   if (wants_text && !measurement.output.empty()) {

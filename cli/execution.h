@@ -1,6 +1,6 @@
 #pragma once
-// Execution: what run and verify share: which backend, what is refused before anything is taken, and
-// the run itself with its progress line and interruption.
+// Execution: what run and verify share: which backend, what is refused before anything is taken,
+// and the run itself with its progress line and interruption.
 #include <functional>
 #include <memory>
 #include <optional>
@@ -17,9 +17,11 @@ namespace vramplan::cli {
 std::string choose_backend(const std::string& named, const PlannedModel& planned);
 /// Errors: kUsage for a name that is no backend, kNoDevice for cuda here.
 void require_backend(const std::string& backend);
-/// Errors: kUnsupported when the cpu backend is asked to run a plan made for another kind of device.
+/// Errors: kUnsupported when the cpu backend is asked to run a plan made for another kind of
+/// device.
 void require_runnable(const std::string& backend, const PlannedModel& planned);
-/// Errors: kDoesNotFit with the missing bytes, when a rank was predicted to need more than `capacity`.
+/// Errors: kDoesNotFit with the missing bytes, when a rank was predicted to need more than
+/// `capacity`.
 void require_fit(const Plan& plan);
 
 /// "smollm2-135m on this-machine, cpu": the heading of a report.
@@ -28,17 +30,18 @@ std::string run_name(const PlannedModel& planned, const std::string& backend);
 void note_random_weights(PlannedModel& planned, const std::string& backend);
 
 struct TextRequest {
-  std::optional<std::string> prompt, chat;     // at most one
+  std::optional<std::string> prompt, chat;  // at most one
   std::optional<std::int64_t> max_tokens;
   Sampling sampling;
-  bool check_first = true;                     // refuse before anything is taken
-  std::function<void(const std::string&)> on_text;   // whole UTF-8 characters, as they are generated
+  bool check_first = true;                          // refuse before anything is taken
+  std::function<void(const std::string&)> on_text;  // whole UTF-8 characters, as they are generated
 };
 
-/// Runs the decisions in a process that ran something before (see warm_up.h); text in and out when asked for. A GGUF's tokenizer is opened and kept for the
-/// whole run, text or not: the plan counts its tables. Adds the text to the measurement.
-/// Errors: those of run_plan; kUsage for text without a tokenizer or longer than the context.
-Measurement execute(const PlannedModel& planned, const std::string& backend,
-                    const TextRequest& text);
+/// Runs the decisions in a process that ran something before (see warm_up.h); text in and out when
+/// asked for. A prompt of text, or a number of tokens, is planned anew first, so that `planned`
+/// says what is run. A GGUF's tokenizer is opened and kept for the whole run, text or not: the plan
+/// counts its tables. Adds the text to the measurement. Errors: those of run_plan; kUsage for text
+/// without a tokenizer or longer than the context.
+Measurement execute(PlannedModel& planned, const std::string& backend, const TextRequest& text);
 
 }  // namespace vramplan::cli

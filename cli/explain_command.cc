@@ -37,9 +37,8 @@ void add_explain_command(CLI::App& app, Session& session) {
   set_examples(*command, {"vramplan explain plan.yaml",
                           "vramplan explain llama-3-70b --device h100-sxm-80gb --count 2",
                           "vramplan explain VP0203                        # an error code"});
-  command->callback([options, &session] {
-    session.command = [options] { return run_explain(*options); };
-  });
+  command->callback(
+      [options, &session] { session.command = [options] { return run_explain(*options); }; });
 }
 
 }  // namespace vramplan::cli

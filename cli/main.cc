@@ -22,9 +22,10 @@ void add_commands(CLI::App& app, Session& session) {
   app.description(
       "Plans how a language model fits and performs on hardware, runs that plan, and shows row by\n"
       "row whether the prediction was right.");
-  set_examples(app, {"vramplan plan llama-3-70b --device h100-sxm-80gb --count 2 --context 32k",
-                     "vramplan verify model.gguf --context 2k        # plan, run, compare",
-                     "vramplan explain model.gguf                    # every byte with its formula"});
+  set_examples(app,
+               {"vramplan plan llama-3-70b --device h100-sxm-80gb --count 2 --context 32k",
+                "vramplan verify model.gguf --context 2k        # plan, run, compare",
+                "vramplan explain model.gguf                    # every byte with its formula"});
   app.formatter(std::make_shared<ExamplesFirst>());
   app.set_version_flag("--version", version_line());
   app.require_subcommand(1);

@@ -11,6 +11,7 @@
 namespace vramplan::cli {
 namespace {
 
+constexpr Bytes kMostPlanBytes = 16_MiB;
 constexpr const char* kPlace = "Hardware and sharding";
 constexpr const char* kWork = "Workload";
 constexpr const char* kFormats = "Formats and algorithms";
@@ -101,7 +102,8 @@ void add_plan_flags(CLI::App& command, PlanOptions& o) {
   command.add_option("--prefill-chunk", o.prefill_chunk, "most tokens of one forward pass")
       ->group(kWork);
   command.add_option("--seed", o.seed, "seed of weights, prompts and sampling")->group(kWork);
-  command.add_option("--weights", o.weights, "weight format, e.g. fp16 q8_0; stored = as published")
+  command
+      .add_option("--weights", o.weights, "weight format, e.g. fp16 q8_0; stored = as published")
       ->group(kFormats);
   command.add_option("--kv-cache-dtype", o.kv_format, "f32 f16 bf16")->group(kFormats);
   command.add_option("--block-size", o.block_tokens, "tokens of a KV block")->group(kFormats);
@@ -154,11 +156,12 @@ bool is_plan_file(const std::string& path) {
   const auto ends_in = [&path](const std::string& end) {
     return path.size() > end.size() && path.compare(path.size() - end.size(), end.size(), end) == 0;
   };
-  return ends_in(".yaml") || ends_in(".yml");
+  if (!ends_in(".yaml") && !ends_in(".yml")) return false;
+  return read_text(*open_file(path), kMostPlanBytes).find("schema: vramplan.plan/") !=
+         std::string::npos;
 }
 
 Plan read_plan_file(const std::string& path) {
-  constexpr Bytes kMostPlanBytes = 16_MiB;
   return read_plan(read_text(*open_file(path), kMostPlanBytes), path);
 }
 

@@ -32,14 +32,14 @@ PlanRequest request_of(const PlanOptions& options);
 /// Everything a plan was made from, kept for the run that follows.
 struct PlannedModel {
   ModelSource source;
-  Bytes source_resident;   // what opening the model added to this process: its header's tables
+  Bytes source_resident;  // what opening the model added to this process: its header's tables
   DeviceCard device;
   Plan plan;
 };
 
 /// Opens the model, applies --set, chooses the device and plans.
 PlannedModel plan_model(const PlanOptions& options);
-/// True for a path that ends in .yaml or .yml: a plan file, where a model could stand too.
+/// True for a YAML file that says it is a plan, where a model or its card could stand too.
 bool is_plan_file(const std::string& path);
 /// Errors: kFile, kBadYaml.
 Plan read_plan_file(const std::string& path);

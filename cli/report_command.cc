@@ -32,8 +32,8 @@ std::vector<Comparison> compare_all(const std::vector<RunRecord>& runs,
                                     const std::vector<std::string>& baselines) {
   if (baselines.empty()) return {};
   if (baselines.size() != 1 && baselines.size() != runs.size()) {
-    throw Error(ErrorCode::kUsage, fmt::format("{} baselines for {} runs", baselines.size(),
-                                               runs.size()))
+    throw Error(ErrorCode::kUsage,
+                fmt::format("{} baselines for {} runs", baselines.size(), runs.size()))
         .at("", "--baseline")
         .help("give one baseline, or one for each run in the same order");
   }

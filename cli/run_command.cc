@@ -76,7 +76,7 @@ int run_run(const RunCommand& options, const Session& session) {
   const bool has_text = text.prompt || text.chat;
   if (has_text && !session.json) print_result("\n");
   const RunRecord run = make_run(run_name(planned, backend), std::move(planned.plan),
-                           std::move(measurement), Tolerances{});
+                                 std::move(measurement), Tolerances{});
   write_reports(options.files, {run});
   if (session.json) {
     print_result(run_json(run));

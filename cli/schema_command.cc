@@ -43,9 +43,7 @@ void add_schema_command(CLI::App& app, Session& session) {
   command->add_option("NAME", *name, "plan, run, verify ...; without it: the names");
   set_examples(*command, {"vramplan schema", "vramplan schema plan",
                           "vramplan schema verify > verify.schema.json"});
-  command->callback([name, &session] {
-    session.command = [name] { return run_schema(*name); };
-  });
+  command->callback([name, &session] { session.command = [name] { return run_schema(*name); }; });
 }
 
 }  // namespace vramplan::cli

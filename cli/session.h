@@ -17,8 +17,8 @@ inline constexpr int kExitRegression = 4;
 inline constexpr int kExitOutOfTolerance = 5;
 
 struct Session {
-  bool json = false;                 // results as one JSON object on stdout, errors too
-  std::function<int()> command;      // set by the subcommand's callback
+  bool json = false;             // results as one JSON object on stdout, errors too
+  std::function<int()> command;  // set by the subcommand's callback
 };
 
 /// Results. Everything else goes to stderr. Errors: kIo when stdout cannot be written.

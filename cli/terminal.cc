@@ -50,8 +50,8 @@ TextOptions text_options() {
   for (const char* name : {"LC_ALL", "LC_CTYPE", "LANG"}) {
     if (!is_set(name)) continue;
     const std::string locale = std::getenv(name);
-    const bool utf8 = locale.find("UTF-8") != std::string::npos ||
-                      locale.find("utf8") != std::string::npos;
+    const bool utf8 =
+        locale.find("UTF-8") != std::string::npos || locale.find("utf8") != std::string::npos;
     options.ascii = !utf8;
     break;
   }

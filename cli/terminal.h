@@ -8,14 +8,16 @@
 
 namespace vramplan::cli {
 
-/// Colour on this stream: a terminal that is not "dumb", and NO_COLOR empty or unset. FORCE_COLOR wins.
+/// Colour on this stream: a terminal that is not "dumb", and NO_COLOR empty or unset. FORCE_COLOR
+/// wins.
 bool colour_allowed(std::FILE* stream);
 /// Columns of the terminal: COLUMNS, then the kernel's answer, then 100.
 int terminal_width(std::FILE* stream);
 /// How text on stdout may look: width, colour, and ASCII outside a UTF-8 locale.
 TextOptions text_options();
 
-/// One line on stderr, rewritten in place; does nothing unless stderr is a terminal and CI is unset.
+/// One line on stderr, rewritten in place; does nothing unless stderr is a terminal and CI is
+/// unset.
 class Progress {
  public:
   Progress();

@@ -57,8 +57,9 @@ ChosenDevice choose_device(const std::string& named) {
             Assumption{"device", "this machine, as calibrated in " + calibrated, "--device"}};
   }
   return {kFallback, device_card(kFallback),
-          Assumption{"device", std::string(kFallback) + " (this machine is not calibrated; run "
-                                                        "'vramplan calibrate')",
+          Assumption{"device",
+                     std::string(kFallback) + " (this machine is not calibrated; run "
+                                              "'vramplan calibrate')",
                      "--device"}};
 }
 

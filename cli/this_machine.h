@@ -14,9 +14,9 @@ namespace vramplan::cli {
 std::string this_machine_path();
 
 struct ChosenDevice {
-  std::string name;                       // goes into Decisions::device: a card name or a path
+  std::string name;  // goes into Decisions::device: a card name or a path
   DeviceCard card;
-  std::optional<Assumption> assumption;   // set when nobody named a device
+  std::optional<Assumption> assumption;  // set when nobody named a device
 };
 
 /// A named device, or this machine's calibrated card, or cpu-generic.

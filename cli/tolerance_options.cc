@@ -33,12 +33,12 @@ void set_tolerance(Tolerances& tolerances, const std::string& assignment) {
     names.push_back(word);
     if (word != name) continue;
     double number = 0;
-    const auto [end, status] =
-        std::from_chars(value.data(), value.data() + value.size(), number);
+    const auto [end, status] = std::from_chars(value.data(), value.data() + value.size(), number);
     if (status != std::errc() || end != value.data() + value.size() || !(number >= 0) ||
         number > 100) {
-      throw Error(ErrorCode::kUsage, fmt::format("--tolerance {} needs a share such as 0.05, not '{}'",
-                                                 name, printable(value)))
+      throw Error(ErrorCode::kUsage,
+                  fmt::format("--tolerance {} needs a share such as 0.05, not '{}'", name,
+                              printable(value)))
           .at("", "--tolerance");
     }
     *share = number;
@@ -59,8 +59,9 @@ void add_tolerance_flags(CLI::App& command, ToleranceOptions& options) {
   command.add_flag("--gate-times", options.gate_times, "times out of tolerance fail, too")
       ->group(kGroup);
   command
-      .add_option("--tolerance", options.tolerances,
-                  "NAME=SHARE: activations process process-under decode prefill; process-floor=BYTES")
+      .add_option(
+          "--tolerance", options.tolerances,
+          "NAME=SHARE: activations process process-under decode prefill; process-floor=BYTES")
       ->take_all()
       ->expected(1)
       ->group(kGroup);

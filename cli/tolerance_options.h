@@ -10,7 +10,7 @@
 namespace vramplan::cli {
 
 struct ToleranceOptions {
-  std::vector<std::string> tolerances;   // NAME=VALUE
+  std::vector<std::string> tolerances;  // NAME=VALUE
   bool gate_times = false;
 };
 

@@ -31,7 +31,7 @@ int run_verify(const VerifyCommand& options, const Session& session) {
   if (!options.out.empty()) write_file(options.out, write_plan(planned.plan));
   Measurement measurement = execute(planned, backend, {});
   const RunRecord run = make_run(run_name(planned, backend), std::move(planned.plan),
-                           std::move(measurement), tolerances);
+                                 std::move(measurement), tolerances);
   write_reports(options.files, {run});
   print_result(session.json ? verify_json(run) : verify_text(run, text_options()));
   return exit_code_of(run.verdict);

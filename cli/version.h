@@ -5,8 +5,8 @@
 
 namespace vramplan::cli {
 
-const char* version();            // 0.1.0
-std::string commit();             // short hash
-std::string version_line();       // "vramplan 0.1.0 (commit 1234abcd)"
+const char* version();       // 0.1.0
+std::string commit();        // short hash
+std::string version_line();  // "vramplan 0.1.0 (commit 1234abcd)"
 
 }  // namespace vramplan::cli

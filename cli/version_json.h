@@ -2,5 +2,5 @@
 #include <string>
 
 namespace vramplan::cli {
-std::string version_json();   // schema vramplan.version/1
+std::string version_json();  // schema vramplan.version/1
 }

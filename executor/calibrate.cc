@@ -91,16 +91,15 @@ MachineFacts machine_facts() {
 double streaming_bytes_per_s(Bytes pool, int threads, const Clock& clock, int repetitions) {
   std::vector<std::uint64_t> words(static_cast<std::size_t>(pool.n / 8), 1);
   const auto parts = static_cast<std::size_t>(std::max(1, threads));
-  std::atomic<std::uint64_t> total{0};   // keeps the reads from being left out
+  std::atomic<std::uint64_t> total{0};  // keeps the reads from being left out
   std::vector<double> rates;
   for (int r = 0; r < repetitions; ++r) {
     const double begin = clock.now().v;
     std::vector<std::thread> readers;
     for (std::size_t p = 0; p < parts; ++p) {
       const std::size_t from = words.size() * p / parts, to = words.size() * (p + 1) / parts;
-      readers.emplace_back([&words, &total, from, to] {
-        total += sum_of(words.data() + from, to - from);
-      });
+      readers.emplace_back(
+          [&words, &total, from, to] { total += sum_of(words.data() + from, to - from); });
     }
     for (auto& reader : readers) reader.join();
     const double seconds = clock.now().v - begin;
@@ -127,11 +126,10 @@ Calibration calibrate(const MachineFacts& machine, Ops& ops, const Clock& clock,
 
   Calibration result;
   result.ops = calibrate_ops(ops, clock, effort, request.progress);
-  const std::string source =
-      fmt::format("vramplan calibrate{}, commit {}, {}; {}, kernel {}, {} threads",
-                  request.quick ? " --quick" : "", machine.environment.commit,
-                  machine.environment.time_utc, machine.environment.cpu, machine.environment.kernel,
-                  request.threads);
+  const std::string source = fmt::format(
+      "vramplan calibrate{}, commit {}, {}; {}, kernel {}, {} threads",
+      request.quick ? " --quick" : "", machine.environment.commit, machine.environment.time_utc,
+      machine.environment.cpu, machine.environment.kernel, request.threads);
   DeviceCard& card = result.card;
   card.name = "this-machine";
   card.title = machine.environment.cpu;

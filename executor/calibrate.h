@@ -15,24 +15,24 @@ namespace vramplan {
 
 /// What the operating system says about the machine. Unknown numbers are 0.
 struct MachineFacts {
-  Environment environment;         // cpu, kernel, commit and time go into the source of every number
-  Bytes available;                 // what a new process could take now
-  Bytes total;                     // MemTotal
+  Environment environment;  // cpu, kernel, commit and time go into the source of every number
+  Bytes available;          // what a new process could take now
+  Bytes total;              // MemTotal
   Bytes last_level_cache;
-  int cores = 1;                   // that this process may run on
+  int cores = 1;  // that this process may run on
 };
 MachineFacts machine_facts();
 
 struct CalibrationRequest {
   int threads = 1;
   bool quick = false;
-  Bytes process_base;              // resident bytes of a fresh process of the program
+  Bytes process_base;  // resident bytes of a fresh process of the program
   CalibrationProgress progress;
 };
 
 struct Calibration {
   DeviceCard card;
-  std::vector<CalibratedOp> ops;   // the fits behind card.op_costs
+  std::vector<CalibratedOp> ops;  // the fits behind card.op_costs
 };
 
 /// The card of a machine with these facts, timed with this clock. Errors: kBadCard when the clock

@@ -18,7 +18,7 @@ static_assert(kLinearDecodeTokens == cpu::kGemvTokens, "the planner and the kern
 constexpr std::int64_t kBlockTokens = 16;
 constexpr std::int64_t kMostTokens = 512;
 constexpr std::int64_t kMostColumns = 4096;
-constexpr double kBatchSeconds = 1e-4;   // well above the resolution of a clock
+constexpr double kBatchSeconds = 1e-4;  // well above the resolution of a clock
 
 /// Memory aligned for any kernel; contents are uninitialised.
 class Buffer {
@@ -38,13 +38,12 @@ class Buffer {
   std::int64_t size_;
 };
 
-/// Random bytes 0x20..0x2F: in every format we know they decode to small, normal, finite numbers, so
-/// that no denormal or NaN slows a kernel.
+/// Random bytes 0x20..0x2F: in every format we know they decode to small, normal, finite numbers,
+/// so that no denormal or NaN slows a kernel.
 void fill_harmless(std::byte* data, std::int64_t size) {
   SplitMix64 rng(1);
   for (std::int64_t at = 0; at + 8 <= size; at += 8) {
-    const std::uint64_t word =
-        (rng.next() & 0x0F0F0F0F0F0F0F0FULL) | 0x2020202020202020ULL;
+    const std::uint64_t word = (rng.next() & 0x0F0F0F0F0F0F0F0FULL) | 0x2020202020202020ULL;
     std::memcpy(data + at, &word, sizeof word);
   }
 }
@@ -150,7 +149,8 @@ void OpBench::linear(DType dtype) {
     const std::int64_t in = floor_div(shape.in, block) * block;
     const std::int64_t weight_bytes = bytes_of(dtype, shape.out, in).n;
     const std::int64_t stride = round_up(Bytes{weight_bytes}, Bytes{256}).n;
-    const std::int64_t copies = std::max<std::int64_t>(1, pool_.size() / stride);
+    const std::int64_t copies = pool_.size() / stride;
+    if (copies < 1) continue;  // the pool is too small for this shape
     // Packing is a load-time cost and slow; one weight is packed, the others are copies of it.
     fill_harmless(pool_.data(), stride);
     std::vector<WeightView> weights = {{{pool_.data(), dtype, shape.out, in}, 0}};
@@ -161,7 +161,7 @@ void OpBench::linear(DType dtype) {
       std::memcpy(weights.back().tensor.data, pool_.data(), static_cast<std::size_t>(weight_bytes));
     }
     for (const std::int64_t tokens : {1, 2, 4, 8, 16, 64, 256, 512}) {
-      const bool head = shape.out > kMostColumns;   // only the few rows that need logits
+      const bool head = shape.out > kMostColumns;  // only the few rows that need logits
       if (head && tokens > kLinearDecodeTokens) continue;
       if (effort_.quick && (tokens == 2 || tokens == 64 || tokens == 256)) continue;
       Buffer wide(head ? tokens * shape.out * 4 : 4);
@@ -169,8 +169,8 @@ void OpBench::linear(DType dtype) {
       const TensorView workspace = scratch(ops_.linear_workspace(tokens, in, dtype));
       measure(linear_work(tokens, in, shape.out, dtype, DType::kF32), info(dtype).name,
               [&](std::int64_t i) {
-                ops_.linear(out, view(in_, tokens, in), weights[static_cast<std::size_t>(i % copies)],
-                            {}, workspace);
+                ops_.linear(out, view(in_, tokens, in),
+                            weights[static_cast<std::size_t>(i % copies)], {}, workspace);
               });
     }
   }
@@ -198,10 +198,9 @@ void OpBench::attention(const AttentionShape& shape, std::int64_t queries, std::
                         std::int64_t sequences) {
   const std::int64_t blocks = ceil_div(kv_length, kBlockTokens);
   const std::int64_t layer_bytes = kBlockTokens * shape.kv_heads *
-                                   (shape.head_dim + shape.value_dim) *
-                                   info(shape.kv).block_bytes;
+                                   (shape.head_dim + shape.value_dim) * info(shape.kv).block_bytes;
   const std::int64_t layers = pool_.size() / (layer_bytes * blocks * sequences);
-  if (layers < 1) return;   // the pool is too small for this point
+  if (layers < 1) return;  // the pool is too small for this point
   KvLayerView kv = cache(shape, layers);
   std::vector<std::int32_t> table(static_cast<std::size_t>(blocks * sequences));
   for (std::size_t i = 0; i < table.size(); ++i) table[i] = static_cast<std::int32_t>(i);
@@ -226,7 +225,7 @@ void OpBench::attention(const AttentionShape& shape, std::int64_t queries, std::
   });
 }
 
-constexpr std::int64_t kHeadShapes[][3] = {{9, 3, 64}, {32, 8, 128}};   // heads, kv heads, width
+constexpr std::int64_t kHeadShapes[][3] = {{9, 3, 64}, {32, 8, 128}};  // heads, kv heads, width
 
 AttentionShape attention_shape(const std::int64_t (&heads)[3], DType kv) {
   AttentionShape shape;
@@ -254,7 +253,7 @@ void OpBench::attention_prefill(DType dtype) {
   fill_harmless(pool_);
   for (const auto& heads : kHeadShapes) {
     for (const std::int64_t queries : {16, 128, 512}) {
-      if (heads[0] > 9 && queries > 128) continue;   // the same cost line, twenty times as long
+      if (heads[0] > 9 && queries > 128) continue;  // the same cost line, twenty times as long
       for (const std::int64_t before : {0, 512, 1536}) {
         if (effort_.quick && before == 512) continue;
         attention(attention_shape(heads, dtype), queries, before + queries, 1);
@@ -270,7 +269,7 @@ void OpBench::kv_write(DType dtype) {
     const std::int64_t columns = shape.kv_heads * shape.head_dim;
     for (const std::int64_t tokens : {1, 4, 64, 512}) {
       const std::int64_t starts = kv.block_count * kBlockTokens - tokens;
-      if (starts < 1) continue;   // the pool is too small for this point
+      if (starts < 1) continue;  // the pool is too small for this point
       std::vector<std::int64_t> slots(static_cast<std::size_t>(tokens));
       measure(kv_write_work(tokens, 2 * columns, DType::kF32, dtype), info(dtype).name,
               [&](std::int64_t i) {
@@ -324,7 +323,7 @@ void OpBench::embed() {
   SplitMix64 rng(2);
   for (const DType dtype : {DType::kQ8_0, DType::kF16}) {
     for (const std::int64_t columns : {576, 4096}) {
-      const std::int64_t row_bytes = bytes_of(dtype, 1, columns).n;
+      const std::int64_t row_bytes = bytes_of(dtype, 1, columns).n;  // far below the pool
       const std::int64_t rows = std::min<std::int64_t>(16384, pool_.size() / row_bytes);
       const WeightView table{{pool_.data(), dtype, rows, columns}, 0};
       for (const std::int64_t tokens : {1, 4, 64, 512}) {
@@ -332,9 +331,8 @@ void OpBench::embed() {
         for (auto& id : ids) {
           id = static_cast<std::int32_t>(rng.next() % static_cast<std::uint64_t>(rows));
         }
-        measure(embed_work(tokens, columns, dtype, DType::kF32), "any", [&](std::int64_t) {
-          ops_.embed(view(out_, tokens, columns), table, ids, 1.0F);
-        });
+        measure(embed_work(tokens, columns, dtype, DType::kF32), "any",
+                [&](std::int64_t) { ops_.embed(view(out_, tokens, columns), table, ids, 1.0F); });
       }
     }
   }
@@ -344,8 +342,8 @@ std::vector<CalibratedOp> OpBench::fit() const {
   std::vector<CalibratedOp> ops;
   for (const auto& [key, points] : points_) {
     const CostFit line = fit_cost(points);
-    ops.push_back({{key.first, key.second, line.call_s, line.bytes_per_s, line.flops_per_s},
-                   line, points});
+    ops.push_back(
+        {{key.first, key.second, line.call_s, line.bytes_per_s, line.flops_per_s}, line, points});
   }
   return ops;
 }
@@ -360,7 +358,7 @@ double time_call(const Clock& clock, const CalibrationEffort& effort,
     for (std::int64_t i = 0; i < calls; ++i) call(count++);
     return (clock.now().v - begin) / static_cast<double>(calls);
   };
-  timed(1);   // first touch and thread start
+  timed(1);  // first touch and thread start
   const double rough = timed(1);
   const double wanted = rough > 0 ? kBatchSeconds / rough : 1.0;
   const auto batch = static_cast<std::int64_t>(std::clamp(wanted, 1.0, 256.0));

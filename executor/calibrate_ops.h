@@ -1,6 +1,6 @@
 #pragma once
-// CalibrateOps: times single operations of Ops on memory larger than the last-level cache and fits one
-// cost line per operation and format. Needs an Ops whose calls return when they are done (cpu).
+// CalibrateOps: times single operations of Ops on memory larger than the last-level cache and fits
+// one cost line per operation and format. Needs an Ops whose calls return when they are done (cpu).
 #include <cstdint>
 #include <functional>
 #include <string>
@@ -14,30 +14,32 @@
 namespace vramplan {
 
 struct CalibrationEffort {
-  Bytes pool;                      // weights and caches rotate through this much memory
-  double point_seconds = 0.02;     // repetitions of one point stop after this
+  Bytes pool;                   // weights and caches rotate through this much memory
+  double point_seconds = 0.02;  // repetitions of one point stop after this
   int least_repetitions = 5;
   int most_repetitions = 41;
-  double total_seconds = 45;       // from then on (a busy machine) one repetition a point
-  bool quick = false;              // every second point
+  double total_seconds = 45;  // from then on (a busy machine) one repetition a point
+  bool quick = false;         // every second point
 };
 
 /// One fitted line and how well it went through its points.
 struct CalibratedOp {
   OpCost cost;
   CostFit fit;
-  std::vector<CostPoint> points;   // what the line was fitted to
+  std::vector<CostPoint> points;  // what the line was fitted to
 };
 
 using CalibrationProgress = std::function<void(const std::string& stage, double fraction)>;
 
-/// linear and linear_decode per weight format, attention_decode, attention_prefill and kv_write per KV format; norm, rope,
-/// activation, add and embed for "any". The work of a call is what planner/latency.h says it is.
-std::vector<CalibratedOp> calibrate_ops(Ops& ops, const Clock& clock, const CalibrationEffort& effort,
+/// linear and linear_decode per weight format; attention_decode, attention_prefill and kv_write per
+/// KV format; norm, rope, activation, add and embed for "any". The work of a call is what
+/// planner/latency.h says it is.
+std::vector<CalibratedOp> calibrate_ops(Ops& ops, const Clock& clock,
+                                        const CalibrationEffort& effort,
                                         const CalibrationProgress& progress);
 
-/// Lower quartile of the seconds of call(i), i counting up; short calls are timed in batches. A busy
-/// machine only ever adds time, so the middle would be the load's and not the machine's.
+/// Lower quartile of the seconds of call(i), i counting up; short calls are timed in batches. A
+/// busy machine only ever adds time, so the middle would be the load's and not the machine's.
 double time_call(const Clock& clock, const CalibrationEffort& effort,
                  const std::function<void(std::int64_t)>& call);
 

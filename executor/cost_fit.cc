@@ -11,7 +11,7 @@
 namespace vramplan {
 namespace {
 
-constexpr std::size_t kTerms = 3;   // call, bytes, flops
+constexpr std::size_t kTerms = 3;  // call, bytes, flops
 using Terms = std::array<double, kTerms>;
 
 // Columns are scaled to order one: bytes in GB, flops in Gflop, calls in ms.
@@ -24,7 +24,7 @@ Terms row_of(const CostPoint& point) {
 
 /// Solves the normal equations for the terms in `chosen`; nothing when they are singular.
 std::optional<Terms> solve(const std::vector<CostPoint>& points, unsigned chosen) {
-  std::array<std::array<double, kTerms + 1>, kTerms> m{};   // [A^T A | A^T 1]
+  std::array<std::array<double, kTerms + 1>, kTerms> m{};  // [A^T A | A^T 1]
   for (const auto& point : points) {
     const Terms row = row_of(point);
     for (std::size_t i = 0; i < kTerms; ++i) {
@@ -35,7 +35,7 @@ std::optional<Terms> solve(const std::vector<CostPoint>& points, unsigned chosen
   for (std::size_t i = 0; i < kTerms; ++i) {
     if ((chosen >> i & 1U) != 0) continue;
     for (std::size_t j = 0; j < kTerms; ++j) m[i][j] = m[j][i] = 0;
-    m[i][i] = 1;          // the term is held at zero
+    m[i][i] = 1;  // the term is held at zero
     m[i][kTerms] = 0;
   }
   double largest = 0;

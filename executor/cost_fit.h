@@ -10,13 +10,13 @@ namespace vramplan {
 
 /// One operation as it was timed, with the work it did.
 struct CostPoint {
-  double bytes = 0, flops = 0;   // work of the call
-  double seconds = 0;            // median of the repetitions, > 0
+  double bytes = 0, flops = 0;  // work of the call
+  double seconds = 0;           // median of the repetitions, > 0
 };
 
 struct CostFit {
-  double call_s = 0, bytes_per_s = 0, flops_per_s = 0;   // 0 = no such term
-  double median_error = 0;       // median of |fit / measured - 1|
+  double call_s = 0, bytes_per_s = 0, flops_per_s = 0;  // 0 = no such term
+  double median_error = 0;                              // median of |fit / measured - 1|
   double worst_error = 0;
 
   /// Seconds of a call with this work.

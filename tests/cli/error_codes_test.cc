@@ -10,7 +10,8 @@ TEST(ErrorCodes, EveryCodeOfTheHeaderIsExplained) {
   const std::string table = run_program({"explain", "codes"}).out;
   const std::regex entry("k[A-Za-z]+ = ([0-9]{3}),");
   int count = 0;
-  for (std::sregex_iterator it(header.begin(), header.end(), entry), end; it != end; ++it, ++count) {
+  for (std::sregex_iterator it(header.begin(), header.end(), entry), end; it != end;
+       ++it, ++count) {
     const std::string code = "VP0" + (*it)[1].str();
     EXPECT_HOLDS(table, code);
     const Outcome page = run_program({"explain", code});

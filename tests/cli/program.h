@@ -16,7 +16,7 @@
 namespace vramplan::testing {
 
 struct Outcome {
-  int code = -1;         // exit code; 128 + signal when it was killed
+  int code = -1;  // exit code; 128 + signal when it was killed
   std::string out, err;
 
   nlohmann::json json() const { return nlohmann::json::parse(out); }

@@ -109,7 +109,9 @@ MachineFacts small_machine() {
 class TickingClock final : public Clock {
  public:
   explicit TickingClock(const VirtualClock& inner) : inner_(inner) {}
-  Seconds now() const override { return inner_.now() + Seconds{1e-9 * static_cast<double>(++ticks_)}; }
+  Seconds now() const override {
+    return inner_.now() + Seconds{1e-9 * static_cast<double>(++ticks_)};
+  }
 
  private:
   const VirtualClock& inner_;
@@ -143,7 +145,7 @@ TEST(Calibrate, FindsTheCostLineOfEveryOperation) {
     }
   }
   EXPECT_EQ(lines["linear_decode"], 8);
-  EXPECT_EQ(lines["linear"], 8);   // q4_1 q8_0 q4_0 q4_k q6_k f16 bf16 f32
+  EXPECT_EQ(lines["linear"], 8);  // q4_1 q8_0 q4_0 q4_k q6_k f16 bf16 f32
   EXPECT_EQ(lines["attention_decode"], 3);
   EXPECT_EQ(lines["attention_prefill"], 3);
   EXPECT_EQ(lines["kv_write"], 3);
@@ -180,7 +182,8 @@ TEST(Calibrate, TheCardReadsBackFromItsYaml) {
 TEST(Calibrate, PacksAWeightOfEveryShapeBeforeItIsTimed) {
   std::map<std::string, int> calls;
   calibrate_known(&calls);
-  EXPECT_EQ(calls["pack"], 8 * 6);
+  // Six shapes in eight formats; the pool of this small machine does not hold the head in f32.
+  EXPECT_EQ(calls["pack"], 8 * 6 - 1);
 }
 
 TEST(Calibrate, AnInterruptedCalibrationStops) {

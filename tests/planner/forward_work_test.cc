@@ -23,7 +23,7 @@ TEST(ForwardWork, ListsTheCallsOfAPass) {
   const auto works = by_name(forward_work(rank_model(tiny(), d, {}, 0), d, {3, 3, 3, 40}));
   EXPECT_EQ(works.at("embed").calls, 1);
   EXPECT_EQ(works.at("norm").calls, 2 * 2 + 1);
-  EXPECT_EQ(works.at("linear").calls, 2 * 7 + 1);
+  EXPECT_EQ(works.at("linear_decode").calls, 2 * 7 + 1);
   EXPECT_EQ(works.at("rope").calls, 2 * 2);
   EXPECT_EQ(works.at("kv_write").calls, 2);
   EXPECT_EQ(works.at("attention_decode").calls, 2);
@@ -36,7 +36,7 @@ TEST(ForwardWork, ListsTheCallsOfAPass) {
 TEST(ForwardWork, AStepReadsEveryMatrixOnce) {
   const Decisions d = decisions_of();
   const RankModel model = rank_model(tiny(), d, {}, 0);
-  const OpWork linear = by_name(forward_work(model, d, {1, 1, 1, 40})).at("linear");
+  const OpWork linear = by_name(forward_work(model, d, {1, 1, 1, 40})).at("linear_decode");
   double weights = 0, widths = 0;
   for (const WeightTensor& t : rank_weight_tensors(tiny(), d, 0, {})) {
     if (t.part == Part::kVector || t.part == Part::kEmbedding) continue;
@@ -63,7 +63,8 @@ TEST(ForwardWork, FewTokensReachFewExperts) {
   const ModelCard card = mixtral_8x7b();
   const RankModel model = rank_model(card, d, {}, 0);
   const auto weight_share = [&](std::int64_t tokens) {
-    const double bytes = by_name(forward_work(model, d, {tokens, 0, 1, tokens})).at("linear").bytes;
+    const char* op = tokens <= kLinearDecodeTokens ? "linear_decode" : "linear";
+    const double bytes = by_name(forward_work(model, d, {tokens, 0, 1, tokens})).at(op).bytes;
     return bytes / (2 * 46.7e9);
   };
   EXPECT_NEAR(weight_share(1), 12.7 / 46.7, 0.01);  // its two experts of eight

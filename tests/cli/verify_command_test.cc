@@ -1,0 +1,87 @@
+#include "tests/cli/program.h"
+
+namespace vramplan::testing {
+namespace {
+
+/// A model small enough to run anywhere in a moment, on a cpu with room to spare.
+const std::vector<std::string> kSmall = {
+    "smollm2-135m",    "--set", "layer_count=2", "--set", "vocab=1024", "--context", "64",
+    "--output-tokens", "8",     "--threads",     "1",     "--weights",  "q8_0"};
+
+std::vector<std::string> small(const std::string& command, const std::vector<std::string>& more) {
+  std::vector<std::string> arguments = {command};
+  arguments.insert(arguments.end(), kSmall.begin(), kSmall.end());
+  arguments.insert(arguments.end(), more.begin(), more.end());
+  return arguments;
+}
+
+TEST(VerifyCommand, TheDryRunOf405BOnSixteenCardsAgreesToTheByte) {
+  const Outcome run = run_program({"verify", "llama-3.1-405b", "--device", "h100-sxm-80gb",
+                                   "--count", "16", "--context", "8k", "--json"});
+  ASSERT_EQ(run.code, 0) << run.err;
+  const auto verdict = run.json();
+  EXPECT_EQ(verdict["schema"], "vramplan.verify/1");
+  ASSERT_GE(verdict["rows"].size(), 16U * 8U);
+  for (const auto& row : verdict["rows"]) {
+    EXPECT_EQ(row["predicted_bytes"], row["observed_bytes"]) << row.dump();
+    EXPECT_EQ(row["outcome"], "within") << row.dump();
+  }
+  EXPECT_TRUE(verdict["process"]["observed_bytes"].is_null());  // dry takes no memory
+}
+
+TEST(VerifyCommand, ACpuRunIsMeasuredAndEveryTensorRowIsExact) {
+  const Outcome run = run_program(small("verify", {"--tolerance", "process-floor=64MiB",
+                                                   "--tolerance", "process-under=1", "--json"}));
+  ASSERT_EQ(run.code, 0) << run.err << run.out;
+  const auto verdict = run.json();
+  int gating = 0;
+  for (const auto& row : verdict["rows"]) {
+    if (row["category"] != "weights" && row["category"] != "kv_cache") continue;
+    ++gating;
+    EXPECT_EQ(row["predicted_bytes"], row["observed_bytes"]) << row.dump();
+  }
+  EXPECT_GE(gating, 4);
+  EXPECT_GT(verdict["process"]["observed_bytes"].get<std::int64_t>(), 1 << 20);
+  EXPECT_HOLDS(run.out, "random");  // the card has no weights: said as an assumption
+}
+
+TEST(VerifyCommand, AToleranceOfNothingIsExceeded) {
+  const Outcome run =
+      run_program(small("verify", {"--tolerance", "process=0", "--tolerance", "process-floor=0",
+                                   "--tolerance", "process-under=0"}));
+  EXPECT_EQ(run.code, 5) << run.out << run.err;
+  EXPECT_HOLDS(run.out, "OUT OF TOLERANCE");
+}
+
+TEST(VerifyCommand, ReportsAreWritten) {
+  const Folder folder;
+  const Outcome run = run_program({"verify", "llama-2-7b", "--device", "h100-sxm-80gb", "--report",
+                                   folder / "r.html", "--markdown", folder / "r.md", "--junit",
+                                   folder / "r.xml", "--out", folder / "p.yaml"});
+  ASSERT_EQ(run.code, 0) << run.err;
+  EXPECT_HOLDS(contents(folder / "r.html"), "<html");
+  EXPECT_HOLDS(contents(folder / "r.md"), "|");
+  EXPECT_HOLDS(contents(folder / "r.xml"), "<testsuite");
+  EXPECT_HOLDS(contents(folder / "p.yaml"), "decisions:");
+  EXPECT_FALSE(std::filesystem::exists(folder / "r.html.partial"));
+}
+
+TEST(VerifyCommand, WhatCannotRunIsRefusedByItsCode) {
+  EXPECT_EQ(run_program({"verify", "llama-2-7b", "--backend", "cuda"}).code, 7);
+  EXPECT_EQ(run_program({"verify", "llama-2-7b", "--backend", "abacus"}).code, 2);
+  const Outcome bf16 =
+      run_program({"verify", "llama-2-7b", "--device", "h100-sxm-80gb", "--backend", "cpu"});
+  EXPECT_EQ(bf16.code, 6);
+  EXPECT_HOLDS(bf16.err, "VP0601");
+  const Outcome large = run_program({"verify", "llama-3.1-405b", "--device", "h100-sxm-80gb"});
+  EXPECT_EQ(large.code, 3);
+  EXPECT_HOLDS(large.err, "VP0301");
+  EXPECT_HOLDS(large.err, "missing");
+  const Outcome tolerance = run_program({"verify", "llama-2-7b", "--tolerance", "proces=0.1"});
+  EXPECT_EQ(tolerance.code, 2);
+  EXPECT_HOLDS(tolerance.err, "process");
+  EXPECT_EQ(run_program({"verify", "llama-2-7b", "--tolerance", "process=-1"}).code, 2);
+}
+
+}  // namespace
+}  // namespace vramplan::testing

@@ -82,15 +82,18 @@ bool looks_like_code(const std::string& word) {
                      [](unsigned char c) { return std::isdigit(c) != 0; });
 }
 
-std::string explain_code(const std::string& word) {
+const ErrorMeaning& meaning_of(const std::string& word) {
   const int number = std::stoi(word.substr(2));
   for (const auto& entry : error_meanings()) {
-    if (static_cast<int>(entry.code) != number) continue;
-    return fmt::format("{}: {} (exit code {})\n\n{}\n", code_text(entry.code), entry.title,
-                       exit_code(entry.code), entry.meaning);
+    if (static_cast<int>(entry.code) == number) return entry;
   }
   throw Error(ErrorCode::kUnknownName, fmt::format("no error code {}", printable(word)))
       .help("'vramplan explain codes' lists them all");
+}
+
+std::string code_page(const ErrorMeaning& meaning) {
+  return fmt::format("{}: {} (exit code {})\n\n{}\n", code_text(meaning.code), meaning.title,
+                     exit_code(meaning.code), meaning.meaning);
 }
 
 std::string code_table() {

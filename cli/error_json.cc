@@ -19,4 +19,28 @@ std::string error_json(const Error& error) {
   return object.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
 }
 
+namespace {
+
+nlohmann::json code_object(const ErrorMeaning& meaning) {
+  return {{"code", code_text(meaning.code)},
+          {"exit_code", exit_code(meaning.code)},
+          {"title", meaning.title},
+          {"meaning", meaning.meaning}};
+}
+
+}  // namespace
+
+std::string code_json(const ErrorMeaning& meaning) {
+  nlohmann::json object = code_object(meaning);
+  object["schema"] = "vramplan.code/1";
+  return object.dump(2) + "\n";
+}
+
+std::string codes_json() {
+  nlohmann::json codes = nlohmann::json::array();
+  for (const auto& meaning : error_meanings()) codes.push_back(code_object(meaning));
+  const nlohmann::json object = {{"schema", "vramplan.codes/1"}, {"codes", codes}};
+  return object.dump(2) + "\n";
+}
+
 }  // namespace vramplan::cli

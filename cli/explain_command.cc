@@ -3,25 +3,30 @@
 
 #include "cli/commands.h"
 #include "cli/error_codes.h"
+#include "cli/error_json.h"
 #include "cli/plan_options.h"
 #include "cli/terminal.h"
 #include "cli/usage.h"
 #include "modelcards/file.h"
 #include "planner/explain.h"
+#include "reports/plan_json.h"
 
 namespace vramplan::cli {
 namespace {
 
-int run_explain(const PlanOptions& options) {
+int run_explain(const PlanOptions& options, const Session& session) {
   const std::string& what = options.model;
   if (what == "codes") {
-    print_result(code_table());
+    print_result(session.json ? codes_json() : code_table());
   } else if (looks_like_code(what)) {
-    print_result(explain_code(what));
+    const ErrorMeaning& meaning = meaning_of(what);
+    print_result(session.json ? code_json(meaning) : code_page(meaning));
   } else {
     const PlannedModel planned =
         is_plan_file(what) ? reopen(read_plan_file(what)) : plan_model(options);
-    print_result(explain(planned.source, planned.device, planned.plan));
+    // As JSON it is the plan itself: each of its rows carries its formula.
+    print_result(session.json ? plan_json(planned.plan)
+                              : explain(planned.source, planned.device, planned.plan));
   }
   return kExitFits;
 }
@@ -34,11 +39,13 @@ void add_explain_command(CLI::App& app, Session& session) {
       "explain", "Shows where every byte of a plan comes from, or what an error code means");
   command->add_option("WHAT", options->model, "PLAN.yaml, MODEL, VPnnnn, or codes")->required();
   add_plan_flags(*command, *options);
+  command->add_flag("--json", session.json, "the plan, or the codes, as one JSON object");
   set_examples(*command, {"vramplan explain plan.yaml",
                           "vramplan explain llama-3-70b --device h100-sxm-80gb --count 2",
                           "vramplan explain VP0203                        # an error code"});
-  command->callback(
-      [options, &session] { session.command = [options] { return run_explain(*options); }; });
+  command->callback([options, &session] {
+    session.command = [options, &session] { return run_explain(*options, session); };
+  });
 }
 
 }  // namespace vramplan::cli

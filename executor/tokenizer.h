@@ -16,7 +16,7 @@ namespace vramplan {
 
 /// tokenizer.ggml.* as plain vectors, so that a tokenizer can be built without a file. The strings
 /// are only read while building. Ids are -1 when the file does not name them.
-struct TokenizerTables {
+struct Vocabulary {
   std::string file;                     // for messages
   std::string model;                    // "gpt2" or "llama"
   std::string pre;                      // name of the pre-split (BPE); empty = "default"
@@ -34,7 +34,7 @@ class Tokenizer {
  public:
   /// Errors: kUnsupported naming the tokenizer model or pre-split, kBadGguf for broken tables.
   static std::unique_ptr<Tokenizer> from_gguf(const Gguf& gguf);
-  static std::unique_ptr<Tokenizer> from_tables(const TokenizerTables& tables);
+  static std::unique_ptr<Tokenizer> from_tables(const Vocabulary& tables);
   ~Tokenizer();
 
   /// With `parse_special`, control tokens such as <|im_start|> in the text become their ids;

@@ -5,7 +5,7 @@ namespace vramplan {
 
 std::unique_ptr<Tokenizer> Tokenizer::from_gguf(const Gguf& gguf) {
   const auto key = [](const char* name) { return std::string("tokenizer.ggml.") + name; };
-  TokenizerTables tables;
+  Vocabulary tables;
   tables.file = gguf.file_name();
   tables.model = gguf.text(key("model"));
   tables.pre = gguf.text_or(key("pre"), "");

@@ -12,7 +12,7 @@ namespace {
 /// A tokenizer from a fixture's vocabulary; keeps the strings while building.
 struct Tiny {
   std::vector<std::string> tokens, merges;
-  TokenizerTables tables;
+  Vocabulary tables;
 
   Tiny(const nlohmann::json& json, const std::string& pre)
       : tokens(json.at("tokens").get<std::vector<std::string>>()),
@@ -54,7 +54,7 @@ void expect_reference_ids(const nlohmann::json& vocabulary) {
   }
 }
 
-ErrorCode refusal(const TokenizerTables& tables, std::string* words = nullptr) {
+ErrorCode refusal(const Vocabulary& tables, std::string* words = nullptr) {
   try {
     Tokenizer::from_tables(tables);
   } catch (const Error& error) {

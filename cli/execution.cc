@@ -7,6 +7,7 @@
 #include "cli/interrupt.h"
 #include "cli/terminal.h"
 #include "cli/warm_up.h"
+#include "kernels/cuda/probe.h"
 #include "modelcards/library.h"
 
 namespace vramplan::cli {
@@ -103,11 +104,19 @@ void require_backend(const std::string& backend) {
         .help("one of: cpu cuda dry");
   }
   if (backend == "cuda") {
-    throw Error(ErrorCode::kNoDevice, "the cuda backend has no device in this build")
+    const cuda::Probe found = cuda::probe();
+    const std::string other =
+        "'--backend dry' runs the same scheduler and block pool on a virtual device; '--backend cpu' "
+        "computes here";
+    if (found.devices.empty()) {
+      throw Error(ErrorCode::kNoDevice, "no CUDA device: " + found.why_none)
+          .at("", "--backend")
+          .help(other);
+    }
+    throw Error(ErrorCode::kUnsupported, "there is a CUDA device (" + found.devices.front().name +
+                                             "), but no CUDA executor in this version")
         .at("", "--backend")
-        .help(
-            "'--backend dry' runs the same scheduler and block pool on a virtual device; "
-            "'--backend cpu' computes here");
+        .help(other);
   }
 }
 

@@ -25,7 +25,7 @@ Measurement run_plan(const Decisions& decisions, const ModelSource& source,
                      [&](Bytes capacity) { return make_cpu_backend(decisions.threads, capacity); });
   }
   if (backend == "cuda") {
-    throw Error(ErrorCode::kNoDevice, "this program has no cuda backend")
+    throw Error(ErrorCode::kUnsupported, "there is no CUDA executor in this version")
         .at("", "--backend")
         .help("run with --backend cpu or --backend dry");
   }

@@ -25,7 +25,7 @@ TEST(Engine, BackendsAreNamed) {
     }
     return ErrorCode::kInternal;
   };
-  EXPECT_EQ(code("cuda"), ErrorCode::kNoDevice);
+  EXPECT_EQ(code("cuda"), ErrorCode::kUnsupported);
   EXPECT_EQ(code("abacus"), ErrorCode::kUsage);
   EXPECT_EQ(code("cpu"), ErrorCode::kUsage);  // a card has no weights, and none were asked for
 }

@@ -1,0 +1,95 @@
+#pragma once
+// The CUDA kernels' host entry points: one function a kernel family. Each checks its shapes, picks
+// a launch shape and enqueues on `stream`; none allocates, waits or copies. Every pointer is device
+// memory, arrays of indices included. Activations (x, out, q, k, v ...) are f32, f16 or bf16, all
+// operands of one call alike unless said; sums are kept in f32. Built by nvcc for a device and by
+// the C++ compiler over the fiber runtime of tests/simt for a CPU: the same sources. Errors:
+// kUnsupported for a dtype or shape without a kernel; kInternal for a launch that failed.
+#include <cstdint>
+
+#include "kernels/ops.h"
+
+namespace vramplan::cuda {
+
+/// A cudaStream_t without its header.
+struct Stream {
+  void* handle = nullptr;
+};
+
+/// RopeParams with its table in device memory.
+struct DeviceRope {
+  std::int64_t head_dim = 0, rotary_dim = 0;
+  bool interleaved = false;
+  const float* inverse_frequency = nullptr;  // [rotary_dim / 2]
+  float magnitude = 1.0F;
+};
+
+/// The slices of one attention call as arrays, each [slice_count] in device memory.
+struct DeviceSlices {
+  std::int64_t count = 0;
+  const std::int32_t* query_begin = nullptr;
+  const std::int32_t* query_count = nullptr;
+  const std::int32_t* kv_length = nullptr;
+  const std::int32_t* block_tables = nullptr;  // [slice_count, blocks_per_row]
+  std::int64_t blocks_per_row = 0;
+  // Upper bounds known on the host, so that a captured graph stays valid while contents change.
+  std::int64_t most_queries = 0, most_kv = 0;
+};
+
+void embed(Stream, TensorView out, TensorView table, const std::int32_t* ids, float scale);
+void add_rows(Stream, TensorView out, TensorView table, const std::int32_t* positions);
+void rmsnorm(Stream, TensorView out, TensorView x, TensorView weight, float eps, bool one_plus);
+void layernorm(Stream, TensorView out, TensorView x, TensorView weight, TensorView bias, float eps);
+/// x += p; out = rmsnorm(x).
+void add_rmsnorm(Stream, TensorView out, TensorView x, TensorView p, TensorView weight, float eps,
+                 bool one_plus);
+/// out = in * weight^T (+ bias): few tokens by GEMV, quantised weights at any number of tokens.
+/// Plain 16-bit GEMM with many tokens belongs to cuBLASLt. weight: f32 f16 bf16 f8_e4m3 and every
+/// block format of the CPU backend; out may be f32 whatever `in` is (logits).
+void linear(Stream, TensorView out, TensorView in, const WeightView& weight, TensorView bias);
+/// out[rows, columns] (f16 or bf16) = dequantised weight rows.
+void dequantise(Stream, TensorView out, const WeightView& weight);
+void add_bias(Stream, TensorView x, TensorView bias);
+void rope(Stream, TensorView x, const std::int32_t* positions, const DeviceRope& rope);
+/// A slot below 0 writes nothing (rows that pad a captured graph).
+void kv_write(Stream, const KvLayerView& kv, TensorView k, TensorView v, const std::int64_t* slots);
+/// RoPE of q and k in place of their separate calls, then kv_write of k and v.
+void rope_kv_write(Stream, TensorView q, TensorView k, TensorView v, const std::int32_t* positions,
+                   const DeviceRope& rope, const KvLayerView& kv, const std::int64_t* slots);
+
+/// One query a slice, split over the context and merged by log-sum-exp.
+/// workspace: attention_decode_workspace bytes. KV f32, f16, bf16, f8_e4m3 (scale 1, math in f16).
+void attention_decode(Stream, TensorView out, TensorView q, const KvLayerView& kv,
+                      const DeviceSlices& slices, const AttentionParams& params,
+                      TensorView workspace);
+/// Any number of queries, tiled: scores stay on the chip.
+void attention_prefill(Stream, TensorView out, TensorView q, const KvLayerView& kv,
+                       const DeviceSlices& slices, const AttentionParams& params);
+/// Materialises the scores: workspace f32 [heads, most_queries, most_kv] of one slice after
+/// another.
+void attention_naive(Stream, TensorView out, TensorView q, const KvLayerView& kv,
+                     const DeviceSlices& slices, const AttentionParams& params,
+                     TensorView workspace);
+
+void gated_activation(Stream, TensorView gate, TensorView up, GateKind kind);
+void add(Stream, TensorView x, TensorView y);
+void gather_rows(Stream, TensorView out, TensorView x, const std::int32_t* rows);
+void softcap(Stream, TensorView x, float cap);
+/// ids[t] = the token drawn from logits[t, :] (f32): temperature 0 takes the first largest;
+/// otherwise softmax(logits / temperature), cut to the smallest set whose mass reaches top_p, by
+/// uniform[t] in [0, 1). workspace: sample_workspace bytes.
+void sample(Stream, std::int32_t* ids, TensorView logits, const float* uniform, float temperature,
+            float top_p, TensorView workspace);
+/// Deterministic values for weights made on the device: element i of `name_hash` in (-range,
+/// range).
+void fill_random(Stream, TensorView out, std::uint64_t name_hash, float range);
+
+/// Pure functions of shapes; the planner has the same formulas (planner/README.md).
+/// decode: slices * heads * splits * (value_dim + 2) * 4, splits from attention_splits.
+std::int64_t attention_splits(std::int64_t slice_count, std::int64_t kv_heads, std::int64_t most_kv,
+                              int multiprocessors);
+Bytes attention_decode_workspace(std::int64_t slice_count, std::int64_t heads,
+                                 std::int64_t value_dim, std::int64_t splits);
+Bytes sample_workspace(std::int64_t rows, std::int64_t vocab);
+
+}  // namespace vramplan::cuda

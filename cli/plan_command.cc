@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include "cli/commands.h"
+#include "cli/engine_options.h"
 #include "cli/plan_options.h"
 #include "cli/terminal.h"
 #include "cli/usage.h"
@@ -14,6 +15,7 @@ namespace {
 
 struct PlanCommand {
   PlanOptions plan;
+  EngineOptions engine;
   std::string format = "table";
   std::string out;
 };
@@ -26,7 +28,11 @@ std::string rendered(const Plan& plan, const std::string& format) {
 }
 
 int run_plan_command(const PlanCommand& options, const Session& session) {
-  const PlannedModel planned = plan_model(options.plan);
+  const std::optional<EngineRequest> engine = engine_request(options.engine);
+  PlanOptions asked = options.plan;
+  follow_engine(options.engine, asked);
+  PlannedModel planned = plan_model(asked);
+  if (engine) add_forecast(*engine, planned);
   if (!options.out.empty()) write_file(options.out, write_plan(planned.plan));
   print_result(rendered(planned.plan, session.json ? "json" : options.format));
   return planned.plan.predictions.fits ? kExitFits : kExitDoesNotFit;
@@ -41,6 +47,7 @@ void add_plan_command(CLI::App& app, Session& session) {
   command->add_option("MODEL", options->plan.model, "card name, GGUF file, or checkpoint folder")
       ->required();
   add_plan_flags(*command, options->plan);
+  add_engine_flags(*command, options->engine);
   command->add_flag("--json", session.json, "one JSON object (schema vramplan.plan/1)");
   command->add_option("-o,--output", options->format, "table, json, md or yaml")
       ->check(CLI::IsMember({"table", "json", "md", "yaml"}));
@@ -48,7 +55,8 @@ void add_plan_command(CLI::App& app, Session& session) {
   set_examples(*command,
                {"vramplan plan llama-3-70b --device h100-sxm-80gb --count 2 --context 32k",
                 "vramplan plan model.gguf --context 8k --batch 4 --out plan.yaml",
-                "vramplan plan llama-2-7b --device rtx-4090-24gb --weights q4_k --json"});
+                "vramplan plan llama-2-7b --device rtx-4090-24gb --weights q4_k --json",
+                "vramplan plan llama-3.1-8b --device h100-sxm-80gb --engine vllm@0.19.0 --json"});
   command->callback([options, &session] {
     session.command = [options, &session] { return run_plan_command(*options, session); };
   });

@@ -6,6 +6,7 @@
 #include "modelcards/device_card.h"
 #include "modelcards/model_source.h"
 #include "planner/decisions.h"
+#include "planner/engines/forecast.h"
 #include "planner/ledger.h"
 
 namespace vramplan {
@@ -34,6 +35,7 @@ struct Assumption {
 struct DevicePrediction {
   int rank = 0;
   Bytes capacity, predicted, headroom;  // headroom = capacity - predicted, signed
+  std::optional<EngineForecast> engine{};  // with --engine: what that engine would reserve
 };
 
 struct Totals {  // whole model, before sharding

@@ -5,6 +5,7 @@
 #include <charconv>
 #include <climits>
 
+#include "reports/engine_report.h"
 #include "reports/json_reader.h"
 
 namespace vramplan {
@@ -119,6 +120,7 @@ json devices_array(const Predictions& p) {
                        {"predicted_bytes", device.predicted.n},
                        {"headroom_bytes", device.headroom.n},
                        {"ledger", std::move(ledger)}});
+    if (device.engine) devices.back()["engine"] = engine_object(*device.engine);
   }
   return devices;
 }

@@ -46,6 +46,10 @@ void add_engine_flags(CLI::App& command, EngineOptions& o) {
                   "how the engine stores linear layers: none fp8 awq gptq mxfp4 ...")
       ->group(kEngine);
   command
+      .add_option("--tower-weights", o.tower,
+                  "weights beside the decoder that the card does not hold, e.g. a vision tower")
+      ->group(kEngine);
+  command
       .add_flag("--no-flash-attention", o.no_flash_attention, "llama.cpp without flash attention")
       ->group(kEngine);
 }
@@ -71,6 +75,7 @@ std::optional<EngineRequest> engine_request(const EngineOptions& o) {
   if (!o.kv_cache_memory.empty()) {
     request.kv_cache_memory = parse_bytes(o.kv_cache_memory, "--kv-cache-memory-bytes");
   }
+  if (!o.tower.empty()) request.tower = parse_bytes(o.tower, "--tower-weights");
   request.dtype = o.dtype;
   if (!o.kv_cache_dtype.empty()) request.kv_cache_dtype = o.kv_cache_dtype;
   request.quantization = o.quantization;

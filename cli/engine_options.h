@@ -14,7 +14,7 @@ namespace vramplan::cli {
 struct EngineOptions {
   std::string engine;  // "vllm@0.19.0"; empty = none
   std::optional<double> memory_fraction;
-  std::string max_model_len, max_num_batched_tokens, kv_cache_memory;
+  std::string max_model_len, max_num_batched_tokens, kv_cache_memory, tower;
   std::optional<std::int64_t> max_num_seqs;
   std::string dtype = "auto", kv_cache_dtype, quantization = "none";
   bool no_flash_attention = false;

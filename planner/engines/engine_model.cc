@@ -65,6 +65,9 @@ class Builder {
     out_.tied = card_.tied_head;
     for (const LayerKind& kind : model_.kinds) layer(kind);
     for (const WeightTensor& tensor : model_.outside) outside(tensor);
+    // A tower runs on the first stage, its layers split like the decoder's.
+    if (out_.embedding) out_.weights += {ceil_div(formats_.tower.n, model_.shape.tp)};
+    out_.vision = formats_.tower.n > 0;
     if (formats_.rotary_tables) out_.weights += rotary_tables();
     return std::move(out_);
   }
@@ -74,12 +77,24 @@ class Builder {
     const std::int64_t elements = detail::checked_mul(rows, tensor.columns);
     const bool quantise = formats_.quantization != Quantization::kNone && is_linear(tensor.part) &&
                           (formats_.quantization != Quantization::kMxfp4 || is_expert(tensor.part));
+    if (quantise && formats_.quantization == Quantization::kMxfp4) return padded_experts(tensor);
     if (quantise) return quantised_bytes(formats_.quantization, rows, tensor.columns);
     if (is_plain_float(tensor.dtype)) return Bytes{formats_.dtype_bytes} * elements;
     return bytes_of(tensor.dtype, rows, tensor.columns);
   }
 
+  /// Experts in mxfp4, their widths padded as the kernels want them.
+  Bytes padded_experts(const WeightTensor& tensor) const {
+    const std::int64_t h = formats_.mxfp4_hidden_granule, i = formats_.mxfp4_intermediate_granule;
+    const bool down = tensor.part == Part::kExpertDown;
+    const std::int64_t row_granule = down ? h : i, column_granule = down ? i : h;
+    const std::int64_t rows = ceil_div(tensor.rows / experts_, row_granule) * row_granule;
+    const std::int64_t columns = ceil_div(tensor.columns, column_granule) * column_granule;
+    return quantised_bytes(Quantization::kMxfp4, detail::checked_mul(rows, experts_), columns);
+  }
+
   void layer(const LayerKind& kind) {
+    experts_ = std::max<std::int64_t>(1, kind.layer.feed_forward.experts);
     for (const WeightTensor& tensor : kind.tensors) {
       out_.weights += stored(tensor, tensor.rows) * kind.count;
     }
@@ -146,6 +161,7 @@ class Builder {
   const ModelCard& card_;
   const EngineFormats& formats_;
   RankModel model_;
+  std::int64_t experts_ = 1;  // of the layer at hand
   EngineModel out_;
 };
 

@@ -37,6 +37,8 @@ struct EngineFormats {
   std::int64_t dtype_bytes = 2;     // of activations and of plain weights
   std::int64_t kv_element_bytes = 2;
   std::int64_t vocab_granule = 64;  // the vocabulary is padded to a multiple of this
+  std::int64_t mxfp4_hidden_granule = 1, mxfp4_intermediate_granule = 1;  // padding of experts
+  Bytes tower;                      // weights beside the decoder: a vision or audio tower
   bool rotary_tables = true;        // cos and sin are kept for every position
 };
 

@@ -146,6 +146,12 @@ class Settler {
     f.kv_element_bytes = llama ? 2 : static_cast<std::int64_t>(out_.kv_bits / 8);
     f.vocab_granule = static_cast<std::int64_t>(table_.number("vocab_granule"));
     f.rotary_tables = table_.number("rotary_tables") != 0;
+    f.tower = request_.tower;
+    if (table_.has("mxfp4_hidden_granule")) {
+      f.mxfp4_hidden_granule = static_cast<std::int64_t>(table_.number("mxfp4_hidden_granule"));
+      f.mxfp4_intermediate_granule =
+          static_cast<std::int64_t>(table_.number("mxfp4_intermediate_granule"));
+    }
     out_.flash_attention = request_.flash_attention;
   }
 

@@ -25,6 +25,7 @@ struct EngineRequest {
   std::string dtype = "auto";               // auto float16 bfloat16 float32
   std::string kv_cache_dtype = "auto";      // auto fp16 bf16 fp8 ... by engine
   std::string quantization = "none";
+  Bytes tower;                              // weights beside the decoder, on every first stage
   bool flash_attention = true;              // llama.cpp
 };
 

@@ -87,7 +87,7 @@ void follow_engine(const EngineOptions& engine, PlanOptions& plan) {
   if (!engine.engine.empty() && plan.context.empty()) plan.context = engine.max_model_len;
 }
 
-void add_forecast(const EngineRequest& request, PlannedModel& planned) {
+void add_forecast(const EngineRequest& request, PlannedModel& planned, EngineVerdict verdict) {
   Plan& plan = planned.plan;
   EngineOutcome outcome =
       forecast_engine(planned.source, planned.device, plan.decisions, request);
@@ -97,14 +97,18 @@ void add_forecast(const EngineRequest& request, PlannedModel& planned) {
   for (Assumption& assumption : outcome.assumptions) {
     plan.assumptions.push_back(std::move(assumption));
   }
-  if (outcome.fits) return;
-  plan.predictions.fits = false;
   const EngineForecast& first = outcome.devices.front();
-  plan.predictions.binding_constraint =
-      fmt::format("{}@{} has no room for one sequence: weights {}, activations {}, others {} leave {} "
-                  "for the cache",
-                  first.name, first.version, to_text(first.weights), to_text(first.activations),
-                  to_text(first.non_torch), to_text(first.kv));
+  const std::string sentence = fmt::format(
+      "{}@{}: weights {}, activations {}, others {}, {} for the cache: {} tokens", first.name,
+      first.version, to_text(first.weights), to_text(first.activations + first.compute),
+      to_text(first.non_torch), to_text(first.kv), first.kv_tokens.n);
+  if (verdict == EngineVerdict::kDecides) {
+    plan.predictions.fits = outcome.fits;
+    plan.predictions.binding_constraint = sentence;
+  } else if (!outcome.fits) {
+    plan.predictions.fits = false;
+    plan.predictions.binding_constraint = sentence + "; no room for one sequence";
+  }
 }
 
 }  // namespace vramplan::cli

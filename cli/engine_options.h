@@ -25,7 +25,10 @@ void add_engine_flags(CLI::App& command, EngineOptions& options);
 std::optional<EngineRequest> engine_request(const EngineOptions& options);
 /// The context of a plan for an engine is its max model length unless --context says otherwise.
 void follow_engine(const EngineOptions& engine, PlanOptions& plan);
+/// Whether a plan fits when its executor and the engine both say so, or when the engine does.
+enum class EngineVerdict { kBothDecide, kDecides };
 /// Adds the twin's numbers to every device of the plan, its assumptions, and its verdict.
-void add_forecast(const EngineRequest& request, PlannedModel& planned);
+void add_forecast(const EngineRequest& request, PlannedModel& planned,
+                  EngineVerdict verdict = EngineVerdict::kBothDecide);
 
 }  // namespace vramplan::cli

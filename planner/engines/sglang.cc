@@ -50,11 +50,13 @@ EngineForecast sglang_rank(const TwinInput& in) {
                2.0 * static_cast<double>(in.settings.max_num_batched_tokens.n) *
                    static_cast<double>(in.model.heads * in.model.head_dim *
                                        in.decisions.sharding.tp) *
-                   t.number(in.model.experts_per_token > 0 ? "activation_experts" : "activation_dense")));
+                   t.number(in.model.experts_per_token > 0 ? "activation_experts"
+                                                           : "activation_dense")));
   out.graphs = rounded(t.number("reserve_graph_mib") * kMiB *
                        std::min<double>(static_cast<double>(in.settings.max_num_seqs),
                                         t.number("graph_batch")));
   const BytesPerToken per_token = in.model.kv_bytes_per_token();
+  if (in.settings.kv_tokens) out.kv = std::min(out.kv, per_token * *in.settings.kv_tokens);
   if (per_token.n > 0) {
     out.kv_tokens = {floor_div(out.kv.n, per_token.n)};
     out.max_concurrency = static_cast<double>(out.kv_tokens.n) /

@@ -121,6 +121,7 @@ class Settler {
     positive(out_.max_num_batched_tokens.n, "--max-num-batched-tokens");
     positive(out_.max_num_seqs, "--max-num-seqs");
     out_.kv_cache_memory = request_.kv_cache_memory;
+    out_.kv_tokens = request_.kv_tokens;
   }
 
   void formats() {

@@ -22,6 +22,7 @@ struct EngineRequest {
   std::optional<Tokens> max_model_len, max_num_batched_tokens;
   std::optional<std::int64_t> max_num_seqs;
   std::optional<Bytes> kv_cache_memory;     // vLLM --kv-cache-memory-bytes: instead of profiling
+  std::optional<Tokens> kv_tokens;          // SGLang --max-total-tokens: at most these
   std::string dtype = "auto";               // auto float16 bfloat16 float32
   std::string kv_cache_dtype = "auto";      // auto fp16 bf16 fp8 ... by engine
   std::string quantization = "none";
@@ -35,6 +36,7 @@ struct EngineSettings {
   Tokens max_model_len, max_num_batched_tokens;
   std::int64_t max_num_seqs = 1;
   std::optional<Bytes> kv_cache_memory;
+  std::optional<Tokens> kv_tokens;
   EngineFormats formats;
   bool flash_attention = true;
   std::string kv_word;   // the engine's word for the cache format

@@ -28,22 +28,42 @@ std::vector<std::string> names_of(EachField each_field, std::vector<std::string>
 
 const auto kRopeFields = [](auto&& f) { each_rope_field(f); };
 const auto kMixerFields = [](auto&& f) { each_mixer_field(f); };
+const auto kLinearFields = [](auto&& f) { each_linear_field(f); };
+const auto kExtraFields = [](auto&& f) { each_extra_field(f); };
 const auto kFeedForwardFields = [](auto&& f) { each_feed_forward_field(f); };
 const auto kLayerFlags = [](auto&& f) { each_layer_flag(f); };
 const auto kCardFields = [](auto&& f) { each_card_field(f); };
+
+void read_extras(const YamlNode& map, std::vector<ExtraTensor>& extras) {
+  if (!map.has("extras")) return;
+  const YamlNode list = map.at("extras");
+  if (!list.is_list() || list.size() == 0) list.fail("expected a list of tensors");
+  extras.clear();
+  for (std::size_t i = 0; i < list.size(); ++i) {
+    const YamlNode entry = list.at(i);
+    entry.allow_only(names_of(kExtraFields, {}));
+    entry.at("name");
+    read_fields(entry, extras.emplace_back(), kExtraFields);
+  }
+}
 
 /// Lays what a map says over a layer.
 void read_layer(const YamlNode& map, Layer& layer) {
   read_fields(map, layer, kLayerFlags);
   if (map.has("mixer")) {
     const YamlNode mixer = map.at("mixer");
-    mixer.allow_only(names_of(kMixerFields, {"rope"}));
+    mixer.allow_only(names_of(kMixerFields, {"rope", "linear"}));
     read_fields(mixer, layer.mixer, kMixerFields);
     if (mixer.has("rope")) {
       mixer.at("rope").allow_only(names_of(kRopeFields, {}));
       read_fields(mixer.at("rope"), layer.mixer.rope, kRopeFields);
     }
+    if (mixer.has("linear")) {
+      mixer.at("linear").allow_only(names_of(kLinearFields, {}));
+      read_fields(mixer.at("linear"), layer.mixer.linear, kLinearFields);
+    }
   }
+  read_extras(map, layer.extras);
   if (map.has("feed_forward")) {
     map.at("feed_forward").allow_only(names_of(kFeedForwardFields, {}));
     read_fields(map.at("feed_forward"), layer.feed_forward, kFeedForwardFields);
@@ -60,9 +80,12 @@ void complete(const ModelCard& card, Layer& layer) {
     mixer.head_dim = card.hidden / mixer.heads;
   }
   if (mixer.value_dim == 0) mixer.value_dim = mixer.head_dim;
-  if (mixer.rope.rotary_dim == 0 && card.position == PositionKind::kRope) {
-    mixer.rope.rotary_dim = mixer.head_dim;
+  const bool rope = card.position == PositionKind::kRope && !mixer.no_rope;
+  if (mixer.rope.rotary_dim == 0 && rope) {
+    const bool latent = mixer.kind == MixerKind::kMla;
+    mixer.rope.rotary_dim = latent ? mixer.qk_rope_dim : mixer.head_dim;
   }
+  if (mixer.no_rope) mixer.rope = Rope{};
 }
 
 void append(const YamlNode& where, ModelCard& card, std::int64_t count, const Layer& layer) {
@@ -73,7 +96,7 @@ void append(const YamlNode& where, ModelCard& card, std::int64_t count, const La
 }
 
 void read_group(const YamlNode& group, const Layer& common, ModelCard& card) {
-  group.allow_only(names_of(kLayerFlags, {"count", "mixer", "feed_forward"}));
+  group.allow_only(names_of(kLayerFlags, {"count", "mixer", "feed_forward", "extras"}));
   Layer layer = common;
   read_layer(group, layer);
   complete(card, layer);
@@ -83,7 +106,7 @@ void read_group(const YamlNode& group, const Layer& common, ModelCard& card) {
 void read_layers(const YamlNode& root, ModelCard& card) {
   Layer common;
   if (root.has("layer")) {
-    root.at("layer").allow_only(names_of(kLayerFlags, {"mixer", "feed_forward"}));
+    root.at("layer").allow_only(names_of(kLayerFlags, {"mixer", "feed_forward", "extras"}));
     read_layer(root.at("layer"), common);
   }
   const YamlNode groups = root.at("layers");
@@ -138,6 +161,15 @@ std::string flow(const Object& object, EachField each_field, const std::string& 
   return out;
 }
 
+std::string extras_text(const std::vector<ExtraTensor>& extras, const std::string& indent) {
+  std::string out;
+  for (const ExtraTensor& extra : extras) {
+    if (out.empty()) out = indent + "extras:\n";
+    out += indent + "  - {" + flow(extra, kExtraFields) + "}\n";
+  }
+  return out;
+}
+
 std::string layer_text(const Layer& layer) {
   std::string out;
   const Layer usual;
@@ -147,11 +179,12 @@ std::string layer_text(const Layer& layer) {
     }
   });
   const std::string rope = flow(layer.mixer.rope, kRopeFields);
-  const std::string mixer =
-      flow(layer.mixer, kMixerFields, rope.empty() ? "" : "rope: {" + rope + "}");
-  out += "    mixer: {" + mixer + "}\n";
+  const std::string linear = flow(layer.mixer.linear, kLinearFields);
+  std::string nested = rope.empty() ? "" : "rope: {" + rope + "}";
+  if (!linear.empty()) nested += (nested.empty() ? "" : ", ") + ("linear: {" + linear + "}");
+  out += "    mixer: {" + flow(layer.mixer, kMixerFields, nested) + "}\n";
   out += "    feed_forward: {" + flow(layer.feed_forward, kFeedForwardFields) + "}\n";
-  return out;
+  return out + extras_text(layer.extras, "    ");
 }
 
 }  // namespace
@@ -159,7 +192,8 @@ std::string layer_text(const Layer& layer) {
 ModelCard parse_model_card(const std::string& yaml_text, const std::string& file_name) {
   const YamlNode root = YamlNode::parse(yaml_text, file_name);
   root.allow_only(names_of(
-      kCardFields, {"name", "title", "family", "source", "evidence", "notes", "layer", "layers"}));
+      kCardFields, {"name", "title", "family", "source", "evidence", "notes", "layer", "layers",
+                    "extras"}));
   ModelCard card;
   card.name = root.at("name").text();
   card.title = root.at("title").text();
@@ -174,6 +208,7 @@ ModelCard parse_model_card(const std::string& yaml_text, const std::string& file
   if (card.position == PositionKind::kLearned && card.learned_positions == 0) {
     card.learned_positions = card.context_limit;
   }
+  read_extras(root, card.extras);
   read_layers(root, card);
   try {
     validate(card);
@@ -194,7 +229,7 @@ std::string write_model_card(const ModelCard& card) {
     if (card.*member == usual.*member) return;
     out += std::string(name) + ": " + value_text(card.*member) + "\n";
   });
-  out += "layers:\n";
+  out += extras_text(card.extras, "") + "layers:\n";
   for (std::size_t i = 0; i < card.layers.size();) {
     const std::string text = layer_text(card.layers[i]);
     std::size_t end = i + 1;

@@ -33,6 +33,7 @@ void add_commands(CLI::App& app, Session& session) {
   add_explain_command(app, session);
   add_run_command(app, session);
   add_verify_command(app, session);
+  add_search_command(app, session);
   add_emit_command(app, session);
   add_lint_command(app, session);
   add_verify_log_command(app, session);

@@ -17,6 +17,10 @@ GateKind gate_kind(Activation activation) {
       return GateKind::kGeluTanh;
     case Activation::kRelu:
       return GateKind::kRelu;
+    case Activation::kRelu2:
+    case Activation::kSiluClipped:
+      throw Error(ErrorCode::kUnsupported, "no kernel of this activation exists yet")
+          .help("run a model with silu, gelu or relu");
   }
   VRAMPLAN_CHECK(false);
 }

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "modelcards/nearest_names.h"
+#include "planner/kv_cache.h"
 #include "planner/weight_names.h"
 
 namespace vramplan {
@@ -39,6 +40,7 @@ bool is_linear(Part part) {
     case Part::kGate:
     case Part::kUp:
     case Part::kDown:
+    case Part::kMatrix:
       return true;
     default:
       return is_expert(part);
@@ -111,10 +113,27 @@ class Builder {
       out_.experts_per_token = std::max(out_.experts_per_token, ff.experts_per_token);
       out_.intermediate = std::max(out_.intermediate, kind.shape.shared_intermediate);
     }
-    if (mixer.kind == MixerKind::kNone) return;
-    const std::int64_t width = detail::checked_add(kind.shape.k, kind.shape.v);
-    keep({mixer.kind, mixer.window_tokens, kind.count,
-          BytesPerToken{detail::checked_mul(width, formats_.kv_element_bytes)}});
+    if (mixer.kind == MixerKind::kMla && formats_.latent_copies) {
+      const std::int64_t width = mixer.head_dim - mixer.qk_rope_dim + mixer.value_dim;
+      out_.weights += Bytes{formats_.dtype_bytes} *
+                      detail::checked_mul(detail::checked_mul(kind.shape.heads, width),
+                                          mixer.kv_lora_rank) *
+                      kind.count;
+    }
+    if (mixer.kind == MixerKind::kLinear || mixer.linear.kind != LinearKind::kNone) {
+      throw Error(ErrorCode::kUnsupported,
+                  fmt::format("{} has linear or state-space layers: no twin models the engine's "
+                              "state pool yet", card_.name))
+          .at("", "--engine")
+          .help("plan it without --engine");
+    }
+    const BytesPerToken per_token = kv_bytes_per_token(kind.shape, cache_format());
+    if (per_token.n > 0) keep({mixer.kind, mixer.window_tokens, kind.count, per_token});
+  }
+
+  KvFormat cache_format() const {
+    if (formats_.kv_element_bytes == 1) return KvFormat::kFp8;
+    return formats_.kv_element_bytes == 2 ? KvFormat::kBF16 : KvFormat::kF32;
   }
 
   void keep(const KvLayers& layers) {

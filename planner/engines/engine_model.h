@@ -39,6 +39,7 @@ struct EngineFormats {
   std::int64_t vocab_granule = 64;  // the vocabulary is padded to a multiple of this
   std::int64_t mxfp4_hidden_granule = 1, mxfp4_intermediate_granule = 1;  // padding of experts
   Bytes tower;                      // weights beside the decoder: a vision or audio tower
+  bool latent_copies = false;       // MLA: the up-projections are kept a second time, absorbed
   bool rotary_tables = true;        // cos and sin are kept for every position
 };
 

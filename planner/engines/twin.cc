@@ -148,6 +148,7 @@ class Settler {
     f.vocab_granule = static_cast<std::int64_t>(table_.number("vocab_granule"));
     f.rotary_tables = table_.number("rotary_tables") != 0;
     f.tower = request_.tower;
+    f.latent_copies = table_.has("latent_copies") && table_.number("latent_copies") != 0;
     if (table_.has("mxfp4_hidden_granule")) {
       f.mxfp4_hidden_granule = static_cast<std::int64_t>(table_.number("mxfp4_hidden_granule"));
       f.mxfp4_intermediate_granule =

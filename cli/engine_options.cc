@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include "planner/serving.h"
+
 namespace vramplan::cli {
 namespace {
 
@@ -49,6 +51,10 @@ void add_engine_flags(CLI::App& command, EngineOptions& o) {
       .add_option("--tower-weights", o.tower,
                   "weights beside the decoder that the card does not hold, e.g. a vision tower")
       ->group(kEngine);
+  command.add_option("--input-tokens", o.input_tokens, "prompt of a request, for serving times")
+      ->group(kEngine);
+  command.add_option("--concurrency", o.concurrency, "requests at once, for serving times")
+      ->group(kEngine);
   command
       .add_flag("--no-flash-attention", o.no_flash_attention, "llama.cpp without flash attention")
       ->group(kEngine);
@@ -59,7 +65,7 @@ std::optional<EngineRequest> engine_request(const EngineOptions& o) {
     const bool any = o.memory_fraction || !o.max_model_len.empty() || o.max_num_seqs ||
                      !o.max_num_batched_tokens.empty() || !o.kv_cache_memory.empty() ||
                      o.dtype != "auto" || !o.kv_cache_dtype.empty() || o.quantization != "none" ||
-                     o.no_flash_attention;
+                     o.no_flash_attention || !o.input_tokens.empty() || o.concurrency;
     if (!any) return std::nullopt;
     throw Error(ErrorCode::kUsage, "a flag of an inference engine without --engine")
         .at("", "--engine")
@@ -109,6 +115,19 @@ void add_forecast(const EngineRequest& request, PlannedModel& planned, EngineVer
     plan.predictions.fits = false;
     plan.predictions.binding_constraint = sentence + "; no room for one sequence";
   }
+}
+
+void add_serving(const EngineOptions& options, const EngineRequest& request,
+                 PlannedModel& planned) {
+  if (!options.concurrency) return;
+  const Decisions& d = planned.plan.decisions;
+  ServingLoad load;
+  load.output = d.output;
+  load.input = tokens_of(options.input_tokens, "--input-tokens").value_or(d.context - d.output);
+  load.concurrency = *options.concurrency;
+  Predictions& p = planned.plan.predictions;
+  p.serving = forecast_serving(planned.source, planned.device, d, request,
+                               *p.devices.front().engine, load);
 }
 
 }  // namespace vramplan::cli

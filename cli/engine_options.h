@@ -18,6 +18,8 @@ struct EngineOptions {
   std::optional<std::int64_t> max_num_seqs;
   std::string dtype = "auto", kv_cache_dtype, quantization = "none";
   bool no_flash_attention = false;
+  std::string input_tokens;  // of a request, for serving times
+  std::optional<std::int64_t> concurrency;
 };
 
 void add_engine_flags(CLI::App& command, EngineOptions& options);
@@ -30,5 +32,10 @@ enum class EngineVerdict { kBothDecide, kDecides };
 /// Adds the twin's numbers to every device of the plan, its assumptions, and its verdict.
 void add_forecast(const EngineRequest& request, PlannedModel& planned,
                   EngineVerdict verdict = EngineVerdict::kBothDecide);
+
+/// Adds serving times when --concurrency is given; --output-tokens is the plan's. Errors: kUsage,
+/// kUnsupported.
+void add_serving(const EngineOptions& options, const EngineRequest& request,
+                 PlannedModel& planned);
 
 }  // namespace vramplan::cli

@@ -33,6 +33,7 @@ int run_plan_command(const PlanCommand& options, const Session& session) {
   follow_engine(options.engine, asked);
   PlannedModel planned = plan_model(asked);
   if (engine) add_forecast(*engine, planned);
+  if (engine) add_serving(options.engine, *engine, planned);
   if (!options.out.empty()) write_file(options.out, write_plan(planned.plan));
   print_result(rendered(planned.plan, session.json ? "json" : options.format));
   return planned.plan.predictions.fits ? kExitFits : kExitDoesNotFit;

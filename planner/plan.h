@@ -82,6 +82,7 @@ struct Predictions {
   Totals totals;
   Capacity capacity;
   Performance performance;
+  std::optional<ServingForecast> serving{};  // with --engine and --concurrency
   std::vector<CurvePoint> curve;
   bool fits = false;
   Bytes missing;                    // largest shortfall of a rank, 0 when it fits

@@ -78,6 +78,19 @@ nlohmann::json engine_object(const EngineForecast& f) {
   return out;
 }
 
+nlohmann::json serving_object(const ServingForecast& s) {
+  return {{"input_tokens", s.input_tokens},
+          {"output_tokens", s.output_tokens},
+          {"concurrency", s.concurrency},
+          {"running", s.running},
+          {"ttft_seconds", s.ttft.v},
+          {"tpot_seconds", s.tpot.v},
+          {"tokens_per_second", s.tokens_per_second},
+          {"requests_per_second", s.requests_per_second},
+          {"ttft_error", s.ttft_error},
+          {"tpot_error", s.tpot_error}};
+}
+
 std::string engine_text(const Plan& plan, const TextOptions& o) {
   std::string out;
   for (const DevicePrediction* device : distinct(plan)) {
@@ -94,6 +107,14 @@ std::string engine_text(const Plan& plan, const TextOptions& o) {
                     f.boots ? "" : ": does not start");
     out += "\n" + ink(terminal_text(title, o.ascii), f.boots ? Ink::kBold : Ink::kBad, o) + "\n" +
            table.render() + "  " + capacity_line(f) + "\n";
+  }
+  if (plan.predictions.serving) {
+    const ServingForecast& s = *plan.predictions.serving;
+    out += fmt::format(
+        "  serving {} requests of {} + {} tokens: TTFT {} (+-{:.0f} %), TPOT {} (+-{:.0f} %), {:.0f} "
+        "tokens/s\n",
+        s.concurrency, s.input_tokens, s.output_tokens, to_text(s.ttft), 100 * s.ttft_error,
+        to_text(s.tpot), 100 * s.tpot_error, s.tokens_per_second);
   }
   return out;
 }

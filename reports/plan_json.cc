@@ -219,7 +219,7 @@ void capacity_from(const JsonReader& in, Capacity& c) {
 
 json plan_object(const Plan& plan) {
   const Predictions& p = plan.predictions;
-  return {
+  json out = {
       {"schema", kSchema},
       {"verdict", p.fits ? "fits" : "does_not_fit"},
       {"missing_bytes", p.missing.n},
@@ -242,6 +242,8 @@ json plan_object(const Plan& plan) {
       {"decisions", decisions_object(plan.decisions)},
       {"assumptions", assumptions_array(plan.assumptions)},
   };
+  if (p.serving) out["serving"] = serving_object(*p.serving);
+  return out;
 }
 
 Plan plan_from(const JsonReader& in) {

@@ -98,7 +98,12 @@ class Builder {
   void layer(const LayerKind& kind) {
     experts_ = std::max<std::int64_t>(1, kind.layer.feed_forward.experts);
     for (const WeightTensor& tensor : kind.tensors) {
-      out_.weights += stored(tensor, tensor.rows) * kind.count;
+      const Bytes bytes = stored(tensor, tensor.rows) * kind.count;
+      const std::int64_t elements =
+          detail::checked_mul(detail::checked_mul(tensor.rows, tensor.columns), kind.count);
+      out_.weights += bytes;
+      (is_expert(tensor.part) ? out_.expert_weights : out_.linear_weights) += bytes;
+      (is_expert(tensor.part) ? out_.expert_elements : out_.linear_elements) += elements;
     }
     out_.layers += kind.count;
     const Mixer& mixer = kind.layer.mixer;
@@ -110,6 +115,7 @@ class Builder {
     }
     if (ff.kind == FeedForwardKind::kMoe) {
       out_.expert_intermediate = std::max(out_.expert_intermediate, kind.shape.intermediate);
+      out_.experts = std::max(out_.experts, ff.experts);
       out_.experts_per_token = std::max(out_.experts_per_token, ff.experts_per_token);
       out_.intermediate = std::max(out_.intermediate, kind.shape.shared_intermediate);
     }
@@ -156,6 +162,8 @@ class Builder {
     }
     const Bytes bytes = stored(tensor, rows);
     if (tensor.part == Part::kEmbedding) out_.embedding_table = bytes;
+    const bool tied = tensor.part == Part::kEmbedding && card_.tied_head;
+    if (tensor.part == Part::kHead || tied) out_.head_weights = bytes;
     out_.weights += bytes;
   }
 

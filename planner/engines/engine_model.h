@@ -50,6 +50,9 @@ struct EngineModel {
   std::int64_t intermediate = 0;         // widest dense feed-forward on this rank
   std::int64_t expert_intermediate = 0;  // of one expert on this rank
   std::int64_t experts_per_token = 0;
+  std::int64_t experts = 0;
+  Bytes linear_weights, expert_weights, head_weights;      // read by a step, within weights
+  std::int64_t linear_elements = 0, expert_elements = 0;   // of matrices, on this rank
   bool vision = false;
   bool tied = false;  // the head is the input table
   Bytes weights;   // as the engine stores them, rotary tables included

@@ -1,6 +1,7 @@
 #pragma once
 // EngineForecast: what one device of an engine would reserve and print at start-up. Numbers only;
 // which engine rules made them is in the .cc of that engine.
+#include <cstdint>
 #include <string>
 
 #include "modelcards/units.h"
@@ -23,6 +24,16 @@ struct EngineForecast {
   /// Zero when the version has no residuals.
   Bytes kv_low, kv_high, total_high;
   bool boots = true;          // false: no room for one sequence of max_model_len tokens
+};
+
+/// Times of an engine that serves `concurrency` requests all the time; see planner/serving.h.
+struct ServingForecast {
+  std::int64_t input_tokens = 0, output_tokens = 0, concurrency = 0;
+  double running = 0;            // requests that the cache holds at once
+  Seconds ttft, tpot;
+  double tokens_per_second = 0;  // generated, all requests together
+  double requests_per_second = 0;
+  double ttft_error = 0, tpot_error = 0;  // mean absolute share on rows held out of the fit
 };
 
 }  // namespace vramplan

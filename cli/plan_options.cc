@@ -85,9 +85,10 @@ struct OpenedModel {
   Bytes resident;
 };
 
-OpenedModel open_measured(const std::string& model, const std::vector<std::string>& set) {
+OpenedModel open_measured(const std::string& model, const std::vector<std::string>& set,
+                          const std::string& assume_like = {}) {
   const Bytes before = this_process_memory().now().resident;
-  ModelSource source = open_model(model);
+  ModelSource source = open_model(model, assume_like);
   const Bytes after = this_process_memory().now().resident;
   for (const auto& assignment : set) set_field(source.card, assignment);
   validate(source.card);
@@ -127,6 +128,10 @@ void add_plan_flags(CLI::App& command, PlanOptions& o) {
   command.add_option("--block-size", o.block_tokens, "tokens of a KV block")->group(kFormats);
   command.add_option("--attention", o.attention, "tiled, or naive (materialises the scores)")
       ->group(kFormats);
+  command
+      .add_option("--assume-like", o.assume_like,
+                  "read a config.json of an unknown family as this model_type")
+      ->group(kFormats);
   command.add_option("--set", o.set, "path=value on the model card, e.g. layers.kv_heads=64")
       ->take_all()
       ->expected(1)
@@ -163,7 +168,7 @@ PlanRequest request_of(const PlanOptions& o) {
 
 PlannedModel plan_model(const PlanOptions& options) {
   PlanRequest request = request_of(options);
-  auto [source, source_resident] = open_measured(options.model, options.set);
+  auto [source, source_resident] = open_measured(options.model, options.set, options.assume_like);
   ChosenDevice device = choose_device(options.device);
   request.device = device.name;
   Plan plan = make_plan(source, device.card, request);

@@ -21,6 +21,7 @@ struct PlanOptions {
   std::optional<std::uint64_t> seed;
   // Words with units or names; read in request_of, so that the errors are ours.
   std::string context, output, prefill_chunk, capacity, weights, kv_format, kv_policy, attention;
+  std::string assume_like;
   std::vector<std::string> set;
 };
 

@@ -1,5 +1,6 @@
 // parse_hf_config: config.json of a decoder -> ModelCard. What families do differently inside a layer
 // is in hf_attention, hf_feed_forward, hf_hybrid and hf_extras.
+#include <algorithm>
 #include <cmath>
 
 #include "modelcards/hf_config.h"
@@ -284,6 +285,9 @@ ModelCard read_hf_config(const std::string& json_text, const std::string& file_n
       if (!quantised_is_fine || error.code() != ErrorCode::kUnsupported) throw;
     }
   }
+  const bool towers = std::any_of(card.extras.begin(), card.extras.end(),
+                                  [](const ExtraTensor& e) { return e.group == "encoder"; });
+  if (multimodal && !towers) notes += "; the text decoder only, encoders are not in the card";
   card.name = name_from(root, file_name);
   card.source = printable(file_name) + ", model_type " + model_type + notes;
   if (!assume_like.empty() && assume_like != model_type) {

@@ -57,7 +57,7 @@ void read_gemma3n(const HfFields& f, ModelCard& card) {
 /// A width for each layer.
 void read_width_list(const HfFields& f, ModelCard& card) {
   const char* key = f.spelling({"intermediate_size", "ffn_hidden_size"});
-  if (!f.config.has(key) || !f.config.at(key).is_array()) return;
+  if (!f.is({"gemma3n"}) || !f.config.has(key) || !f.config.at(key).is_array()) return;
   const std::vector<JsonNode> widths = f.config.at(key).items();
   if (widths.size() != card.layers.size()) {
     f.config.at(key).fail(ErrorCode::kBadConfig, "needs one value a layer");

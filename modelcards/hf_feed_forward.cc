@@ -148,7 +148,7 @@ FeedForward read_hf_feed_forward(const HfFields& f, std::int64_t hidden) {
   } else if (f.is({"granitemoehybrid"}) && f.count({"num_local_experts"}, 8) == 0) {
     out.intermediate = f.required({"shared_intermediate_size"}, kMostWidth);
   } else if (f.is({"qwen3_5_moe"}) ||
-             (f.config.has(f.spelling(names)) && f.config.at(f.spelling(names)).is_array())) {
+             (f.is({"gemma3n"}) && f.config.at(f.spelling(names)).is_array())) {
     out.intermediate = 1;  // every layer is changed afterwards
   } else {
     out.intermediate =

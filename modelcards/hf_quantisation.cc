@@ -108,7 +108,11 @@ void read_hf_quantisation(const JsonNode& q, ModelCard& card) {
     if (!q.has(field)) continue;
     for (const JsonNode& item : q.at(field).items()) patterns.push_back(item.text());
   }
-  card.unpacked_weights = card.stored_weights;
+  // The attention of gpt-oss stays in 16 bits whether its list says so or not.
+  if (format == DType::kMxfp4Packed) patterns.emplace_back("self_attn");
+  // Without a word about the unquantised format it is bf16; float32 is no published case.
+  card.unpacked_weights =
+      card.stored_weights == DType::kF32 ? DType::kBF16 : card.stored_weights;
   card.stored_weights = format;
   card.unpacked = unpacked_fragments(patterns, card);
 }

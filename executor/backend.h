@@ -23,7 +23,9 @@ class Backend {
 };
 
 /// The host's memory, Eigen and our SIMD kernels, `threads` threads; capacity caps the device tier.
-std::unique_ptr<Backend> make_cpu_backend(int threads, Bytes capacity);
+/// `linear_inputs`: see Decisions.
+std::unique_ptr<Backend> make_cpu_backend(int threads, Bytes capacity,
+                                          DType linear_inputs = DType::kI8);
 /// Computes nothing; a device of any capacity and a clock driven by the card's op costs.
 std::unique_ptr<Backend> make_dry_backend(const DeviceCard& card, const Decisions& decisions);
 

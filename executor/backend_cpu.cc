@@ -6,8 +6,9 @@ namespace {
 
 class CpuBackend final : public Backend {
  public:
-  CpuBackend(int threads, Bytes capacity)
-      : ops_(make_cpu_ops(threads)), device_(make_host_tier(TierKind::kDevice, capacity)) {}
+  CpuBackend(int threads, Bytes capacity, DType linear_inputs)
+      : ops_(make_cpu_ops(threads, linear_inputs)),
+        device_(make_host_tier(TierKind::kDevice, capacity)) {}
 
   const char* name() const override { return "cpu"; }
   Ops& ops() override { return *ops_; }
@@ -30,8 +31,8 @@ class CpuBackend final : public Backend {
 
 }  // namespace
 
-std::unique_ptr<Backend> make_cpu_backend(int threads, Bytes capacity) {
-  return std::make_unique<CpuBackend>(threads, capacity);
+std::unique_ptr<Backend> make_cpu_backend(int threads, Bytes capacity, DType linear_inputs) {
+  return std::make_unique<CpuBackend>(threads, capacity, linear_inputs);
 }
 
 }  // namespace vramplan

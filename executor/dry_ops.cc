@@ -28,8 +28,12 @@ double visible_keys(std::int64_t first, std::int64_t last, std::int64_t window) 
 
 }  // namespace
 
-DryOps::DryOps(DeviceKind kind, int threads, VirtualClock& clock, DryCost cost)
-    : kind_(kind), threads_(threads), clock_(clock), cost_(std::move(cost)) {}
+DryOps::DryOps(DeviceKind kind, int threads, DType linear_inputs, VirtualClock& clock, DryCost cost)
+    : kind_(kind),
+      linear_inputs_(linear_inputs),
+      threads_(threads),
+      clock_(clock),
+      cost_(std::move(cost)) {}
 
 void DryOps::count(const DryWork& work) {
   ++counts_.calls;
@@ -69,7 +73,9 @@ void DryOps::linear(TensorView out, TensorView in, const WeightView& weight, Ten
   VRAMPLAN_CHECK(in.columns == weight.tensor.columns && out.columns == weight.tensor.rows);
   VRAMPLAN_CHECK(in.rows == out.rows);
   const DryOp op = in.rows <= cpu::kGemvTokens ? DryOp::kLinearDecode : DryOp::kLinear;
-  count({op, weight.tensor.dtype, in.dtype,
+  // With unrounded inputs the products are those of f32 weights.
+  const bool unrounded = is_block_quantised(weight.tensor.dtype) && linear_inputs_ == DType::kF32;
+  count({op, unrounded ? DType::kF32 : weight.tensor.dtype, in.dtype,
          bytes_in(weight.tensor) + bytes_in(in) + bytes_in(out),
          2 * static_cast<double>(in.rows) * elements_in(weight.tensor)});
 }
@@ -135,7 +141,7 @@ void DryOps::softcap(TensorView x, float) {
 
 Bytes DryOps::linear_workspace(std::int64_t tokens, std::int64_t in_features, DType weight) const {
   if (kind_ != DeviceKind::kCpu) return {};
-  return cpu::linear_workspace(tokens, in_features, weight, threads_);
+  return cpu::linear_workspace(tokens, in_features, weight, linear_inputs_, threads_);
 }
 
 Bytes DryOps::attention_workspace(std::span<const SequenceSlice> slices, const KvLayerView& kv,

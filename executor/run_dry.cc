@@ -130,7 +130,8 @@ class DryRun {
 
   RankRun run_rank(int rank, const RankNeed& need) {
     const ModelPart part = model_part(source_.card, decisions_.sharding, rank);
-    DryBackend backend(device_, decisions_.threads, decisions_.capacity, true);
+    DryBackend backend(device_, decisions_.threads, decisions_.linear_inputs, decisions_.capacity,
+                       true);
     VirtualRuntime runtime(backend, device_, rank, decisions_.sharding.ranks(), request_.tokenizer,
                            measurement_.observed);
     Tier& tier = backend.tier(TierKind::kDevice);

@@ -35,6 +35,8 @@ OpKind op_kind(DryOp op) {
       return OpKind::kAllGather;
     case DryOp::kSend:
       return OpKind::kSend;
+    case DryOp::kSample:
+      return OpKind::kSample;
   }
   VRAMPLAN_CHECK(false);
 }

@@ -24,6 +24,7 @@ enum class DryOp : std::uint8_t {
   kAllReduce,
   kAllGather,
   kSend,
+  kSample,
 };
 
 /// What one operation reads and writes, counted from the views it was called with.

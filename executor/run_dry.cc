@@ -145,6 +145,10 @@ class DryRun {
         engine.pool(), prompts_,
         {decisions_.block, decisions_.prefill_chunk.n, decisions_.output.n, {}, false});
     RunHooks hooks;
+    hooks.charge_sampling = [&](std::int64_t rows) {
+      const double logits = static_cast<double>(rows) * static_cast<double>(source_.card.vocab);
+      backend.dry_ops().count({DryOp::kSample, DType::kF32, DType::kF32, 4 * logits, 0});
+    };
     const std::int64_t every = std::max<std::int64_t>(1, decisions_.output.n / 32);
     if (rank == 0) {
       hooks.after_pass = [&](const Pass& pass) {

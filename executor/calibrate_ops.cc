@@ -20,6 +20,13 @@ constexpr std::int64_t kMostTokens = 512;
 constexpr std::int64_t kMostColumns = 4096;
 constexpr double kBatchSeconds = 1e-4;  // well above the resolution of a clock
 
+/// A block of one layer: K and V of kBlockTokens tokens.
+std::int64_t layer_block_bytes(const AttentionShape& shape) {
+  const Bytes row =
+      kv_row_bytes(shape.kv, shape.head_dim) + kv_row_bytes(shape.kv, shape.value_dim);
+  return kBlockTokens * shape.kv_heads * row.n;
+}
+
 class OpBench {
  public:
   OpBench(Ops& ops, const Clock& clock, const CalibrationEffort& effort,
@@ -154,7 +161,6 @@ void OpBench::linear(DType dtype) {
 
 /// A cache of `layers` layers over the whole pool; blocks lie as the block pool lays them.
 KvLayerView OpBench::cache(const AttentionShape& shape, std::int64_t layers) const {
-  const std::int64_t element = info(shape.kv).block_bytes;
   KvLayerView kv;
   kv.base = pool_.data();
   kv.dtype = shape.kv;
@@ -162,10 +168,8 @@ KvLayerView OpBench::cache(const AttentionShape& shape, std::int64_t layers) con
   kv.kv_heads = shape.kv_heads;
   kv.head_dim = shape.head_dim;
   kv.value_dim = shape.value_dim;
-  kv.value_offset = kBlockTokens * shape.kv_heads * shape.head_dim * element;
-  const std::int64_t layer_bytes =
-      kBlockTokens * shape.kv_heads * (shape.head_dim + shape.value_dim) * element;
-  kv.block_stride = layers * layer_bytes;
+  kv.value_offset = kBlockTokens * shape.kv_heads * kv_row_bytes(shape.kv, shape.head_dim).n;
+  kv.block_stride = layers * layer_block_bytes(shape);
   kv.block_count = pool_.size() / kv.block_stride;
   return kv;
 }
@@ -173,8 +177,7 @@ KvLayerView OpBench::cache(const AttentionShape& shape, std::int64_t layers) con
 void OpBench::attention(const AttentionShape& shape, std::int64_t queries, std::int64_t kv_length,
                         std::int64_t sequences) {
   const std::int64_t blocks = ceil_div(kv_length, kBlockTokens);
-  const std::int64_t layer_bytes = kBlockTokens * shape.kv_heads *
-                                   (shape.head_dim + shape.value_dim) * info(shape.kv).block_bytes;
+  const std::int64_t layer_bytes = layer_block_bytes(shape);
   const std::int64_t layers = pool_.size() / (layer_bytes * blocks * sequences);
   if (layers < 1) return;  // the pool is too small for this point
   KvLayerView kv = cache(shape, layers);

@@ -43,14 +43,14 @@ inline Vf load_bf16(const std::uint16_t* p) {
   const __m256i h = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
   return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(h), 16));
 }
-inline Vf load_f8(const std::uint8_t* p) {  // as f16 of a 256th of the value
-  const __m256i w = _mm256_cvtepu8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
-  const __m256i magnitude = _mm256_and_si256(w, _mm256_set1_epi16(0x7f));
-  const __m256i sign = _mm256_slli_epi16(_mm256_and_si256(w, _mm256_set1_epi16(0x80)), 8);
-  const __m256i nan = _mm256_and_si256(_mm256_cmpeq_epi16(magnitude, _mm256_set1_epi16(0x7f)),
-                                       _mm256_set1_epi16(0x7e00));
-  const __m256i h = _mm256_or_si256(_mm256_or_si256(_mm256_slli_epi16(magnitude, 7), sign), nan);
-  return _mm512_mul_ps(_mm512_cvtph_ps(h), _mm512_set1_ps(256.0F));
+inline Vf load_f8(const std::uint8_t* p) {
+  // As f16 of a 256th of the value: sign-extended, a shift puts every bit in its place but one.
+  const __m256i w = _mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+  const __m256i h = _mm256_and_si256(_mm256_slli_epi16(w, 7), _mm256_set1_epi16(-0x4001));
+  const __mmask16 nan = _mm256_cmpeq_epi16_mask(_mm256_and_si256(w, _mm256_set1_epi16(0x7f)),
+                                                _mm256_set1_epi16(0x7f));
+  return _mm512_mul_ps(_mm512_cvtph_ps(_mm256_mask_mov_epi16(h, nan, _mm256_set1_epi16(0x7e00))),
+                       _mm512_set1_ps(256.0F));
 }
 inline void store_f16(std::uint16_t* p, Vf v) {
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(p),
@@ -99,14 +99,13 @@ inline Vf load_bf16(const std::uint16_t* p) {
   const __m128i h = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
   return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(h), 16));
 }
-inline Vf load_f8(const std::uint8_t* p) {  // as f16 of a 256th of the value
-  const __m128i w = _mm_cvtepu8_epi16(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)));
-  const __m128i magnitude = _mm_and_si128(w, _mm_set1_epi16(0x7f));
-  const __m128i sign = _mm_slli_epi16(_mm_and_si128(w, _mm_set1_epi16(0x80)), 8);
-  const __m128i nan =
-      _mm_and_si128(_mm_cmpeq_epi16(magnitude, _mm_set1_epi16(0x7f)), _mm_set1_epi16(0x7e00));
-  const __m128i h = _mm_or_si128(_mm_or_si128(_mm_slli_epi16(magnitude, 7), sign), nan);
-  return _mm256_mul_ps(_mm256_cvtph_ps(h), _mm256_set1_ps(256.0F));
+inline Vf load_f8(const std::uint8_t* p) {
+  // As f16 of a 256th of the value: sign-extended, a shift puts every bit in its place but one.
+  const __m128i w = _mm_cvtepi8_epi16(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)));
+  const __m128i h = _mm_and_si128(_mm_slli_epi16(w, 7), _mm_set1_epi16(-0x4001));
+  const __m128i nan = _mm_cmpeq_epi16(_mm_and_si128(w, _mm_set1_epi16(0x7f)), _mm_set1_epi16(0x7f));
+  const __m128i kept = _mm_or_si128(h, _mm_and_si128(nan, _mm_set1_epi16(0x7e00)));
+  return _mm256_mul_ps(_mm256_cvtph_ps(kept), _mm256_set1_ps(256.0F));
 }
 inline void store_f16(std::uint16_t* p, Vf v) {
   _mm_storeu_si128(reinterpret_cast<__m128i*>(p),

@@ -75,6 +75,14 @@ std::optional<AttentionAlgorithm> read_attention(const std::string& text) {
   fail_choice("--attention", text, {"tiled", "naive"});
 }
 
+std::optional<DType> read_linear_inputs(const std::string& text) {
+  if (text.empty()) return std::nullopt;
+  for (const DType dtype : {DType::kI8, DType::kF32}) {
+    if (dtype_from_name(text) == dtype) return dtype;
+  }
+  fail_choice("--linear-inputs", text, {"int8", "f32"});
+}
+
 std::optional<Tokens> read_tokens(const std::string& text, const std::string& flag) {
   if (text.empty()) return std::nullopt;
   return parse_tokens(text, flag);
@@ -85,9 +93,10 @@ struct OpenedModel {
   Bytes resident;
 };
 
-OpenedModel open_measured(const std::string& model, const std::vector<std::string>& set) {
+OpenedModel open_measured(const std::string& model, const std::vector<std::string>& set,
+                          const std::string& assume_like = {}) {
   const Bytes before = this_process_memory().now().resident;
-  ModelSource source = open_model(model);
+  ModelSource source = open_model(model, assume_like);
   const Bytes after = this_process_memory().now().resident;
   for (const auto& assignment : set) set_field(source.card, assignment);
   validate(source.card);
@@ -127,6 +136,14 @@ void add_plan_flags(CLI::App& command, PlanOptions& o) {
   command.add_option("--block-size", o.block_tokens, "tokens of a KV block")->group(kFormats);
   command.add_option("--attention", o.attention, "tiled, or naive (materialises the scores)")
       ->group(kFormats);
+  command
+      .add_option("--assume-like", o.assume_like,
+                  "read a config.json of an unknown family as this model_type")
+      ->group(kFormats);
+  command
+      .add_option("--linear-inputs", o.linear_inputs,
+                  "CPU, quantised weights: int8 rounds inputs to 8-bit codes, f32 keeps them")
+      ->group(kFormats);
   command.add_option("--set", o.set, "path=value on the model card, e.g. layers.kv_heads=64")
       ->take_all()
       ->expected(1)
@@ -155,6 +172,7 @@ PlanRequest request_of(const PlanOptions& o) {
   request.kv_policy = read_kv_policy(o.kv_policy);
   request.block_tokens = o.block_tokens;
   request.attention = read_attention(o.attention);
+  request.linear_inputs = read_linear_inputs(o.linear_inputs);
   request.threads = o.threads;
   if (!o.capacity.empty()) request.capacity = parse_bytes(o.capacity, "--capacity");
   request.seed = o.seed;
@@ -163,7 +181,7 @@ PlanRequest request_of(const PlanOptions& o) {
 
 PlannedModel plan_model(const PlanOptions& options) {
   PlanRequest request = request_of(options);
-  auto [source, source_resident] = open_measured(options.model, options.set);
+  auto [source, source_resident] = open_measured(options.model, options.set, options.assume_like);
   ChosenDevice device = choose_device(options.device);
   request.device = device.name;
   Plan plan = make_plan(source, device.card, request);

@@ -52,9 +52,9 @@ void check_rope(const ModelCard& card, const std::string& where, const Mixer& mi
                   "it is even, above 0 and at most head_dim");
   }
   if (rope.scaling != "none" && rope.scaling != "linear" && rope.scaling != "llama3" &&
-      rope.scaling != "yarn") {
+      rope.scaling != "yarn" && rope.scaling != "other") {
     contradiction(card, where + "rope.scaling", "'" + rope.scaling + "' is no known scaling",
-                  "known: none, linear, llama3, yarn");
+                  "known: none, linear, llama3, yarn, other");
   }
   if (rope.scaling == "llama3" || rope.scaling == "yarn") {
     need(card, where + "rope.original_context", rope.original_context);

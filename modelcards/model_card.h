@@ -147,6 +147,10 @@ struct ModelCard {
   std::int64_t mtp_layers = 0;
   bool mtp_loaded = false;
   DType stored_weights = DType::kBF16;
+  DType unpacked_weights = DType::kBF16;   // of what a packed format leaves out
+  // Beside a packed stored_weights: fragments of tensor names, space separated, that are not packed:
+  // "attn_" or "blk.0." (tables, head, norms and routers never are).
+  std::string unpacked;
   std::vector<Layer> layers;
   std::vector<ExtraTensor> extras;      // outside the layers: of the first stage
 

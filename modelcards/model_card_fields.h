@@ -180,6 +180,8 @@ void each_card_field(F&& f) {
   f("mtp_layers", &ModelCard::mtp_layers, std::int64_t{0}, kMaxLayers);
   f("mtp_loaded", &ModelCard::mtp_loaded);
   f("stored_weights", &ModelCard::stored_weights);
+  f("unpacked_weights", &ModelCard::unpacked_weights);
+  f("unpacked", &ModelCard::unpacked);
 }
 
 /// Every field of a layer by its full name: f("mixer.rope.theta", accessor, low, high); the

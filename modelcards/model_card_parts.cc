@@ -29,6 +29,7 @@ void add_mixer(const Mixer& mixer, Parts& parts) {
   parts.add(mixer.linear.kind != LinearKind::kNone, "a linear or state-space mixer");
   parts.add(mixer.kv_shared, "layers that share another's keys and values");
   parts.add(mixer.no_rope, "layers without rotary embedding");
+  parts.add(mixer.rope.scaling == "other", "a rotary scaling of its own");
   parts.add(mixer.sinks, "attention sinks");
   parts.add(mixer.output_gate, "gated attention outputs");
   parts.add(mixer.index_heads > 0, "an indexer of sparse attention");

@@ -1,5 +1,6 @@
 // Card file <-> ModelCard. The format is described in modelcards/models/README.md.
 #include <cstdio>
+#include <cstdlib>
 #include <optional>
 
 #include "modelcards/model_card.h"
@@ -136,8 +137,12 @@ std::string value_text(const T& value) {
   } else if constexpr (std::is_same_v<T, std::int64_t>) {
     return std::to_string(value);
   } else if constexpr (std::is_same_v<T, double>) {
+    // The shortest digits that read back to the same bits.
     char out[40];
-    std::snprintf(out, sizeof out, "%.17g", value);
+    for (int digits = 1; digits <= 17; ++digits) {
+      std::snprintf(out, sizeof out, "%.*g", digits, value);
+      if (std::strtod(out, nullptr) == value) break;
+    }
     return out;
   } else if constexpr (std::is_same_v<T, std::string>) {
     return yaml_quoted(value);
@@ -187,6 +192,65 @@ std::string layer_text(const Layer& layer) {
   return out + extras_text(layer.extras, "    ");
 }
 
+struct Run {
+  std::size_t count = 0;
+  std::string text;
+  friend bool operator==(const Run&, const Run&) = default;
+};
+
+std::vector<Run> runs_of(const ModelCard& card) {
+  std::vector<Run> runs;
+  for (const Layer& layer : card.layers) {
+    std::string text = layer_text(layer);
+    if (!runs.empty() && runs.back().text == text) {
+      ++runs.back().count;
+    } else {
+      runs.push_back({1, std::move(text)});
+    }
+  }
+  return runs;
+}
+
+/// How often the `period` runs from `begin` on repeat, the first time included.
+std::size_t repeats(const std::vector<Run>& runs, std::size_t begin, std::size_t period) {
+  std::size_t end = begin + period;
+  while (end < runs.size() && runs[end] == runs[end - period]) ++end;
+  return (end - begin) / period;
+}
+
+std::string indented(const std::string& text) {
+  std::string out = "    ";
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    out += text[i];
+    if (text[i] == '\n' && i + 1 < text.size()) out += "    ";
+  }
+  return out;
+}
+
+/// Layers as groups; what repeats is written once, as a pattern.
+std::string groups_text(const ModelCard& card) {
+  constexpr std::size_t kLongestPattern = 16;
+  const std::vector<Run> runs = runs_of(card);
+  std::string out;
+  for (std::size_t i = 0; i < runs.size();) {
+    std::size_t best = 1, times = 1;
+    for (std::size_t period = 2; period <= kLongestPattern && i + period <= runs.size(); ++period) {
+      const std::size_t found = repeats(runs, i, period);
+      if (found > 1 && found * period > best * times) {
+        best = period;
+        times = found;
+      }
+    }
+    if (times > 1) out += "  - repeat: " + std::to_string(times) + "\n    pattern:\n";
+    for (std::size_t k = i; k < i + best; ++k) {
+      const std::string group = "  - count: " + std::to_string(runs[k].count) + "\n" + runs[k].text;
+      out += times > 1 ? indented(group) : group;
+    }
+    i += best * times;
+  }
+  return out;
+}
+
 }  // namespace
 
 ModelCard parse_model_card(const std::string& yaml_text, const std::string& file_name) {
@@ -229,15 +293,7 @@ std::string write_model_card(const ModelCard& card) {
     if (card.*member == usual.*member) return;
     out += std::string(name) + ": " + value_text(card.*member) + "\n";
   });
-  out += extras_text(card.extras, "") + "layers:\n";
-  for (std::size_t i = 0; i < card.layers.size();) {
-    const std::string text = layer_text(card.layers[i]);
-    std::size_t end = i + 1;
-    while (end < card.layers.size() && layer_text(card.layers[end]) == text) ++end;
-    out += "  - count: " + std::to_string(end - i) + "\n" + text;
-    i = end;
-  }
-  return out;
+  return out + extras_text(card.extras, "") + "layers:\n" + groups_text(card);
 }
 
 }  // namespace vramplan

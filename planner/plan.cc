@@ -100,11 +100,14 @@ void assume_window_saving(const std::vector<StageAccount>& stages, Plan& plan) {
     saving = std::max(saving, window_saving(stage.model, plan.decisions));
   }
   if (saving.n == 0) return;
+  const std::string would =
+      fmt::format("keeping the window alone would save {} a rank", to_text(saving));
   for (Assumption& assumption : plan.assumptions) {
     if (assumption.what != "sliding-window layers") continue;
-    assumption.value +=
-        fmt::format("; keeping the window alone would save {} a rank", to_text(saving));
+    assumption.value += "; " + would;
+    return;
   }
+  plan.assumptions.push_back({"sliding-window layers", would, "--kv-policy"});
 }
 
 }  // namespace

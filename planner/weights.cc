@@ -93,17 +93,22 @@ class Formats {
         vectors_(is_plain_float(matrices_)            ? matrices_
                  : !packed_                           ? DType::kF32
                  : is_plain_float(card.stored_weights) ? card.stored_weights
-                                                      : DType::kBF16) {
+                                                       : card.unpacked_weights),
+        unpacked_(decisions.weights ? std::string() : card.unpacked) {
     if (!decisions.weights) index_.read(stored);
   }
 
   bool from_file() const { return !index_.empty(); }
+  /// Whether layers alike in shape may differ in format.
+  bool by_layer() const {
+    return from_file() || (packed_ && unpacked_.find("blk.") != std::string::npos);
+  }
 
   /// Empty when the file leaves an optional tensor out.
   std::optional<WeightTensor> tensor(const WeightSpec& spec, const std::string& prefix) {
     const bool table = spec.part == Part::kEmbedding || spec.part == Part::kPositions ||
                        spec.part == Part::kHead;
-    const bool plain = spec.is_vector || (packed_ && table);
+    const bool plain = spec.is_vector || (packed_ && (table || is_unpacked(prefix + spec.name)));
     DType dtype = plain ? vectors_ : matrices_;
     if (from_file()) {
       const StoredTensor* stored = index_.find(spec, prefix);
@@ -130,9 +135,19 @@ class Formats {
   void refuse_left_over(const ModelCard& card) const { index_.refuse_left_over(card); }
 
  private:
+  bool is_unpacked(const std::string& name) const {
+    for (std::size_t at = 0; at < unpacked_.size();) {
+      const std::size_t end = std::min(unpacked_.find(' ', at), unpacked_.size());
+      if (end > at && name.find(unpacked_.substr(at, end - at)) != std::string::npos) return true;
+      at = end + 1;
+    }
+    return false;
+  }
+
   DType matrices_;
   bool packed_;
   DType vectors_;
+  std::string unpacked_;
   StoredIndex index_;
 };
 
@@ -147,7 +162,7 @@ std::string layer_prefix(std::int64_t layer) { return fmt::format("blk.{}.", lay
 
 std::vector<WeightTensor> layer_tensors(const ModelCard& card, std::int64_t index, int tp,
                                         Formats& formats) {
-  const std::string prefix = formats.from_file() ? layer_prefix(index) : std::string{};
+  const std::string prefix = formats.by_layer() ? layer_prefix(index) : std::string{};
   std::vector<WeightTensor> tensors;
   for (const WeightSpec& spec :
        layer_specs(card, card.layers[static_cast<std::size_t>(index)], tp)) {
@@ -160,16 +175,16 @@ std::vector<WeightTensor> layer_tensors(const ModelCard& card, std::int64_t inde
 void add_layer(RankModel& model, const ModelCard& card, std::int64_t index, Formats& formats) {
   const Layer& layer = card.layers[static_cast<std::size_t>(index)];
   std::vector<WeightTensor> tensors;
-  if (formats.from_file()) tensors = layer_tensors(card, index, model.shape.tp, formats);
+  if (formats.by_layer()) tensors = layer_tensors(card, index, model.shape.tp, formats);
   for (std::size_t k = 0; k < model.kinds.size(); ++k) {
     LayerKind& kind = model.kinds[k];
     if (!(kind.layer == layer)) continue;  // equal in every field
-    if (formats.from_file() && !same_tensors(kind.tensors, tensors)) continue;
+    if (formats.by_layer() && !same_tensors(kind.tensors, tensors)) continue;
     ++kind.count;
     model.kind_of_layer.push_back(k);
     return;
   }
-  if (!formats.from_file()) tensors = layer_tensors(card, index, model.shape.tp, formats);
+  if (!formats.by_layer()) tensors = layer_tensors(card, index, model.shape.tp, formats);
   model.kind_of_layer.push_back(model.kinds.size());
   model.kinds.push_back({layer, layer_shape(layer, model.shape.tp), 1, std::move(tensors)});
 }

@@ -1,8 +1,9 @@
 #pragma once
-// Paged decode attention, SIMT: one query a slice. A block takes one slice, up to kGroup query heads of
-// one kv head (so K and V are read once for all of them) and one split of the context. A warp takes 32
-// tokens at a time: for scores each lane owns a token, for the weighted sum each lane owns kDims
-// dimensions. Online softmax (Milakov and Gimelshein 2018); splits merge by log-sum-exp (flash-decoding).
+// Paged decode attention, SIMT: one query a slice. A block takes one slice, up to kGroup query
+// heads of one kv head (so K and V are read once for all of them) and one split of the context. A
+// warp takes 32 tokens at a time: for scores each lane owns a token, for the weighted sum each lane
+// owns kDims dimensions. Online softmax (Milakov and Gimelshein 2018); splits merge by log-sum-exp
+// (flash-decoding).
 #include "kernels/cuda/attention.cuh"
 
 namespace vramplan::cuda::VRAMPLAN_KERNELS {
@@ -93,8 +94,8 @@ VRAMPLAN_DEVICE void store_decode(const AttentionArguments& a, const Slice& slic
     dev::store_as(a.dtype, a.out, (slice.query_begin * a.heads + head) * dim + d, result);
     return;
   }
-  float* row = a.workspace +
-               ((std::int64_t{slice_index} * a.heads + head) * a.splits + split) * (dim + 2);
+  float* row =
+      a.workspace + ((std::int64_t{slice_index} * a.heads + head) * a.splits + split) * (dim + 2);
   row[d] = value;
   if (d == 0) {
     row[dim] = highest;
@@ -141,10 +142,10 @@ VRAMPLAN_KERNEL VRAMPLAN_BOUNDS(128) attention_decode_kernel(AttentionArguments 
   const int used = dev::least(kGroup, heads_per_kv - first_of_group);
   const int slice_index = static_cast<int>(blockIdx.z), split = static_cast<int>(blockIdx.x);
   const Slice slice = slice_at(a, slice_index);
-  if (slice.query_count == 0) return;  // the whole block
-  float* q = memory;                                    // [kGroup][head_dim]
-  float* p = q + kGroup * head_dim;                     // [warps][kGroup][32]
-  float* merged = p + kDecodeWarps * kGroup * 32;       // [warps][kGroup][dim + 2]
+  if (slice.query_count == 0) return;              // the whole block
+  float* q = memory;                               // [kGroup][head_dim]
+  float* p = q + kGroup * head_dim;                // [warps][kGroup][32]
+  float* merged = p + kDecodeWarps * kGroup * 32;  // [warps][kGroup][dim + 2]
   for (int i = static_cast<int>(threadIdx.x); i < kGroup * head_dim; i += 32 * kDecodeWarps) {
     const int head = dev::least(i / head_dim, used - 1);  // unused rows repeat the last head
     q[i] = dev::load_as(a.dtype, a.q,
@@ -180,30 +181,6 @@ VRAMPLAN_KERNEL VRAMPLAN_BOUNDS(128) attention_decode_kernel(AttentionArguments 
   }
   __syncthreads();
   merge_warps(a, slice, DecodePart{slice_index, head0, used, split, kGroup}, merged);
-}
-
-/// Merges the splits of one head of one slice, in order. Grid: heads, slices.
-inline VRAMPLAN_KERNEL VRAMPLAN_BOUNDS(128) attention_combine_kernel(AttentionArguments a) {
-  const int head = static_cast<int>(blockIdx.x), slice_index = static_cast<int>(blockIdx.y);
-  const Slice slice = slice_at(a, slice_index);
-  if (slice.query_count == 0) return;
-  const int dim = static_cast<int>(a.kv.value_dim);
-  const float* parts =
-      a.workspace + (std::int64_t{slice_index} * a.heads + head) * a.splits * (dim + 2);
-  float highest = dev::minus_infinity();
-  for (int s = 0; s < a.splits; ++s) highest = dev::most(highest, parts[s * (dim + 2) + dim]);
-  for (int d = static_cast<int>(threadIdx.x); d < dim; d += static_cast<int>(blockDim.x)) {
-    float value = 0.0F, sum = 0.0F;
-    for (int s = 0; s < a.splits; ++s) {
-      const float* part = parts + s * (dim + 2);
-      if (part[dim] == dev::minus_infinity()) continue;  // an empty split
-      const float weight = dev::exp2(part[dim] - highest);
-      value += weight * part[d];
-      sum += weight * part[dim + 1];
-    }
-    dev::store_as(a.dtype, a.out, (slice.query_begin * a.heads + head) * dim + d,
-                  sum > 0.0F ? value / sum : 0.0F);
-  }
 }
 
 }  // namespace vramplan::cuda::VRAMPLAN_KERNELS

@@ -6,9 +6,9 @@ namespace vramplan::cuda::VRAMPLAN_KERNELS {
 
 /// One thread a part of eight elements, grid-stride over all parts of all rows.
 template <DType F, class T>
-VRAMPLAN_KERNEL VRAMPLAN_BOUNDS(256) dequantise_kernel(T* out, const std::uint8_t* weight,
-                                                       std::int64_t rows, std::int64_t n,
-                                                       std::int64_t row_bytes, bool vector) {
+VRAMPLAN_KERNEL VRAMPLAN_BOUNDS(256)
+    dequantise_kernel(T* out, const std::uint8_t* weight, std::int64_t rows, std::int64_t n,
+                      std::int64_t row_bytes, bool vector) {
   const std::int64_t row_parts = (n + 31) / 32 * 4;
   const std::int64_t stride = static_cast<std::int64_t>(gridDim.x) * blockDim.x;
   for (std::int64_t p = static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;

@@ -7,21 +7,22 @@
 namespace vramplan::cuda::VRAMPLAN_KERNELS {
 
 struct LinearArguments {
-  void* out = nullptr;              // [tokens, rows]
-  const void* in = nullptr;         // [tokens, columns]
+  void* out = nullptr;       // [tokens, rows]
+  const void* in = nullptr;  // [tokens, columns]
   const std::uint8_t* weight = nullptr;
-  const float* bias = nullptr;      // [rows], may be null
+  const float* bias = nullptr;  // [rows], may be null
   std::int64_t tokens = 0, rows = 0, columns = 0, row_bytes = 0;
   DType in_dtype = DType::kF32, out_dtype = DType::kF32;
-  bool vector = false;              // see load_part
+  bool vector = false;  // see load_part
 };
 
 inline constexpr int kGemvWarps = 4, kGemvRows = 2;    // rows of a warp
 inline constexpr int kGemvChunk = 1024;                // elements of the input staged at a time
 inline constexpr int kGemmRows = 64, kGemmDepth = 32;  // weight rows and elements of a tile
 
-/// One step of the GEMV: part j of sub-block `sub` against kTokens staged inputs. `x` holds, per token,
-/// first all elements 0..15 of the sub-blocks, then all 16..31, so that lanes read side by side.
+/// One step of the GEMV: part j of sub-block `sub` against kTokens staged inputs. `x` holds, per
+/// token, first all elements 0..15 of the sub-blocks, then all 16..31, so that lanes read side by
+/// side.
 template <int kTokens>
 VRAMPLAN_DEVICE void multiply_part(const float (&w)[8], const float* x, int at,
                                    float (&sum)[kTokens]) {
@@ -50,7 +51,7 @@ VRAMPLAN_DEVICE void stage_inputs(const LinearArguments& a, std::int64_t begin, 
 
 template <DType F, int kTokens>
 VRAMPLAN_KERNEL VRAMPLAN_BOUNDS(128) gemv_kernel(LinearArguments a) {
-  VRAMPLAN_SHARED(float, x, kTokens * kGemvChunk);
+  VRAMPLAN_SHARED(float, x, kTokens* kGemvChunk);
   const int lane = dev::lane();
   const std::int64_t first =
       (static_cast<std::int64_t>(blockIdx.x) * kGemvWarps + dev::warp()) * kGemvRows;
@@ -89,8 +90,8 @@ VRAMPLAN_KERNEL VRAMPLAN_BOUNDS(128) gemv_kernel(LinearArguments a) {
 template <DType F, int kTile>
 VRAMPLAN_KERNEL VRAMPLAN_BOUNDS(256) gemm_kernel(LinearArguments a) {
   constexpr int kMine = kTile / 16, kPitch = kGemmRows + 4, kTokenPitch = kTile + 4;
-  VRAMPLAN_SHARED(float, w_tile, kGemmDepth * kPitch);       // [depth][row]
-  VRAMPLAN_SHARED(float, x_tile, kGemmDepth * kTokenPitch);  // [depth][token]
+  VRAMPLAN_SHARED(float, w_tile, kGemmDepth* kPitch);       // [depth][row]
+  VRAMPLAN_SHARED(float, x_tile, kGemmDepth* kTokenPitch);  // [depth][token]
   const int thread = static_cast<int>(threadIdx.x);
   const std::int64_t row0 = static_cast<std::int64_t>(blockIdx.x) * kGemmRows;
   const std::int64_t token0 = static_cast<std::int64_t>(blockIdx.y) * kTile;

@@ -10,9 +10,9 @@ namespace vramplan::cuda::VRAMPLAN_KERNELS {
 /// Bytes, elements and zero point of a block. Fields: see load_part.
 template <DType F>
 struct BlockShape;
-#define VRAMPLAN_BLOCK(format, elements_, bytes_)            \
-  template <>                                                \
-  struct BlockShape<DType::format> {                         \
+#define VRAMPLAN_BLOCK(format, elements_, bytes_)              \
+  template <>                                                  \
+  struct BlockShape<DType::format> {                           \
     static constexpr int elements = elements_, bytes = bytes_; \
   }
 VRAMPLAN_BLOCK(kF32, 1, 4);
@@ -45,8 +45,8 @@ VRAMPLAN_DEVICE float load_f16(const std::uint8_t* p) {
   return to_f32(*reinterpret_cast<const F16*>(p));
 }
 
-/// Byte i of `codes` as a float: 2^23 + code in one permutation, then minus 2^23. Exact, and cheaper
-/// than the integer-to-float conversion.
+/// Byte i of `codes` as a float: 2^23 + code in one permutation, then minus 2^23. Exact, and
+/// cheaper than the integer-to-float conversion.
 VRAMPLAN_DEVICE float code_float(std::uint32_t codes, unsigned i) {
   return as_float(__byte_perm(codes, 0x4B000000U, 0x7650U | i)) - 8388608.0F;
 }

@@ -1,8 +1,8 @@
 #pragma once
 // Tiles in shared memory for tensor-core attention: rows of kDim elements whose 16-byte chunks are
-// XOR-swizzled by the row, so that ldmatrix reads eight rows without bank conflicts; and the fragments
-// of mma.m16n8k16 out of them. T is the element that is multiplied (F16 or BF16); C that of the cache
-// (T, or F8, which is widened to F16 on the way into registers).
+// XOR-swizzled by the row, so that ldmatrix reads eight rows without bank conflicts; and the
+// fragments of mma.m16n8k16 out of them. T is the element that is multiplied (F16 or BF16); C that
+// of the cache (T, or F8, which is widened to F16 on the way into registers).
 #include <type_traits>
 
 #include "kernels/cuda/attention.cuh"
@@ -17,8 +17,8 @@ VRAMPLAN_DEVICE int swizzled(int row, int byte) {
   return row * kRowBytes + (((byte / 16) ^ (row & kMask)) * 16) + byte % 16;
 }
 
-/// Copies K or V of tokens [first, first + count) to a tile in the background, `threads` threads from
-/// `thread`; zeros from `end` on.
+/// Copies K or V of tokens [first, first + count) to a tile in the background, `threads` threads
+/// from `thread`; zeros from `end` on.
 template <class C, int kDim>
 VRAMPLAN_DEVICE void stage_rows(const AttentionArguments& a, const Slice& slice, int kv_head,
                                 int first, int count, int end, bool values, std::byte* tile,
@@ -69,8 +69,8 @@ VRAMPLAN_DEVICE void load_key_b(const std::byte* tile, int token0, int k,
       const int token = token0 + 8 * half + lane / 4, d = k + 2 * (lane % 4);
       const auto low = dev::load<std::uint16_t>(tile + swizzled<C, kDim>(token, d));
       const auto high = dev::load<std::uint16_t>(tile + swizzled<C, kDim>(token, d + 8));
-      const dev::U2 wide =
-          dev::f8x4_to_f16x4(static_cast<std::uint32_t>(low) | static_cast<std::uint32_t>(high) << 16);
+      const dev::U2 wide = dev::f8x4_to_f16x4(static_cast<std::uint32_t>(low) |
+                                              static_cast<std::uint32_t>(high) << 16);
       fragment[2 * half] = wide.x;
       fragment[2 * half + 1] = wide.y;
     }
@@ -167,8 +167,8 @@ VRAMPLAN_DEVICE void soften(float (&score)[kTokens / 8][4], RowState<kDim>& stat
   }
 }
 
-/// value += probabilities [16 x kTokens] * V tile. The C fragment of two score tiles is the A fragment
-/// of one step of 16 tokens.
+/// value += probabilities [16 x kTokens] * V tile. The C fragment of two score tiles is the A
+/// fragment of one step of 16 tokens.
 template <class T, class C, int kDim, int kTokens>
 VRAMPLAN_DEVICE void add_value_rows(const float (&p)[kTokens / 8][4], const std::byte* values,
                                     RowState<kDim>& state) {

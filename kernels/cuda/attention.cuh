@@ -115,6 +115,7 @@ VRAMPLAN_DEVICE void load_elements(const void* p, float (&v)[kCount]) {
     dev::load4<C>(from, v);
   } else {
     static_assert(kCount % 8 == 0);
+#pragma unroll
     for (int i = 0; i < kCount; i += 8) dev::load8<C>(from + i, v + i);
   }
 }

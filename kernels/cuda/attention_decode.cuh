@@ -45,6 +45,7 @@ VRAMPLAN_DEVICE void score_tile(const AttentionArguments& a, const float* q, con
     for (int d = 0; d < head_dim; d += 8) {
       float k[8];
       load_elements<C, 8>(reinterpret_cast<const C*>(key) + d, k);
+#pragma unroll
       for (int g = 0; g < kGroup; ++g) {
         const auto low = dev::load<dev::F4>(q + g * head_dim + d);
         const auto high = dev::load<dev::F4>(q + g * head_dim + d + 4);
@@ -53,6 +54,7 @@ VRAMPLAN_DEVICE void score_tile(const AttentionArguments& a, const float* q, con
       }
     }
   }
+#pragma unroll
   for (int g = 0; g < kGroup; ++g) {
     const float score = inside ? scaled_score(a, dot[g]) : dev::minus_infinity();
     const float highest = dev::most(state.highest[g], dev::warp_max(score));
@@ -60,6 +62,7 @@ VRAMPLAN_DEVICE void score_tile(const AttentionArguments& a, const float* q, con
     const float probability = dev::exp2(score - highest);
     state.highest[g] = highest;
     state.sum[g] = state.sum[g] * correction + probability;
+#pragma unroll
     for (int i = 0; i < kDims; ++i) state.value[g][i] *= correction;
     p[g * 32 + dev::lane()] = probability;
   }
@@ -76,8 +79,10 @@ VRAMPLAN_DEVICE void add_values(const AttentionArguments& a, const float* p, std
     if (!mine) continue;
     float v[kDims];
     load_elements<C, kDims>(reinterpret_cast<const C*>(a.kv.base + at) + d, v);
+#pragma unroll
     for (int g = 0; g < kGroup; ++g) {
       const float probability = p[g * 32 + t];
+#pragma unroll
       for (int i = 0; i < kDims; ++i) state.value[g][i] += probability * v[i];
     }
   }
@@ -115,9 +120,11 @@ VRAMPLAN_DEVICE void merge_warps(const AttentionArguments& a, const Slice& slice
   for (int i = static_cast<int>(threadIdx.x); i < block.used * dim; i += 32 * kDecodeWarps) {
     const int g = i / dim, d = i % dim;
     float highest = dev::minus_infinity(), sum = 0.0F, value = 0.0F;
+#pragma unroll
     for (int w = 0; w < kDecodeWarps; ++w) {
       highest = dev::most(highest, merged[(w * block.group + g) * (dim + 2) + dim]);
     }
+#pragma unroll
     for (int w = 0; w < kDecodeWarps; ++w) {
       const float* part = merged + (w * block.group + g) * (dim + 2);
       if (part[dim] == dev::minus_infinity()) continue;  // a warp without tokens
@@ -155,6 +162,7 @@ VRAMPLAN_KERNEL VRAMPLAN_BOUNDS(128) attention_decode_kernel(AttentionArguments 
 
   const TokenRange range = split_range(a, slice.kv_length, split);
   DecodeState<kGroup, kDims> state{};
+#pragma unroll
   for (int g = 0; g < kGroup; ++g) state.highest[g] = dev::minus_infinity();
   float* my_p = p + dev::warp() * kGroup * 32;
   for (int tile = range.begin + dev::warp() * 32; tile < range.end; tile += kDecodeWarps * 32) {
@@ -168,12 +176,14 @@ VRAMPLAN_KERNEL VRAMPLAN_BOUNDS(128) attention_decode_kernel(AttentionArguments 
   }
 
   float* mine = merged + dev::warp() * kGroup * (dim + 2);
+#pragma unroll
   for (int g = 0; g < kGroup; ++g) {
     const float sum = dev::warp_sum(state.sum[g]);
     if (dev::lane() == 0) {
       mine[g * (dim + 2) + dim] = state.highest[g];
       mine[g * (dim + 2) + dim + 1] = sum;
     }
+#pragma unroll
     for (int i = 0; i < kDims; ++i) {
       const int d = dev::lane() * kDims + i;
       if (d < dim) mine[g * (dim + 2) + d] = state.value[g][i];

@@ -72,6 +72,7 @@ VRAMPLAN_KERNEL VRAMPLAN_BOUNDS(128) attention_prefill_kernel(AttentionArguments
     __syncthreads();
     float score[kColumns];
     float tile_highest = dev::minus_infinity();
+#pragma unroll
     for (int i = 0; i < kColumns; ++i) {
       const float* k = tile + (c + 8 * i) * pitch;
       float dot = 0.0F;
@@ -94,6 +95,7 @@ VRAMPLAN_KERNEL VRAMPLAN_BOUNDS(128) attention_prefill_kernel(AttentionArguments
     const float correction = dev::exp2(highest - reference);
     highest = new_highest;
     float part = 0.0F;
+#pragma unroll
     for (int i = 0; i < kColumns; ++i) {
       const float probability = dev::exp2(score[i] - reference);
       p[r * (kPrefillTokens + 1) + c + 8 * i] = probability;
@@ -102,12 +104,15 @@ VRAMPLAN_KERNEL VRAMPLAN_BOUNDS(128) attention_prefill_kernel(AttentionArguments
     sum = sum * correction + part;
     __syncthreads();
     stage_tokens<C>(a, slice, kv_head, token, last, true, tile, 32 * kChunks, pitch);
+#pragma unroll
     for (int n = 0; n < kChunks; ++n) {
+#pragma unroll
       for (int e = 0; e < 4; ++e) value[n][e] *= correction;
     }
     __syncthreads();
     for (int t = 0; t < kPrefillTokens; ++t) {
       const float probability = p[r * (kPrefillTokens + 1) + t];
+#pragma unroll
       for (int n = 0; n < kChunks; ++n) {
         const auto v = dev::load<dev::F4>(tile + t * pitch + 4 * c + 32 * n);
         value[n][0] += probability * v.x;
@@ -120,7 +125,9 @@ VRAMPLAN_KERNEL VRAMPLAN_BOUNDS(128) attention_prefill_kernel(AttentionArguments
   for (int d = 4; d > 0; d >>= 1) sum += __shfl_xor_sync(dev::kFullMask, sum, d);
   const int row = query0 + r;
   if (row >= slice.query_count) return;
+#pragma unroll
   for (int n = 0; n < kChunks; ++n) {
+#pragma unroll
     for (int e = 0; e < 4; ++e) {
       const int d = 4 * c + 32 * n + e;
       if (d >= dim) continue;

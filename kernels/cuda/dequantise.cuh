@@ -24,6 +24,7 @@ VRAMPLAN_KERNEL VRAMPLAN_BOUNDS(256)
       dev::store(to + 16, dev::U2{dev::pack2<T>(w[4], w[5]), dev::pack2<T>(w[6], w[7])});
       continue;
     }
+#pragma unroll
     for (int i = 0; i < 8; ++i) {
       const int at = i < 4 ? i : i + 12;
       if (column + at < n) to[at] = dev::from_f32<T>(w[i]);

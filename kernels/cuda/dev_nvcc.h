@@ -10,7 +10,7 @@
 #include <utility>
 
 #define VRAMPLAN_KERNEL __global__ void
-#define VRAMPLAN_BOUNDS(threads) __launch_bounds__(threads)
+#define VRAMPLAN_BOUNDS(threads) __launch_bounds__(threads, 1)
 #define VRAMPLAN_DEVICE __device__ __forceinline__
 #define VRAMPLAN_SHARED(type, name, count) __shared__ __align__(16) type name[count]
 #define VRAMPLAN_DYNAMIC_SHARED(type, name)                                 \

@@ -16,6 +16,7 @@ VRAMPLAN_KERNEL VRAMPLAN_BOUNDS(128)
   for (std::int64_t p = threadIdx.x; p < parts; p += blockDim.x) {
     float w[8];
     dev::load_part<F>(row, p / 4, static_cast<int>(p % 4), n, vector, w);
+#pragma unroll
     for (int i = 0; i < 8; ++i) {
       const std::int64_t column = p / 4 * 32 + 4 * (p % 4) + (i < 4 ? i : i + 12);
       if (column >= n) continue;

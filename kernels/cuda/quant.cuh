@@ -62,6 +62,7 @@ struct ScaledCodes {
   float scale_low, scale_high, minimum_low, minimum_high;
 };
 VRAMPLAN_DEVICE void decode(const ScaledCodes& part, float zero, float (&w)[8]) {
+#pragma unroll
   for (unsigned i = 0; i < 4; ++i) {
     w[i] = part.scale_low * (code_float(part.low, i) - zero) - part.minimum_low;
     w[4 + i] = part.scale_high * (code_float(part.high, i) - zero) - part.minimum_high;
@@ -193,6 +194,7 @@ VRAMPLAN_DEVICE void load_plain4(const std::uint8_t* row, std::int64_t at, std::
     }
     return;
   }
+#pragma unroll
   for (int i = 0; i < 4; ++i) {
     float value = 0.0F;
     if (at + i < n) {

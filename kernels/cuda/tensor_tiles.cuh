@@ -65,6 +65,7 @@ VRAMPLAN_DEVICE void load_key_b(const std::byte* tile, int token0, int k,
                                 std::uint32_t (&fragment)[4]) {
   const int lane = dev::lane();
   if constexpr (std::is_same_v<C, F8>) {
+#pragma unroll
     for (int half = 0; half < 2; ++half) {
       const int token = token0 + 8 * half + lane / 4, d = k + 2 * (lane % 4);
       const auto low = dev::load<std::uint16_t>(tile + swizzled<C, kDim>(token, d));
@@ -87,9 +88,11 @@ VRAMPLAN_DEVICE void load_value_b(const std::byte* tile, int token0, int d0,
                                   std::uint32_t (&fragment)[4]) {
   const int lane = dev::lane();
   if constexpr (std::is_same_v<C, F8>) {
+#pragma unroll
     for (int half = 0; half < 2; ++half) {
       const int d = d0 + 8 * half + lane / 4, token = token0 + 2 * (lane % 4);
       std::uint32_t bytes = 0;
+#pragma unroll
       for (int i = 0; i < 4; ++i) {  // tokens +0, +1, +8, +9
         const int t = token + i % 2 + 8 * (i / 2);
         bytes |= static_cast<std::uint32_t>(tile[swizzled<C, kDim>(t, d)]) << (8 * i);
@@ -191,6 +194,7 @@ VRAMPLAN_DEVICE void add_value_rows(const float (&p)[kTokens / 8][4], const std:
 /// The sums of both rows over the four lanes that share them.
 template <int kDim>
 VRAMPLAN_DEVICE void finish_sums(RowState<kDim>& state) {
+#pragma unroll
   for (int half = 0; half < 2; ++half) {
     for (int d = 2; d > 0; d >>= 1) {
       state.sum[half] += __shfl_xor_sync(dev::kFullMask, state.sum[half], d);
@@ -205,6 +209,7 @@ VRAMPLAN_DEVICE void clear(RowState<kDim>& state) {
 #pragma unroll
     for (int e = 0; e < 4; ++e) state.value[n][e] = 0.0F;
   }
+#pragma unroll
   for (int half = 0; half < 2; ++half) {
     state.highest[half] = dev::minus_infinity();
     state.sum[half] = 0.0F;

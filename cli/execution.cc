@@ -55,6 +55,7 @@ void replan(PlannedModel& planned, std::int64_t prompt_tokens, std::int64_t outp
   request.kv_format = d.kv_format;
   request.block_tokens = d.block.n;
   request.attention = d.attention;
+  if (planned.device.kind == DeviceKind::kCpu) request.linear_inputs = d.linear_inputs;
   request.threads = d.threads;
   request.seed = d.seed;
   Plan plan = make_plan(planned.source, planned.device, request);
@@ -106,7 +107,8 @@ void require_backend(const std::string& backend) {
   if (backend == "cuda") {
     const cuda::Probe found = cuda::probe();
     const std::string other =
-        "'--backend dry' runs the same scheduler and block pool on a virtual device; '--backend cpu' "
+        "'--backend dry' runs the same scheduler and block pool on a virtual device; '--backend "
+        "cpu' "
         "computes here";
     if (found.devices.empty()) {
       throw Error(ErrorCode::kNoDevice, "no CUDA device: " + found.why_none)

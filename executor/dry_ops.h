@@ -24,6 +24,7 @@ enum class DryOp : std::uint8_t {
   kAllReduce,
   kAllGather,
   kSend,
+  kSample,
 };
 
 /// What one operation reads and writes, counted from the views it was called with.
@@ -45,9 +46,9 @@ using DryCost = std::function<Seconds(const DryWork&)>;
 
 class DryOps final : public Ops {
  public:
-  /// `kind` and `threads` choose the scratch rules of the device this stands for. A null `cost`
-  /// leaves the clock alone.
-  DryOps(DeviceKind kind, int threads, VirtualClock& clock, DryCost cost);
+  /// `kind`, `threads` and `linear_inputs` choose the scratch rules of the device this stands for.
+  /// A null `cost` leaves the clock alone.
+  DryOps(DeviceKind kind, int threads, DType linear_inputs, VirtualClock& clock, DryCost cost);
 
   const DryCounts& counts() const { return counts_; }
   void count(const DryWork& work);
@@ -81,6 +82,7 @@ class DryOps final : public Ops {
 
  private:
   DeviceKind kind_;
+  DType linear_inputs_;
   int threads_;
   VirtualClock& clock_;
   DryCost cost_;

@@ -25,7 +25,7 @@ RegionSizes RankNeed::within(Bytes free_now) const {
 RankNeed measure_need(const Decisions& decisions, const ModelSource& source,
                       const DeviceCard& device, const ModelPart& part,
                       const std::vector<std::int64_t>& prompt_tokens, bool logits_of_all) {
-  DryBackend backend(device, decisions.threads, kDevice, false);
+  DryBackend backend(device, decisions.threads, decisions.linear_inputs, kDevice, false);
   DryCommunicator tensor_group(part.tensor_rank, part.tp, backend.dry_ops());
   DryCommunicator stages(part.stage, part.pp, backend.dry_ops());
   std::vector<std::vector<std::int32_t>> prompts;

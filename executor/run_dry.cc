@@ -130,7 +130,8 @@ class DryRun {
 
   RankRun run_rank(int rank, const RankNeed& need) {
     const ModelPart part = model_part(source_.card, decisions_.sharding, rank);
-    DryBackend backend(device_, decisions_.threads, decisions_.capacity, true);
+    DryBackend backend(device_, decisions_.threads, decisions_.linear_inputs, decisions_.capacity,
+                       true);
     VirtualRuntime runtime(backend, device_, rank, decisions_.sharding.ranks(), request_.tokenizer,
                            measurement_.observed);
     Tier& tier = backend.tier(TierKind::kDevice);
@@ -144,6 +145,10 @@ class DryRun {
         engine.pool(), prompts_,
         {decisions_.block, decisions_.prefill_chunk.n, decisions_.output.n, {}, false});
     RunHooks hooks;
+    hooks.charge_sampling = [&](std::int64_t rows) {
+      const double logits = static_cast<double>(rows) * static_cast<double>(source_.card.vocab);
+      backend.dry_ops().count({DryOp::kSample, DType::kF32, DType::kF32, 4 * logits, 0});
+    };
     const std::int64_t every = std::max<std::int64_t>(1, decisions_.output.n / 32);
     if (rank == 0) {
       hooks.after_pass = [&](const Pass& pass) {

@@ -27,6 +27,7 @@ struct ScratchRules {
   int threads = 1;
   DType activations = DType::kF32;
   AttentionAlgorithm attention = AttentionAlgorithm::kTiled;
+  DType linear_inputs = DType::kI8;
 };
 
 struct LiveTensor {

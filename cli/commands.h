@@ -14,6 +14,7 @@ void add_verify_command(CLI::App& app, Session& session);
 void add_calibrate_command(CLI::App& app, Session& session);
 void add_report_command(CLI::App& app, Session& session);
 void add_models_command(CLI::App& app, Session& session);
+void add_import_command(CLI::App& app, Session& session);
 void add_devices_command(CLI::App& app, Session& session);
 void add_schema_command(CLI::App& app, Session& session);
 void add_completion_command(CLI::App& app, Session& session);

@@ -35,6 +35,7 @@ void add_commands(CLI::App& app, Session& session) {
   add_verify_command(app, session);
   add_calibrate_command(app, session);
   add_report_command(app, session);
+  add_import_command(app, session);
   add_models_command(app, session);
   add_devices_command(app, session);
   add_schema_command(app, session);

@@ -6,11 +6,6 @@
 namespace vramplan {
 namespace {
 
-double bytes_per_element(DType dtype) {
-  const DTypeInfo& d = info(dtype);
-  return static_cast<double>(d.block_bytes) / static_cast<double>(d.block_elements);
-}
-
 double elements(std::int64_t rows, std::int64_t columns) {
   return static_cast<double>(rows) * static_cast<double>(columns);
 }

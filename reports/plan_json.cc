@@ -29,7 +29,7 @@ json decisions_object(const Decisions& d) {
       {"weights", d.weights ? json(info(*d.weights).name) : json(nullptr)},
       {"activations", info(d.activations).name},
       {"kv_format", name_of(d.kv_format)},
-      {"kv_policy", "keep_all"},
+      {"kv_policy", name_of(d.kv_policy)},
       {"kv_placement", "device"},
       {"kv_layout", "paged"},
       {"block_tokens", d.block.n},
@@ -85,8 +85,8 @@ Decisions decisions_from(const JsonReader& in) {
                 small_count(in.at("ep"))};
   if (!in.at("weights").is_null()) d.weights = dtype_from(in.at("weights"));
   d.activations = dtype_from(in.at("activations"));
-  d.kv_format = in.at("kv_format").word<KvFormat>(3);
-  check_only(in.at("kv_policy"), "keep_all");
+  d.kv_format = in.at("kv_format").word<KvFormat>(kKvFormats);
+  d.kv_policy = in.at("kv_policy").word<KvPolicy>(2);
   check_only(in.at("kv_placement"), "device");
   check_only(in.at("kv_layout"), "paged");
   d.block = {in.at("block_tokens").count()};

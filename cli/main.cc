@@ -44,6 +44,7 @@ void add_commands(CLI::App& app, Session& session) {
   add_devices_command(app, session);
   add_schema_command(app, session);
   add_completion_command(app, session);
+  add_man_command(app, session);
   add_version_command(app, session);
 }
 

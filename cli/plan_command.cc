@@ -7,6 +7,7 @@
 #include "cli/terminal.h"
 #include "cli/usage.h"
 #include "reports/markdown.h"
+#include "reports/plan_csv.h"
 #include "reports/plan_json.h"
 #include "reports/plan_text.h"
 
@@ -23,6 +24,7 @@ struct PlanCommand {
 std::string rendered(const Plan& plan, const std::string& format) {
   if (format == "json") return plan_json(plan);
   if (format == "yaml") return write_plan(plan);
+  if (format == "csv") return plan_csv(plan);
   if (format == "md") return plan_markdown(plan);
   return plan_text(plan, text_options());
 }
@@ -50,8 +52,8 @@ void add_plan_command(CLI::App& app, Session& session) {
   add_plan_flags(*command, options->plan);
   add_engine_flags(*command, options->engine);
   command->add_flag("--json", session.json, "one JSON object (schema vramplan.plan/1)");
-  command->add_option("-o,--output", options->format, "table, json, md or yaml")
-      ->check(CLI::IsMember({"table", "json", "md", "yaml"}));
+  command->add_option("-o,--output", options->format, "table, json, yaml, csv or md")
+      ->check(CLI::IsMember({"table", "json", "yaml", "csv", "md"}));
   command->add_option("--out", options->out, "also write the plan file for run");
   set_examples(*command,
                {"vramplan plan llama-3-70b --device h100-sxm-80gb --count 2 --context 32k",

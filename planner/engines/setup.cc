@@ -155,13 +155,21 @@ class Reader {
 
 /// The engine's word for the plan's cache format; "auto" is the model's own 16-bit format.
 std::string engine_word(EngineKind engine, KvFormat format) {
-  if (engine == EngineKind::kLlamacpp) return format == KvFormat::kF16 ? "auto" : name_of(format);
-  if (format == KvFormat::kF32) {
-    throw Error(ErrorCode::kUnsupported, fmt::format("{} keeps no cache in f32", name_of(engine)))
-        .at("", "--kv-cache-dtype")
-        .help("plan with --kv-cache-dtype bf16");
+  if (engine == EngineKind::kLlamacpp) {
+    const bool known = format == KvFormat::kF32 || format == KvFormat::kBF16 ||
+                       format == KvFormat::kQ8_0 || format == KvFormat::kQ4_0;
+    if (format == KvFormat::kF16) return "auto";
+    if (known) return name_of(format);
+  } else if (format == KvFormat::kF16 || format == KvFormat::kBF16) {
+    return engine == EngineKind::kSglang && format == KvFormat::kBF16 ? "bf16" : "auto";
+  } else if (format == KvFormat::kFp8) {
+    return engine == EngineKind::kSglang ? "fp8_e4m3" : "fp8";
   }
-  return engine == EngineKind::kSglang && format == KvFormat::kBF16 ? "bf16" : "auto";
+  throw Error(ErrorCode::kUnsupported,
+              fmt::format("no flag is written for a cache of {} in {}", name_of(engine),
+                          name_of(format)))
+      .at("", "--kv-cache-dtype")
+      .help("plan with --kv-cache-dtype bf16 or fp8");
 }
 
 /// Bytes a vLLM pool needs for every sequence at once, and its one block that is never handed out.
@@ -240,7 +248,11 @@ PlanRequest plan_request_of(const EngineSetup& s) {
   request.block_tokens = s.block_tokens;
   if (s.dtype == "float16") request.weights = DType::kF16;
   if (s.dtype == "bfloat16") request.weights = DType::kBF16;
-  if (s.kv_cache_dtype == "f32") request.kv_format = KvFormat::kF32;
+  const std::string& word = s.kv_cache_dtype;
+  if (word == "f32") request.kv_format = KvFormat::kF32;
+  if (word == "q8_0") request.kv_format = KvFormat::kQ8_0;
+  if (word == "q4_0") request.kv_format = KvFormat::kQ4_0;
+  if (word.rfind("fp8", 0) == 0) request.kv_format = KvFormat::kFp8;
   if (s.kv_cache_dtype == "bf16" || s.kv_cache_dtype == "bfloat16") {
     request.kv_format = KvFormat::kBF16;
   }

@@ -170,6 +170,10 @@ class ReferenceForward {
         return x / (1 + std::exp(-1.5957691216057308 * (x + 0.044715 * x * x * x)));
       case Activation::kRelu:
         return x > 0 ? x : 0;
+      case Activation::kRelu2:
+        return x > 0 ? x * x : 0;
+      case Activation::kSiluClipped:
+        break;  // the executor refuses it
     }
     return x;
   }

@@ -8,6 +8,11 @@
 namespace vramplan::cli {
 
 void add_plan_command(CLI::App& app, Session& session);
+void add_search_command(CLI::App& app, Session& session);
+void add_man_command(CLI::App& app, Session& session);
+void add_emit_command(CLI::App& app, Session& session);
+void add_lint_command(CLI::App& app, Session& session);
+void add_verify_log_command(CLI::App& app, Session& session);
 void add_explain_command(CLI::App& app, Session& session);
 void add_run_command(CLI::App& app, Session& session);
 void add_verify_command(CLI::App& app, Session& session);

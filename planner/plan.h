@@ -6,6 +6,7 @@
 #include "modelcards/device_card.h"
 #include "modelcards/model_source.h"
 #include "planner/decisions.h"
+#include "planner/engines/forecast.h"
 #include "planner/ledger.h"
 
 namespace vramplan {
@@ -36,6 +37,7 @@ struct Assumption {
 struct DevicePrediction {
   int rank = 0;
   Bytes capacity, predicted, headroom;  // headroom = capacity - predicted, signed
+  std::optional<EngineForecast> engine{};  // with --engine: what that engine would reserve
 };
 
 struct Totals {  // whole model, before sharding
@@ -81,6 +83,7 @@ struct Predictions {
   Totals totals;
   Capacity capacity;
   Performance performance;
+  std::optional<ServingForecast> serving{};  // with --engine and --concurrency
   std::vector<CurvePoint> curve;
   bool fits = false;
   Bytes missing;                    // largest shortfall of a rank, 0 when it fits

@@ -5,6 +5,7 @@
 #include <charconv>
 #include <climits>
 
+#include "reports/engine_report.h"
 #include "reports/json_reader.h"
 
 namespace vramplan {
@@ -121,6 +122,7 @@ json devices_array(const Predictions& p) {
                        {"predicted_bytes", device.predicted.n},
                        {"headroom_bytes", device.headroom.n},
                        {"ledger", std::move(ledger)}});
+    if (device.engine) devices.back()["engine"] = engine_object(*device.engine);
   }
   return devices;
 }
@@ -219,7 +221,7 @@ void capacity_from(const JsonReader& in, Capacity& c) {
 
 json plan_object(const Plan& plan) {
   const Predictions& p = plan.predictions;
-  return {
+  json out = {
       {"schema", kSchema},
       {"verdict", p.fits ? "fits" : "does_not_fit"},
       {"missing_bytes", p.missing.n},
@@ -242,6 +244,8 @@ json plan_object(const Plan& plan) {
       {"decisions", decisions_object(plan.decisions)},
       {"assumptions", assumptions_array(plan.assumptions)},
   };
+  if (p.serving) out["serving"] = serving_object(*p.serving);
+  return out;
 }
 
 Plan plan_from(const JsonReader& in) {

@@ -77,6 +77,9 @@ class Runtime {
   void yield_point();
   [[noreturn]] void fault(const std::string& what, Site site);
   Thread& self() { return *current_; }
+  /// A copy may land at any time until its wait: seed 0 leaves all to the wait, others half of
+  /// them.
+  bool copy_at_once() { return seed_ != 0 && random_.below(2) == 0; }
 
   const char* kernel_ = nullptr;
   Dim3 grid_, block_, block_index_;
@@ -87,6 +90,7 @@ class Runtime {
   void check_limits(std::size_t dynamic_bytes);
   void run_block(Dim3 index, std::size_t dynamic_bytes);
   void schedule();
+  std::size_t pick(std::size_t head);
   void stuck();
   void make_ready(Thread& thread);
   void suspend();
@@ -103,6 +107,7 @@ class Runtime {
   std::exception_ptr thrown_;
   Random random_{0};
   std::uint64_t seed_ = 0;
+  std::uint32_t last_warp_ = 0;
 };
 
 Runtime& runtime() {
@@ -226,12 +231,27 @@ void Runtime::make_ready(Thread& thread) {
   ready_.push_back(&thread);
 }
 
-/// Runs ready threads until all are done; in order of arrival, or at random.
+/// Which of ready_[head..) runs next. Seed 0: first come, first served. Others take turns: the last
+/// to come (so threads start from the highest), any, or another lane of the warp that ran last,
+/// which lets single warps run far ahead.
+std::size_t Runtime::pick(std::size_t head) {
+  if (seed_ == 0) return head;
+  if (seed_ % 3 == 1) return ready_.size() - 1;
+  const std::size_t any = head + random_.below(ready_.size() - head);
+  if (seed_ % 3 == 2) return any;
+  for (std::size_t i = head; i < ready_.size(); ++i) {
+    if (ready_[i]->linear / kWarpLanes == last_warp_) return i;
+  }
+  return any;
+}
+
+/// Runs ready threads until all are done.
 void Runtime::schedule() {
   std::size_t head = 0;
   while (live_ > 0) {
     if (head == ready_.size()) stuck();
-    if (seed_ != 0) std::swap(ready_[head], ready_[head + random_.below(ready_.size() - head)]);
+    std::swap(ready_[head], ready_[pick(head)]);
+    last_warp_ = ready_[head]->linear / kWarpLanes;
     current_ = ready_[head++];
     if (head == ready_.size() || head > 4096) {
       ready_.erase(ready_.begin(), ready_.begin() + static_cast<std::ptrdiff_t>(head));
@@ -407,8 +427,13 @@ void async_copy(void* to, const void* from, std::size_t bytes, std::size_t valid
       misaligned(from)) {
     fault("cp.async of " + std::to_string(bytes) + " bytes: size or alignment", site);
   }
-  runtime().self().open.push_back(
-      {static_cast<std::byte*>(to), static_cast<const std::byte*>(from), bytes, valid_bytes});
+  const Copy copy{static_cast<std::byte*>(to), static_cast<const std::byte*>(from), bytes,
+                  valid_bytes};
+  if (runtime().copy_at_once()) {
+    perform({copy});
+  } else {
+    runtime().self().open.push_back(copy);
+  }
 }
 
 void async_commit() {

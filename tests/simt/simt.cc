@@ -14,6 +14,9 @@
 
 #if VRAMPLAN_SIMT_TSAN
 #include <sanitizer/tsan_interface.h>
+#else
+inline void __tsan_acquire(void*) {}
+inline void __tsan_release(void*) {}
 #endif
 
 namespace simt {
@@ -36,6 +39,10 @@ struct Thread {
   const char* name = nullptr;  // of the collective it waits in
   std::uint32_t mask = 0;
   void* payload = nullptr;
+  // For ThreadSanitizer: edges are drawn at meetings only. Two tags by turns, because a thread that
+  // runs ahead reaches the next meeting before others have left this one.
+  unsigned barriers = 0, collectives = 0;
+  char meetings[2] = {};                 // of its warp, when it is lane 0
   std::vector<Copy> open;                // cp.async not yet committed
   std::deque<std::vector<Copy>> groups;  // committed, oldest first
 };
@@ -108,6 +115,7 @@ class Runtime {
   Random random_{0};
   std::uint64_t seed_ = 0;
   std::uint32_t last_warp_ = 0;
+  char started_ = 0, ended_ = 0, barriers_[2] = {};  // for ThreadSanitizer
 };
 
 Runtime& runtime() {
@@ -179,17 +187,13 @@ void Runtime::launch(const char* kernel, Dim3 grid, Dim3 block, std::size_t dyna
 void Runtime::thread_main(void* argument) {
   auto& thread = *static_cast<Thread*>(argument);
   Runtime& run = runtime();
-#if VRAMPLAN_SIMT_TSAN
-  __tsan_acquire(&run);
-#endif
+  __tsan_acquire(&run.started_);
   try {
     (*run.body_)();
   } catch (...) {
     run.thrown_ = std::current_exception();
   }
-#if VRAMPLAN_SIMT_TSAN
-  __tsan_release(&run);
-#endif
+  __tsan_release(&run.ended_);
   thread.state = State::kDone;
   --run.live_;
   for (;;) thread.fiber.suspend();
@@ -206,22 +210,19 @@ void Runtime::run_block(Dim3 index, std::size_t dynamic_bytes) {
   at_barrier_ = 0;
   failure_.clear();
   thrown_ = nullptr;
-#if VRAMPLAN_SIMT_TSAN
-  __tsan_release(this);
-#endif
+  __tsan_release(&started_);
   for (std::uint32_t i = 0; i < thread_count_; ++i) {
     Thread& thread = *threads_[i];
     thread.index = {i % block_.x, i / block_.x % block_.y, i / block_.x / block_.y};
     thread.linear = i;
+    thread.barriers = thread.collectives = 0;
     thread.open.clear();
     thread.groups.clear();
     thread.fiber.start(&thread_main, &thread);
     make_ready(thread);
   }
   schedule();
-#if VRAMPLAN_SIMT_TSAN
-  __tsan_acquire(this);
-#endif
+  __tsan_acquire(&ended_);
   const std::string damage = arena_.damage();
   if (!damage.empty()) raise(damage);
 }
@@ -302,9 +303,8 @@ void Runtime::barrier(Site site) {
     }
     break;
   }
-#if VRAMPLAN_SIMT_TSAN
-  __tsan_release(&at_barrier_);
-#endif
+  char* meeting = &barriers_[me.barriers++ % 2];
+  __tsan_release(meeting);
   me.state = State::kBarrier;
   me.site = site;
   if (++at_barrier_ == thread_count_) {
@@ -312,9 +312,7 @@ void Runtime::barrier(Site site) {
     for (std::uint32_t i = 0; i < thread_count_; ++i) make_ready(*threads_[i]);
   }
   suspend();
-#if VRAMPLAN_SIMT_TSAN
-  __tsan_acquire(&at_barrier_);
-#endif
+  __tsan_acquire(meeting);
 }
 
 void Runtime::collective(const char* name, Operation operation, void* payload, std::uint32_t mask,
@@ -345,24 +343,23 @@ void Runtime::collective(const char* name, Operation operation, void* payload, s
     arrived |= 1U << l;
     payloads[l] = t.payload;
   }
-#if VRAMPLAN_SIMT_TSAN
-  __tsan_release(threads_[warp].get());
-#endif
+  char* meeting = &threads_[warp]->meetings[me.collectives++ % 2];
+  __tsan_release(meeting);
   me.state = State::kCollective;
   me.site = site;
   me.name = name;
   me.mask = mask;
   me.payload = payload;
   if (arrived == mask) {
+    __tsan_acquire(meeting);  // what the other lanes brought
     operation(payloads, mask);
+    __tsan_release(meeting);
     for (std::uint32_t l = 0; l < kWarpLanes; ++l) {
       if (((mask >> l) & 1U) != 0) make_ready(*threads_[warp + l]);
     }
   }
   suspend();
-#if VRAMPLAN_SIMT_TSAN
-  __tsan_acquire(threads_[warp].get());
-#endif
+  __tsan_acquire(meeting);
 }
 
 void Runtime::yield_point() {

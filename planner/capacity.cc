@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "planner/kv_cache.h"
+
 namespace vramplan {
 namespace {
 
@@ -27,7 +29,7 @@ std::int64_t largest(std::int64_t low, std::int64_t most, Fits fits) {
 }
 
 Tokens pool_tokens(const StageAccount& stage, const Decisions& decisions, DeviceKind kind) {
-  const Bytes others = stage_peak(stage, decisions, kind) - kv_bytes(stage, decisions);
+  const Bytes others = stage_peak(stage, decisions, kind) - kv_growing_bytes(stage.model, decisions);
   const Bytes left = decisions.capacity - others;
   const Bytes block = stage.kv_per_token * Tokens{decisions.block.n};
   if (left.n <= 0) return {};

@@ -25,12 +25,11 @@ Seconds load_seconds(const StageAccount& stage, const DeviceCard& device) {
 std::vector<CurvePoint> memory_curve(const StageAccount& stage, const Decisions& decisions,
                                      const DeviceCard& device, const Performance& performance) {
   const Bytes fixed = stage.weights + stage.padding + stage.runtime;
-  const Bytes block = stage.kv_per_token * Tokens{decisions.block.n};
   const Bytes prefill = prefill_peak(stage.model, decisions, device.kind);
   const Bytes decode = decode_peak(stage.model, decisions, device.kind);
   const Tokens prompt = decisions.context - decisions.output;
   const auto cache = [&](std::int64_t sequences, std::int64_t tokens) {
-    return block * blocks_for(Tokens{tokens}, decisions.block).n * sequences;
+    return kv_bytes(stage, with_context(with_batch(decisions, sequences), Tokens{tokens}));
   };
   std::vector<CurvePoint> curve{{{}, Phase::kLoad, stage.runtime}};
   Seconds now = load_seconds(stage, device);

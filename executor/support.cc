@@ -67,11 +67,35 @@ void check_parts(const ModelCard& card) {
          "plan it without running it");
 }
 
+bool keeps_cache_in(KvFormat format) {
+  switch (format) {
+    case KvFormat::kF32:
+    case KvFormat::kF16:
+    case KvFormat::kBF16:
+    case KvFormat::kFp8:
+    case KvFormat::kInt8:
+    case KvFormat::kQ8_0:
+    case KvFormat::kQ4_0:
+      return true;
+    default:
+      return false;
+  }
+}
+
 /// Formats and policies of the cache that only the planner accounts for.
-void check_cache(const Decisions& decisions) {
-  if (decisions.kv_format > KvFormat::kBF16) {
+void check_cache(const ModelCard& card, const Decisions& decisions) {
+  if (!keeps_cache_in(decisions.kv_format)) {
     refuse(std::string("a KV cache in ") + name_of(decisions.kv_format), "--kv-cache-dtype",
-           "f32, f16 and bf16 run");
+           "f32, f16, bf16, fp8, int8, q8_0 and q4_0 run");
+  }
+  const std::int64_t unit = info(dtype_of(decisions.kv_format)).block_elements;
+  for (const Layer& layer : card.layers) {
+    for (const std::int64_t width : {layer.mixer.head_dim, layer.mixer.value_dim}) {
+      if (width % unit == 0) continue;
+      refuse(std::string("a KV cache in ") + name_of(decisions.kv_format) + " with heads of " +
+                 std::to_string(width) + " elements",
+             "--kv-cache-dtype", "its blocks hold 32 elements of a head; int8 and fp8 run");
+    }
   }
   if (decisions.kv_policy != KvPolicy::kKeepAll) {
     refuse(std::string("the KV policy ") + name_of(decisions.kv_policy), "--kv-policy",
@@ -126,7 +150,7 @@ void refuse_unsupported(const ModelSource& source, const Decisions& decisions, b
                         bool random_weights) {
   check_layers(source.card);
   check_parts(source.card);
-  check_cache(decisions);
+  check_cache(source.card, decisions);
   const auto positive = [](std::int64_t value, const char* field) {
     if (value >= 1) return;
     throw Error(ErrorCode::kUsage, std::string(field) + " must be at least 1").at("", field);

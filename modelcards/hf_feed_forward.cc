@@ -147,7 +147,7 @@ FeedForward read_hf_feed_forward(const HfFields& f, std::int64_t hidden) {
     out.intermediate = f.config.at("ffn_config").at("ffn_hidden_size").integer(1, kMostWidth);
   } else if (f.is({"granitemoehybrid"}) && f.count({"num_local_experts"}, 8) == 0) {
     out.intermediate = f.required({"shared_intermediate_size"}, kMostWidth);
-  } else if (f.is({"qwen3_5_moe"}) ||
+  } else if (f.is({"qwen3_5_moe", "nemotron-nas"}) ||
              (f.is({"gemma3n"}) && f.config.at(f.spelling(names)).is_array())) {
     out.intermediate = 1;  // every layer is changed afterwards
   } else {

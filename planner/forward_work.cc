@@ -141,7 +141,8 @@ class PassWorks {
       add(rope_work(t_, shape.k, a_), kind.count);
     }
     const std::int64_t written = shape.latent > 0 ? shape.latent : shape.k + shape.v;
-    add(kv_write_work(t_, written, a_, dtype_of(decisions_.kv_format)), kind.count);
+    add(kv_write_work(t_, written, 2 * shape.kv_heads, a_, dtype_of(decisions_.kv_format)),
+        kind.count);
     scores(kind);
     linear(kind, Part::kAttentionOutput, shape.o, model_.hidden);
     reduce_and_add(kind);

@@ -26,6 +26,7 @@ class StoredIndex {
     for (const StoredTensor& tensor : stored) by_name_.emplace(tensor.name, &tensor);
   }
   bool empty() const { return by_name_.empty(); }
+  bool has(const std::string& name) const { return by_name_.count(name) > 0; }
 
   /// Null when neither the tensor nor a fused one that holds it is in the file.
   const StoredTensor* find(const WeightSpec& spec, const std::string& prefix) {
@@ -99,6 +100,7 @@ class Formats {
   }
 
   bool from_file() const { return !index_.empty(); }
+  bool has(const std::string& name) const { return index_.has(name); }
   /// Whether layers alike in shape may differ in format.
   bool by_layer() const {
     return from_file() || (packed_ && unpacked_.find("blk.") != std::string::npos);
@@ -160,12 +162,34 @@ bool same_tensors(const std::vector<WeightTensor>& a, const std::vector<WeightTe
 
 std::string layer_prefix(std::int64_t layer) { return fmt::format("blk.{}.", layer); }
 
+/// Newer GGUF files keep what expands the latent in two tensors: K transposed, by heads, and V.
+void split_expansion(const Mixer& mixer, std::vector<WeightSpec>& specs) {
+  const std::int64_t keys = mixer.head_dim - mixer.qk_rope_dim, kvl = mixer.kv_lora_rank;
+  for (std::size_t i = 0; i < specs.size(); ++i) {
+    if (std::string_view(specs[i].name) != "attn_kv_b.weight") continue;
+    const std::int64_t heads = specs[i].rows / (keys + mixer.value_dim);
+    WeightSpec k = specs[i], v = specs[i];
+    k.name = "attn_k_b.weight";
+    k.rows = detail::checked_mul(heads, kvl);
+    k.whole_rows = detail::checked_mul(mixer.heads, kvl);
+    k.columns = k.whole_columns = keys;
+    v.name = "attn_v_b.weight";
+    v.rows = detail::checked_mul(heads, mixer.value_dim);
+    v.whole_rows = detail::checked_mul(mixer.heads, mixer.value_dim);
+    specs[i] = k;
+    specs.insert(specs.begin() + static_cast<std::ptrdiff_t>(i) + 1, v);
+    return;
+  }
+}
+
 std::vector<WeightTensor> layer_tensors(const ModelCard& card, std::int64_t index, int tp,
                                         Formats& formats) {
   const std::string prefix = formats.by_layer() ? layer_prefix(index) : std::string{};
   std::vector<WeightTensor> tensors;
-  for (const WeightSpec& spec :
-       layer_specs(card, card.layers[static_cast<std::size_t>(index)], tp)) {
+  const Layer& layer = card.layers[static_cast<std::size_t>(index)];
+  std::vector<WeightSpec> specs = layer_specs(card, layer, tp);
+  if (formats.has(prefix + "attn_k_b.weight")) split_expansion(layer.mixer, specs);
+  for (const WeightSpec& spec : specs) {
     if (auto tensor = formats.tensor(spec, prefix)) tensors.push_back(std::move(*tensor));
   }
   return tensors;

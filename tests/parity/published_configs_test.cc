@@ -84,5 +84,83 @@ TEST(PublishedConfigs, HaveTheParametersThatTransformersCounts) {
   EXPECT_GE(compared, 100);
 }
 
+/// A line of a CSV file: config, published, counted, and the rest with its quotes.
+struct Total {
+  std::string config, explanation;
+  std::int64_t published = 0, counted = 0;
+};
+
+std::vector<Total> published_totals() {
+  std::ifstream file(VRAMPLAN_SOURCE_DIR "/tests/reference/published_totals.csv");
+  std::vector<Total> out;
+  std::string line, number;
+  std::getline(file, line);
+  while (std::getline(file, line)) {
+    std::istringstream fields(line);
+    Total total;
+    std::getline(fields, total.config, ',');
+    std::getline(fields, number, ',');
+    total.published = std::stoll(number);
+    std::getline(fields, number, ',');
+    total.counted = std::stoll(number);
+    std::getline(fields, total.explanation);
+    out.push_back(total);
+  }
+  return out;
+}
+
+TEST(PublishedConfigs, TotalsOfCheckpointsAreExactOrExplained) {
+  const std::string path = VRAMPLAN_SOURCE_DIR "/tests/reference/hf_configs.json";
+  const JsonNode configs = JsonNode::parse(read_text(*open_file(path), 1_MiB), path);
+  int exact = 0;
+  for (const Total& total : published_totals()) {
+    SCOPED_TRACE(total.config);
+    const std::string text = text_of(configs.at(total.config).at("config"));
+    const ModelCard card = parse_hf_config(text, total.config + "/config.json");
+    EXPECT_EQ(decoder_parameters(card), total.counted);
+    EXPECT_EQ(total.published == total.counted, total.explanation == "exact");
+    EXPECT_FALSE(total.explanation.empty());
+    exact += total.published == total.counted ? 1 : 0;
+  }
+  EXPECT_GE(exact, 27);
+}
+
+/// Parameters of the towers a config says, with the projector.
+std::int64_t tower_parameters(const std::string& type, std::int64_t hidden,
+                              const std::string& vision) {
+  const std::string text =
+      R"({"model_type":"any","torch_dtype":"bfloat16","vision_config":)" + vision +
+      R"(,"text_config":{"model_type":")" + type + R"(","hidden_size":)" + std::to_string(hidden) +
+      R"(,"num_hidden_layers":2,"num_attention_heads":8,"num_key_value_heads":4,"vocab_size":100,
+      "intermediate_size":64,"intermediate_size_mlp":64,"max_position_embeddings":1024,
+      "num_local_experts":2,"num_experts_per_tok":1}})";
+  const ModelCard card = parse_hf_config(text, "tower/config.json");
+  validate(card);
+  return card.extras.empty() ? 0 : card.extras[0].rows * card.extras[0].columns;
+}
+
+TEST(PublishedConfigs, TowersAreCountedToTheParameter) {
+  // Differences of published totals and their decoders; Gemma's tables are 64 rows longer too.
+  const std::string siglip = R"({"model_type":"siglip_vision_model","hidden_size":1152,
+      "intermediate_size":4304,"num_hidden_layers":27,"patch_size":14,"image_size":896})";
+  EXPECT_EQ(tower_parameters("gemma3_text", 2560, siglip), 419'980'144 - 64 * 2560);
+  EXPECT_EQ(tower_parameters("gemma3_text", 5376, siglip), 423'404'400 - 64 * 5376);
+  const std::string llama4 = R"({"model_type":"llama4_vision_model","hidden_size":1408,
+      "intermediate_size":5632,"num_hidden_layers":34,"patch_size":14,"image_size":336,
+      "projector_input_dim":4096,"projector_output_dim":4096,"vision_output_dim":4096})";
+  EXPECT_EQ(tower_parameters("llama4_text", 5120, llama4), 871'932'416);
+  EXPECT_EQ(tower_parameters("gemma3_text", 2560, R"({"model_type":"unheard_of"})"), 0);
+}
+
+TEST(PublishedConfigs, LayersOfFurtherTokensExplainATotalExactly) {
+  const std::string path = VRAMPLAN_SOURCE_DIR "/tests/reference/hf_configs.json";
+  const JsonNode configs = JsonNode::parse(read_text(*open_file(path), 1_MiB), path);
+  const std::string text = text_of(configs.at("Qwen/Qwen3-Next-80B-A3B-Instruct").at("config"));
+  ModelCard card = parse_hf_config(text, "qwen3-next/config.json");
+  card.mtp_layers = 1;
+  card.mtp_loaded = true;
+  EXPECT_EQ(count_parameters(card).total.n, 81'324'862'720);
+}
+
 }  // namespace
 }  // namespace vramplan

@@ -115,8 +115,8 @@ void add_emit_command(CLI::App& app, Session& session) {
       ->required();
   add_plan_flags(*command, options->plan);
   add_engine_flags(*command, options->engine);
-  command->get_option("--engine")->description(
-      "vllm sglang trtllm llamacpp, with @version; or k8s lws kserve ray compose");
+  command->get_option("--engine")
+      ->description("vllm sglang trtllm llamacpp, with @version; or k8s lws kserve ray compose");
   command->add_option("--runs", options->runs, "the engine inside a manifest, e.g. vllm@0.19.0");
   command->add_option("--model-id", options->model_id, "the model's name for the engine");
   command->add_option("--image", options->image, "container image of a manifest");
@@ -124,9 +124,8 @@ void add_emit_command(CLI::App& app, Session& session) {
   set_examples(*command, {"vramplan emit plan.yaml --engine vllm@0.19.0",
                           "vramplan emit plan.yaml --engine k8s --runs vllm@0.19.0 > serve.yaml",
                           "vramplan emit model.gguf --device rtx-4090-24gb --engine llamacpp"});
-  command->callback([options, &session] {
-    session.command = [options] { return run_emit(*options); };
-  });
+  command->callback(
+      [options, &session] { session.command = [options] { return run_emit(*options); }; });
 }
 
 }  // namespace vramplan::cli

@@ -75,8 +75,7 @@ std::optional<EngineRequest> engine_request(const EngineOptions& o) {
   request.id = parse_engine(o.engine);
   request.memory_fraction = o.memory_fraction;
   request.max_model_len = tokens_of(o.max_model_len, "--max-model-len");
-  request.max_num_batched_tokens =
-      tokens_of(o.max_num_batched_tokens, "--max-num-batched-tokens");
+  request.max_num_batched_tokens = tokens_of(o.max_num_batched_tokens, "--max-num-batched-tokens");
   request.max_num_seqs = o.max_num_seqs;
   if (!o.kv_cache_memory.empty()) {
     request.kv_cache_memory = parse_bytes(o.kv_cache_memory, "--kv-cache-memory-bytes");
@@ -95,8 +94,7 @@ void follow_engine(const EngineOptions& engine, PlanOptions& plan) {
 
 void add_forecast(const EngineRequest& request, PlannedModel& planned, EngineVerdict verdict) {
   Plan& plan = planned.plan;
-  EngineOutcome outcome =
-      forecast_engine(planned.source, planned.device, plan.decisions, request);
+  EngineOutcome outcome = forecast_engine(planned.source, planned.device, plan.decisions, request);
   for (std::size_t i = 0; i < outcome.devices.size(); ++i) {
     plan.predictions.devices[i].engine = outcome.devices[i];
   }
@@ -126,8 +124,8 @@ void add_serving(const EngineOptions& options, const EngineRequest& request,
   load.input = tokens_of(options.input_tokens, "--input-tokens").value_or(d.context - d.output);
   load.concurrency = *options.concurrency;
   Predictions& p = planned.plan.predictions;
-  p.serving = forecast_serving(planned.source, planned.device, d, request,
-                               *p.devices.front().engine, load);
+  p.serving =
+      forecast_serving(planned.source, planned.device, d, request, *p.devices.front().engine, load);
 }
 
 }  // namespace vramplan::cli

@@ -35,7 +35,6 @@ void add_forecast(const EngineRequest& request, PlannedModel& planned,
 
 /// Adds serving times when --concurrency is given; --output-tokens is the plan's. Errors: kUsage,
 /// kUnsupported.
-void add_serving(const EngineOptions& options, const EngineRequest& request,
-                 PlannedModel& planned);
+void add_serving(const EngineOptions& options, const EngineRequest& request, PlannedModel& planned);
 
 }  // namespace vramplan::cli

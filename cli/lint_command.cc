@@ -95,10 +95,9 @@ void add_lint_command(CLI::App& app, Session& session) {
                       "version to check against; default: what the manifest says, or the newest");
   command->add_option("--out", options->out, "also write the plan file");
   command->add_flag("--json", session.json, "one JSON object (schema vramplan.plan/1)");
-  set_examples(*command,
-               {"vramplan lint serve.yaml --device h100-sxm-80gb",
-                "vramplan lint --device h100-sxm-80gb -- vllm serve Qwen/Qwen3-8B -tp 2",
-                "kubectl get deployment llm -o yaml | vramplan lint -"});
+  set_examples(*command, {"vramplan lint serve.yaml --device h100-sxm-80gb",
+                          "vramplan lint --device h100-sxm-80gb -- vllm serve Qwen/Qwen3-8B -tp 2",
+                          "kubectl get deployment llm -o yaml | vramplan lint -"});
   command->callback([options, &session] {
     session.command = [options, &session] { return run_lint(*options, session); };
   });

@@ -29,8 +29,8 @@ std::string options_of(const CLI::App& command) {
   std::string out;
   for (const CLI::Option* option : command.get_options()) {
     if (option->get_group().empty()) continue;
-    const std::string name = option->get_positional() ? option->get_name(true, false)
-                                                       : option->get_name(false, true);
+    const std::string name =
+        option->get_positional() ? option->get_name(true, false) : option->get_name(false, true);
     out += fmt::format(".TP\n\\fB{}\\fR\n{}\n", roff(name), roff(option->get_description()));
   }
   return out;
@@ -49,7 +49,8 @@ std::string man_page(const CLI::App& app, const std::string& version) {
   }
   out +=
       ".SH EXIT STATUS\n0 fits or within tolerance, 1 internal error, 2 bad usage or input, 3 does "
-      "not fit, 4 regression, 5 prediction out of tolerance, 6 unsupported, 7 no device, 130 and 143 "
+      "not fit, 4 regression, 5 prediction out of tolerance, 6 unsupported, 7 no device, 130 and "
+      "143 "
       "interrupted.\n";
   return out;
 }

@@ -13,8 +13,8 @@ namespace vramplan::cli {
 namespace {
 
 /// Endings that change no byte of the decoder.
-constexpr const char* kEndings[] = {"-instruct", "-chat", "-it", "-hf", "-base", "-fp8", "-dynamic",
-                                    "-2407", "-2501", "-2503", "-2506", "-2507"};
+constexpr const char* kEndings[] = {"-instruct", "-chat", "-it",   "-hf",   "-base", "-fp8",
+                                    "-dynamic",  "-2407", "-2501", "-2503", "-2506", "-2507"};
 constexpr const char* kBeginnings[] = {"meta-", "deepseek-ai-"};
 
 std::string plain_name(const std::string& model) {
@@ -28,8 +28,8 @@ std::string plain_name(const std::string& model) {
   for (bool cut = true; cut;) {
     cut = false;
     for (const std::string end : kEndings) {
-      const bool ends = name.size() > end.size() &&
-                        name.compare(name.size() - end.size(), end.size(), end) == 0;
+      const bool ends =
+          name.size() > end.size() && name.compare(name.size() - end.size(), end.size(), end) == 0;
       if (ends) name.erase(name.size() - end.size());
       cut = cut || ends;
     }

@@ -61,8 +61,8 @@ int run_verify_log(const VerifyLogCommand& options, const Session& session) {
   }
   PlanOptions asked = options.plan;
   follow_engine(engine, asked);
-  PlannedModel planned = is_plan_file(asked.model) ? reopen(read_plan_file(asked.model))
-                                                   : plan_model(asked);
+  PlannedModel planned =
+      is_plan_file(asked.model) ? reopen(read_plan_file(asked.model)) : plan_model(asked);
   const EngineOutcome outcome =
       forecast_engine(planned.source, planned.device, planned.plan.decisions, *request);
   const std::vector<LogRow> rows =

@@ -1,8 +1,8 @@
 #pragma once
 // Ops: the operations the transformer is written over. Calls may only enqueue; Backend::synchronize
-// waits. Activations are [tokens, features], row-major, of the backend's activation dtype (f32 on the
-// CPU). No operation allocates device memory: scratch comes in as `workspace`, sized by the queries
-// below, which are pure functions of shapes.
+// waits. Activations are [tokens, features], row-major, of the backend's activation dtype (f32 on
+// the CPU). No operation allocates device memory: scratch comes in as `workspace`, sized by the
+// queries below, which are pure functions of shapes.
 #include <cstdint>
 #include <span>
 #include <vector>
@@ -15,9 +15,10 @@ enum class GateKind : std::uint8_t { kSilu, kGelu, kGeluTanh, kRelu };
 
 struct RopeParams {
   std::int64_t head_dim = 0, rotary_dim = 0;
-  bool interleaved = false;                 // pairs (2i, 2i+1) instead of (i, i + rotary_dim/2)
-  const float* inverse_frequency = nullptr; // [rotary_dim / 2], scaling already applied; host memory
-  float magnitude = 1.0F;                   // yarn attention factor on cos and sin
+  bool interleaved = false;  // pairs (2i, 2i+1) instead of (i, i + rotary_dim/2)
+  const float* inverse_frequency =
+      nullptr;             // [rotary_dim / 2], scaling already applied; host memory
+  float magnitude = 1.0F;  // yarn attention factor on cos and sin
 };
 
 /// Bytes of a K or V row of `width` elements in the cache: f32 f16 bf16 f8_e4m3 an element each;
@@ -36,24 +37,24 @@ struct KvLayerView {
   DType dtype = DType::kF16;
   std::int64_t block_count = 0, block_tokens = 0;
   std::int64_t kv_heads = 0, head_dim = 0, value_dim = 0;
-  std::int64_t block_stride = 0;            // bytes from block b to b + 1
-  std::int64_t value_offset = 0;            // bytes from the K part to the V part of a block
+  std::int64_t block_stride = 0;  // bytes from block b to b + 1
+  std::int64_t value_offset = 0;  // bytes from the K part to the V part of a block
 };
 
 /// The tokens of one sequence inside a forward pass.
 struct SequenceSlice {
-  std::int64_t query_begin = 0;             // first row of q
+  std::int64_t query_begin = 0;  // first row of q
   std::int64_t query_count = 0;
-  std::int64_t kv_length = 0;               // tokens in the cache, these queries included
+  std::int64_t kv_length = 0;                 // tokens in the cache, these queries included
   const std::int32_t* block_table = nullptr;  // [ceil(kv_length / block_tokens)]
 };
 
 struct AttentionParams {
-  std::int64_t heads = 0;                   // of q on this rank
+  std::int64_t heads = 0;  // of q on this rank
   float scale = 1.0F;
-  float softcap = 0.0F;                     // 0 = none
-  std::int64_t window_tokens = 0;           // 0 = whole context
-  bool naive = false;                       // materialise the scores: oracle, and the O(N^2) spike
+  float softcap = 0.0F;            // 0 = none
+  std::int64_t window_tokens = 0;  // 0 = whole context
+  bool naive = false;              // materialise the scores: oracle, and the O(N^2) spike
 };
 
 class Ops {
@@ -70,16 +71,20 @@ class Ops {
   virtual void add_rows(TensorView out, const WeightView& table,
                         std::span<const std::int32_t> positions) = 0;
   /// RMSNorm over groups of `weight.columns` elements (a whole row, or one head for q/k norms):
-  /// out = x / sqrt(mean(x^2) + eps) * (weight + (one_plus ? 1 : 0)). weight [1, n] f32. In place allowed.
-  virtual void rmsnorm(TensorView out, TensorView x, TensorView weight, float eps, bool one_plus) = 0;
+  /// out = x / sqrt(mean(x^2) + eps) * (weight + (one_plus ? 1 : 0)). weight [1, n] f32. In place
+  /// allowed.
+  virtual void rmsnorm(TensorView out, TensorView x, TensorView weight, float eps,
+                       bool one_plus) = 0;
   /// LayerNorm over a row with weight and bias [1, n] f32. In place allowed.
-  virtual void layernorm(TensorView out, TensorView x, TensorView weight, TensorView bias, float eps) = 0;
+  virtual void layernorm(TensorView out, TensorView x, TensorView weight, TensorView bias,
+                         float eps) = 0;
   /// out[t, o] = sum_i in[t, i] * weight[o, i] (+ bias[o]), accumulated in f32.
   /// in [tokens, in]; weight [out, in]; bias [1, out] f32 or data == null; out [tokens, out].
   virtual void linear(TensorView out, TensorView in, const WeightView& weight, TensorView bias,
                       TensorView workspace) = 0;
   /// Rotates each head of x [tokens, heads * head_dim] in place at positions[t].
-  virtual void rope(TensorView x, std::span<const std::int32_t> positions, const RopeParams& params) = 0;
+  virtual void rope(TensorView x, std::span<const std::int32_t> positions,
+                    const RopeParams& params) = 0;
   /// Writes k [tokens, kv_heads * head_dim] and v [tokens, kv_heads * value_dim] to their slots:
   /// slots[t] = block * block_tokens + offset.
   virtual void kv_write(const KvLayerView& kv, TensorView k, TensorView v,
@@ -100,7 +105,8 @@ class Ops {
   virtual void softcap(TensorView x, float cap) = 0;
 
   /// Scratch a linear needs. Pure; the rule is documented with its formula in kernels/workspace.h.
-  virtual Bytes linear_workspace(std::int64_t tokens, std::int64_t in_features, DType weight) const = 0;
+  virtual Bytes linear_workspace(std::int64_t tokens, std::int64_t in_features,
+                                 DType weight) const = 0;
   virtual Bytes attention_workspace(std::span<const SequenceSlice> slices, const KvLayerView& kv,
                                     const AttentionParams& params) const = 0;
 };

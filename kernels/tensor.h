@@ -11,7 +11,7 @@ namespace vramplan {
 struct TensorView {
   void* data = nullptr;
   DType dtype = DType::kF32;
-  std::int64_t rows = 0;       // row-major; a row is contiguous and encoded by itself
+  std::int64_t rows = 0;  // row-major; a row is contiguous and encoded by itself
   std::int64_t columns = 0;
 
   Bytes bytes() const { return bytes_of(dtype, rows, columns); }

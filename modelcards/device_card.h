@@ -24,43 +24,46 @@ enum class LinkKind : std::uint8_t { kSram, kHbm, kNvlink, kPcie, kNetwork, kNvm
 
 struct Link {
   LinkKind kind = LinkKind::kPcie;
-  Sourced<double> bytes_per_s;      // one direction
+  Sourced<double> bytes_per_s;  // one direction
   Sourced<double> latency_s;
 };
 
 /// One measured cost line: seconds = call_s + bytes / bytes_per_s + flops / flops_per_s.
 /// `op` names an operation (embed norm linear linear_decode rope kv_write attention_prefill
-/// attention_decode activation add gather all_reduce all_gather send); `dtype` the format of the bytes read, or "any".
+/// attention_decode activation add gather all_reduce all_gather send); `dtype` the format of the
+/// bytes read, or "any".
 struct OpCost {
   std::string op, dtype;
-  double call_s = 0, bytes_per_s = 0, flops_per_s = 0;   // 0 = no such term
+  double call_s = 0, bytes_per_s = 0, flops_per_s = 0;  // 0 = no such term
 };
 
 struct DeviceCard {
-  std::string name;                              // h100-sxm-80gb
-  std::string title;                             // NVIDIA H100 SXM5 80 GB
+  std::string name;   // h100-sxm-80gb
+  std::string title;  // NVIDIA H100 SXM5 80 GB
   DeviceKind kind = DeviceKind::kGpu;
-  Sourced<std::int64_t> capacity_bytes;          // what the driver reports as total
-  Sourced<double> memory_bytes_per_s;            // of the device's memory
-  std::map<std::string, Sourced<double>> flops_per_s;   // dense peak by dtype: f32 f16 bf16 fp8 int8 fp4
-  Sourced<double> memory_efficiency;             // attainable share of the peak, 0..1
+  Sourced<std::int64_t> capacity_bytes;  // what the driver reports as total
+  Sourced<double> memory_bytes_per_s;    // of the device's memory
+  std::map<std::string, Sourced<double>>
+      flops_per_s;                    // dense peak by dtype: f32 f16 bf16 fp8 int8 fp4
+  Sourced<double> memory_efficiency;  // attainable share of the peak, 0..1
   Sourced<double> compute_efficiency;
-  Sourced<std::int64_t> multiprocessors;         // SM count, or cores of a CPU
-  Sourced<std::int64_t> context_bytes;           // driver context on the device (gpu)
-  Sourced<std::int64_t> module_bytes;            // loaded kernels (gpu)
-  Sourced<std::int64_t> workspace_bytes;         // GEMM library workspace (gpu)
-  Sourced<std::int64_t> process_base_bytes;      // resident bytes of the program before a model (cpu, host)
-  Sourced<std::int64_t> comm_bytes;              // communicator buffers per rank when count > 1
-  Sourced<double> launch_s;                      // spacing of two small operations
-  Sourced<std::int64_t> host_capacity_bytes;     // memory of the node
+  Sourced<std::int64_t> multiprocessors;  // SM count, or cores of a CPU
+  Sourced<std::int64_t> context_bytes;    // driver context on the device (gpu)
+  Sourced<std::int64_t> module_bytes;     // loaded kernels (gpu)
+  Sourced<std::int64_t> workspace_bytes;  // GEMM library workspace (gpu)
+  Sourced<std::int64_t>
+      process_base_bytes;            // resident bytes of the program before a model (cpu, host)
+  Sourced<std::int64_t> comm_bytes;  // communicator buffers per rank when count > 1
+  Sourced<double> launch_s;          // spacing of two small operations
+  Sourced<std::int64_t> host_capacity_bytes;  // memory of the node
   Sourced<std::int64_t> devices_per_node;
   Sourced<double> price_per_hour_usd;
-  std::vector<Link> links;                       // from the device outwards
-  std::vector<OpCost> op_costs;                  // written by calibrate; empty = analytic model
+  std::vector<Link> links;       // from the device outwards
+  std::vector<OpCost> op_costs;  // written by calibrate; empty = analytic model
 };
 
-/// Errors: kBadCard naming the field: missing or out of range, a number without a source, an unknown
-/// operation in op_costs, overhead above the capacity.
+/// Errors: kBadCard naming the field: missing or out of range, a number without a source, an
+/// unknown operation in op_costs, overhead above the capacity.
 void validate(const DeviceCard& card);
 /// Card file (YAML, see modelcards/devices/README.md) -> card. Errors: kBadYaml, kBadCard.
 DeviceCard parse_device_card(const std::string& yaml_text, const std::string& file_name);

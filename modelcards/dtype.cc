@@ -7,24 +7,64 @@ namespace {
 
 // Elements and bytes per block, and type numbers: GGUF specification (ggml type table).
 constexpr std::array<DTypeInfo, 57> kTable{{
-    {"f32", 1, 4, 0},      {"f16", 1, 2, 1},      {"bf16", 1, 2, 30},    {"fp8", 1, 1, -1},
-    {"int8", 1, 1, 24},    {"i32", 1, 4, 26},     {"q4_0", 32, 18, 2},   {"q4_1", 32, 20, 3},
-    {"q5_0", 32, 22, 6},   {"q5_1", 32, 24, 7},   {"q8_0", 32, 34, 8},   {"q2_k", 256, 84, 10},
-    {"q3_k", 256, 110, 11}, {"q4_k", 256, 144, 12}, {"q5_k", 256, 176, 13}, {"q6_k", 256, 210, 14},
-    {"q8_k", 256, 292, 15}, {"iq1_s", 256, 50, 19}, {"iq1_m", 256, 56, 29}, {"iq2_xxs", 256, 66, 16},
-    {"iq2_xs", 256, 74, 17}, {"iq2_s", 256, 82, 22}, {"iq3_xxs", 256, 98, 18},
-    {"iq3_s", 256, 110, 21}, {"iq4_nl", 32, 18, 20}, {"iq4_xs", 256, 136, 23},
-    {"tq1_0", 256, 54, 34}, {"tq2_0", 256, 66, 35}, {"mxfp4", 32, 17, 39}, {"nvfp4", 64, 36, 40},
-    {"i16", 1, 2, 25},     {"i64", 1, 8, 27},     {"f64", 1, 8, 28},     {"fp8_e5m2", 1, 1, -1},
-    {"fp8_e8m0", 1, 1, -1}, {"f4", 2, 1, -1},
+    {"f32", 1, 4, 0},
+    {"f16", 1, 2, 1},
+    {"bf16", 1, 2, 30},
+    {"fp8", 1, 1, -1},
+    {"int8", 1, 1, 24},
+    {"i32", 1, 4, 26},
+    {"q4_0", 32, 18, 2},
+    {"q4_1", 32, 20, 3},
+    {"q5_0", 32, 22, 6},
+    {"q5_1", 32, 24, 7},
+    {"q8_0", 32, 34, 8},
+    {"q2_k", 256, 84, 10},
+    {"q3_k", 256, 110, 11},
+    {"q4_k", 256, 144, 12},
+    {"q5_k", 256, 176, 13},
+    {"q6_k", 256, 210, 14},
+    {"q8_k", 256, 292, 15},
+    {"iq1_s", 256, 50, 19},
+    {"iq1_m", 256, 56, 29},
+    {"iq2_xxs", 256, 66, 16},
+    {"iq2_xs", 256, 74, 17},
+    {"iq2_s", 256, 82, 22},
+    {"iq3_xxs", 256, 98, 18},
+    {"iq3_s", 256, 110, 21},
+    {"iq4_nl", 32, 18, 20},
+    {"iq4_xs", 256, 136, 23},
+    {"tq1_0", 256, 54, 34},
+    {"tq2_0", 256, 66, 35},
+    {"mxfp4", 32, 17, 39},
+    {"nvfp4", 64, 36, 40},
+    {"i16", 1, 2, 25},
+    {"i64", 1, 8, 27},
+    {"f64", 1, 8, 28},
+    {"fp8_e5m2", 1, 1, -1},
+    {"fp8_e8m0", 1, 1, -1},
+    {"f4", 2, 1, -1},
     // Of packed formats: the group, and its bytes rounded up.
-    {"int4", 2, 1, -1},           {"fp8-tensor", 1, 1, -1},   {"fp8-channel", 1, 1, -1},
-    {"fp8-block", 1, 1, -1},      {"int8-channel", 1, 1, -1}, {"awq-int4", 128, 67, -1},
-    {"awq-int4-g64", 64, 35, -1}, {"awq-int4-g32", 32, 19, -1}, {"gptq-int4", 128, 67, -1},
-    {"gptq-int4-g64", 64, 35, -1}, {"gptq-int4-g32", 32, 19, -1}, {"gptq-int8", 128, 131, -1},
-    {"packed-int4", 128, 66, -1}, {"packed-int4-g64", 64, 34, -1}, {"packed-int4-g32", 32, 18, -1},
-    {"packed-int4-channel", 2, 1, -1}, {"nf4", 64, 36, -1}, {"nf4-double", 64, 33, -1},
-    {"bnb-int8", 1, 1, -1}, {"mxfp4-packed", 32, 17, -1}, {"nvfp4-packed", 16, 9, -1},
+    {"int4", 2, 1, -1},
+    {"fp8-tensor", 1, 1, -1},
+    {"fp8-channel", 1, 1, -1},
+    {"fp8-block", 1, 1, -1},
+    {"int8-channel", 1, 1, -1},
+    {"awq-int4", 128, 67, -1},
+    {"awq-int4-g64", 64, 35, -1},
+    {"awq-int4-g32", 32, 19, -1},
+    {"gptq-int4", 128, 67, -1},
+    {"gptq-int4-g64", 64, 35, -1},
+    {"gptq-int4-g32", 32, 19, -1},
+    {"gptq-int8", 128, 131, -1},
+    {"packed-int4", 128, 66, -1},
+    {"packed-int4-g64", 64, 34, -1},
+    {"packed-int4-g32", 32, 18, -1},
+    {"packed-int4-channel", 2, 1, -1},
+    {"nf4", 64, 36, -1},
+    {"nf4-double", 64, 33, -1},
+    {"bnb-int8", 1, 1, -1},
+    {"mxfp4-packed", 32, 17, -1},
+    {"nvfp4-packed", 16, 9, -1},
 }};
 
 constexpr PackedRule awq(std::int64_t group) { return {4, group, 2, 4, 0, 0, 0}; }
@@ -46,9 +86,17 @@ constexpr std::array<PackedRule, 20> kPacked{{
     {8, PackedRule::kPerRow, 2, 0, 0, 0, 0},
     {8, PackedRule::kPerBlock, 4, 0, 0, 0, 0},
     {8, PackedRule::kPerRow, 2, 0, 0, 0, 0},
-    awq(128), awq(64), awq(32),
-    gptq(4, 128), gptq(4, 64), gptq(4, 32), gptq(8, 128),
-    packed_int4(128), packed_int4(64), packed_int4(32), packed_int4(PackedRule::kPerRow),
+    awq(128),
+    awq(64),
+    awq(32),
+    gptq(4, 128),
+    gptq(4, 64),
+    gptq(4, 32),
+    gptq(8, 128),
+    packed_int4(128),
+    packed_int4(64),
+    packed_int4(32),
+    packed_int4(PackedRule::kPerRow),
     {4, 64, 4, 0, 0, 64, 0},
     {4, 64, 1, 0, 0, 64 + 1024 + 4, 256},
     {8, PackedRule::kPerRow, 4, 0, 0, 0, 0},
@@ -109,8 +157,9 @@ const PackedRule* packed_rule(DType dtype) {
 Bytes bytes_of(DType dtype, std::int64_t rows, std::int64_t columns, std::int64_t matrices) {
   const DTypeInfo& d = info(dtype);
   if (rows < 0 || columns < 0 || columns % d.block_elements != 0) {
-    throw Error(ErrorCode::kBadCard, "a row of " + std::to_string(columns) + " elements cannot be " +
-                                         d.name + ": blocks have " + std::to_string(d.block_elements))
+    throw Error(ErrorCode::kBadCard, "a row of " + std::to_string(columns) +
+                                         " elements cannot be " + d.name + ": blocks have " +
+                                         std::to_string(d.block_elements))
         .help("choose a format whose block divides the row, such as f16 or q8_0");
   }
   if (const PackedRule* rule = packed_rule(dtype)) {
@@ -129,7 +178,8 @@ double bytes_per_element(DType dtype) {
   }
   const double weight = static_cast<double>(rule->bits) / 8;
   if (rule->group <= 0) return weight;
-  const double side = static_cast<double>(rule->scale_bytes) + static_cast<double>(rule->zero_bits) / 8;
+  const double side =
+      static_cast<double>(rule->scale_bytes) + static_cast<double>(rule->zero_bits) / 8;
   return weight + side / static_cast<double>(rule->group);
 }
 

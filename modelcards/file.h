@@ -13,9 +13,10 @@ namespace vramplan {
 class File {
  public:
   virtual ~File() = default;
-  virtual const std::string& name() const = 0;   // for messages
+  virtual const std::string& name() const = 0;  // for messages
   virtual Bytes size() const = 0;
-  /// Fills `out` from `offset`. Errors: kFile when the range leaves the file, kIo when the read fails.
+  /// Fills `out` from `offset`. Errors: kFile when the range leaves the file, kIo when the read
+  /// fails.
   virtual void read_at(Bytes offset, std::span<std::byte> out) const = 0;
 };
 

@@ -22,11 +22,13 @@ struct GgufArchitecture {
   bool planned = false;
 };
 
-/// Of general.architecture. Errors: kUnsupported with the reason, kUnknownFamily naming missing keys.
+/// Of general.architecture. Errors: kUnsupported with the reason, kUnknownFamily naming missing
+/// keys.
 const GgufArchitecture& find_gguf_architecture(const Gguf& gguf);
 
 /// Every tensor that the card says must be in the file with its shape, and no other.
-/// Errors: kBadGguf, or kUnsupported for a tensor that the card does not explain, naming the tensor.
+/// Errors: kBadGguf, or kUnsupported for a tensor that the card does not explain, naming the
+/// tensor.
 void check_gguf_tensors(const Gguf& gguf, const GgufArchitecture& architecture,
                         const ModelCard& card);
 
@@ -34,8 +36,8 @@ void check_gguf_tensors(const Gguf& gguf, const GgufArchitecture& architecture,
 std::string gguf_block_name(std::int64_t layer, const char* name);
 
 [[noreturn]] void fail_gguf_card(const Gguf& gguf, const std::string& field,
-                                 const std::string& message);          // kBadGguf
+                                 const std::string& message);  // kBadGguf
 [[noreturn]] void refuse_gguf_card(const Gguf& gguf, const std::string& field,
-                                   const std::string& message);        // kUnsupported
+                                   const std::string& message);  // kUnsupported
 
 }  // namespace vramplan

@@ -298,9 +298,9 @@ void CardReader::read_special_attention(std::int64_t layer, Mixer& mixer) const 
 void CardReader::read_special_experts(std::int64_t layer, FeedForward& out) const {
   out.bias = has_tensor(block(layer, "ffn_up_exps.bias"));
   const std::int64_t shared = integer_or("expert_shared_count", 0, 0, 65'536);
-  const std::int64_t width = integer_or("expert_shared_feed_forward_length",
-                                        detail::checked_mul(shared, out.intermediate), 0,
-                                        std::int64_t{1} << 28);
+  const std::int64_t width =
+      integer_or("expert_shared_feed_forward_length", detail::checked_mul(shared, out.intermediate),
+                 0, std::int64_t{1} << 28);
   if (has_tensor(block(layer, "ffn_up_shexp.weight"))) {
     const GgufTensor* up = gguf_.find_tensor(block(layer, "ffn_up_shexp.weight"));
     out.shared_intermediate = width > 0 ? width : up->rows();
@@ -316,14 +316,46 @@ void CardReader::read_special_experts(std::int64_t layer, FeedForward& out) cons
 
 /// Tensors that neither the card nor a layer of it implies, with their shapes.
 void CardReader::collect_extras() {
-  static const std::set<std::string> kKnown = {
-      "attn_norm", "attn_norm_2", "ffn_norm", "post_attention_norm", "post_ffw_norm", "attn_q",
-      "attn_k", "attn_v", "attn_qkv", "attn_output", "attn_q_norm", "attn_k_norm", "attn_sinks",
-      "attn_q_a", "attn_q_a_norm", "attn_q_b", "attn_kv_a_mqa", "attn_kv_a_norm", "attn_kv_b",
-      "attn_k_b", "attn_v_b", "ffn_gate", "ffn_up", "ffn_down", "ffn_gate_inp", "ffn_gate_exps",
-      "ffn_up_exps", "ffn_down_exps", "ffn_gate_shexp", "ffn_up_shexp", "ffn_down_shexp",
-      "ffn_gate_inp_shexp", "exp_probs_b", "token_embd", "output", "output_norm", "position_embd",
-      "rope_freqs", "rope_factors_long", "rope_factors_short"};
+  static const std::set<std::string> kKnown = {"attn_norm",
+                                               "attn_norm_2",
+                                               "ffn_norm",
+                                               "post_attention_norm",
+                                               "post_ffw_norm",
+                                               "attn_q",
+                                               "attn_k",
+                                               "attn_v",
+                                               "attn_qkv",
+                                               "attn_output",
+                                               "attn_q_norm",
+                                               "attn_k_norm",
+                                               "attn_sinks",
+                                               "attn_q_a",
+                                               "attn_q_a_norm",
+                                               "attn_q_b",
+                                               "attn_kv_a_mqa",
+                                               "attn_kv_a_norm",
+                                               "attn_kv_b",
+                                               "attn_k_b",
+                                               "attn_v_b",
+                                               "ffn_gate",
+                                               "ffn_up",
+                                               "ffn_down",
+                                               "ffn_gate_inp",
+                                               "ffn_gate_exps",
+                                               "ffn_up_exps",
+                                               "ffn_down_exps",
+                                               "ffn_gate_shexp",
+                                               "ffn_up_shexp",
+                                               "ffn_down_shexp",
+                                               "ffn_gate_inp_shexp",
+                                               "exp_probs_b",
+                                               "token_embd",
+                                               "output",
+                                               "output_norm",
+                                               "position_embd",
+                                               "rope_freqs",
+                                               "rope_factors_long",
+                                               "rope_factors_short"};
   for (const GgufTensor& tensor : gguf_.tensors()) {
     std::string name = tensor.name;
     std::size_t layer = card_.layers.size();
@@ -448,7 +480,9 @@ void CardReader::read_windows() {
 
 /// Which layers slide, by the pattern each architecture is trained with.
 void CardReader::read_planned_windows(std::int64_t window) {
-  const std::int64_t period = is("gpt-oss") ? 2 : is("cohere2") || is("exaone4") || is("olmo2") ? 4 : 0;
+  const std::int64_t period = is("gpt-oss")                                   ? 2
+                              : is("cohere2") || is("exaone4") || is("olmo2") ? 4
+                                                                              : 0;
   for (std::size_t i = 0; i < card_.layers.size() && period > 0; ++i) {
     Mixer& mixer = card_.layers[i].mixer;
     const bool full = (static_cast<std::int64_t>(i) + 1) % period == 0;

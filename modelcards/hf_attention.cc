@@ -143,10 +143,9 @@ void read_latent(const HfFields& f, Mixer& mixer) {
 Mixer read_hf_attention(const HfFields& f, std::int64_t hidden) {
   Mixer mixer;
   const auto names = {"num_attention_heads", "n_head", "n_heads", "num_heads"};
-  mixer.heads =
-      f.is({"gemma3"}) ? f.optional(names, 8, kMostHeads) : f.required(names, kMostHeads);
-  if (f.config.has("kv_lora_rank") || f.is({"deepseek_v2", "deepseek_v3", "deepseek_v32", "kimi_k2",
-                                            "minicpm3", "kimi_linear"})) {
+  mixer.heads = f.is({"gemma3"}) ? f.optional(names, 8, kMostHeads) : f.required(names, kMostHeads);
+  if (f.config.has("kv_lora_rank") ||
+      f.is({"deepseek_v2", "deepseek_v3", "deepseek_v32", "kimi_k2", "minicpm3", "kimi_linear"})) {
     read_latent(f, mixer);
     return mixer;
   }

@@ -1,6 +1,6 @@
 #pragma once
-// HfConfig: the parts that parse_hf_config is made of, shared by its files. Field names and defaults
-// are those of the configuration classes of transformers 5.23.
+// HfConfig: the parts that parse_hf_config is made of, shared by its files. Field names and
+// defaults are those of the configuration classes of transformers 5.23.
 #include <initializer_list>
 #include <string>
 #include <vector>
@@ -15,12 +15,12 @@ struct HfFamily {
   const char* model_type;
   const char* family;
   NormKind norm;
-  Activation activation;          // used when the config names none
+  Activation activation;  // used when the config names none
   bool gated;
-  bool tied_head;                 // default of tie_word_embeddings
-  double rotary_share = 1.0;      // default of partial_rotary_factor
+  bool tied_head;             // default of tie_word_embeddings
+  double rotary_share = 1.0;  // default of partial_rotary_factor
   PositionKind position = PositionKind::kRope;
-  bool mixture = false;           // may have experts
+  bool mixture = false;  // may have experts
 };
 
 /// Null when the model_type is not known.
@@ -60,8 +60,8 @@ class HfFields {
 /// What layer attention and rotary embedding look like, read from rope_scaling, rope_parameters,
 /// layer_types and the window fields.
 struct HfPositions {
-  Rope full, sliding;                   // of layers with whole context, and of windowed ones
-  std::vector<bool> windowed;           // one a layer
+  Rope full, sliding;          // of layers with whole context, and of windowed ones
+  std::vector<bool> windowed;  // one a layer
   std::int64_t window_tokens = 0;
 };
 /// `rotary_width`: elements of a head that rotate when the share is 1.

@@ -1,5 +1,5 @@
-// parse_hf_config: config.json of a decoder -> ModelCard. What families do differently inside a layer
-// is in hf_attention, hf_feed_forward, hf_hybrid and hf_extras.
+// parse_hf_config: config.json of a decoder -> ModelCard. What families do differently inside a
+// layer is in hf_attention, hf_feed_forward, hf_hybrid and hf_extras.
 #include <algorithm>
 #include <cmath>
 
@@ -110,15 +110,14 @@ void ConfigReader::read_whole_model() {
                        : f_.required({"vocab_size"}, std::int64_t{1} << 31);
   read_context();
   card_.norm = f_.family.norm;
-  const char* epsilon =
-      f_.spelling({"rms_norm_eps", "layer_norm_eps", "layer_norm_epsilon", "norm_epsilon",
-                   "norm_eps", "block_norm_eps"});
+  const char* epsilon = f_.spelling({"rms_norm_eps", "layer_norm_eps", "layer_norm_epsilon",
+                                     "norm_epsilon", "norm_eps", "block_norm_eps"});
   card_.norm_eps =
       f_.config.real_or(epsilon, card_.norm == NormKind::kRms ? 1e-6 : 1e-5, 1e-12, 1e-1);
   const JsonNode& tie_source = f_.config.has("tie_word_embeddings") ? f_.config : f_.root;
   card_.tied_head = tie_source.boolean_or("tie_word_embeddings", f_.family.tied_head);
-  card_.head_bias = f_.is({"phi", "gptj", "codegen"}) ||
-                    (f_.is({"phimoe"}) && f_.flag("lm_head_bias", false));
+  card_.head_bias =
+      f_.is({"phi", "gptj", "codegen"}) || (f_.is({"phimoe"}) && f_.flag("lm_head_bias", false));
   card_.mtp_layers = f_.config.integer_or(
       f_.spelling({"num_nextn_predict_layers", "num_mtp_layers", "mtp_num_hidden_layers"}), 0, 0,
       64);
@@ -139,8 +138,7 @@ Layer ConfigReader::read_residuals() const {
   if (f_.is({"falcon"})) {
     const bool grouped = f_.flag("new_decoder_architecture", false);
     layer.parallel = grouped || f_.flag("parallel_attn", true);
-    layer.parallel_two_norms =
-        grouped && f_.optional({"num_ln_in_parallel_attn"}, 2, 2) == 2;
+    layer.parallel_two_norms = grouped && f_.optional({"num_ln_in_parallel_attn"}, 2, 2) == 2;
   }
   return layer;
 }
@@ -158,20 +156,21 @@ void ConfigReader::read_layers() {
   FeedForward experts;
   bool sparse = false;
   for (std::int64_t i = 0; i < count; ++i) sparse = sparse || is_hf_sparse(f_, i, count);
-  const bool lettered = f_.is({"nemotron_h"}) && f_.config.has("n_routed_experts") &&
-                        f_.config.text_or("hybrid_override_pattern", "E").find('E') !=
-                            std::string::npos;
+  const bool lettered =
+      f_.is({"nemotron_h"}) && f_.config.has("n_routed_experts") &&
+      f_.config.text_or("hybrid_override_pattern", "E").find('E') != std::string::npos;
   if (f_.is({"nemotron_h"}) ? lettered : sparse) {
     experts = read_hf_experts(f_, layer.feed_forward);
   }
   for (std::int64_t i = 0; i < count && sparse && !f_.is({"nemotron_h"}); ++i) {
-    if (is_hf_sparse(f_, i, count)) card_.layers[static_cast<std::size_t>(i)].feed_forward = experts;
+    if (is_hf_sparse(f_, i, count))
+      card_.layers[static_cast<std::size_t>(i)].feed_forward = experts;
   }
   if (attention) {
     const Mixer& mixer = layer.mixer;
     const bool latent = mixer.kind == MixerKind::kMla;
-    const HfPositions positions = read_hf_positions(
-        f_.config, f_.family, count, latent ? mixer.qk_rope_dim : mixer.head_dim);
+    const HfPositions positions =
+        read_hf_positions(f_.config, f_.family, count, latent ? mixer.qk_rope_dim : mixer.head_dim);
     for (std::size_t i = 0; i < card_.layers.size(); ++i) {
       Mixer& at = card_.layers[i].mixer;
       const bool windowed = positions.windowed[i];

@@ -10,8 +10,8 @@ constexpr std::int64_t kMostWidth = std::int64_t{1} << 28;
 
 Activation read_activation(const HfFields& f) {
   if (f.is({"gpt_oss"})) return Activation::kSiluClipped;
-  const char* key = f.spelling({"hidden_activation", "mlp_hidden_act", "hidden_act",
-                                "activation_function", "activation"});
+  const char* key = f.spelling(
+      {"hidden_activation", "mlp_hidden_act", "hidden_act", "activation_function", "activation"});
   if (!f.config.has(key)) return f.family.activation;
   const std::string& name = f.config.at(key).text();
   // The first Gemma files say gelu and mean its tanh form; their class overrides the field.
@@ -38,8 +38,8 @@ bool read_bias(const HfFields& f) {
   if (f.is({"falcon"})) return f.flag("bias", false);
   if (f.is({"starcoder2"})) return f.flag("use_bias", true);
   if (f.is({"ernie4_5", "ernie4_5_moe"})) return f.flag("use_bias", false);
-  return f.is({"llama", "granite", "nemotron", "helium", "seed_oss", "smollm3", "falcon_h1", "bamba",
-               "arcee", "nemotron_h", "apertus"}) &&
+  return f.is({"llama", "granite", "nemotron", "helium", "seed_oss", "smollm3", "falcon_h1",
+               "bamba", "arcee", "nemotron_h", "apertus"}) &&
          f.flag("mlp_bias", false);
 }
 
@@ -85,20 +85,22 @@ void read_shared(const HfFields& f, FeedForward& out) {
     out.shared_intermediate = f.required({"shared_expert_intermediate_size"}, kMostWidth);
     out.shared_gate = true;
   } else if (f.is({"nemotron_h"})) {
-    out.shared_intermediate = f.count({"moe_shared_expert_intermediate_size"}, 0) *
-                              f.count({"n_shared_experts"}, 1);
+    out.shared_intermediate =
+        f.count({"moe_shared_expert_intermediate_size"}, 0) * f.count({"n_shared_experts"}, 1);
   } else if (f.is({"granitemoeshared", "granitemoehybrid"})) {
     out.shared_intermediate = f.count({"shared_intermediate_size"}, 0);
   } else if (f.is({"llama4"})) {
     out.shared_intermediate = out.intermediate;
   } else if (f.is({"hunyuan_v1_moe"})) {
-    out.shared_intermediate = out.intermediate * (f.config.has("num_shared_expert")
-                                                      ? one_number(f, {"num_shared_expert"})
-                                                      : 1);
+    out.shared_intermediate =
+        out.intermediate *
+        (f.config.has("num_shared_expert") ? one_number(f, {"num_shared_expert"}) : 1);
   } else {
-    const std::int64_t shared = f.count(
-        {"n_shared_experts", "num_shared_experts", "moe_num_shared_experts"},
-        f.is({"glm4_moe", "kimi_linear"}) ? 1 : f.is({"ernie4_5_moe"}) ? 2 : 0);
+    const std::int64_t shared =
+        f.count({"n_shared_experts", "num_shared_experts", "moe_num_shared_experts"},
+                f.is({"glm4_moe", "kimi_linear"}) ? 1
+                : f.is({"ernie4_5_moe"})          ? 2
+                                                  : 0);
     out.shared_intermediate = detail::checked_mul(out.intermediate, shared);
   }
 }
@@ -123,9 +125,9 @@ void read_router(const HfFields& f, FeedForward& out) {
   const bool usual = always || f.is({"deepseek_v3", "deepseek_v32", "kimi_k2", "glm4_moe",
                                      "nemotron_h", "qwen3_next"});
   out.renormalise = f.is({"llama4"}) ? false : f.flag("norm_topk_prob", usual);
-  out.routed_scale = f.config.real_or(
-      "routed_scaling_factor", f.is({"deepseek_v3", "kimi_k2", "deepseek_v32"}) ? 2.5 : 1.0, 1e-9,
-      1e9);
+  out.routed_scale =
+      f.config.real_or("routed_scaling_factor",
+                       f.is({"deepseek_v3", "kimi_k2", "deepseek_v32"}) ? 2.5 : 1.0, 1e-9, 1e9);
   out.router_groups = f.count({"n_group"}, 0);
   out.router_topk_groups = f.count({"topk_group"}, 0);
 }
@@ -169,13 +171,12 @@ FeedForward read_hf_experts(const HfFields& f, const FeedForward& dense) {
     out.experts_per_token = ffn.at("moe_top_k").integer(1, out.experts);
     return out;
   }
-  out.experts = f.required({"num_experts", "num_local_experts", "n_routed_experts",
-                            "moe_num_experts"}, 65'536);
-  const char* chosen = f.spelling({"num_experts_per_tok", "moe_topk", "moe_k",
-                                   "num_experts_per_token"});
-  out.experts_per_token = f.config.at(chosen).is_array()
-                              ? one_number(f, {chosen})
-                              : f.required({chosen}, out.experts);
+  out.experts = f.required(
+      {"num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts"}, 65'536);
+  const char* chosen =
+      f.spelling({"num_experts_per_tok", "moe_topk", "moe_k", "num_experts_per_token"});
+  out.experts_per_token =
+      f.config.at(chosen).is_array() ? one_number(f, {chosen}) : f.required({chosen}, out.experts);
   const auto width = {"moe_intermediate_size", "expert_intermediate_size"};
   const char* key = f.spelling(width);
   if (f.is({"llama4"})) {

@@ -156,9 +156,9 @@ void read_single_parts(const HfFields& f, const FeedForward& experts, ModelCard&
   }
   if (pattern.size() != card.layers.size()) {
     f.config.at("hybrid_override_pattern")
-        .fail(ErrorCode::kBadConfig, "needs one letter a layer: " +
-                                         std::to_string(card.layers.size()) + ", has " +
-                                         std::to_string(pattern.size()));
+        .fail(ErrorCode::kBadConfig,
+              "needs one letter a layer: " + std::to_string(card.layers.size()) + ", has " +
+                  std::to_string(pattern.size()));
   }
   const LinearMixer state = mamba2(f, card.hidden);
   for (std::size_t i = 0; i < pattern.size(); ++i) {
@@ -220,8 +220,8 @@ void read_no_rope(const HfFields& f, ModelCard& card) {
   for (std::size_t i = 0; i < card.layers.size(); ++i) {
     Mixer& mixer = card.layers[i].mixer;
     const bool every = (static_cast<std::int64_t>(i) + 1) % interval == 0;
-    const bool none = listed ? (each ? ropes[i] == 0 : every)
-                             : mixed && mixer.kind == MixerKind::kFullAttention;
+    const bool none =
+        listed ? (each ? ropes[i] == 0 : every) : mixed && mixer.kind == MixerKind::kFullAttention;
     if (none) drop_rope(mixer);
     if (f.is({"llama4"}) && !none) {
       const std::int64_t chunk = f.count({"attention_chunk_size"}, 8192);

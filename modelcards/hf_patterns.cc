@@ -7,7 +7,7 @@ namespace vramplan {
 namespace {
 
 struct ModuleName {
-  const char* hf;     // within a layer
+  const char* hf;  // within a layer
   const char* tensor;
 };
 
@@ -75,7 +75,8 @@ bool matches_module(const std::string& pattern, const std::string& module) {
       return false;
     }
   }
-  if (pattern.find('*') != std::string::npos) return glob(pattern, module) || glob("*" + pattern, module);
+  if (pattern.find('*') != std::string::npos)
+    return glob(pattern, module) || glob("*" + pattern, module);
   const std::size_t at = module.find(pattern);
   if (at == std::string::npos) return false;
   // Whole parts of the name: layers.1 does not mean layers.10.

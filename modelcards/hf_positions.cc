@@ -79,7 +79,7 @@ void read_rope(const JsonNode& config, const HfFamily& family, std::int64_t head
                HfPositions& out) {
   const std::string name = family.family;
   Rope rope;
-  const bool latent = config.has("kv_lora_rank");   // its rotary part is a width of its own
+  const bool latent = config.has("kv_lora_rank");  // its rotary part is a width of its own
   const double share = latent ? 1.0 : rotary_share(config, family);
   rope.rotary_dim = static_cast<std::int64_t>(share * static_cast<double>(head_dim));
   rope.interleaved = name == "glm" || name == "glm4" || name == "cohere" || name == "cohere2" ||
@@ -154,7 +154,7 @@ std::int64_t full_every(const JsonNode& config, const std::string& name) {
                              1 << 20);
   }
   if (name != "exaone4" || !config.has("sliding_window_pattern")) return 0;
-  const JsonNode pattern = config.at("sliding_window_pattern");   // "LLLG" or a number
+  const JsonNode pattern = config.at("sliding_window_pattern");  // "LLLG" or a number
   if (!pattern.is_string()) return pattern.integer(1, 1 << 20);
   return static_cast<std::int64_t>(pattern.text().size());
 }
@@ -171,7 +171,7 @@ void read_windows(const JsonNode& config, const HfFamily& family, std::int64_t l
   if (name == "gemma3n") usual = 512;
   if (name == "gpt_oss") usual = 128;
   if (name == "olmo3" || name == "cohere2") usual = 4096;
-  if (name == "llama4" || name == "minimax" || name == "dots1") return;   // chunks, or none
+  if (name == "llama4" || name == "minimax" || name == "dots1") return;  // chunks, or none
   if (name == "nemotron_h" || name == "jamba" || name == "bamba") return;
   out.window_tokens = config.integer_or("sliding_window", usual, 1, kMaxTokens);
   if (config.contains("sliding_window") && !config.has("sliding_window")) out.window_tokens = 0;

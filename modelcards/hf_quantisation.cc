@@ -25,8 +25,8 @@ DType of_group(const JsonNode& at, std::int64_t group, DType g128, DType g64, DT
 
 DType awq(const JsonNode& q) {
   if (q.integer_or(q.has("bits") ? "bits" : "w_bit", 4, 1, 16) != 4) refuse(q, "AWQ of these bits");
-  const std::int64_t group = q.integer_or(q.has("group_size") ? "group_size" : "q_group_size", 128,
-                                          -1, kMost);
+  const std::int64_t group =
+      q.integer_or(q.has("group_size") ? "group_size" : "q_group_size", 128, -1, kMost);
   return of_group(q, group, DType::kAwqI4, DType::kAwqI4G64, DType::kAwqI4G32);
 }
 
@@ -84,8 +84,9 @@ DType compressed_tensors(const JsonNode& q) {
 
 DType format_of(const JsonNode& q) {
   const bool bnb = q.has("load_in_4bit") || q.has("load_in_8bit");
-  const std::string method =
-      q.text_or("quant_method", bnb ? "bitsandbytes" : q.has("quant_algo") ? "modelopt" : "");
+  const std::string method = q.text_or("quant_method", bnb                   ? "bitsandbytes"
+                                                       : q.has("quant_algo") ? "modelopt"
+                                                                             : "");
   if (method == "awq") return awq(q);
   if (method == "gptq") return gptq(q);
   if (method == "fp8") {
@@ -95,7 +96,8 @@ DType format_of(const JsonNode& q) {
   if (method == "mxfp4") return DType::kMxfp4Packed;
   if (method == "bitsandbytes") return bitsandbytes(q);
   if (method == "modelopt") return modelopt(q);
-  refuse(q, "a checkpoint quantised by " + printable(method.empty() ? "an unnamed method" : method));
+  refuse(q,
+         "a checkpoint quantised by " + printable(method.empty() ? "an unnamed method" : method));
 }
 
 }  // namespace
@@ -111,8 +113,7 @@ void read_hf_quantisation(const JsonNode& q, ModelCard& card) {
   // The attention of gpt-oss stays in 16 bits whether its list says so or not.
   if (format == DType::kMxfp4Packed) patterns.emplace_back("self_attn");
   // Without a word about the unquantised format it is bf16; float32 is no published case.
-  card.unpacked_weights =
-      card.stored_weights == DType::kF32 ? DType::kBF16 : card.stored_weights;
+  card.unpacked_weights = card.stored_weights == DType::kF32 ? DType::kBF16 : card.stored_weights;
   card.stored_weights = format;
   card.unpacked = unpacked_fragments(patterns, card);
 }

@@ -39,8 +39,8 @@ std::int64_t pixtral(const JsonNode& root, const JsonNode& vision, std::int64_t 
   const std::int64_t layers = number(vision, {"num_hidden_layers"}, 24);
   const std::int64_t tower = h * 3 * patch * patch + h + layers * (4 * h * h + 3 * h * f + 2 * h);
   const std::int64_t merge = number(root, {"spatial_merge_size"}, 2);
-  const std::int64_t projector = h + h * h * merge * merge + h * text_hidden +
-                                 text_hidden * text_hidden;
+  const std::int64_t projector =
+      h + h * h * merge * merge + h * text_hidden + text_hidden * text_hidden;
   return tower + projector;
 }
 

@@ -1,7 +1,7 @@
 #pragma once
-// JsonNode: strict reading of JSON. Depth and node count are capped while the text is read, duplicate
-// keys are errors, and numbers are only handed out through a checked range; every error names file
-// and field. Keeps the JSON library out of every other header.
+// JsonNode: strict reading of JSON. Depth and node count are capped while the text is read,
+// duplicate keys are errors, and numbers are only handed out through a checked range; every error
+// names file and field. Keeps the JSON library out of every other header.
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -28,15 +28,16 @@ class JsonNode {
 
   /// Present and not null: Hugging Face writes null for "not set".
   bool has(const std::string& key) const;
-  bool contains(const std::string& key) const;   // present, perhaps null
+  bool contains(const std::string& key) const;  // present, perhaps null
   /// A child. Errors: kBadConfig when the key is missing, kBadJson when this is no object or array.
   JsonNode at(const std::string& key) const;
   JsonNode at(std::size_t index) const;
-  std::size_t size() const;                   // of an array or object
-  std::vector<std::string> keys() const;      // in file order
-  std::vector<JsonNode> items() const;        // of an array or object, in file order
+  std::size_t size() const;               // of an array or object
+  std::vector<std::string> keys() const;  // in file order
+  std::vector<JsonNode> items() const;    // of an array or object, in file order
 
-  /// Scalars; another type or a value out of range is kBadJson. An integer has no point or exponent.
+  /// Scalars; another type or a value out of range is kBadJson. An integer has no point or
+  /// exponent.
   const std::string& text() const;
   std::int64_t integer(std::int64_t low, std::int64_t high) const;
   double real(double low, double high) const;
@@ -56,7 +57,7 @@ class JsonNode {
  private:
   struct Document;
   JsonNode(std::shared_ptr<const Document> document, std::uint32_t index, std::string path);
-  std::uint32_t find(const std::string& key) const;   // 0 = absent: the root is nobody's child
+  std::uint32_t find(const std::string& key) const;  // 0 = absent: the root is nobody's child
 
   std::shared_ptr<const Document> document_;
   std::uint32_t index_ = 0;

@@ -10,7 +10,7 @@
 
 namespace vramplan {
 
-std::vector<std::string> model_card_names();    // sorted
+std::vector<std::string> model_card_names();  // sorted
 std::vector<std::string> device_card_names();
 /// Errors: kUnknownName with the nearest names.
 ModelCard model_card(const std::string& name);

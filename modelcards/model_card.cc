@@ -155,15 +155,16 @@ void check_extras(const ModelCard& card, const std::string& where,
     const std::string field = where + "extras[" + std::to_string(i) + "].";
     const ExtraTensor& extra = extras[i];
     each_extra_field([&](const char* name, auto member, auto... limits) {
-      if constexpr (sizeof...(limits) > 0) check_range(card, field + name, extra.*member, limits...);
+      if constexpr (sizeof...(limits) > 0)
+        check_range(card, field + name, extra.*member, limits...);
     });
     need(card, field + "columns", extra.columns);
     if (extra.name.empty()) {
       contradiction(card, field + "name", "the tensor has no name", "give it one");
     }
     bool known = false;
-    for (const char* group : {"embedding", "positions", "attention", "feed_forward", "norms",
-                              "head", "encoder"}) {
+    for (const char* group :
+         {"embedding", "positions", "attention", "feed_forward", "norms", "head", "encoder"}) {
       known = known || extra.group == group;
     }
     if (known) continue;

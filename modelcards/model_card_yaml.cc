@@ -255,9 +255,8 @@ std::string groups_text(const ModelCard& card) {
 
 ModelCard parse_model_card(const std::string& yaml_text, const std::string& file_name) {
   const YamlNode root = YamlNode::parse(yaml_text, file_name);
-  root.allow_only(names_of(
-      kCardFields, {"name", "title", "family", "source", "evidence", "notes", "layer", "layers",
-                    "extras"}));
+  root.allow_only(names_of(kCardFields, {"name", "title", "family", "source", "evidence", "notes",
+                                         "layer", "layers", "extras"}));
   ModelCard card;
   card.name = root.at("name").text();
   card.title = root.at("title").text();

@@ -66,8 +66,8 @@ ModelSource open_folder(const std::string& folder, const std::string& assume_lik
     source.stored.push_back(stored_of(tensor));
   }
   const auto file = open_file(config);
-  source.card = read_hf_config(read_text(*file, 1_MiB), config, !source.stored.empty(),
-                               assume_like);
+  source.card =
+      read_hf_config(read_text(*file, 1_MiB), config, !source.stored.empty(), assume_like);
   if (packed_rule(source.card.stored_weights) == nullptr) {
     source.card.stored_weights = most_common_dtype(source.stored, source.card.stored_weights);
   }

@@ -16,15 +16,15 @@ enum class SourceKind { kCard, kGguf, kFolder };
 struct StoredTensor {
   std::string name;
   DType dtype;
-  std::int64_t rows = 0, columns = 0;   // a vector is 1 row
+  std::int64_t rows = 0, columns = 0;  // a vector is 1 row
   Bytes bytes;
 };
 
 struct ModelSource {
   SourceKind kind = SourceKind::kCard;
-  std::string path;                      // empty for a card name
+  std::string path;  // empty for a card name
   ModelCard card;
-  std::shared_ptr<const Gguf> gguf;      // kGguf only
+  std::shared_ptr<const Gguf> gguf;  // kGguf only
   // In file order, under the names of the file: of the GGUF, or of a folder's .safetensors (Hugging
   // Face names). Empty for a card, and for a folder with a config.json alone.
   std::vector<StoredTensor> stored;
@@ -32,9 +32,9 @@ struct ModelSource {
 
 /// MODEL is a card name, a card file (.yaml), a .gguf file, a config.json, or a folder with one.
 /// With .safetensors in the folder, `stored` and card.stored_weights come from their headers.
-/// `assume_like`: a model_type of Hugging Face whose recipe of layers a config of an unknown family is
-/// read with; the card's evidence is then "assumed".
-/// Errors: kUnknownName, kFile, and those of the readers.
+/// `assume_like`: a model_type of Hugging Face whose recipe of layers a config of an unknown family
+/// is read with; the card's evidence is then "assumed". Errors: kUnknownName, kFile, and those of
+/// the readers.
 ModelSource open_model(const std::string& model, const std::string& assume_like = {});
 
 }  // namespace vramplan

@@ -73,15 +73,23 @@ std::string to_text(Seconds seconds) {
 }
 
 Bytes parse_bytes(const std::string& text, const std::string& flag) {
-  static constexpr Suffix kSuffixes[] = {
-      {"", 1},          {"b", 1},           {"kb", 1000},          {"kib", 1 << 10},
-      {"mb", 1000000},  {"mib", 1 << 20},   {"gb", 1000000000},    {"gib", 1 << 30},
-      {"tb", 1000000000000}, {"tib", std::int64_t{1} << 40}};
-  return {parse_scaled(text, flag, kSuffixes, std::size(kSuffixes), "write 80GiB, 80GB or plain bytes")};
+  static constexpr Suffix kSuffixes[] = {{"", 1},
+                                         {"b", 1},
+                                         {"kb", 1000},
+                                         {"kib", 1 << 10},
+                                         {"mb", 1000000},
+                                         {"mib", 1 << 20},
+                                         {"gb", 1000000000},
+                                         {"gib", 1 << 30},
+                                         {"tb", 1000000000000},
+                                         {"tib", std::int64_t{1} << 40}};
+  return {parse_scaled(text, flag, kSuffixes, std::size(kSuffixes),
+                       "write 80GiB, 80GB or plain bytes")};
 }
 
 Tokens parse_tokens(const std::string& text, const std::string& flag) {
-  static constexpr Suffix kSuffixes[] = {{"", 1}, {"k", 1 << 10}, {"ki", 1 << 10}, {"m", 1 << 20}, {"mi", 1 << 20}};
+  static constexpr Suffix kSuffixes[] = {
+      {"", 1}, {"k", 1 << 10}, {"ki", 1 << 10}, {"m", 1 << 20}, {"mi", 1 << 20}};
   return {parse_scaled(text, flag, kSuffixes, std::size(kSuffixes),
                        "write 8192, 32k (k = 1024) or 1m")};
 }

@@ -106,9 +106,15 @@ constexpr Seconds operator/(Bytes bytes, BytesPerSecond rate) {
 
 inline namespace literals {
 constexpr Bytes operator""_B(unsigned long long v) { return {static_cast<std::int64_t>(v)}; }
-constexpr Bytes operator""_KiB(unsigned long long v) { return 1024_B * static_cast<std::int64_t>(v); }
-constexpr Bytes operator""_MiB(unsigned long long v) { return 1024_KiB * static_cast<std::int64_t>(v); }
-constexpr Bytes operator""_GiB(unsigned long long v) { return 1024_MiB * static_cast<std::int64_t>(v); }
+constexpr Bytes operator""_KiB(unsigned long long v) {
+  return 1024_B * static_cast<std::int64_t>(v);
+}
+constexpr Bytes operator""_MiB(unsigned long long v) {
+  return 1024_KiB * static_cast<std::int64_t>(v);
+}
+constexpr Bytes operator""_GiB(unsigned long long v) {
+  return 1024_MiB * static_cast<std::int64_t>(v);
+}
 constexpr Bytes operator""_GB(unsigned long long v) {
   return 1'000'000'000_B * static_cast<std::int64_t>(v);
 }

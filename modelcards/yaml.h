@@ -1,6 +1,7 @@
 #pragma once
-// YamlNode: strict reading of YAML. Anchors, aliases, duplicate and unknown keys are errors; numbers
-// are checked; every error names file, line and field. Keeps yaml-cpp out of every other header.
+// YamlNode: strict reading of YAML. Anchors, aliases, duplicate and unknown keys are errors;
+// numbers are checked; every error names file, line and field. Keeps yaml-cpp out of every other
+// header.
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -29,11 +30,12 @@ class YamlNode {
   /// integers are decimal digits only (no 010, 0x10, 1_000, 1e3, +1), reals are JSON numbers.
   std::string text() const;
   std::int64_t integer(std::int64_t low, std::int64_t high) const;
-  double real(double low, double high) const;          // NaN and infinity are errors
+  double real(double low, double high) const;  // NaN and infinity are errors
   bool boolean() const;
 
   std::string text_or(const std::string& key, const std::string& fallback) const;
-  std::int64_t integer_or(const std::string& key, std::int64_t fallback, std::int64_t low, std::int64_t high) const;
+  std::int64_t integer_or(const std::string& key, std::int64_t fallback, std::int64_t low,
+                          std::int64_t high) const;
   double real_or(const std::string& key, double fallback, double low, double high) const;
   bool boolean_or(const std::string& key, bool fallback) const;
 

@@ -16,9 +16,7 @@ const char* name_of(KvFormat format) {
   return kNames[static_cast<int>(format)];
 }
 
-const char* name_of(KvPolicy policy) {
-  return policy == KvPolicy::kWindow ? "window" : "keep_all";
-}
+const char* name_of(KvPolicy policy) { return policy == KvPolicy::kWindow ? "window" : "keep_all"; }
 
 const char* name_of(AttentionAlgorithm algorithm) {
   return algorithm == AttentionAlgorithm::kNaive ? "naive" : "tiled";

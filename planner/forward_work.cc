@@ -154,13 +154,13 @@ class PassWorks {
     const Mixer& mixer = kind.layer.mixer;
     const bool latent = kind.shape.latent > 0;
     return AttentionShape{kind.shape.heads,
-                               latent ? 1 : std::max<std::int64_t>(1, kind.shape.kv_heads),
-                               latent ? kind.shape.latent : mixer.head_dim,
-                               latent ? 0 : mixer.value_dim,
-                               mixer.window_tokens,
-                               dtype_of(decisions_.kv_format),
-                               a_,
-                               decisions_.attention == AttentionAlgorithm::kNaive};
+                          latent ? 1 : std::max<std::int64_t>(1, kind.shape.kv_heads),
+                          latent ? kind.shape.latent : mixer.head_dim,
+                          latent ? 0 : mixer.value_dim,
+                          mixer.window_tokens,
+                          dtype_of(decisions_.kv_format),
+                          a_,
+                          decisions_.attention == AttentionAlgorithm::kNaive};
   }
 
   void scores(const LayerKind& kind) {
@@ -171,9 +171,8 @@ class PassWorks {
     OpWork work = attention_work(shape, queries, pass.kv_length, passes_.repeat);
     if (kind.shape.latent > 0) {
       const auto latent = static_cast<double>(kind.shape.latent);
-      const double width = queries == 1
-                               ? latent + static_cast<double>(mixer.kv_lora_rank)
-                               : static_cast<double>(mixer.head_dim + mixer.value_dim);
+      const double width = queries == 1 ? latent + static_cast<double>(mixer.kv_lora_rank)
+                                        : static_cast<double>(mixer.head_dim + mixer.value_dim);
       work.flops *= width / latent;
     }
     work.bytes *= static_cast<double>(pass.sequences);  // one call for all slices

@@ -78,8 +78,7 @@ bool keeps_window(const LayerKind& kind, const Decisions& decisions) {
 
 /// Blocks of one sequence in a windowed layer: the window may begin anywhere in its first block.
 std::int64_t window_blocks(const LayerKind& kind, const Decisions& decisions) {
-  const Tokens kept =
-      windowed_tokens(kind.layer.mixer, decisions.context, decisions.prefill_chunk);
+  const Tokens kept = windowed_tokens(kind.layer.mixer, decisions.context, decisions.prefill_chunk);
   return std::min(blocks_for(kept, decisions.block).n + 1,
                   blocks_for(decisions.context, decisions.block).n);
 }

@@ -5,14 +5,14 @@
 
 namespace vramplan {
 
-/// K and V of one token in one layer on a rank. In plain formats kv_heads * (head_dim + value_dim) *
-/// element bytes; 8 heads of 128 in f16 = 4096 B. MLA: kv_lora_rank + rope elements, on every rank;
-/// an indexer adds its keys. Zero for a layer without a cache of its own (linear, shared).
-/// int8, int4: 4 B of scale per head for K and for V (vLLM, per token and head). q8_0, q4_0: rows of
-/// all heads (llama.cpp). nvfp4: a scale byte per 16 elements (vLLM). kivi2: 3.0 bits, groups of 32
-/// with scale and zero in f16 (KIVI). fp8_ds_mla: latent in fp8, f32 scales per 128, rope in 16 bits:
-/// 656 B for 512 + 64 (vLLM). nvfp4_ds_mla: 368 B for 512 + 64 (vLLM fork, no formula published).
-/// Errors: kUsage when the format does not suit the layer.
+/// K and V of one token in one layer on a rank. In plain formats kv_heads * (head_dim + value_dim)
+/// * element bytes; 8 heads of 128 in f16 = 4096 B. MLA: kv_lora_rank + rope elements, on every
+/// rank; an indexer adds its keys. Zero for a layer without a cache of its own (linear, shared).
+/// int8, int4: 4 B of scale per head for K and for V (vLLM, per token and head). q8_0, q4_0: rows
+/// of all heads (llama.cpp). nvfp4: a scale byte per 16 elements (vLLM). kivi2: 3.0 bits, groups of
+/// 32 with scale and zero in f16 (KIVI). fp8_ds_mla: latent in fp8, f32 scales per 128, rope in 16
+/// bits: 656 B for 512 + 64 (vLLM). nvfp4_ds_mla: 368 B for 512 + 64 (vLLM fork, no formula
+/// published). Errors: kUsage when the format does not suit the layer.
 BytesPerToken kv_bytes_per_token(const LayerShape& shape, KvFormat format);
 /// Sum over the rank's layers.
 BytesPerToken kv_bytes_per_token(const RankModel& model, KvFormat format);

@@ -31,15 +31,16 @@ void keep_best(const Evaluation& e, std::optional<Evaluation>& best, Key key) {
   if (!best || key(e) < key(*best)) best = e;
 }
 
-/// Whether `a` is at least as good as `b` in devices, price, tpot and throughput, and better in one.
+/// Whether `a` is at least as good as `b` in devices, price, tpot and throughput, and better in
+/// one.
 bool dominates(const Evaluation& a, const Evaluation& b) {
   const auto cost = [](const Evaluation& e) {
     return e.usd_per_hour > 0 ? e.usd_per_hour : static_cast<double>(e.strategy.devices());
   };
-  const bool as_good = cost(a) <= cost(b) && a.tpot <= b.tpot &&
-                       a.tokens_per_second >= b.tokens_per_second;
-  return as_good && (cost(a) < cost(b) || a.tpot < b.tpot ||
-                     a.tokens_per_second > b.tokens_per_second);
+  const bool as_good =
+      cost(a) <= cost(b) && a.tpot <= b.tpot && a.tokens_per_second >= b.tokens_per_second;
+  return as_good &&
+         (cost(a) < cost(b) || a.tpot < b.tpot || a.tokens_per_second > b.tokens_per_second);
 }
 
 /// Sorted by cost and speed, one sweep against what is kept.
@@ -139,10 +140,11 @@ std::vector<ShadowPrice> shadow_prices(const StrategySpace& space, const Evaluat
   const auto change = [&](const std::string& what, const Strategy& other) {
     const Evaluation e = space.evaluate(other);
     if (e.tpot.v <= 0) return;
-    out.push_back({what, fmt::format("{:+.1f} tokens/s, TPOT {} instead of {}, headroom {} a device{}",
-                                     e.tokens_per_second - best.tokens_per_second, to_text(e.tpot),
-                                     to_text(best.tpot), to_text(e.headroom),
-                                     e.fits ? "" : ": does not fit")});
+    out.push_back(
+        {what,
+         fmt::format("{:+.1f} tokens/s, TPOT {} instead of {}, headroom {} a device{}",
+                     e.tokens_per_second - best.tokens_per_second, to_text(e.tpot),
+                     to_text(best.tpot), to_text(e.headroom), e.fits ? "" : ": does not fit")});
   };
   const auto& batches = space.batches();
   const auto at = std::find(batches.begin(), batches.end(), s.batch);
@@ -152,7 +154,8 @@ std::vector<ShadowPrice> shadow_prices(const StrategySpace& space, const Evaluat
     const Bytes each{(space.evaluate(more).peak - best.peak).n / (more.batch - s.batch)};
     change(fmt::format("batch {} instead of {}", more.batch, s.batch), more);
     if (each.n > 0) {
-      out.push_back({"+1 sequence on each replica", fmt::format("costs {} a device", to_text(each))});
+      out.push_back(
+          {"+1 sequence on each replica", fmt::format("costs {} a device", to_text(each))});
       const double per_gib = static_cast<double>((1_GiB).n) / static_cast<double>(each.n);
       const double gain = (space.evaluate(more).tokens_per_second - best.tokens_per_second) /
                           static_cast<double>(more.batch - s.batch);
@@ -217,9 +220,11 @@ SearchResult search(const StrategySpace& space, const SearchRequest& request) {
     out.binding = "nothing fits; " + reason(*tightest, request);
   }
   if (!out.cheapest) {
-    out.assumptions.push_back({"prices", "unknown: the front counts devices instead", "--price-file"});
+    out.assumptions.push_back(
+        {"prices", "unknown: the front counts devices instead", "--price-file"});
   }
-  out.assumptions.push_back({"time", "the planner's own executor, not an engine's", "plan --engine"});
+  out.assumptions.push_back(
+      {"time", "the planner's own executor, not an engine's", "plan --engine"});
   out.assumptions.push_back({"batch", "powers of two up to 512 on each replica", "none"});
   return out;
 }

@@ -19,15 +19,15 @@ const char* name_of(Quality quality);  // lossless eight_bit four_bit
 
 struct SearchLimits {
   std::optional<Seconds> ttft, tpot;
-  std::optional<double> tokens_per_second;   // decode, of the whole fleet
+  std::optional<double> tokens_per_second;  // decode, of the whole fleet
   std::optional<double> usd_per_hour;
-  std::optional<std::int64_t> sequences;     // of the whole fleet, at the same time
-  Quality quality = Quality::kFourBit;       // the most that may be lost
+  std::optional<std::int64_t> sequences;  // of the whole fleet, at the same time
+  Quality quality = Quality::kFourBit;    // the most that may be lost
   int most_devices = 64;
 };
 
 struct SearchRequest {
-  PlanRequest plan;                   // model, context, output, prefill chunk; the rest is searched
+  PlanRequest plan;  // model, context, output, prefill chunk; the rest is searched
   std::vector<DeviceCard> devices;
   std::map<std::string, double> usd_per_hour;  // by device card, of one device
   SearchLimits limits;
@@ -35,29 +35,29 @@ struct SearchRequest {
 
 /// One strategy: `replicas` copies of a model on tp x pp devices each.
 struct Strategy {
-  std::uint16_t device = 0;           // index into SearchRequest::devices
+  std::uint16_t device = 0;  // index into SearchRequest::devices
   std::uint16_t tp = 1, pp = 1;
   std::uint16_t replicas = 1;
   std::uint8_t format = 0, kv_format = 0;  // indices into the tables of StrategySpace
-  std::int64_t batch = 1;             // of one replica
+  std::int64_t batch = 1;                  // of one replica
 
   int devices() const { return tp * pp * replicas; }
 };
 
 struct Evaluation {
   Strategy strategy;
-  Bytes peak;                         // of the fullest rank
+  Bytes peak;  // of the fullest rank
   Bytes headroom;
   Seconds ttft, tpot;
-  double tokens_per_second = 0;       // decode, all replicas
-  double usd_per_hour = 0;            // 0 = no price known
+  double tokens_per_second = 0;  // decode, all replicas
+  double usd_per_hour = 0;       // 0 = no price known
   int nodes = 1;
   bool fits = false;
   double usd_per_million_tokens() const;
 };
 
 struct WeightChoice {
-  std::string name;                   // stored, or the format's name
+  std::string name;  // stored, or the format's name
   std::optional<DType> dtype;
   Quality quality = Quality::kLossless;
 };
@@ -93,25 +93,25 @@ class StrategySpace {
     Bytes capacity, runtime_one, runtime_many;
     double launch_s = 0, byte_s = 0;
     double flop_s[3] = {0, 0, 0};
-    std::map<int, Link> links;        // by ranks that take part
+    std::map<int, Link> links;  // by ranks that take part
     std::int64_t node = 8;
     double usd_per_hour = 0;
   };
   /// Sums over a pass; seconds of a device are a dot product with them.
   struct Work {
     double calls = 0, bytes = 0, flops[3] = {0, 0, 0};
-    double link_calls = 0, link_bytes = 0;    // of collectives over tp ranks
-    double send_calls = 0, send_bytes = 0;    // between stages
+    double link_calls = 0, link_bytes = 0;  // of collectives over tp ranks
+    double send_calls = 0, send_bytes = 0;  // between stages
   };
   struct Point {
-    Bytes peak;                       // of the fullest stage, without the device's runtime
+    Bytes peak;  // of the fullest stage, without the device's runtime
     Work decode;
   };
   struct Shard {
     int tp = 1, pp = 1;
     std::size_t format = 0, kv_format = 0;
     Work prefill;
-    std::vector<Point> points;        // by batch
+    std::vector<Point> points;               // by batch
     std::vector<Link> tp_links, send_links;  // by device
   };
 
@@ -130,23 +130,23 @@ class StrategySpace {
   std::vector<KvChoice> kv_formats_;
   std::vector<std::int64_t> batches_;
   std::vector<Shard> shards_;
-  std::vector<int> shard_index_;      // [tp][pp][format][kv], -1 = not valid
+  std::vector<int> shard_index_;  // [tp][pp][format][kv], -1 = not valid
   std::vector<DType> computes_;
   std::size_t index_of(int tp, int pp, std::size_t format, std::size_t kv) const;
 };
 
 /// What one more of something costs or buys at a strategy.
 struct ShadowPrice {
-  std::string what;                   // "+1 GiB of device memory"
+  std::string what;  // "+1 GiB of device memory"
   std::string buys;
 };
 
 struct SearchResult {
   std::int64_t evaluated = 0, fitting = 0, within_limits = 0;
-  std::vector<Evaluation> front;      // no other is better in price, tpot and tokens/s at once
+  std::vector<Evaluation> front;  // no other is better in price, tpot and tokens/s at once
   std::optional<Evaluation> cheapest, smallest, fastest;
   std::vector<ShadowPrice> shadow_prices;  // at `smallest`
-  std::string binding;                // why nothing fits, when nothing does
+  std::string binding;                     // why nothing fits, when nothing does
   std::vector<Assumption> assumptions;
 };
 

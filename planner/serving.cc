@@ -66,11 +66,11 @@ class StepModel {
   }
 
   double decode(double running, double context) const {
-    const double share = m_.experts > 0
-                             ? 1 - std::pow(1 - real(m_.experts_per_token) / real(m_.experts), running)
-                             : 0;
-    const double weights = real(m_.linear_weights.n) + real(m_.head_weights.n) +
-                           real(m_.expert_weights.n) * share;
+    const double share =
+        m_.experts > 0 ? 1 - std::pow(1 - real(m_.experts_per_token) / real(m_.experts), running)
+                       : 0;
+    const double weights =
+        real(m_.linear_weights.n) + real(m_.head_weights.n) + real(m_.expert_weights.n) * share;
     double cache = 0;
     for (const KvLayers& layers : m_.kv) {
       const double kept = layers.window > 0 ? std::min(context, real(layers.window)) : context;
@@ -152,8 +152,7 @@ ServingForecast forecast_serving(const ModelSource& source, const DeviceCard& de
   const EngineSettings settings =
       engine_settings(table, source, device, decisions, request, unused);
   const EngineModel model = engine_model(source, decisions, settings.formats, 0);
-  const StepModel steps(table, device, model, settings.formats.quantization,
-                        decisions.sharding.tp);
+  const StepModel steps(table, device, model, settings.formats.quantization, decisions.sharding.tp);
   const double length = real(load.input.n) + real(load.output.n);
   const double places = std::max(1.0, real(forecast.kv_tokens.n) / length);
   const double asked = real(std::min(load.concurrency, settings.max_num_seqs));
@@ -164,8 +163,7 @@ ServingForecast forecast_serving(const ModelSource& source, const DeviceCard& de
   out.running = std::min(asked, places);
   const double step = steps.decode(out.running, real(load.input.n) + real(load.output.n) / 2);
   const double prefill = steps.prefill(real(load.input.n));
-  const double shorter =
-      std::pow(real(load.output.n) / 1024, -table.number("serve_output_power"));
+  const double shorter = std::pow(real(load.output.n) / 1024, -table.number("serve_output_power"));
   const double tpot = step + table.number("serve_interference") * out.running /
                                  real(load.output.n) * (prefill + table.number("serve_prefill_s"));
   const double queue = table.number("serve_queue") * shorter *

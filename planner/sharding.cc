@@ -118,8 +118,7 @@ LayerShape layer_shape(const Layer& layer, int tp) {
   if (linear.kind != LinearKind::kNone) {
     shape.linear_heads = linear.heads / tp;
     shape.linear_inner = detail::checked_mul(shape.linear_heads, linear.value_dim);
-    shape.linear_keys =
-        detail::checked_mul(kv_heads_of_rank(linear.key_heads, tp), linear.key_dim);
+    shape.linear_keys = detail::checked_mul(kv_heads_of_rank(linear.key_heads, tp), linear.key_dim);
   }
   if (ff.kind != FeedForwardKind::kNone) {
     shape.intermediate = ff.intermediate / tp;

@@ -16,8 +16,8 @@ struct WeightSpec {
   std::int64_t whole_rows, whole_columns;  // in the model
   const char* fused_name = nullptr;        // the tensor of a file that may hold this one and others
   std::int64_t fused_rows = 0;
-  bool is_vector = false;  // kept in f32 beside quantised matrices
-  bool optional = false;   // a file may leave it out (bias of a LayerNorm)
+  bool is_vector = false;     // kept in f32 beside quantised matrices
+  bool optional = false;      // a file may leave it out (bias of a LayerNorm)
   std::int64_t matrices = 1;  // stacked in rows
 };
 

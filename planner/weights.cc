@@ -91,8 +91,8 @@ class Formats {
       : matrices_(decisions.weights.value_or(card.stored_weights)),
         packed_(packed_rule(matrices_) != nullptr),
         // A packed checkpoint was made of a model in 16 bits.
-        vectors_(is_plain_float(matrices_)            ? matrices_
-                 : !packed_                           ? DType::kF32
+        vectors_(is_plain_float(matrices_)             ? matrices_
+                 : !packed_                            ? DType::kF32
                  : is_plain_float(card.stored_weights) ? card.stored_weights
                                                        : card.unpacked_weights),
         unpacked_(decisions.weights ? std::string() : card.unpacked) {
@@ -108,8 +108,8 @@ class Formats {
 
   /// Empty when the file leaves an optional tensor out.
   std::optional<WeightTensor> tensor(const WeightSpec& spec, const std::string& prefix) {
-    const bool table = spec.part == Part::kEmbedding || spec.part == Part::kPositions ||
-                       spec.part == Part::kHead;
+    const bool table =
+        spec.part == Part::kEmbedding || spec.part == Part::kPositions || spec.part == Part::kHead;
     const bool plain = spec.is_vector || (packed_ && (table || is_unpacked(prefix + spec.name)));
     DType dtype = plain ? vectors_ : matrices_;
     if (from_file()) {
@@ -131,7 +131,8 @@ class Formats {
               "choose a format whose block divides the row on every rank, such as f16, or another "
               "--tp");
     }
-    return WeightTensor{spec.group, spec.name, dtype, spec.rows, spec.columns, spec.part, spec.matrices};
+    return WeightTensor{spec.group,   spec.name, dtype,        spec.rows,
+                        spec.columns, spec.part, spec.matrices};
   }
 
   void refuse_left_over(const ModelCard& card) const { index_.refuse_left_over(card); }

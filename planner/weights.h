@@ -35,7 +35,7 @@ enum class Part : std::uint8_t {
 struct WeightTensor {
   // Row of the ledger: embedding positions attention feed_forward norms head encoder mtp.
   std::string group;
-  std::string name;   // as in a GGUF file: "blk.3.attn_q.weight"
+  std::string name;  // as in a GGUF file: "blk.3.attn_q.weight"
   DType dtype = DType::kF32;
   std::int64_t rows = 0,
                columns = 0;  // on this rank; a vector is one row; experts are stacked in rows
@@ -91,9 +91,8 @@ std::vector<WeightTensor> rank_weight_tensors(const ModelCard& card, const Decis
 const WeightTensor* find_part(const LayerKind& kind, Part part);  // null when absent
 
 /// The groups in the order of the ledger.
-inline constexpr const char* kWeightGroups[] = {"embedding",    "positions", "attention",
-                                                "feed_forward", "norms",     "head",
-                                                "encoder",      "mtp"};
+inline constexpr const char* kWeightGroups[] = {
+    "embedding", "positions", "attention", "feed_forward", "norms", "head", "encoder", "mtp"};
 struct GroupBytes {
   const char* group = nullptr;
   Bytes bytes;

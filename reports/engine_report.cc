@@ -19,12 +19,14 @@ struct Row {
 
 std::vector<Row> rows_of(const EngineForecast& f) {
   if (is_llamacpp(f)) {
-    return {{"model buffer", f.weights}, {"KV buffer", f.kv},    {"compute buffer", f.compute},
-            {"driver", f.non_torch},     {"sum", f.total}};
+    return {{"model buffer", f.weights},
+            {"KV buffer", f.kv},
+            {"compute buffer", f.compute},
+            {"driver", f.non_torch},
+            {"sum", f.total}};
   }
-  return {{"weights", f.weights},     {"activation peak", f.activations},
-          {"non-torch", f.non_torch}, {"KV cache", f.kv},
-          {"CUDA graphs", f.graphs},  {"sum", f.total}};
+  return {{"weights", f.weights}, {"activation peak", f.activations}, {"non-torch", f.non_torch},
+          {"KV cache", f.kv},     {"CUDA graphs", f.graphs},          {"sum", f.total}};
 }
 
 /// Ranks that differ from the one before; alike ranks are shown once.
@@ -53,10 +55,10 @@ std::string capacity_line(const EngineForecast& f) {
 }  // namespace
 
 nlohmann::json engine_object(const EngineForecast& f) {
-  nlohmann::json out = {{"name", f.name},        {"version", f.version},
-                        {"table", f.table},      {"kv_bytes", f.kv.n},
-                        {"kv_tokens", f.kv_tokens.n}, {"total_bytes", f.total.n},
-                        {"boots", f.boots}};
+  nlohmann::json out = {
+      {"name", f.name},     {"version", f.version},       {"table", f.table},
+      {"kv_bytes", f.kv.n}, {"kv_tokens", f.kv_tokens.n}, {"total_bytes", f.total.n},
+      {"boots", f.boots}};
   if (is_llamacpp(f)) {
     out["model_bytes"] = f.weights.n;
     out["compute_bytes"] = f.compute.n;
@@ -97,21 +99,22 @@ std::string engine_text(const Plan& plan, const TextOptions& o) {
     const EngineForecast& f = *device->engine;
     TextTable table({{"engine"}, {"bytes", true}, {"size", true}, {"", false, 1}}, o);
     for (const Row& row : rows_of(f)) {
-      const double part = static_cast<double>(row.bytes.n) / static_cast<double>(device->capacity.n);
+      const double part =
+          static_cast<double>(row.bytes.n) / static_cast<double>(device->capacity.n);
       table.add({row.name, fmt::format("{}", row.bytes.n), to_text(row.bytes),
                  bar(std::min(1.0, part), 20, o)},
                 std::strcmp(row.name, "sum") == 0 ? Ink::kBold : Ink::kPlain);
     }
-    const std::string title =
-        fmt::format("{}@{} on rank {}{}", f.name, f.version, device->rank,
-                    f.boots ? "" : ": does not start");
+    const std::string title = fmt::format("{}@{} on rank {}{}", f.name, f.version, device->rank,
+                                          f.boots ? "" : ": does not start");
     out += "\n" + ink(terminal_text(title, o.ascii), f.boots ? Ink::kBold : Ink::kBad, o) + "\n" +
            table.render() + "  " + capacity_line(f) + "\n";
   }
   if (plan.predictions.serving) {
     const ServingForecast& s = *plan.predictions.serving;
     out += fmt::format(
-        "  serving {} requests of {} + {} tokens: TTFT {} (+-{:.0f} %), TPOT {} (+-{:.0f} %), {:.0f} "
+        "  serving {} requests of {} + {} tokens: TTFT {} (+-{:.0f} %), TPOT {} (+-{:.0f} %), "
+        "{:.0f} "
         "tokens/s\n",
         s.concurrency, s.input_tokens, s.output_tokens, to_text(s.ttft), 100 * s.ttft_error,
         to_text(s.tpot), 100 * s.tpot_error, s.tokens_per_second);
@@ -123,8 +126,8 @@ std::string engine_markdown(const Plan& plan) {
   std::string out;
   for (const DevicePrediction* device : distinct(plan)) {
     const EngineForecast& f = *device->engine;
-    out += fmt::format("\n### {}@{} on rank {}\n\n| part | bytes | size |\n|---|---:|---:|\n", f.name,
-                       f.version, device->rank);
+    out += fmt::format("\n### {}@{} on rank {}\n\n| part | bytes | size |\n|---|---:|---:|\n",
+                       f.name, f.version, device->rank);
     for (const Row& row : rows_of(f)) {
       out += fmt::format("| {} | {} | {} |\n", row.name, row.bytes.n, to_text(row.bytes));
     }

@@ -64,8 +64,7 @@ json object(const Evaluation& e, const SearchRequest& request, const StrategySpa
   return out;
 }
 
-std::string line_of(const Evaluation& e, const SearchRequest& request,
-                    const StrategySpace& space) {
+std::string line_of(const Evaluation& e, const SearchRequest& request, const StrategySpace& space) {
   const Strategy& s = e.strategy;
   std::string line = fmt::format(
       "{} x {} (tp {}, pp {}, {} replicas), weights {}, KV {}, batch {}: TTFT {}, TPOT {}, {:.0f} "
@@ -94,18 +93,15 @@ std::string search_json(const SearchResult& r, const SearchRequest& request,
                         const StrategySpace& space) {
   json front = json::array(), prices = json::array(), assumptions = json::array();
   for (const Evaluation& e : r.front) front.push_back(object(e, request, space));
-  for (const ShadowPrice& p : r.shadow_prices) prices.push_back({{"what", p.what}, {"buys", p.buys}});
+  for (const ShadowPrice& p : r.shadow_prices)
+    prices.push_back({{"what", p.what}, {"buys", p.buys}});
   for (const Assumption& a : r.assumptions) {
     assumptions.push_back({{"what", a.what}, {"value", a.value}, {"flag", a.flag}});
   }
-  json out = {{"schema", "vramplan.search/1"},
-              {"verdict", r.smallest ? "found" : "none"},
-              {"evaluated", r.evaluated},
-              {"fitting", r.fitting},
-              {"within_limits", r.within_limits},
-              {"front", std::move(front)},
-              {"shadow_prices", std::move(prices)},
-              {"assumptions", std::move(assumptions)}};
+  json out = {{"schema", "vramplan.search/1"},      {"verdict", r.smallest ? "found" : "none"},
+              {"evaluated", r.evaluated},           {"fitting", r.fitting},
+              {"within_limits", r.within_limits},   {"front", std::move(front)},
+              {"shadow_prices", std::move(prices)}, {"assumptions", std::move(assumptions)}};
   for (const Named& answer : answers(r)) {
     out[answer.name] = answer.best ? object(*answer.best, request, space) : json(nullptr);
   }
@@ -115,22 +111,34 @@ std::string search_json(const SearchResult& r, const SearchRequest& request,
 
 std::string search_text(const SearchResult& r, const SearchRequest& request,
                         const StrategySpace& space, const TextOptions& o) {
-  std::string out = r.smallest
-                        ? ink("FOUND", Ink::kGood, o) + "  " +
-                              fmt::format("{} of {} strategies fit and meet the limits\n",
-                                          r.within_limits, r.evaluated)
-                        : ink("NONE", Ink::kBad, o) + "  " + wrapped(r.binding, 6, o) + "\n";
+  std::string out = r.smallest ? ink("FOUND", Ink::kGood, o) + "  " +
+                                     fmt::format("{} of {} strategies fit and meet the limits\n",
+                                                 r.within_limits, r.evaluated)
+                               : ink("NONE", Ink::kBad, o) + "  " + wrapped(r.binding, 6, o) + "\n";
   for (const Named& answer : answers(r)) {
     if (!answer.best) continue;
-    out += "  " + wrapped(fmt::format("{}: {}", answer.name, line_of(*answer.best, request, space)),
-                          4, o) + "\n";
+    out +=
+        "  " +
+        wrapped(fmt::format("{}: {}", answer.name, line_of(*answer.best, request, space)), 4, o) +
+        "\n";
   }
   if (!r.front.empty()) {
-    out += "\n" + ink("front: nothing is better in price, TPOT and tokens/s at once", Ink::kBold, o) +
+    out += "\n" +
+           ink("front: nothing is better in price, TPOT and tokens/s at once", Ink::kBold, o) +
            "\n";
-    TextTable table({{"device"}, {"n", true}, {"tp", true}, {"pp", true, 3}, {"x", true, 4},
-                     {"weights"}, {"KV", false, 2}, {"batch", true}, {"TTFT", true}, {"TPOT", true},
-                     {"tok/s", true}, {"$/h", true, 1}, {"peak", true, 2}},
+    TextTable table({{"device"},
+                     {"n", true},
+                     {"tp", true},
+                     {"pp", true, 3},
+                     {"x", true, 4},
+                     {"weights"},
+                     {"KV", false, 2},
+                     {"batch", true},
+                     {"TTFT", true},
+                     {"TPOT", true},
+                     {"tok/s", true},
+                     {"$/h", true, 1},
+                     {"peak", true, 2}},
                     o);
     for (const Evaluation& e : r.front) {
       const Strategy& s = e.strategy;
@@ -200,8 +208,11 @@ std::string search_yaml(const SearchResult& r, const SearchRequest& request,
     for (const auto& [name, value] : cells(e, request, space)) {
       if (value.empty()) continue;
       const bool text = name == "device" || name == "weights" || name == "kv_format";
-      out += fmt::format("{}{}{}: {}\n", indent, first ? "- " : item ? "  " : "", name,
-                         text ? yaml_quoted(value) : value);
+      out += fmt::format("{}{}{}: {}\n", indent,
+                         first  ? "- "
+                         : item ? "  "
+                                : "",
+                         name, text ? yaml_quoted(value) : value);
       first = false;
     }
   };

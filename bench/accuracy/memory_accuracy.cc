@@ -60,9 +60,9 @@ Case predict(const Row& row, const Row& model, const std::string& bench) {
   out.model = row.at("model");
   out.version = version_of(row);
   out.fit = std::stoi(out.id.substr(1)) % 2 == 0;
-  out.observed = {number(row, "weights_gib"),   number(row, "activation_peak_gib"),
-                  number(row, "non_torch_gib"), std::max(0.0, number(row, "cudagraph_gib")),
-                  number(row, "kv_avail_gib"),  number(row, "kv_tokens"),
+  out.observed = {number(row, "weights_gib"),    number(row, "activation_peak_gib"),
+                  number(row, "non_torch_gib"),  std::max(0.0, number(row, "cudagraph_gib")),
+                  number(row, "kv_avail_gib"),   number(row, "kv_tokens"),
                   number(row, "max_concurrency")};
   const std::string& card = model.at("card");
   const bool file = card.find('/') != std::string::npos;
@@ -99,7 +99,8 @@ Case predict(const Row& row, const Row& model, const std::string& bench) {
   out.predicted.concurrency = f.max_concurrency;
   out.kv_low = gib(f.kv_low);
   out.kv_high = gib(f.kv_high);
-  // The observed terms of a pipeline come from several ranks; the bound lies as far above their sum.
+  // The observed terms of a pipeline come from several ranks; the bound lies as far above their
+  // sum.
   out.total_high = out.predicted.total() + gib(f.total_high - f.total);
   return out;
 }
@@ -136,9 +137,11 @@ Error1 error_of(const std::vector<Case>& cases, bool fit, const Term& term, bool
 
 std::string error_row(const char* name, const char* unit, const std::vector<Case>& cases,
                       const Term& term, bool relative) {
-  const Error1 a = error_of(cases, true, term, relative), b = error_of(cases, false, term, relative);
-  return fmt::format("| {} | {} | {} | {:.3f} | {} | **{:.3f}** | {:+.3f} | {:+.3f} ({}) | {} |\n", name,
-                     unit, a.rows, a.mae, b.rows, b.mae, b.bias, b.worst, b.worst_id, b.under);
+  const Error1 a = error_of(cases, true, term, relative),
+               b = error_of(cases, false, term, relative);
+  return fmt::format("| {} | {} | {} | {:.3f} | {} | **{:.3f}** | {:+.3f} | {:+.3f} ({}) | {} |\n",
+                     name, unit, a.rows, a.mae, b.rows, b.mae, b.bias, b.worst, b.worst_id,
+                     b.under);
 }
 
 struct Coverage {
@@ -283,7 +286,8 @@ int run(const std::string& truth, const std::string& bench, bool checking) {
   fmt::print(
       "# Accuracy of the engine twins: memory\n\nWritten by `bench/accuracy/memory_accuracy` from "
       "published start-up logs (memory_cases.csv). Rows with an even number fitted the tables in "
-      "`planner/engines/tables`, rows with an odd number did not; the tables below say both. Error is "
+      "`planner/engines/tables`, rows with an odd number did not; the tables below say both. Error "
+      "is "
       "predicted - observed.\n");
   for (const char* version : {"0.19.0", "0.16.0", "0.11.0"}) print_table(cases, version);
   print_cases(cases);

@@ -29,16 +29,13 @@ struct Case {
   double tpot_error() const { return tpot_predicted / tpot - 1; }
 };
 
-const std::map<std::string, std::string> kCards = {{"Llama-3.1-8B", "llama-3.1-8b"},
-                                                   {"Llama-3.1-70B", "llama-3.1-70b"},
-                                                   {"Qwen3-32B", "qwen3-32b"},
-                                                   {"Qwen3-235B", "qwen3-235b-a22b"},
-                                                   {"DeepSeek-V3", "deepseek-v3"},
-                                                   {"DeepSeek-R1", "deepseek-r1"},
-                                                   {"gpt-oss-120b", "gpt-oss-120b"}};
-const std::map<std::string, std::string> kDevices = {{"h100_sxm", "h100-sxm-80gb"},
-                                                     {"h200_sxm", "h200-sxm-141gb"},
-                                                     {"b200_sxm", "b200-sxm-180gb"}};
+const std::map<std::string, std::string> kCards = {
+    {"Llama-3.1-8B", "llama-3.1-8b"}, {"Llama-3.1-70B", "llama-3.1-70b"},
+    {"Qwen3-32B", "qwen3-32b"},       {"Qwen3-235B", "qwen3-235b-a22b"},
+    {"DeepSeek-V3", "deepseek-v3"},   {"DeepSeek-R1", "deepseek-r1"},
+    {"gpt-oss-120b", "gpt-oss-120b"}};
+const std::map<std::string, std::string> kDevices = {
+    {"h100_sxm", "h100-sxm-80gb"}, {"h200_sxm", "h200-sxm-141gb"}, {"b200_sxm", "b200-sxm-180gb"}};
 
 std::string quantization_of(const Row& row) {
   if (row.at("model_path").find("gpt-oss") != std::string::npos) return "mxfp4";
@@ -81,13 +78,12 @@ Case predict(const Row& row, const std::string& card) {
   request.id = parse_engine(c.engine);
   request.quantization = c.quantization;
   request.max_num_seqs = std::max<std::int64_t>(c.concurrency, 256);
-  const bool quantised = c.quantization == "fp8" || c.quantization == "fp8_block" ||
-                         c.quantization == "nvfp4";
+  const bool quantised =
+      c.quantization == "fp8" || c.quantization == "fp8_block" || c.quantization == "nvfp4";
   if (c.engine == "trtllm" && quantised) request.kv_cache_dtype = "fp8";
   const EngineOutcome outcome = forecast_engine(source, device, d, request);
-  const ServingForecast s =
-      forecast_serving(source, device, d, request, outcome.devices.front(),
-                       {{c.input}, {c.output}, c.concurrency});
+  const ServingForecast s = forecast_serving(source, device, d, request, outcome.devices.front(),
+                                             {{c.input}, {c.output}, c.concurrency});
   c.ttft_predicted = s.ttft.v;
   c.tpot_predicted = s.tpot.v;
   return c;
@@ -125,27 +121,30 @@ void print_line(const std::vector<Case>& cases, const std::string& name,
 
 void print_worst(std::vector<Case> cases, const char* name, const Value& value) {
   std::erase_if(cases, [](const Case& c) { return c.fit; });
-  std::sort(cases.begin(), cases.end(), [&](const Case& a, const Case& b) {
-    return std::abs(value(a)) > std::abs(value(b));
-  });
+  std::sort(cases.begin(), cases.end(),
+            [&](const Case& a, const Case& b) { return std::abs(value(a)) > std::abs(value(b)); });
   fmt::print(
       "\n## Worst held-out rows, {}\n\n| row | engine | model | system | format | tp | requests | "
       "in | out | error |\n|---|---|---|---|---|--:|--:|--:|--:|--:|\n",
       name);
   for (std::size_t i = 0; i < std::min<std::size_t>(20, cases.size()); ++i) {
     const Case& c = cases[i];
-    fmt::print("| {} | {} | {} | {} | {} | {} | {} | {} | {} | {:+.0f} % |\n", c.id, c.engine, c.model,
-               c.system, c.quantization, c.tp, c.concurrency, c.input, c.output, 100 * value(c));
+    fmt::print("| {} | {} | {} | {} | {} | {} | {} | {} | {} | {:+.0f} % |\n", c.id, c.engine,
+               c.model, c.system, c.quantization, c.tp, c.concurrency, c.input, c.output,
+               100 * value(c));
   }
 }
 
 void print_page(const std::vector<Case>& cases, const std::map<std::string, int>& left) {
   fmt::print(
       "# Accuracy of serving times\n\nWritten by `bench/accuracy/serving_accuracy` from published "
-      "rows (serving_cases.csv, ai-dynamo/aiconfigurator silicon_sample). Even rows fitted the model, "
-      "odd rows did not. Errors are shares of the observation, in per cent. The target, 15 % on held-out "
+      "rows (serving_cases.csv, ai-dynamo/aiconfigurator silicon_sample). Even rows fitted the "
+      "model, "
+      "odd rows did not. Errors are shares of the observation, in per cent. The target, 15 % on "
+      "held-out "
       "rows, is met where the table says so and nowhere else.\n\n"
-      "| rows | n | TPOT mean | TPOT median | TTFT mean | TTFT median |\n|---|--:|--:|--:|--:|--:|\n");
+      "| rows | n | TPOT mean | TPOT median | TTFT mean | TTFT median "
+      "|\n|---|--:|--:|--:|--:|--:|\n");
   print_line(cases, "fitted", [](const Case& c) { return c.fit; });
   print_line(cases, "**held out**", [](const Case& c) { return !c.fit; });
   for (const auto& [word, name] : kDevices) {
@@ -154,8 +153,9 @@ void print_page(const std::vector<Case>& cases, const std::map<std::string, int>
   }
   for (const char* engine : {"vllm", "trtllm", "sglang"}) {
     for (const auto& [word, card] : kCards) {
-      print_line(cases, fmt::format("held out, {}, {}", engine, card),
-                 [&, k = card](const Case& c) { return !c.fit && c.engine == engine && c.model == k; });
+      print_line(
+          cases, fmt::format("held out, {}, {}", engine, card),
+          [&, k = card](const Case& c) { return !c.fit && c.engine == engine && c.model == k; });
     }
   }
   print_worst(cases, "TPOT", [](const Case& c) { return c.tpot_error(); });

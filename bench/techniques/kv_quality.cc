@@ -64,8 +64,8 @@ Quality compare(const std::vector<float>& logits, const std::vector<float>& base
              d.log_probability.begin();
     };
     if (best(p) == best(q)) quality.same_best += 1.0 / static_cast<double>(positions);
-    quality.perplexity -= q.log_probability[static_cast<std::size_t>(ids[t + 1])] /
-                          static_cast<double>(positions);
+    quality.perplexity -=
+        q.log_probability[static_cast<std::size_t>(ids[t + 1])] / static_cast<double>(positions);
   }
   quality.perplexity = std::exp(quality.perplexity);
   return quality;
@@ -114,8 +114,9 @@ int run(const std::string& model, const std::string& text_path,
   const std::vector<float> base = logits_with(KvFormat::kF16);
   const double full = token_bytes(KvFormat::kF16);
   fmt::print("{} tokens of {}, {}\n\n", ids.size(), text_path, source.card.name);
-  fmt::print("| KV format | bytes a token | of f16 | perplexity | KL mean | KL worst | same best |\n"
-             "|---|---|---|---|---|---|---|\n");
+  fmt::print(
+      "| KV format | bytes a token | of f16 | perplexity | KL mean | KL worst | same best |\n"
+      "|---|---|---|---|---|---|---|\n");
   for (const std::string& name : formats) {
     const KvFormat format = format_named(name);
     const Quality q = compare(logits_with(format), base, ids);

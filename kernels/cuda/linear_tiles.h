@@ -1,6 +1,6 @@
 #pragma once
-// The two regimes of linear, behind its entry point: few tokens and many. Two files, because every weight
-// format is compiled for each.
+// The two regimes of linear, behind its entry point: few tokens and many. Two files, because every
+// weight format is compiled for each.
 #include "kernels/cuda/linear.cuh"
 
 namespace vramplan::cuda::VRAMPLAN_KERNELS {

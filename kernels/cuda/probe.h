@@ -9,13 +9,13 @@ namespace vramplan::cuda {
 
 struct DeviceFacts {
   std::string name;
-  Bytes total, free;          // as the driver reports them (cudaMemGetInfo)
+  Bytes total, free;  // as the driver reports them (cudaMemGetInfo)
   int multiprocessors = 0;
 };
 
 struct Probe {
-  bool built = false;                 // compiled with a CUDA toolkit
-  std::string why_none;               // in words, when there is no device
+  bool built = false;    // compiled with a CUDA toolkit
+  std::string why_none;  // in words, when there is no device
   std::vector<DeviceFacts> devices;
 };
 

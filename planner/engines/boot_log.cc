@@ -86,7 +86,8 @@ class Parser {
     while (i < line.size() && std::isalnum(static_cast<unsigned char>(line[i])) == 0) ++i;
     if (i < line.size() && line[i] == 'v') ++i;
     const std::size_t begin = i;
-    while (i < line.size() && (std::isalnum(static_cast<unsigned char>(line[i])) != 0 || line[i] == '.')) {
+    while (i < line.size() &&
+           (std::isalnum(static_cast<unsigned char>(line[i])) != 0 || line[i] == '.')) {
       ++i;
     }
     if (i > begin && std::isdigit(static_cast<unsigned char>(line[begin])) != 0) {

@@ -5,8 +5,8 @@
 #include <string>
 #include <vector>
 
-#include "planner/engines/forecast.h"
 #include "planner/engines/engine_table.h"
+#include "planner/engines/forecast.h"
 
 namespace vramplan {
 

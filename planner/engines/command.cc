@@ -155,9 +155,8 @@ class Writer {
 
 [[noreturn]] void unknown_flag(const std::string& name, const EngineTable& table) {
   const auto gone = table.gone.find(name);
-  Error error(ErrorCode::kUnknownName,
-              fmt::format("{}@{} has no flag '{}'", name_of(table.kind), table.version,
-                          printable(name)));
+  Error error(ErrorCode::kUnknownName, fmt::format("{}@{} has no flag '{}'", name_of(table.kind),
+                                                   table.version, printable(name)));
   error.at("command line", printable(name));
   error.help(gone != table.gone.end() ? gone->second : did_you_mean(name, table.flag_names()));
   throw error;
@@ -177,8 +176,8 @@ void check_value(const EngineFlag& given, const TableFlag& flag) {
   if (given.value.empty()) wrong("a value");
   if (flag.type == "integer" && !reads_as_integer(given.value)) wrong("a plain integer");
   if (flag.type == "real" && !reads_as_real(given.value)) wrong("a number");
-  const bool listed = std::find(flag.choices.begin(), flag.choices.end(), given.value) !=
-                      flag.choices.end();
+  const bool listed =
+      std::find(flag.choices.begin(), flag.choices.end(), given.value) != flag.choices.end();
   if (flag.type == "choice" && !listed) {
     wrong(fmt::format("one of {}", fmt::join(flag.choices, " ")));
   }

@@ -16,15 +16,15 @@ struct EngineSetup {
   EngineId id;
   std::string model;
   int tp = 1, pp = 1, nodes = 1;
-  std::optional<Tokens> context;           // of one sequence
-  std::optional<std::int64_t> sequences;   // at the same time
-  std::optional<Tokens> chunk;             // tokens of one step
+  std::optional<Tokens> context;          // of one sequence
+  std::optional<std::int64_t> sequences;  // at the same time
+  std::optional<Tokens> chunk;            // tokens of one step
   std::optional<std::int64_t> block_tokens;
   std::optional<double> memory_fraction;
-  std::optional<Bytes> kv_bytes;           // vllm, trtllm: per device
-  std::optional<Tokens> kv_tokens;         // sglang: of all sequences
+  std::optional<Bytes> kv_bytes;    // vllm, trtllm: per device
+  std::optional<Tokens> kv_tokens;  // sglang: of all sequences
   std::string dtype = "auto", kv_cache_dtype = "auto", quantization = "none";
-  bool flash_attention = true;             // llamacpp
+  bool flash_attention = true;  // llamacpp
 
   bool operator==(const EngineSetup& other) const;
 };

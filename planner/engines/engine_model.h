@@ -27,20 +27,20 @@ Bytes quantised_bytes(Quantization quantization, std::int64_t rows, std::int64_t
 /// Layers alike in what they keep of the past.
 struct KvLayers {
   MixerKind kind = MixerKind::kFullAttention;
-  std::int64_t window = 0;      // tokens, 0 = all
+  std::int64_t window = 0;  // tokens, 0 = all
   std::int64_t layers = 0;
   BytesPerToken bytes_per_token;  // of one such layer, on this rank
 };
 
 struct EngineFormats {
   Quantization quantization = Quantization::kNone;
-  std::int64_t dtype_bytes = 2;     // of activations and of plain weights
+  std::int64_t dtype_bytes = 2;  // of activations and of plain weights
   std::int64_t kv_element_bytes = 2;
   std::int64_t vocab_granule = 64;  // the vocabulary is padded to a multiple of this
   std::int64_t mxfp4_hidden_granule = 1, mxfp4_intermediate_granule = 1;  // padding of experts
-  Bytes tower;                      // weights beside the decoder: a vision or audio tower
-  bool latent_copies = false;       // MLA: the up-projections are kept a second time, absorbed
-  bool rotary_tables = true;        // cos and sin are kept for every position
+  Bytes tower;                 // weights beside the decoder: a vision or audio tower
+  bool latent_copies = false;  // MLA: the up-projections are kept a second time, absorbed
+  bool rotary_tables = true;   // cos and sin are kept for every position
 };
 
 struct EngineModel {
@@ -51,11 +51,11 @@ struct EngineModel {
   std::int64_t expert_intermediate = 0;  // of one expert on this rank
   std::int64_t experts_per_token = 0;
   std::int64_t experts = 0;
-  Bytes linear_weights, expert_weights, head_weights;      // read by a step, within weights
-  std::int64_t linear_elements = 0, expert_elements = 0;   // of matrices, on this rank
+  Bytes linear_weights, expert_weights, head_weights;     // read by a step, within weights
+  std::int64_t linear_elements = 0, expert_elements = 0;  // of matrices, on this rank
   bool vision = false;
-  bool tied = false;  // the head is the input table
-  Bytes weights;   // as the engine stores them, rotary tables included
+  bool tied = false;      // the head is the input table
+  Bytes weights;          // as the engine stores them, rotary tables included
   Bytes embedding_table;  // of the input table, within weights
   std::vector<KvLayers> kv;
 

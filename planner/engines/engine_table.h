@@ -42,7 +42,7 @@ struct TableFlag {
 class EngineTable {
  public:
   EngineKind kind = EngineKind::kVllm;
-  std::string version;  // of the table
+  std::string version;   // of the table
   bool nearest = false;  // the asked version has no table of its own
   std::map<std::string, TableNumber> numbers;
   std::vector<TableFlag> flags;

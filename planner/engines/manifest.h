@@ -18,12 +18,12 @@ const char* name_of(ManifestKind kind);
 
 /// What a manifest says beside the setup; kept in comments and annotations.
 struct ManifestNotes {
-  std::string device;          // card name; annotation and comment
+  std::string device;  // card name; annotation and comment
   int devices_per_node = 8;
-  Bytes host_memory;           // of a pod; 0 = left out
+  Bytes host_memory;  // of a pod; 0 = left out
   std::uint64_t card_hash = 0;
-  std::string program;         // "vramplan 0.1.0"
-  std::string image;           // container image; empty = the engine's usual one
+  std::string program;  // "vramplan 0.1.0"
+  std::string image;    // container image; empty = the engine's usual one
 };
 
 /// Errors: kUnsupported for an engine that this kind cannot run.

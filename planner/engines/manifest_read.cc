@@ -19,60 +19,95 @@ struct Field {
   bool required;
 };
 /// Fields not listed under a listed map are refused.
-constexpr Field kContainerFields[] = {
-    {"name", "text", true},          {"image", "text", true},     {"command", "list", false},
-    {"args", "list", true},          {"ports", "list", false},    {"resources", "map", true},
-    {"resources.limits", "map", true}, {"resources.limits.nvidia.com/gpu", "text", true},
-    {"resources.limits.memory", "text", false}, {"resources.requests", "any", false},
-    {"startupProbe", "any", false},  {"readinessProbe", "any", false},
-    {"livenessProbe", "any", false}, {"volumeMounts", "list", false}, {"env", "list", false},
-    {"imagePullPolicy", "text", false}, {"securityContext", "any", false}};
+constexpr Field kContainerFields[] = {{"name", "text", true},
+                                      {"image", "text", true},
+                                      {"command", "list", false},
+                                      {"args", "list", true},
+                                      {"ports", "list", false},
+                                      {"resources", "map", true},
+                                      {"resources.limits", "map", true},
+                                      {"resources.limits.nvidia.com/gpu", "text", true},
+                                      {"resources.limits.memory", "text", false},
+                                      {"resources.requests", "any", false},
+                                      {"startupProbe", "any", false},
+                                      {"readinessProbe", "any", false},
+                                      {"livenessProbe", "any", false},
+                                      {"volumeMounts", "list", false},
+                                      {"env", "list", false},
+                                      {"imagePullPolicy", "text", false},
+                                      {"securityContext", "any", false}};
 constexpr Field kPodFields[] = {
-    {"containers", "list", true},    {"volumes", "list", false},  {"nodeSelector", "any", false},
-    {"tolerations", "list", false},  {"imagePullSecrets", "list", false},
-    {"serviceAccountName", "text", false}, {"hostIPC", "any", false}, {"affinity", "any", false},
-    {"initContainers", "list", false}, {"restartPolicy", "text", false}};
-constexpr Field kDeploymentFields[] = {
-    {"apiVersion", "text", true},    {"kind", "text", true},      {"metadata", "map", true},
-    {"metadata.name", "text", true}, {"metadata.annotations", "any", false},
-    {"metadata.labels", "any", false}, {"metadata.namespace", "text", false},
-    {"spec", "map", true},           {"spec.replicas", "integer", false},
-    {"spec.strategy", "any", false}, {"spec.selector", "map", true},
-    {"spec.selector.matchLabels", "map", true}, {"spec.selector.matchLabels.app", "any", false},
-    {"spec.template", "any", true}};
-constexpr Field kLwsFields[] = {
-    {"apiVersion", "text", true},    {"kind", "text", true},      {"metadata", "map", true},
-    {"metadata.name", "text", true}, {"metadata.annotations", "any", false},
-    {"metadata.labels", "any", false}, {"metadata.namespace", "text", false},
-    {"spec", "map", true},           {"spec.replicas", "integer", true},
-    {"spec.leaderWorkerTemplate", "map", true},
-    {"spec.leaderWorkerTemplate.size", "integer", true},
-    {"spec.leaderWorkerTemplate.restartPolicy", "text", false},
-    {"spec.leaderWorkerTemplate.leaderTemplate", "any", false},
-    {"spec.leaderWorkerTemplate.workerTemplate", "any", true}};
-constexpr Field kKserveFields[] = {
-    {"apiVersion", "text", true},    {"kind", "text", true},      {"metadata", "map", true},
-    {"metadata.name", "text", true}, {"metadata.annotations", "any", false},
-    {"metadata.labels", "any", false}, {"metadata.namespace", "text", false},
-    {"spec", "map", true},           {"spec.model", "map", true},
-    {"spec.model.uri", "text", true}, {"spec.model.name", "text", false},
-    {"spec.model.lora", "any", false}, {"spec.replicas", "integer", false},
-    {"spec.scaling", "any", false},  {"spec.parallelism", "map", false},
-    {"spec.parallelism.tensor", "integer", false}, {"spec.parallelism.pipeline", "integer", false},
-    {"spec.parallelism.data", "integer", false}, {"spec.parallelism.dataLocal", "integer", false},
-    {"spec.parallelism.dataRPCPort", "integer", false}, {"spec.parallelism.expert", "any", false},
-    {"spec.template", "any", false}, {"spec.worker", "any", false}, {"spec.prefill", "any", false},
-    {"spec.router", "any", false},   {"spec.baseRefs", "any", false}};
+    {"containers", "list", true},        {"volumes", "list", false},
+    {"nodeSelector", "any", false},      {"tolerations", "list", false},
+    {"imagePullSecrets", "list", false}, {"serviceAccountName", "text", false},
+    {"hostIPC", "any", false},           {"affinity", "any", false},
+    {"initContainers", "list", false},   {"restartPolicy", "text", false}};
+constexpr Field kDeploymentFields[] = {{"apiVersion", "text", true},
+                                       {"kind", "text", true},
+                                       {"metadata", "map", true},
+                                       {"metadata.name", "text", true},
+                                       {"metadata.annotations", "any", false},
+                                       {"metadata.labels", "any", false},
+                                       {"metadata.namespace", "text", false},
+                                       {"spec", "map", true},
+                                       {"spec.replicas", "integer", false},
+                                       {"spec.strategy", "any", false},
+                                       {"spec.selector", "map", true},
+                                       {"spec.selector.matchLabels", "map", true},
+                                       {"spec.selector.matchLabels.app", "any", false},
+                                       {"spec.template", "any", true}};
+constexpr Field kLwsFields[] = {{"apiVersion", "text", true},
+                                {"kind", "text", true},
+                                {"metadata", "map", true},
+                                {"metadata.name", "text", true},
+                                {"metadata.annotations", "any", false},
+                                {"metadata.labels", "any", false},
+                                {"metadata.namespace", "text", false},
+                                {"spec", "map", true},
+                                {"spec.replicas", "integer", true},
+                                {"spec.leaderWorkerTemplate", "map", true},
+                                {"spec.leaderWorkerTemplate.size", "integer", true},
+                                {"spec.leaderWorkerTemplate.restartPolicy", "text", false},
+                                {"spec.leaderWorkerTemplate.leaderTemplate", "any", false},
+                                {"spec.leaderWorkerTemplate.workerTemplate", "any", true}};
+constexpr Field kKserveFields[] = {{"apiVersion", "text", true},
+                                   {"kind", "text", true},
+                                   {"metadata", "map", true},
+                                   {"metadata.name", "text", true},
+                                   {"metadata.annotations", "any", false},
+                                   {"metadata.labels", "any", false},
+                                   {"metadata.namespace", "text", false},
+                                   {"spec", "map", true},
+                                   {"spec.model", "map", true},
+                                   {"spec.model.uri", "text", true},
+                                   {"spec.model.name", "text", false},
+                                   {"spec.model.lora", "any", false},
+                                   {"spec.replicas", "integer", false},
+                                   {"spec.scaling", "any", false},
+                                   {"spec.parallelism", "map", false},
+                                   {"spec.parallelism.tensor", "integer", false},
+                                   {"spec.parallelism.pipeline", "integer", false},
+                                   {"spec.parallelism.data", "integer", false},
+                                   {"spec.parallelism.dataLocal", "integer", false},
+                                   {"spec.parallelism.dataRPCPort", "integer", false},
+                                   {"spec.parallelism.expert", "any", false},
+                                   {"spec.template", "any", false},
+                                   {"spec.worker", "any", false},
+                                   {"spec.prefill", "any", false},
+                                   {"spec.router", "any", false},
+                                   {"spec.baseRefs", "any", false}};
 constexpr Field kComposeFields[] = {
-    {"image", "text", true},         {"labels", "any", false},    {"entrypoint", "list", false},
-    {"command", "list", true},       {"ports", "list", false},    {"ipc", "text", false},
-    {"deploy", "any", false},        {"environment", "any", false}, {"volumes", "list", false},
-    {"shm_size", "any", false},      {"restart", "text", false},  {"container_name", "text", false}};
-constexpr Field kRayFields[] = {
-    {"model_loading_config", "map", true}, {"model_loading_config.model_id", "text", true},
-    {"model_loading_config.model_source", "text", false}, {"accelerator_type", "text", false},
-    {"engine_kwargs", "any", true},  {"deployment_config", "any", false},
-    {"placement_group_config", "any", false}};
+    {"image", "text", true},    {"labels", "any", false},      {"entrypoint", "list", false},
+    {"command", "list", true},  {"ports", "list", false},      {"ipc", "text", false},
+    {"deploy", "any", false},   {"environment", "any", false}, {"volumes", "list", false},
+    {"shm_size", "any", false}, {"restart", "text", false},    {"container_name", "text", false}};
+constexpr Field kRayFields[] = {{"model_loading_config", "map", true},
+                                {"model_loading_config.model_id", "text", true},
+                                {"model_loading_config.model_source", "text", false},
+                                {"accelerator_type", "text", false},
+                                {"engine_kwargs", "any", true},
+                                {"deployment_config", "any", false},
+                                {"placement_group_config", "any", false}};
 
 template <std::size_t N>
 std::vector<std::string> children_of(const Field (&fields)[N], const std::string& parent) {
@@ -316,8 +351,9 @@ ManifestKind kind_of(const YamlNode& root) {
     if (root.is_map() && root.has(key)) return ManifestKind::kTrtllmConfig;
   }
   throw Error(ErrorCode::kUnsupported, "this is no manifest that is known here")
-      .help("known: Deployment, LeaderWorkerSet, LLMInferenceService, compose, Ray Serve, a "
-            "TensorRT-LLM configuration, or a command line");
+      .help(
+          "known: Deployment, LeaderWorkerSet, LLMInferenceService, compose, Ray Serve, a "
+          "TensorRT-LLM configuration, or a command line");
 }
 
 void check_manifest(ManifestKind kind, const YamlNode& root) {

@@ -35,7 +35,8 @@ class Reader {
   void model_last() {
     // "vllm serve MODEL": the word after the program, when it is no part of it.
     const std::string& last = command_.program.back();
-    const bool program = last == "serve" || last == "vllm" || last.find("trtllm-serve") != std::string::npos;
+    const bool program =
+        last == "serve" || last == "vllm" || last.find("trtllm-serve") != std::string::npos;
     if (!program) out_.model = last;
   }
 
@@ -141,7 +142,8 @@ class Reader {
   void finish_llamacpp() {
     if (cells_) out_.context = Tokens{*cells_ / out_.sequences.value_or(1)};
     if (out_.kv_cache_dtype == "f16") out_.kv_cache_dtype = "auto";
-    const std::string values = value_cache_ == "f16" || value_cache_.empty() ? "auto" : value_cache_;
+    const std::string values =
+        value_cache_ == "f16" || value_cache_.empty() ? "auto" : value_cache_;
     if (!value_cache_.empty() && values != out_.kv_cache_dtype) refuse({"-ctv", value_cache_});
     (split_ == "row" || split_ == "tensor" ? out_.tp : out_.pp) = devices_;
   }
@@ -165,9 +167,8 @@ std::string engine_word(EngineKind engine, KvFormat format) {
   } else if (format == KvFormat::kFp8) {
     return engine == EngineKind::kSglang ? "fp8_e4m3" : "fp8";
   }
-  throw Error(ErrorCode::kUnsupported,
-              fmt::format("no flag is written for a cache of {} in {}", name_of(engine),
-                          name_of(format)))
+  throw Error(ErrorCode::kUnsupported, fmt::format("no flag is written for a cache of {} in {}",
+                                                   name_of(engine), name_of(format)))
       .at("", "--kv-cache-dtype")
       .help("plan with --kv-cache-dtype bf16 or fp8");
 }

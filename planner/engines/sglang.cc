@@ -22,8 +22,8 @@ double reserve(const TwinInput& in) {
   const double mib = t.number("reserve_base_mib") + t.number("reserve_chunk_mib") * chunk +
                      t.number("reserve_rank_mib") * ranks / 8 +
                      t.number("reserve_graph_mib") * graph_batch;
-  const bool large = static_cast<double>(in.decisions.capacity.n) >
-                     t.number("large_device_mib") * kMiB;
+  const bool large =
+      static_cast<double>(in.decisions.capacity.n) > t.number("large_device_mib") * kMiB;
   return std::max(mib, large ? t.number("reserve_floor_mib") : 0.0) * kMiB;
 }
 
@@ -45,22 +45,20 @@ EngineForecast sglang_rank(const TwinInput& in) {
   const double before = capacity - static_cast<double>(out.non_torch.n);
   out.available = rounded(before * fraction);
   out.kv = std::max(Bytes{0}, in.settings.kv_cache_memory.value_or(out.available - out.weights));
-  out.activations = rounded(
-      std::max(t.number("activation_least_mib") * kMiB,
-               2.0 * static_cast<double>(in.settings.max_num_batched_tokens.n) *
-                   static_cast<double>(in.model.heads * in.model.head_dim *
-                                       in.decisions.sharding.tp) *
-                   t.number(in.model.experts_per_token > 0 ? "activation_experts"
-                                                           : "activation_dense")));
-  out.graphs = rounded(t.number("reserve_graph_mib") * kMiB *
-                       std::min<double>(static_cast<double>(in.settings.max_num_seqs),
-                                        t.number("graph_batch")));
+  out.activations = rounded(std::max(
+      t.number("activation_least_mib") * kMiB,
+      2.0 * static_cast<double>(in.settings.max_num_batched_tokens.n) *
+          static_cast<double>(in.model.heads * in.model.head_dim * in.decisions.sharding.tp) *
+          t.number(in.model.experts_per_token > 0 ? "activation_experts" : "activation_dense")));
+  out.graphs = rounded(
+      t.number("reserve_graph_mib") * kMiB *
+      std::min<double>(static_cast<double>(in.settings.max_num_seqs), t.number("graph_batch")));
   const BytesPerToken per_token = in.model.kv_bytes_per_token();
   if (in.settings.kv_tokens) out.kv = std::min(out.kv, per_token * *in.settings.kv_tokens);
   if (per_token.n > 0) {
     out.kv_tokens = {floor_div(out.kv.n, per_token.n)};
-    out.max_concurrency = static_cast<double>(out.kv_tokens.n) /
-                          static_cast<double>(in.settings.max_model_len.n);
+    out.max_concurrency =
+        static_cast<double>(out.kv_tokens.n) / static_cast<double>(in.settings.max_model_len.n);
   }
   out.total = out.weights + out.kv + out.non_torch + out.activations + out.graphs;
   out.boots = out.max_concurrency >= 1.0 && out.total <= in.decisions.capacity;

@@ -17,7 +17,8 @@ double activations(const TwinInput& in) {
   const EngineTable& t = in.table;
   const int tp = in.decisions.sharding.tp;
   const std::string ranks = tp >= 8 ? "tp8" : tp >= 4 ? "tp4" : tp >= 2 ? "tp2" : "tp1";
-  const std::string kind = in.model.experts_per_token > 0 ? "activation_experts_" : "activation_dense_";
+  const std::string kind =
+      in.model.experts_per_token > 0 ? "activation_experts_" : "activation_dense_";
   const double width = static_cast<double>(in.model.heads * in.model.head_dim * tp);
   return std::max(t.number("activation_least_mib") * kMiB,
                   2.0 * static_cast<double>(in.settings.max_num_batched_tokens.n) * width *
@@ -44,8 +45,8 @@ EngineForecast trtllm_rank(const TwinInput& in) {
   if (per_token.n > 0) {
     const std::int64_t block = in.decisions.block.n;
     out.kv_tokens = {floor_div(out.kv.n, per_token.n * block) * block};
-    out.max_concurrency = static_cast<double>(out.kv_tokens.n) /
-                          static_cast<double>(in.settings.max_model_len.n);
+    out.max_concurrency =
+        static_cast<double>(out.kv_tokens.n) / static_cast<double>(in.settings.max_model_len.n);
   }
   out.total = out.weights + out.activations + out.non_torch + out.kv;
   out.boots = out.max_concurrency >= 1.0;

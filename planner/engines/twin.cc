@@ -17,9 +17,9 @@ struct CacheWord {
 };
 /// Cache formats whose bytes are known. llama.cpp's carry the scales of their 32-element blocks.
 constexpr CacheWord kCacheWords[] = {
-    {"f32", 32},  {"f16", 16},  {"float16", 16}, {"fp16", 16},    {"bf16", 16}, {"bfloat16", 16},
-    {"fp8", 8},   {"fp8_e4m3", 8}, {"fp8_e5m2", 8}, {"q8_0", 8.5}, {"q4_0", 4.5}, {"q4_1", 5},
-    {"q5_0", 5.5}, {"q5_1", 6}, {"iq4_nl", 4.5}};
+    {"f32", 32},      {"f16", 16}, {"float16", 16}, {"fp16", 16},    {"bf16", 16},
+    {"bfloat16", 16}, {"fp8", 8},  {"fp8_e4m3", 8}, {"fp8_e5m2", 8}, {"q8_0", 8.5},
+    {"q4_0", 4.5},    {"q4_1", 5}, {"q5_0", 5.5},   {"q5_1", 6},     {"iq4_nl", 4.5}};
 
 double cache_bits(const std::string& word) {
   std::vector<std::string> names;
@@ -39,7 +39,8 @@ std::int64_t bytes_of_dtype(const std::string& word) {
       word == "f16" || word == "bf16") {
     return 2;
   }
-  throw Error(ErrorCode::kUsage, fmt::format("'{}' is no element format of engines", printable(word)))
+  throw Error(ErrorCode::kUsage,
+              fmt::format("'{}' is no element format of engines", printable(word)))
       .at("", "--dtype")
       .help("one of: auto float16 bfloat16 float32");
 }
@@ -139,8 +140,8 @@ class Settler {
     }
     const bool whole = out_.kv_bits == 8 || out_.kv_bits == 16 || out_.kv_bits == 32;
     if (!whole && !llama) {
-      throw Error(ErrorCode::kUnsupported, fmt::format("{} keeps no cache in {}",
-                                                       name_of(table_.kind), out_.kv_word))
+      throw Error(ErrorCode::kUnsupported,
+                  fmt::format("{} keeps no cache in {}", name_of(table_.kind), out_.kv_word))
           .at("", "--kv-cache-dtype")
           .help("formats with block scales are llama.cpp's");
     }
@@ -196,8 +197,7 @@ void share_the_least(std::vector<EngineForecast>& ranks) {
 
 EngineSettings engine_settings(const EngineTable& table, const ModelSource& source,
                                const DeviceCard& /*device*/, const Decisions& decisions,
-                               const EngineRequest& request,
-                               std::vector<Assumption>& assumptions) {
+                               const EngineRequest& request, std::vector<Assumption>& assumptions) {
   return Settler(table, source, decisions, request, assumptions).run();
 }
 
@@ -205,8 +205,8 @@ EngineOutcome forecast_engine(const ModelSource& source, const DeviceCard& devic
                               const Decisions& decisions, const EngineRequest& request) {
   const EngineTable table = engine_table(request.id);
   if (device.kind != DeviceKind::kGpu && table.kind != EngineKind::kLlamacpp) {
-    throw Error(ErrorCode::kUnsupported, fmt::format("no account of {} on {} exists",
-                                                     name_of(table.kind), device.name))
+    throw Error(ErrorCode::kUnsupported,
+                fmt::format("no account of {} on {} exists", name_of(table.kind), device.name))
         .at("", "--engine")
         .help("name a GPU with --device, or llamacpp");
   }
@@ -219,8 +219,7 @@ EngineOutcome forecast_engine(const ModelSource& source, const DeviceCard& devic
       continue;
     }
     const EngineModel model = engine_model(source, decisions, settings.formats, rank);
-    EngineForecast forecast =
-        forecast_rank({table, device, decisions, settings, model});
+    EngineForecast forecast = forecast_rank({table, device, decisions, settings, model});
     forecast.name = name_of(table.kind);
     forecast.version = request.id.version.empty() ? table.version : request.id.version;
     forecast.table = table.version;

@@ -21,13 +21,13 @@ struct EngineRequest {
   std::optional<double> memory_fraction;  // each engine's own fraction; see twin.cc
   std::optional<Tokens> max_model_len, max_num_batched_tokens;
   std::optional<std::int64_t> max_num_seqs;
-  std::optional<Bytes> kv_cache_memory;     // vLLM --kv-cache-memory-bytes: instead of profiling
-  std::optional<Tokens> kv_tokens;          // SGLang --max-total-tokens: at most these
-  std::string dtype = "auto";               // auto float16 bfloat16 float32
-  std::string kv_cache_dtype = "auto";      // auto fp16 bf16 fp8 ... by engine
+  std::optional<Bytes> kv_cache_memory;  // vLLM --kv-cache-memory-bytes: instead of profiling
+  std::optional<Tokens> kv_tokens;       // SGLang --max-total-tokens: at most these
+  std::string dtype = "auto";            // auto float16 bfloat16 float32
+  std::string kv_cache_dtype = "auto";   // auto fp16 bf16 fp8 ... by engine
   std::string quantization = "none";
-  Bytes tower;                              // weights beside the decoder, on every first stage
-  bool flash_attention = true;              // llama.cpp
+  Bytes tower;                  // weights beside the decoder, on every first stage
+  bool flash_attention = true;  // llama.cpp
 };
 
 /// The request with every question answered.
@@ -39,20 +39,19 @@ struct EngineSettings {
   std::optional<Tokens> kv_tokens;
   EngineFormats formats;
   bool flash_attention = true;
-  std::string kv_word;   // the engine's word for the cache format
-  double kv_bits = 16;   // bits of a cache element, scales included
+  std::string kv_word;  // the engine's word for the cache format
+  double kv_bits = 16;  // bits of a cache element, scales included
 };
 
 struct EngineOutcome {
   std::vector<EngineForecast> devices;  // by rank
   std::vector<Assumption> assumptions;
-  bool fits = false;                    // every rank boots, within the device
+  bool fits = false;  // every rank boots, within the device
 };
 
 EngineSettings engine_settings(const EngineTable& table, const ModelSource& source,
                                const DeviceCard& device, const Decisions& decisions,
-                               const EngineRequest& request,
-                               std::vector<Assumption>& assumptions);
+                               const EngineRequest& request, std::vector<Assumption>& assumptions);
 
 /// Errors: kUnsupported by name for what the engine's twin does not model, kUsage for settings that
 /// contradict each other.
@@ -77,7 +76,7 @@ EngineForecast llamacpp_rank(const TwinInput& in);
 struct KvPool {
   std::int64_t group_layers = 0;  // layers of a group after padding
   std::int64_t groups = 0;
-  Bytes page;                     // one block of one layer
+  Bytes page;                           // one block of one layer
   std::int64_t pages_per_sequence = 0;  // of max_model_len tokens, all groups together
 };
 KvPool kv_pool(const EngineModel& model, TokensPerBlock block, Tokens max_model_len,

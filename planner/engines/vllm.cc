@@ -31,7 +31,8 @@ std::int64_t pages_of(const KvLayers& layers, TokensPerBlock block, Tokens lengt
 double forward_peak(const TwinInput& in) {
   const EngineModel& m = in.model;
   const double tokens = static_cast<double>(in.settings.max_num_batched_tokens.n);
-  const double widths = 3.0 * static_cast<double>(m.intermediate) + 3.0 * static_cast<double>(m.hidden);
+  const double widths =
+      3.0 * static_cast<double>(m.intermediate) + 3.0 * static_cast<double>(m.hidden);
   return tokens * static_cast<double>(in.settings.formats.dtype_bytes) * widths;
 }
 
@@ -42,8 +43,8 @@ double sampler_peak(const TwinInput& in) {
   const double dtype = static_cast<double>(in.settings.formats.dtype_bytes);
   const double rows = static_cast<double>(
       std::min<std::int64_t>(in.settings.max_num_seqs, in.settings.max_num_batched_tokens.n));
-  const double logits = rows * static_cast<double>(m.vocab) *
-                        (dtype + in.table.number("sampler_bytes_per_logit"));
+  const double logits =
+      rows * static_cast<double>(m.vocab) * (dtype + in.table.number("sampler_bytes_per_logit"));
   const double hidden = static_cast<double>(in.settings.max_num_batched_tokens.n) *
                         static_cast<double>(m.hidden) * dtype;
   return logits + in.table.number("hidden_states_kept") * hidden;
@@ -58,8 +59,8 @@ double expert_workspace(const TwinInput& in) {
   }
   const double routed = static_cast<double>(in.settings.max_num_batched_tokens.n) *
                         static_cast<double>(m.experts_per_token);
-  const double width = static_cast<double>(
-      std::max(2 * m.expert_intermediate, m.hidden) + m.expert_intermediate);
+  const double width =
+      static_cast<double>(std::max(2 * m.expert_intermediate, m.hidden) + m.expert_intermediate);
   return in.table.number("expert_workspace") * routed * width *
          static_cast<double>(in.settings.formats.dtype_bytes);
 }
@@ -136,8 +137,7 @@ EngineForecast vllm_rank(const TwinInput& in) {
   out.activations = rounded(activation_peak(in));
   out.non_torch = rounded(non_torch(in));
   out.graphs = rounded(graphs(in));
-  out.available =
-      rounded(static_cast<double>(in.decisions.capacity.n) * s.memory_fraction);
+  out.available = rounded(static_cast<double>(in.decisions.capacity.n) * s.memory_fraction);
   const Bytes profiled = out.available - out.weights - out.activations - out.non_torch;
   out.kv = std::max(Bytes{0}, s.kv_cache_memory.value_or(profiled));
   const KvPool pool =

@@ -1,5 +1,5 @@
-// The tokenizer of a real file against llama.cpp and Jinja. Needs the file the fixture was made with:
-// VRAMPLAN_TEST_MODEL=.../SmolLM2-135M-Instruct.Q4_1.gguf.
+// The tokenizer of a real file against llama.cpp and Jinja. Needs the file the fixture was made
+// with: VRAMPLAN_TEST_MODEL=.../SmolLM2-135M-Instruct.Q4_1.gguf.
 #include <gtest/gtest.h>
 
 #include "executor/tokenizer.h"
@@ -36,7 +36,8 @@ TEST_F(RealTokenizer, ConversationsReadAsTheTemplateWritesThem) {
   for (const auto& chat : fixture.at("chats")) {
     std::vector<ChatMessage> messages;
     for (const auto& message : chat.at("messages")) {
-      messages.push_back({message.at("role").get<std::string>(), message.at("content").get<std::string>()});
+      messages.push_back(
+          {message.at("role").get<std::string>(), message.at("content").get<std::string>()});
     }
     const std::string text = tokenizer->apply_chat_template(messages);
     EXPECT_EQ(text, chat.at("text").get<std::string>());
@@ -46,9 +47,9 @@ TEST_F(RealTokenizer, ConversationsReadAsTheTemplateWritesThem) {
 
 TEST_F(RealTokenizer, KnowsItsEndsAndItsSize) {
   EXPECT_EQ(tokenizer->vocab_size(), 49152);
-  EXPECT_TRUE(tokenizer->is_end(2));    // <|im_end|>
-  EXPECT_TRUE(tokenizer->is_end(0));    // <|endoftext|>
-  EXPECT_FALSE(tokenizer->is_end(1));   // <|im_start|>
+  EXPECT_TRUE(tokenizer->is_end(2));   // <|im_end|>
+  EXPECT_TRUE(tokenizer->is_end(0));   // <|endoftext|>
+  EXPECT_FALSE(tokenizer->is_end(1));  // <|im_start|>
   EXPECT_FALSE(tokenizer->adds_bos());
   // By the formula of the header: V = 49152, M = 48900, T = 332367, S = 17, E = 2, C = 368.
   EXPECT_EQ(tokenizer->memory_bytes().n, 2'048'387);

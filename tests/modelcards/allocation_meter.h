@@ -7,7 +7,7 @@ namespace vramplan::test {
 class AllocationMeter {
  public:
   AllocationMeter();
-  std::int64_t peak_bytes() const;   // above what was live when the meter was made
+  std::int64_t peak_bytes() const;  // above what was live when the meter was made
  private:
   std::int64_t start_;
 };

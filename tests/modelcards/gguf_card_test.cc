@@ -287,24 +287,33 @@ GgufWriter tiny_latent() {
   GgufWriter w;
   w.text("general.architecture", "deepseek2");
   w.f32("deepseek2.attention.layer_norm_rms_epsilon", 1e-6F);
-  const std::pair<const char*, std::uint32_t> keys[] = {
-      {"context_length", 128},      {"embedding_length", 32},        {"block_count", 2},
-      {"feed_forward_length", 64},  {"attention.head_count", 4},     {"attention.head_count_kv", 1},
-      {"attention.key_length", 40}, {"attention.value_length", 32},  {"attention.kv_lora_rank", 32},
-      {"rope.dimension_count", 8},  {"attention.key_length_mla", 24}, {"expert_count", 4},
-      {"expert_used_count", 2},     {"attention.value_length_mla", 16}, {"expert_shared_count", 1},
-      {"expert_feed_forward_length", 32}};
+  const std::pair<const char*, std::uint32_t> keys[] = {{"context_length", 128},
+                                                        {"embedding_length", 32},
+                                                        {"block_count", 2},
+                                                        {"feed_forward_length", 64},
+                                                        {"attention.head_count", 4},
+                                                        {"attention.head_count_kv", 1},
+                                                        {"attention.key_length", 40},
+                                                        {"attention.value_length", 32},
+                                                        {"attention.kv_lora_rank", 32},
+                                                        {"rope.dimension_count", 8},
+                                                        {"attention.key_length_mla", 24},
+                                                        {"expert_count", 4},
+                                                        {"expert_used_count", 2},
+                                                        {"attention.value_length_mla", 16},
+                                                        {"expert_shared_count", 1},
+                                                        {"expert_feed_forward_length", 32}};
   for (const auto& [key, value] : keys) w.u32("deepseek2." + std::string(key), value);
   w.tensor("token_embd.weight", {16, 32});
   w.tensor("output_norm.weight", {32});
   for (const std::string block : {"blk.0.", "blk.1."}) {
     w.tensor(block + "attn_norm.weight", {32});
-  w.tensor(block + "ffn_norm.weight", {32});
+    w.tensor(block + "ffn_norm.weight", {32});
     w.tensor(block + "attn_q.weight", {96, 32});
-  w.tensor(block + "attn_kv_a_mqa.weight", {40, 32});
+    w.tensor(block + "attn_kv_a_mqa.weight", {40, 32});
     w.tensor(block + "attn_kv_a_norm.weight", {32});
     w.tensor(block + "attn_k_b.weight", {4, 32, 16});
-  w.tensor(block + "attn_v_b.weight", {4, 16, 32});
+    w.tensor(block + "attn_v_b.weight", {4, 16, 32});
     w.tensor(block + "attn_output.weight", {32, 64});
   }
   w.tensor("blk.0.ffn_gate.weight", {64, 32});

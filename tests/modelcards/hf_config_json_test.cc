@@ -299,10 +299,9 @@ TEST(HfConfig, PartsOfSingleFamiliesAreRead) {
   EXPECT_EQ(card_of(config("cohere")).norm, NormKind::kLayerNoBias);
   const ModelCard smol = card_of(config("smollm3"));
   EXPECT_TRUE(smol.layers[3].mixer.no_rope && !smol.layers[2].mixer.no_rope);
-  EXPECT_EQ(card_of(config("llama", {{"hidden_act", "\"relu2\""}}))
-                .layers[0]
-                .feed_forward.activation,
-            Activation::kRelu2);
+  EXPECT_EQ(
+      card_of(config("llama", {{"hidden_act", "\"relu2\""}})).layers[0].feed_forward.activation,
+      Activation::kRelu2);
   const Fields mla = {{"kv_lora_rank", "512"},      {"q_lora_rank", "null"},
                       {"qk_rope_head_dim", "64"},   {"qk_nope_head_dim", "128"},
                       {"v_head_dim", "128"},        {"n_routed_experts", "64"},
@@ -360,8 +359,7 @@ TEST(HfConfig, PublishedDenseConfigsGiveValidCards) {
   if (!std::filesystem::exists(path)) GTEST_SKIP() << path << " is absent";
   const YamlNode models = YamlNode::parse(read_text(*open_file(path), 1_MiB), path).at("models");
   // Families a card can say, and the refusals of single files among them.
-  const std::map<std::string, std::string> refusals = {
-      {"microsoft/phi-2", "phi-msft"}};
+  const std::map<std::string, std::string> refusals = {{"microsoft/phi-2", "phi-msft"}};
   const std::string families =
       " llama mistral qwen2 qwen3 gemma2 gemma3_text phi3 gpt2 stablelm falcon "
       "gpt_neox gptj mixtral qwen3_moe phi-msft deepseek_v2 deepseek_v3 kimi_k2 gpt_oss llama4 "

@@ -6,7 +6,9 @@ namespace vramplan {
 namespace {
 
 template <class A, class B>
-concept CanAdd = requires(A a, B b) { a + b; };
+concept CanAdd = requires(A a, B b) {
+  a + b;
+};
 static_assert(CanAdd<Bytes, Bytes>);
 static_assert(!CanAdd<Bytes, Tokens>, "bytes and tokens must not add");
 static_assert(!CanAdd<Bytes, int>, "a bare number is no count");
@@ -35,7 +37,8 @@ TEST(Units, SizesParseExactlyOrNameTheFlag) {
   EXPECT_EQ(parse_bytes("1.5GiB", "--capacity"), 1536_MiB);
   EXPECT_EQ(parse_tokens("32k", "--context").n, 32768);
   EXPECT_EQ(parse_tokens("9007199254740993", "--context").n, 9007199254740993);
-  for (const char* bad : {"", "k", "-1", "1e400", "nan", "12 parsecs", "99999999999999999999", "0.3"}) {
+  for (const char* bad :
+       {"", "k", "-1", "1e400", "nan", "12 parsecs", "99999999999999999999", "0.3"}) {
     try {
       parse_tokens(bad, "--context");
       FAIL() << bad;

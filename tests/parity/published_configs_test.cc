@@ -1,5 +1,5 @@
-// Parameters of published configurations: this program's count from config.json against the count of
-// transformers' own classes (tests/reference/hf_parameters.py).
+// Parameters of published configurations: this program's count from config.json against the count
+// of transformers' own classes (tests/reference/hf_parameters.py).
 #include <gtest/gtest.h>
 
 #include <fstream>
@@ -28,7 +28,8 @@ std::string text_of(const JsonNode& node) {
     return "[" + out + "]";
   }
   if (node.is_string()) {
-    for (const char c : node.text()) out += c == '"' || c == '\\' ? std::string("\\") + c : std::string(1, c);
+    for (const char c : node.text())
+      out += c == '"' || c == '\\' ? std::string("\\") + c : std::string(1, c);
     return "\"" + out + "\"";
   }
   if (node.is_boolean()) return node.boolean() ? "true" : "false";

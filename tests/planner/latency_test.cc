@@ -55,7 +55,7 @@ TEST(Latency, AFewTokensMayHaveACostLineOfTheirOwn) {
   device.op_costs = {{"linear", "q4_0", 0, 1e11, 0}};
   const OpWork few = linear_work(8, 4096, 4096, DType::kQ4_0, DType::kF32);
   const OpWork many = linear_work(9, 4096, 4096, DType::kQ4_0, DType::kF32);
-  EXPECT_DOUBLE_EQ(op_seconds(device, few).v, few.bytes / 1e11);   // one line for both
+  EXPECT_DOUBLE_EQ(op_seconds(device, few).v, few.bytes / 1e11);  // one line for both
   device.op_costs.push_back({"linear_decode", "q4_0", 0, 3e10, 0});
   EXPECT_DOUBLE_EQ(op_seconds(device, few).v, few.bytes / 3e10);
   EXPECT_DOUBLE_EQ(op_seconds(device, many).v, many.bytes / 1e11);

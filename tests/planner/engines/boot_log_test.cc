@@ -82,7 +82,8 @@ TEST(BootLog, ALogWithoutMemoryIsEmpty) {
 }
 
 RC_GTEST_PROP(BootLog, NoTextBreaksTheReader, (const std::string& noise)) {
-  const BootLog log = parse_boot_log(std::string(kVllmLog) + noise + "\nGPU KV cache size: " + noise);
+  const BootLog log =
+      parse_boot_log(std::string(kVllmLog) + noise + "\nGPU KV cache size: " + noise);
   RC_ASSERT(log.kv_tokens == Tokens{476016});
 }
 

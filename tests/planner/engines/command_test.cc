@@ -128,7 +128,8 @@ TEST(EngineCommand, WhatNoTwinModelsIsRefusedByName) {
     return code_of([&] {
              const EngineCommand command = parse_command(shell_words(line), "");
              setup_of(command, engine_table(command.id));
-           }).substr(0, 3);
+           })
+        .substr(0, 3);
   };
   EXPECT_EQ(read("vllm serve m --cpu-offload-gb 10"), "601");
   EXPECT_EQ(read("vllm serve m --max-model-len -1"), "601");

@@ -76,9 +76,8 @@ TEST(Manifest, EveryEngineReadsBackFromItsOwnForm) {
 }
 
 TEST(Manifest, NumbersAmongArgumentsAreQuoted) {
-  for (const ManifestKind kind :
-       {ManifestKind::kDeployment, ManifestKind::kLws, ManifestKind::kKserve,
-        ManifestKind::kCompose}) {
+  for (const ManifestKind kind : {ManifestKind::kDeployment, ManifestKind::kLws,
+                                  ManifestKind::kKserve, ManifestKind::kCompose}) {
     const std::string text = write_manifest(kind, setup_for(EngineKind::kVllm), notes());
     EXPECT_NE(text.find("- \"1048576\""), std::string::npos) << name_of(kind);
     EXPECT_EQ(text.find("- 1048576"), std::string::npos) << name_of(kind);
@@ -102,8 +101,7 @@ TEST(Manifest, AnUnknownFieldOrAWrongTypeIsRefused) {
 TEST(Manifest, AnUnknownKeyOfATensorRtConfigurationIsRefused) {
   const std::string good =
       write_manifest(ManifestKind::kTrtllmConfig, setup_for(EngineKind::kTrtllm), notes());
-  EXPECT_EQ(code_of(replaced(good, "tokens_per_block", "tokens_a_block")),
-            ErrorCode::kUnknownName);
+  EXPECT_EQ(code_of(replaced(good, "tokens_per_block", "tokens_a_block")), ErrorCode::kUnknownName);
 }
 
 TEST(Manifest, SeveralNodesNeedALeaderAndWorkers) {

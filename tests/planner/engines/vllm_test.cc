@@ -135,9 +135,9 @@ TEST(Vllm, UnequalKindsAreCutIntoGroupsOfTheShorter) {
 }
 
 TEST(Vllm, AChunkedLayerKeepsItsChunkAndTheBatch) {
-  const KvPool pool = kv_pool(layers({{MixerKind::kChunked, 8192, 36, {1024}},
-                                      {MixerKind::kFullAttention, 0, 12, {1024}}}),
-                              {16}, Tokens{65536}, Tokens{8192});
+  const KvPool pool = kv_pool(
+      layers({{MixerKind::kChunked, 8192, 36, {1024}}, {MixerKind::kFullAttention, 0, 12, {1024}}}),
+      {16}, Tokens{65536}, Tokens{8192});
   EXPECT_EQ(pool.groups, 4);
   EXPECT_EQ(pool.pages_per_sequence, 65536 / 16 + 3 * (16384 / 16));
 }

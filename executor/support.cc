@@ -71,7 +71,7 @@ void check_vectors(const Gguf& gguf) {
   }
 }
 
-void check_formats(const ModelSource& source, const Decisions& decisions) {
+void check_formats(const ModelSource& source, const Decisions& decisions, bool gpu) {
   if (source.gguf != nullptr && decisions.weights) {
     refuse(std::string("converting a file's weights to ") + info(*decisions.weights).name +
                " when they are loaded",
@@ -87,17 +87,18 @@ void check_formats(const ModelSource& source, const Decisions& decisions) {
   else
     for (const GgufTensor& tensor : source.gguf->tensors()) check(tensor.dtype, tensor.name);
   if (source.gguf != nullptr) check_vectors(*source.gguf);
-  if (decisions.activations != DType::kF32) {
-    refuse(std::string("activations of format ") + info(decisions.activations).name +
-               " on this backend",
-           "activations", "f32 activations run on a CPU");
+  const DType a = decisions.activations;
+  if (gpu && (a == DType::kF32 || a == DType::kF16 || a == DType::kBF16)) return;
+  if (a != DType::kF32) {
+    refuse(std::string("activations of format ") + info(a).name + " on this backend",
+           "activations", "f32 activations run on a CPU; f32, f16 and bf16 on a GPU");
   }
 }
 
 }  // namespace
 
 void refuse_unsupported(const ModelSource& source, const Decisions& decisions, bool computes,
-                        bool random_weights) {
+                        bool random_weights, bool gpu) {
   check_layers(source.card);
   const auto positive = [](std::int64_t value, const char* field) {
     if (value >= 1) return;
@@ -124,7 +125,7 @@ void refuse_unsupported(const ModelSource& source, const Decisions& decisions, b
     refuse(std::to_string(decisions.sharding.ranks()) + " ranks on a backend that computes",
            "--tp, --pp", "run several ranks with --backend dry");
   }
-  check_formats(source, decisions);
+  check_formats(source, decisions, gpu);
   if (source.gguf == nullptr && !random_weights) {
     throw Error(ErrorCode::kUsage, source.card.name + " is a card without weights")
         .at("", "MODEL")

@@ -27,6 +27,8 @@ Bytes linear_workspace(std::int64_t tokens, std::int64_t in_features, DType weig
   return bytes_of(activations, tile_rows(in_features), in_features);
 }
 
+Bytes sampling_workspace(std::int64_t, std::int64_t) { return {}; }
+
 bool is_decode(std::span<const SequenceSlice> slices) {
   return std::all_of(slices.begin(), slices.end(),
                      [](const SequenceSlice& s) { return s.query_count == 1; });

@@ -25,6 +25,8 @@ Bytes linear_workspace(std::int64_t tokens, std::int64_t in_features, DType weig
 /// none: scores stay on the chip.
 Bytes attention_workspace(std::span<const SequenceSlice> slices, const KvLayerView& kv,
                           const AttentionParams& params, std::int64_t most_kv, int multiprocessors);
+/// sample: see kernels.h.
+Bytes sampling_workspace(std::int64_t rows, std::int64_t vocab);
 bool is_decode(std::span<const SequenceSlice> slices);
 
 }  // namespace vramplan::cuda

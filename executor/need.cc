@@ -8,7 +8,7 @@
 namespace vramplan {
 namespace {
 
-constexpr Bytes kRegion{std::int64_t{1} << 60};  // more than any rank takes
+constexpr Bytes kRegion{std::int64_t{1} << 59};  // more than any rank takes
 constexpr Bytes kDevice{std::int64_t{1} << 62};
 constexpr Bytes kGranule{Arena::kAlignment};
 

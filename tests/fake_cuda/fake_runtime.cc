@@ -172,7 +172,8 @@ void* FakeRuntime::map_pages(Bytes size, Bytes charged, bool pinned) {
                           MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   VRAMPLAN_CHECK(data != MAP_FAILED);
   // What nobody wrote is NaN in every format, so that it cannot pass for a zero.
-  if (size.n <= kPoisonUpTo) std::memset(data, 0xff, length);
+  const std::size_t poisoned = pinned ? std::min<std::size_t>(length, 1 << 16) : length;
+  if (size.n <= kPoisonUpTo) std::memset(data, 0xff, poisoned);
   allocations_[static_cast<std::byte*>(data)] = {size, charged, current_, pinned};
   return data;
 }

@@ -9,6 +9,12 @@
 
 #include "kernels/ops.h"
 
+// The device's kernels and those on the CPU's fibers are the same functions in two name spaces, so that
+// one program can hold both: cuda::embed is the one this file was compiled for.
+#ifndef VRAMPLAN_KERNELS
+#define VRAMPLAN_KERNELS on_device
+#endif
+
 namespace vramplan::cuda {
 
 /// A cudaStream_t without its header.
@@ -24,6 +30,17 @@ struct DeviceRope {
   float magnitude = 1.0F;
 };
 
+/// Which attention kernels: SIMT (every shape and dtype; the oracle) or tensor cores (mma.sync, sm_80 and
+/// later: KV f16, bf16 or f8_e4m3, head_dim = value_dim of 64, 128 or 256).
+enum class AttentionPath : std::uint8_t { kDefault, kSimt, kTensorCore };
+
+/// Whether kDefault means tensor cores where they have the shape. Off until the GPU tests of
+/// tests/gpu have compared both paths on a device: configure with -DVRAMPLAN_TENSOR_CORES=ON.
+#ifndef VRAMPLAN_TENSOR_CORES
+#define VRAMPLAN_TENSOR_CORES 0
+#endif
+inline constexpr bool kTensorCoresByDefault = VRAMPLAN_TENSOR_CORES != 0;
+
 /// The slices of one attention call as arrays, each [slice_count] in device memory.
 struct DeviceSlices {
   std::int64_t count = 0;
@@ -34,7 +51,10 @@ struct DeviceSlices {
   std::int64_t blocks_per_row = 0;
   // Upper bounds known on the host, so that a captured graph stays valid while contents change.
   std::int64_t most_queries = 0, most_kv = 0;
+  AttentionPath path = AttentionPath::kDefault;
 };
+
+inline namespace VRAMPLAN_KERNELS {
 
 void embed(Stream, TensorView out, TensorView table, const std::int32_t* ids, float scale);
 void add_rows(Stream, TensorView out, TensorView table, const std::int32_t* positions);
@@ -53,16 +73,18 @@ void add_bias(Stream, TensorView x, TensorView bias);
 void rope(Stream, TensorView x, const std::int32_t* positions, const DeviceRope& rope);
 /// A slot below 0 writes nothing (rows that pad a captured graph).
 void kv_write(Stream, const KvLayerView& kv, TensorView k, TensorView v, const std::int64_t* slots);
-/// RoPE of q and k in place of their separate calls, then kv_write of k and v.
+/// rope of q and of k (both in place), then kv_write of k and v: the same bits as three calls.
 void rope_kv_write(Stream, TensorView q, TensorView k, TensorView v, const std::int32_t* positions,
                    const DeviceRope& rope, const KvLayerView& kv, const std::int64_t* slots);
 
-/// One query a slice, split over the context and merged by log-sum-exp.
-/// workspace: attention_decode_workspace bytes. KV f32, f16, bf16, f8_e4m3 (scale 1, math in f16).
+/// One query a slice, split over the context and merged by log-sum-exp. The workspace decides the
+/// splits: as many as attention_decode_workspace says fit into it, 1 when it is empty. A slice with
+/// kv_length 0 gets zeros, one with query_count 0 nothing (rows that pad a captured graph).
+/// KV f32, f16, bf16, f8_e4m3 (scale 1); head_dim and value_dim multiples of 8, value_dim <= 512.
 void attention_decode(Stream, TensorView out, TensorView q, const KvLayerView& kv,
                       const DeviceSlices& slices, const AttentionParams& params,
                       TensorView workspace);
-/// Any number of queries, tiled: scores stay on the chip.
+/// Any number of queries, tiled: scores stay on the chip. value_dim <= 256 (512 in f8_e4m3 and 16 bits).
 void attention_prefill(Stream, TensorView out, TensorView q, const KvLayerView& kv,
                        const DeviceSlices& slices, const AttentionParams& params);
 /// Materialises the scores: workspace f32 [heads, most_queries, most_kv] of one slice after
@@ -76,12 +98,15 @@ void add(Stream, TensorView x, TensorView y);
 void gather_rows(Stream, TensorView out, TensorView x, const std::int32_t* rows);
 void softcap(Stream, TensorView x, float cap);
 /// ids[t] = the token drawn from logits[t, :] (f32): temperature 0 takes the first largest;
-/// otherwise softmax(logits / temperature), cut to the smallest set whose mass reaches top_p, by
-/// uniform[t] in [0, 1). workspace: sample_workspace bytes.
+/// otherwise softmax(logits / temperature), cut to the smallest set whose mass reaches top_p (equal
+/// logits enter by lower id), by uniform[t] in [0, 1): the token at which the running sum, most
+/// probable first, exceeds uniform[t]. -1 when a logit is NaN or +infinity or none is finite.
+/// workspace: sample_workspace bytes.
 void sample(Stream, std::int32_t* ids, TensorView logits, const float* uniform, float temperature,
             float top_p, TensorView workspace);
 /// Deterministic values for weights made on the device: element i of `name_hash` in (-range,
-/// range).
+/// range), independent of the launch. Block formats: random codes and sub-block scales under fixed
+/// f16 fields.
 void fill_random(Stream, TensorView out, std::uint64_t name_hash, float range);
 
 /// Pure functions of shapes; the planner has the same formulas (planner/README.md).
@@ -92,4 +117,5 @@ Bytes attention_decode_workspace(std::int64_t slice_count, std::int64_t heads,
                                  std::int64_t value_dim, std::int64_t splits);
 Bytes sample_workspace(std::int64_t rows, std::int64_t vocab);
 
+}  // inline namespace VRAMPLAN_KERNELS
 }  // namespace vramplan::cuda

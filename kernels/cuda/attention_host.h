@@ -1,0 +1,58 @@
+#pragma once
+// Checks and arguments that the attention entry points share. Host only.
+#include "kernels/cuda/attention.cuh"
+#include "kernels/cuda/launch_shape.h"
+
+namespace vramplan::cuda::VRAMPLAN_KERNELS {
+
+inline AttentionArguments attention_arguments(const char* name, TensorView out, TensorView q,
+                                              const KvLayerView& kv, const DeviceSlices& slices,
+                                              const AttentionParams& params) {
+  VRAMPLAN_CHECK(q.dtype == out.dtype && q.rows == out.rows);
+  VRAMPLAN_CHECK(kv.kv_heads > 0 && params.heads % kv.kv_heads == 0);
+  VRAMPLAN_CHECK(q.columns == params.heads * kv.head_dim);
+  VRAMPLAN_CHECK(out.columns == params.heads * kv.value_dim);
+  VRAMPLAN_CHECK(kv.block_tokens > 0 && params.window_tokens >= 0 && params.softcap >= 0);
+  VRAMPLAN_CHECK(aligned(kv.base, 16) && kv.block_stride % 16 == 0 && kv.value_offset % 16 == 0);
+  VRAMPLAN_CHECK(slices.most_kv <= slices.blocks_per_row * kv.block_tokens);
+  if (!is_activation(q.dtype)) {
+    unsupported(name, std::string("version for ") + info(q.dtype).name + " activations");
+  }
+  if (kv.head_dim % 8 != 0 || kv.value_dim % 8 != 0) {
+    unsupported(name, "version for head dimensions " + std::to_string(kv.head_dim) + " and " +
+                          std::to_string(kv.value_dim) + ": they must be multiples of 8");
+  }
+  // Token numbers are 32-bit inside the kernels.
+  if (slices.most_kv > (1 << 30)) unsupported(name, "version for so long a context");
+  AttentionArguments a;
+  a.out = out.data;
+  a.q = q.data;
+  a.dtype = q.dtype;
+  a.heads = params.heads;
+  a.kv = kv;
+  a.slices = slices;
+  a.scale = params.scale;
+  a.cap = params.softcap;
+  a.window = static_cast<int>(params.window_tokens < slices.most_kv ? params.window_tokens : 0);
+  return a;
+}
+
+/// Whether the tensor-core kernels have this shape.
+inline bool has_tensor_core_path(const KvLayerView& kv) {
+  const bool dims = kv.head_dim == kv.value_dim &&
+                    (kv.head_dim == 64 || kv.head_dim == 128 || kv.head_dim == 256);
+  return dims && kv.dtype != DType::kF32;
+}
+
+inline bool use_tensor_cores(const char* name, const KvLayerView& kv, AttentionPath path) {
+  if (path == AttentionPath::kSimt) return false;
+  if (path == AttentionPath::kDefault) return kTensorCoresByDefault && has_tensor_core_path(kv);
+  if (!has_tensor_core_path(kv)) {
+    unsupported(name, "tensor-core version for " + std::string(info(kv.dtype).name) +
+                          " with head dimensions " + std::to_string(kv.head_dim) + " and " +
+                          std::to_string(kv.value_dim));
+  }
+  return true;
+}
+
+}  // namespace vramplan::cuda::VRAMPLAN_KERNELS

@@ -1,0 +1,43 @@
+#include "kernels/cuda/attention_prefill.cuh"
+
+#include "kernels/cuda/attention_host.h"
+#include "kernels/cuda/attention_prefill_mma.h"
+
+namespace vramplan::cuda::VRAMPLAN_KERNELS {
+namespace {
+
+template <class C, int kChunks>
+void run(Stream stream, const AttentionArguments& a, dev::Dim3 grid) {
+  const std::size_t floats = prefill_shared_floats(a.kv.head_dim, 32 * kChunks);
+  dev::launch("attention_prefill", &attention_prefill_kernel<C, kChunks>, grid, kPrefillThreads,
+              4 * floats, stream, a);
+}
+
+}  // namespace
+
+void attention_prefill(Stream stream, TensorView out, TensorView q, const KvLayerView& kv,
+                       const DeviceSlices& slices, const AttentionParams& params) {
+  const AttentionArguments a =
+      attention_arguments("attention_prefill", out, q, kv, slices, params);
+  if (slices.count == 0 || slices.most_queries == 0 || slices.most_kv == 0) return;
+  if (use_tensor_cores("attention_prefill", kv, slices.path)) {
+    return attention_prefill_mma(stream, a);
+  }
+  const std::int64_t chunks = ceil_div(kv.value_dim, 32);
+  if (chunks > 16 || kv.head_dim > 576) {
+    unsupported("attention_prefill", "version for head dimensions " + std::to_string(kv.head_dim) +
+                                         " and " + std::to_string(kv.value_dim));
+  }
+  const dev::Dim3 grid(extent("attention_prefill", ceil_div(slices.most_queries, kPrefillQueries)),
+                       extent("attention_prefill", params.heads, 65535),
+                       extent("attention_prefill", slices.count, 65535));
+  with_kv("attention_prefill", kv.dtype, [&](auto tag) {
+    using C = typename decltype(tag)::type;
+    if (chunks <= 2) return run<C, 2>(stream, a, grid);
+    if (chunks <= 4) return run<C, 4>(stream, a, grid);
+    if (chunks <= 8) return run<C, 8>(stream, a, grid);
+    run<C, 16>(stream, a, grid);
+  });
+}
+
+}  // namespace vramplan::cuda::VRAMPLAN_KERNELS

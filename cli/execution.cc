@@ -126,8 +126,9 @@ void require_runnable(const std::string& backend, const PlannedModel& planned) {
   if (backend == "dry") return;
   const Decisions& decisions = planned.plan.decisions;
   if (decisions.sharding.ranks() > 1) {
-    throw Error(ErrorCode::kUnsupported, fmt::format("the plan has {} ranks; the {} backend runs one",
-                                                     decisions.sharding.ranks(), backend))
+    throw Error(ErrorCode::kUnsupported,
+                fmt::format("the plan has {} ranks; the {} backend runs one",
+                            decisions.sharding.ranks(), backend))
         .at(decisions.device, "--backend")
         .help("'--backend dry' runs all ranks, or plan for one device");
   }

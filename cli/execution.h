@@ -20,8 +20,8 @@ std::string choose_backend(const std::string& named, const PlannedModel& planned
 /// Errors: kUsage for a name that is no backend; for cuda kNoDevice where there is no device, and
 /// kUnsupported where this build has no kernels.
 void require_backend(const std::string& backend);
-/// Errors: kUnsupported when a backend that computes is asked to run a plan made for another kind of
-/// device, or for several ranks.
+/// Errors: kUnsupported when a backend that computes is asked to run a plan made for another kind
+/// of device, or for several ranks.
 void require_runnable(const std::string& backend, const PlannedModel& planned);
 /// Errors: kDoesNotFit with the missing bytes, when a rank was predicted to need more than
 /// `capacity`.
@@ -39,7 +39,7 @@ struct TextRequest {
   std::optional<std::string> prompt, chat;  // at most one
   std::optional<std::int64_t> max_tokens;
   Sampling sampling;
-  bool check_first = true;                          // refuse before anything is taken
+  bool check_first = true;  // refuse before anything is taken
   CudaRequest cuda;
   std::function<void(const std::string&)> on_text;  // whole UTF-8 characters, as they are generated
 };

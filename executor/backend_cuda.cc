@@ -77,7 +77,8 @@ TensorView CudaBackend::run_pass(const PassInput& pass, Arena& activations,
                                  const ForwardPass& forward) {
   VRAMPLAN_CHECK(workspace_ != nullptr);
   const auto rows = static_cast<std::int64_t>(pass.ids.size());
-  if (!options_.graphs || options_.naive || !is_decode_step(pass)) return forward(stage(pass, rows));
+  if (!options_.graphs || options_.naive || !is_decode_step(pass))
+    return forward(stage(pass, rows));
   const std::int64_t padded = padded_rows(rows);
   const PassInput staged = stage(pass, padded);
   const auto known = graphs_.find(padded);
@@ -109,7 +110,8 @@ TensorView CudaBackend::captured(std::int64_t rows, const PassInput& staged,
 template <class T>
 T* CudaBackend::staged(const Slot& slot, const TensorView& array) const {
   const auto* const base = static_cast<const std::byte*>(workspace_->arrays().ids.data);
-  return reinterpret_cast<T*>(slot.memory.data + (static_cast<const std::byte*>(array.data) - base));
+  return reinterpret_cast<T*>(slot.memory.data +
+                              (static_cast<const std::byte*>(array.data) - base));
 }
 
 /// Writes the arrays of a pass, with rows that change nothing up to `rows`: their K and V go
@@ -137,8 +139,7 @@ void CudaBackend::fill(Slot& slot, const PassInput& pass, std::int64_t rows) con
   for (std::size_t s = 0; s < slot.slices.size(); ++s) {
     SequenceSlice& slice = slot.slices[s];
     std::int32_t* const table = tables + static_cast<std::int64_t>(s) * width;
-    const std::int64_t used =
-        blocks_for(Tokens{slice.kv_length}, workspace_->shape().block).n;
+    const std::int64_t used = blocks_for(Tokens{slice.kv_length}, workspace_->shape().block).n;
     VRAMPLAN_CHECK(used <= width);
     std::copy_n(slice.block_table, used, table);
     slice.block_table = table;
@@ -161,9 +162,9 @@ PassInput CudaBackend::stage(const PassInput& pass, std::int64_t rows) {
   fill(slot, pass, rows);
 
   auto* const base = static_cast<std::byte*>(a.ids.data);
-  const Bytes used = Bytes{static_cast<std::byte*>(a.block_tables.data) - base} +
-                     bytes_of(DType::kI32, static_cast<std::int64_t>(slot.slices.size()),
-                              shape.blocks_per_slice);
+  const Bytes used =
+      Bytes{static_cast<std::byte*>(a.block_tables.data) - base} +
+      bytes_of(DType::kI32, static_cast<std::int64_t>(slot.slices.size()), shape.blocks_per_slice);
   runtime_.copy(stream_.value, base, slot.memory.data, used, cuda::CopyKind::kToDevice);
   slot.in_flight = true;
   runtime_.record(slot.sent, stream_.value);
@@ -184,8 +185,7 @@ PassInput CudaBackend::stage(const PassInput& pass, std::int64_t rows) {
   ops_.begin({slot.memory.data, base, workspace_->arrays_bytes(), slot.slices.data(), on});
 
   const auto count = static_cast<std::size_t>(rows);
-  const std::size_t logit_rows =
-      pass.logit_rows.size() + (count - pass.ids.size());
+  const std::size_t logit_rows = pass.logit_rows.size() + (count - pass.ids.size());
   return {{staged<std::int32_t>(slot, a.ids), count},
           {staged<std::int32_t>(slot, a.positions), count},
           {staged<std::int64_t>(slot, a.slots), count},

@@ -1,7 +1,7 @@
 #pragma once
-// CudaBackend: one GPU behind the seam of kernels/cuda/runtime.h and a table of kernels, so that the
-// whole engine also runs on a fake runtime. Passes of one query a sequence are captured once per
-// padded batch size and replayed as a graph.
+// CudaBackend: one GPU behind the seam of kernels/cuda/runtime.h and a table of kernels, so that
+// the whole engine also runs on a fake runtime. Passes of one query a sequence are captured once
+// per padded batch size and replayed as a graph.
 #include <map>
 #include <memory>
 #include <set>
@@ -93,7 +93,7 @@ class CudaBackend final : public Backend {
   CudaUpload upload_;
   GpuWorkspace* workspace_ = nullptr;
   std::vector<Slot> slots_;
-  std::size_t slot_ = 0;  // of the running pass
+  std::size_t slot_ = 0;         // of the running pass
   std::set<std::int64_t> warm_;  // padded sizes that ran once without a graph
   std::map<std::int64_t, CapturedPass> graphs_;
 };

@@ -33,8 +33,8 @@ void CudaOps::layernorm(TensorView out, TensorView x, TensorView weight, TensorV
   kernels_.layernorm(stream_, out, x, weight, bias, eps);
 }
 
-/// Few tokens read the weight once by a GEMV; many go to the GEMM library, by way of a tile of plain
-/// rows when the weight is quantised. Formats the library cannot mix stay with our kernel.
+/// Few tokens read the weight once by a GEMV; many go to the GEMM library, by way of a tile of
+/// plain rows when the weight is quantised. Formats the library cannot mix stay with our kernel.
 void CudaOps::linear(TensorView out, TensorView in, const WeightView& weight, TensorView bias,
                      TensorView workspace) {
   const DType format = weight.tensor.dtype;
@@ -77,9 +77,8 @@ void CudaOps::rope(TensorView x, std::span<const std::int32_t> positions,
   VRAMPLAN_CHECK(workspace_ != nullptr);
   const float* const table = workspace_->rope_table(params.inverse_frequency);
   VRAMPLAN_CHECK(table != nullptr);
-  kernels_.rope(
-      stream_, x, on_device(positions),
-      {params.head_dim, params.rotary_dim, params.interleaved, table, params.magnitude});
+  kernels_.rope(stream_, x, on_device(positions),
+                {params.head_dim, params.rotary_dim, params.interleaved, table, params.magnitude});
 }
 
 void CudaOps::kv_write(const KvLayerView& kv, TensorView k, TensorView v,
@@ -111,8 +110,7 @@ void CudaOps::gather_rows(TensorView out, TensorView x, std::span<const std::int
 
 void CudaOps::softcap(TensorView x, float cap) { kernels_.softcap(stream_, x, cap); }
 
-Bytes CudaOps::linear_workspace(std::int64_t tokens, std::int64_t in_features,
-                                DType weight) const {
+Bytes CudaOps::linear_workspace(std::int64_t tokens, std::int64_t in_features, DType weight) const {
   return cuda::linear_workspace(tokens, in_features, weight, activations_);
 }
 

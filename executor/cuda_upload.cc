@@ -50,8 +50,8 @@ void CudaUpload::send(void* to, std::int64_t size) {
 
 bool CudaUpload::fill_random(const TensorView& tensor, const std::string& name,
                              std::uint64_t seed) {
-  const bool plain = tensor.dtype == DType::kF32 || tensor.dtype == DType::kF16 ||
-                     tensor.dtype == DType::kBF16;
+  const bool plain =
+      tensor.dtype == DType::kF32 || tensor.dtype == DType::kF16 || tensor.dtype == DType::kBF16;
   if (random_on_host_ || !plain) return false;
   // Uniform in (-r, r) has the standard deviation r / sqrt(3): here 1 / sqrt(columns).
   const float range = std::sqrt(3.0F / static_cast<float>(tensor.columns));

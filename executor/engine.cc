@@ -46,9 +46,8 @@ std::vector<float> prompt_logits(const Decisions& decisions, const ModelSource& 
   DeviceCard card;  // only its scratch rules are asked for
   card.kind = backend.gpu() == nullptr ? DeviceKind::kCpu : DeviceKind::kGpu;
   const ModelPart part = model_part(source.card, one.sharding, 0);
-  const RankNeed need =
-      measure_need(one, source, card, part, {static_cast<std::int64_t>(prompt.size())}, true,
-                   backend.gpu());
+  const RankNeed need = measure_need(
+      one, source, card, part, {static_cast<std::int64_t>(prompt.size())}, true, backend.gpu());
   backend.reserve_all(need.reservation(need.sizes));
   SingleCommunicator alone, alone_too;
   RankEngine engine({backend, alone, alone_too}, one, source, part, need.sizes);

@@ -49,8 +49,8 @@ Bytes GpuWorkspace::arrays_bytes() const {
 
 TensorView GpuWorkspace::add_rope_table(const RopeTable& table) {
   const std::vector<float>& values = table.inverse_frequency();
-  const TensorView view = indices_.take(DType::kF32, 1, static_cast<std::int64_t>(values.size()),
-                                        "rotary table");
+  const TensorView view =
+      indices_.take(DType::kF32, 1, static_cast<std::int64_t>(values.size()), "rotary table");
   rope_tables_.emplace_back(values.data(), view);
   return view;
 }

@@ -1,7 +1,7 @@
 #pragma once
 // GpuWorkspace: what a rank on a GPU takes from the device besides weights, cache and activations:
-// the GEMM library's workspace, arrays of indices of a pass, rotary tables, and f32 copies of 16-bit
-// norms and biases. The cuda backend fills it; the dry backend only takes it.
+// the GEMM library's workspace, arrays of indices of a pass, rotary tables, and f32 copies of
+// 16-bit norms and biases. The cuda backend fills it; the dry backend only takes it.
 #include <cstdint>
 #include <optional>
 #include <utility>

@@ -65,8 +65,8 @@ RankNeed measure_need(const Decisions& decisions, const ModelSource& source,
   RankNeed need;
   need.held = engine.pool().most_held();
   need.block_bytes = engine.pool().block_bytes();
-  need.sizes = {engine.weights_arena().extent(), engine.activations().extent(),
-                decisions.kv_blocks, {}};
+  need.sizes = {
+      engine.weights_arena().extent(), engine.activations().extent(), decisions.kv_blocks, {}};
   if (engine.gpu() != nullptr) need.sizes.gpu = engine.gpu()->extents();
   return need;
 }

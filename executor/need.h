@@ -22,7 +22,8 @@ struct RankNeed {
   Bytes reservation(const RegionSizes& fitted) const;
 };
 
-/// `prompt_tokens`: one length a sequence. `gpu`: null for a rank without a GpuWorkspace. `logits_of_all`: see SchedulerOptions.
+/// `prompt_tokens`: one length a sequence. `gpu`: null for a rank without a GpuWorkspace.
+/// `logits_of_all`: see SchedulerOptions.
 RankNeed measure_need(const Decisions& decisions, const ModelSource& source,
                       const DeviceCard& device, const ModelPart& part,
                       const std::vector<std::int64_t>& prompt_tokens, bool logits_of_all,

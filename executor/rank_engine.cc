@@ -8,8 +8,8 @@ namespace {
 std::optional<GpuWorkspace> gpu_workspace(Backend& backend, const Decisions& decisions,
                                           const GpuRegions& regions) {
   if (backend.gpu() == nullptr) return {};
-  return std::optional<GpuWorkspace>(std::in_place, backend.tier(TierKind::kDevice),
-                                     *backend.gpu(), decisions, regions);
+  return std::optional<GpuWorkspace>(std::in_place, backend.tier(TierKind::kDevice), *backend.gpu(),
+                                     decisions, regions);
 }
 
 }  // namespace

@@ -59,10 +59,9 @@ class CudaRun {
     measurement_.timings.load = backend.clock().now() - begin_;
     modules_ += driver_.look("weights loaded");
     look(engine, Phase::kLoad, "weights loaded");
-    Scheduler scheduler(
-        engine.pool(), prompts_,
-        {decisions_.block, decisions_.prefill_chunk.n, decisions_.output.n,
-         end_tokens_of(request_, source_), false});
+    Scheduler scheduler(engine.pool(), prompts_,
+                        {decisions_.block, decisions_.prefill_chunk.n, decisions_.output.n,
+                         end_tokens_of(request_, source_), false});
     const RankRun run = run_passes(engine, scheduler, hooks(engine, backend, scheduler));
     driver_.look("after the run");
     finish(engine, backend, scheduler, run);
@@ -89,19 +88,21 @@ class CudaRun {
     const Bytes reservation = round_up(need_.reservation(need_.sizes), kDevicePage);
     const Bytes ours = driver_.last().ours;
     if (reservation + ours > decisions_.capacity) {
-      throw Error(ErrorCode::kDoesNotFit,
-                  "the run needs " + bytes_text(reservation + ours) + ", of which " +
-                      std::to_string(ours.n) + " B are the context and libraries; the capacity is " +
-                      bytes_text(decisions_.capacity))
+      throw Error(ErrorCode::kDoesNotFit, "the run needs " + bytes_text(reservation + ours) +
+                                              ", of which " + std::to_string(ours.n) +
+                                              " B are the context and libraries; the capacity is " +
+                                              bytes_text(decisions_.capacity))
           .help("plan again for this capacity, or raise it");
     }
     if (reservation <= free_now) return;
     std::string others;
-    for (const std::string& name : driver_.named_others()) others += (others.empty() ? "" : ", ") + name;
+    for (const std::string& name : driver_.named_others())
+      others += (others.empty() ? "" : ", ") + name;
     throw Error(ErrorCode::kStalePlan,
-                "the plan takes " + bytes_text(reservation) + " in one reservation, the driver has " +
-                    bytes_text(free_now) + " free now; other processes hold " +
-                    bytes_text(driver_.last().others) + (others.empty() ? "" : ": " + others))
+                "the plan takes " + bytes_text(reservation) +
+                    " in one reservation, the driver has " + bytes_text(free_now) +
+                    " free now; other processes hold " + bytes_text(driver_.last().others) +
+                    (others.empty() ? "" : ": " + others))
         .at("", decisions_.device)
         .help("free the device, or plan again with --capacity " +
               std::to_string((free_now + ours).n));

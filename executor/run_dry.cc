@@ -8,10 +8,13 @@
 #include "executor/need.h"
 #include "executor/rank_run.h"
 #include "executor/support.h"
-#include "planner/gpu_account.h"
 
 namespace vramplan {
 namespace {
+
+// Of one node of an instantiated graph on a virtual GPU. Assumed: "about 10 KB per node",
+// NVIDIA/cccl#3768.
+constexpr Bytes kGraphNodeBytes{10 * 1024};
 
 /// What a virtual device holds before a model: its card says so. These bytes are taken from the
 /// tier like any other, so that the capacity is honest; the row says that a card is where they come
@@ -147,8 +150,7 @@ class DryRun {
                   "rank " + std::to_string(rank) + " needs " + std::to_string(need.held.n) +
                       " KV blocks, the plan has " + std::to_string(need.sizes.blocks.n));
     }
-    const Bytes tensors =
-        gpu_ ? round_up(need.reservation(need.sizes), kDevicePage) : need.total();
+    const Bytes tensors = gpu_ ? round_up(need.reservation(need.sizes), kDevicePage) : need.total();
     const Bytes bytes = tensors + runtime_bytes();
     if (bytes <= decisions_.capacity) return;
     throw Error(ErrorCode::kDoesNotFit, "rank " + std::to_string(rank) + " needs " +
@@ -223,13 +225,15 @@ class DryRun {
     };
     const GpuWorkspace& gpu = *engine.gpu();
     const Bytes inside = engine.weights_arena().live() + gpu.gemm_bytes() + gpu.index_bytes() +
-                         gpu.vector_bytes() + engine.pool().block_bytes() * engine.pool().total().n +
+                         gpu.vector_bytes() +
+                         engine.pool().block_bytes() * engine.pool().total().n +
                          std::max(run.prefill_peak, run.decode_peak);
     add(TierKind::kDevice, Category::kRuntime, "arena rounding", reserved_ - inside,
         "regions in whole pages of the virtual device, less all they were made for");
     if (step_calls > 0) {
       add(TierKind::kDevice, Category::kGraphs, "decode", graph_pages(step_calls),
-          "virtual device: " + std::to_string(step_calls) + " operations of the second decode step");
+          "virtual device: " + std::to_string(step_calls) +
+              " operations of the second decode step");
     }
     add(TierKind::kHost, Category::kWorkspace, "staging",
         gpu.arrays_bytes() * 2 + Bytes{CudaUpload::kBufferBytes} * 2,

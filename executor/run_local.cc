@@ -72,10 +72,9 @@ class LocalRun {
     measurement_.timings.load = backend.clock().now() - begin_;
     look(engine, Phase::kLoad, "weights loaded");
 
-    Scheduler scheduler(
-        engine.pool(), prompts_,
-        {decisions_.block, decisions_.prefill_chunk.n, decisions_.output.n,
-         end_tokens_of(request_, source_), false});
+    Scheduler scheduler(engine.pool(), prompts_,
+                        {decisions_.block, decisions_.prefill_chunk.n, decisions_.output.n,
+                         end_tokens_of(request_, source_), false});
     const RankRun run = run_passes(engine, scheduler, hooks(engine, scheduler));
     finish(engine, scheduler, run, peak_is_ours);
     return std::move(measurement_);

@@ -49,8 +49,7 @@ void load_engine(RankEngine& engine, const ModelSource& source, const Decisions&
 void report_progress(const RunRequest& request, const Decisions& decisions, const Pass& pass,
                      std::int64_t prefill_passes) {
   if (!request.on_progress) return;
-  const std::int64_t all =
-      pass.phase == Phase::kPrefill ? prefill_passes : decisions.output.n - 1;
+  const std::int64_t all = pass.phase == Phase::kPrefill ? prefill_passes : decisions.output.n - 1;
   request.on_progress(name_of(pass.phase),
                       static_cast<double>(pass.number) / static_cast<double>(all));
 }

@@ -10,10 +10,10 @@ namespace {
 constexpr Bytes kGranule{256};
 
 [[noreturn]] void missing(const std::string& purpose, Bytes size, Bytes left, const char* of) {
-  throw Error(ErrorCode::kOutOfPlan, purpose + " needs " + to_text(size) + " (" +
-                                         std::to_string(size.n) + " B) of " + of + ", " +
-                                         std::to_string(left.n) + " B are left: " +
-                                         std::to_string((size - left).n) + " B are missing");
+  throw Error(ErrorCode::kOutOfPlan,
+              purpose + " needs " + to_text(size) + " (" + std::to_string(size.n) + " B) of " + of +
+                  ", " + std::to_string(left.n) +
+                  " B are left: " + std::to_string((size - left).n) + " B are missing");
 }
 
 }  // namespace

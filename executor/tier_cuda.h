@@ -1,6 +1,6 @@
 #pragma once
-// CudaTier: device memory as one reservation that regions are cut from, and pinned host memory. Free
-// memory is the driver's word, not our account.
+// CudaTier: device memory as one reservation that regions are cut from, and pinned host memory.
+// Free memory is the driver's word, not our account.
 #include <map>
 #include <string>
 

@@ -16,7 +16,8 @@ class WeightUpload {
   virtual std::span<std::byte> buffer(std::int64_t wanted) = 0;
   /// Starts the way of the first `size` bytes of the buffer to `to`.
   virtual void send(void* to, std::int64_t size) = 0;
-  /// Makes the values of a random matrix where it lies. False: the caller makes them and sends them.
+  /// Makes the values of a random matrix where it lies. False: the caller makes them and sends
+  /// them.
   virtual bool fill_random(const TensorView& tensor, const std::string& name,
                            std::uint64_t seed) = 0;
 

@@ -33,8 +33,8 @@ struct LoadOptions {
 struct LoadedWeights {
   RankWeights weights;
   /// Operations read norms and biases as f32: of 16-bit ones (cards without a file) the arena holds
-  /// the bytes of the plan and these are what the views of `weights` point to, a few KiB a layer; on
-  /// a GPU they are in LoadOptions::f32_vectors instead.
+  /// the bytes of the plan and these are what the views of `weights` point to, a few KiB a layer;
+  /// on a GPU they are in LoadOptions::f32_vectors instead.
   std::vector<std::vector<float>> f32_vectors;
   std::map<std::string, Bytes> group_bytes;  // what the arena handed out, by row of the ledger
 };

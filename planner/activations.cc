@@ -237,9 +237,10 @@ Bytes most(const RankModel& model, const ScratchRules& rules,
 Bytes linear_scratch(const ScratchRules& rules, std::int64_t tokens, std::int64_t in_features,
                      DType weight) {
   if (rules.multiprocessors > 0) {
-    // Above 32 tokens, rows of a quantised weight are made plain in a tile: at most 8192 of them and
-    // at most 64 MiB.
-    const bool tiled = is_block_quantised(weight) && tokens > 32 && rules.activations != DType::kF32;
+    // Above 32 tokens, rows of a quantised weight are made plain in a tile: at most 8192 of them
+    // and at most 64 MiB.
+    const bool tiled =
+        is_block_quantised(weight) && tokens > 32 && rules.activations != DType::kF32;
     const std::int64_t fitting = (std::int64_t{64} << 20) / (2 * in_features);
     return tiled ? bytes_of(DType::kBF16, std::clamp<std::int64_t>(fitting, 1, 8192), in_features)
                  : Bytes{};
@@ -264,11 +265,10 @@ Bytes attention_scratch(const ScratchRules& rules, const PassShape& pass, const 
     // most 64; per split and head a partial output, its maximum and its sum.
     const std::int64_t groups = detail::checked_mul(pass.sequences, kind.shape.kv_heads);
     const std::int64_t wanted = ceil_div(2 * std::int64_t{rules.multiprocessors}, groups);
-    const std::int64_t splits =
-        std::min({wanted, std::max<std::int64_t>(1, ceil_div(rules.most_context, 256)),
-                  std::int64_t{64}});
-    const std::int64_t rows = detail::checked_mul(
-        detail::checked_mul(kind.shape.heads, pass.sequences), splits);
+    const std::int64_t splits = std::min(
+        {wanted, std::max<std::int64_t>(1, ceil_div(rules.most_context, 256)), std::int64_t{64}});
+    const std::int64_t rows =
+        detail::checked_mul(detail::checked_mul(kind.shape.heads, pass.sequences), splits);
     return bytes_of(DType::kF32, rows, kind.layer.mixer.value_dim + 2);
   }
   if (rules.kind != DeviceKind::kCpu) return {};

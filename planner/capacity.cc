@@ -27,7 +27,8 @@ std::int64_t largest(std::int64_t low, std::int64_t most, Fits fits) {
 }
 
 Tokens pool_tokens(const StageAccount& stage, const Decisions& decisions, DeviceKind kind) {
-  Bytes left = decisions.capacity - (stage_peak(stage, decisions, kind) - kv_bytes(stage, decisions));
+  Bytes left =
+      decisions.capacity - (stage_peak(stage, decisions, kind) - kv_bytes(stage, decisions));
   if (stage.gpu && kind == DeviceKind::kGpu) {
     // Whole pages are left for the reservation, and what is no cache in it stays.
     const Bytes cache = round_up(kv_bytes(stage, decisions), Bytes{256});

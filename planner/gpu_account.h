@@ -7,7 +7,8 @@
 
 namespace vramplan {
 
-/// cudaMalloc and graphs take whole pages. Source: NVIDIA's driver, seen as steps of cudaMemGetInfo.
+/// cudaMalloc and graphs take whole pages. Source: NVIDIA's driver, seen as steps of
+/// cudaMemGetInfo.
 inline constexpr Bytes kGpuPage{2 * 1024 * 1024};
 /// Device memory of one node of an instantiated graph. Assumed: "about 10 KB per node",
 /// NVIDIA/cccl#3768.
@@ -20,16 +21,17 @@ inline constexpr std::int64_t kStagedPasses = 2;
 /// The parts of a GPU's account that context and batch do not change.
 struct GpuAccount {
   int multiprocessors = 1;
-  Bytes gemm;     // workspace of the GEMM library
-  Bytes vectors;  // f32 copies of 16-bit norms and biases, each rounded up to 256 B
-  Bytes rope;     // distinct rotary tables, 4 B x rotary_dim / 2 each, rounded
+  Bytes gemm;                     // workspace of the GEMM library
+  Bytes vectors;                  // f32 copies of 16-bit norms and biases, each rounded up to 256 B
+  Bytes rope;                     // distinct rotary tables, 4 B x rotary_dim / 2 each, rounded
   std::int64_t decode_calls = 0;  // operations of a decode step
 };
 GpuAccount gpu_account(const RankModel& model, const DeviceCard& device,
                        const Decisions& decisions);
 
-/// With T tokens of the longest pass, S sequences, B = ceil(context / block) and r(x) = x rounded up
-/// to 256 B: 5 r(4 T) + r(8 T) + 3 r(4 S) + r(4 S B). Of the arrays alone, without rotary tables.
+/// With T tokens of the longest pass, S sequences, B = ceil(context / block) and r(x) = x rounded
+/// up to 256 B: 5 r(4 T) + r(8 T) + 3 r(4 S) + r(4 S B). Of the arrays alone, without rotary
+/// tables.
 Bytes pass_array_bytes(const Decisions& decisions);
 /// Pass arrays and rotary tables.
 Bytes index_bytes(const GpuAccount& gpu, const Decisions& decisions);

@@ -122,9 +122,8 @@ class RealGemmLt final : public GemmLt {
   void run(Stream stream, const Gemm& call) override {
     VRAMPLAN_CHECK(call.in.dtype == call.weight.dtype && call.in.columns == call.weight.columns);
     VRAMPLAN_CHECK(call.out.rows == call.in.rows && call.out.columns == call.weight.rows);
-    const Shape shape{call.in.rows,    call.in.columns,  call.weight.rows,
-                      call.out_stride, call.in.dtype,    call.out.dtype,
-                      call.workspace.bytes().n};
+    const Shape shape{call.in.rows,  call.in.columns, call.weight.rows,        call.out_stride,
+                      call.in.dtype, call.out.dtype,  call.workspace.bytes().n};
     const auto found = prepared_.find(shape);
     const Prepared& p = found != prepared_.end() ? found->second : prepare(shape);
     const float one = 1, zero = 0;
@@ -140,7 +139,8 @@ class RealGemmLt final : public GemmLt {
   Prepared& prepare(const Shape& shape) {
     Prepared p;
     const auto unsigned_of = [](std::int64_t n) { return static_cast<std::uint64_t>(n); };
-    check(library_.desc_create(&p.desc, CUBLAS_COMPUTE_32F, CUDA_R_32F), "cublasLtMatmulDescCreate");
+    check(library_.desc_create(&p.desc, CUBLAS_COMPUTE_32F, CUDA_R_32F),
+          "cublasLtMatmulDescCreate");
     const cublasOperation_t transposed = CUBLAS_OP_T;
     check(library_.desc_set(p.desc, CUBLASLT_MATMUL_DESC_TRANSA, &transposed, sizeof transposed),
           "cublasLtMatmulDescSetAttribute");

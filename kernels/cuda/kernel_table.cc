@@ -5,12 +5,24 @@ namespace vramplan::cuda {
 #if VRAMPLAN_CUDA_KERNELS
 
 const KernelTable* device_kernels() {
-  static const KernelTable table{
-      cuda::embed,            cuda::add_rows,          cuda::rmsnorm,          cuda::layernorm,
-      cuda::linear,           cuda::dequantise,        cuda::add_bias,         cuda::rope,
-      cuda::kv_write,         cuda::attention_decode,  cuda::attention_prefill, cuda::attention_naive,
-      cuda::gated_activation, cuda::add,               cuda::gather_rows,      cuda::softcap,
-      cuda::sample,           cuda::fill_random};
+  static const KernelTable table{cuda::embed,
+                                 cuda::add_rows,
+                                 cuda::rmsnorm,
+                                 cuda::layernorm,
+                                 cuda::linear,
+                                 cuda::dequantise,
+                                 cuda::add_bias,
+                                 cuda::rope,
+                                 cuda::kv_write,
+                                 cuda::attention_decode,
+                                 cuda::attention_prefill,
+                                 cuda::attention_naive,
+                                 cuda::gated_activation,
+                                 cuda::add,
+                                 cuda::gather_rows,
+                                 cuda::softcap,
+                                 cuda::sample,
+                                 cuda::fill_random};
   return &table;
 }
 

@@ -45,7 +45,8 @@ class RealNvml final : public Nvml {
     const std::optional<Handle> device = find_device(uuid);
     MemoryV1 info{};
     if (!device || memory_ == nullptr || memory_(*device, &info) != kSuccess) return {};
-    return MemoryInfo{{static_cast<std::int64_t>(info.free)}, {static_cast<std::int64_t>(info.total)}};
+    return MemoryInfo{{static_cast<std::int64_t>(info.free)},
+                      {static_cast<std::int64_t>(info.total)}};
   }
 
   std::optional<std::vector<DeviceProcess>> processes(const std::string& uuid) override {
@@ -91,10 +92,12 @@ class RealNvml final : public Nvml {
       DeviceProcess process;
       process.pid = info.pid;
       process.ours = info.pid == static_cast<unsigned>(getpid());
-      if (info.used_bytes != kNotAvailable) process.bytes = Bytes{static_cast<std::int64_t>(info.used_bytes)};
+      if (info.used_bytes != kNotAvailable)
+        process.bytes = Bytes{static_cast<std::int64_t>(info.used_bytes)};
       std::array<char, 256> name{};
       if (process_name_ != nullptr &&
-          process_name_(info.pid, name.data(), static_cast<unsigned>(name.size() - 1)) == kSuccess) {
+          process_name_(info.pid, name.data(), static_cast<unsigned>(name.size() - 1)) ==
+              kSuccess) {
         process.name = printable(name.data());
       }
       processes.push_back(std::move(process));

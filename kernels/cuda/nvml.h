@@ -14,7 +14,8 @@ namespace vramplan::cuda {
 class Nvml {
  public:
   virtual ~Nvml() = default;
-  /// By UUID ("GPU-..."), since the numbering differs from CUDA's. Empty when the library cannot say.
+  /// By UUID ("GPU-..."), since the numbering differs from CUDA's. Empty when the library cannot
+  /// say.
   virtual std::optional<MemoryInfo> memory(const std::string& uuid) = 0;
   virtual std::optional<std::vector<DeviceProcess>> processes(const std::string& uuid) = 0;
   virtual std::optional<DeviceClocks> clocks(const std::string& uuid) = 0;

@@ -5,20 +5,29 @@ namespace vramplan::cuda {
 using namespace literals;
 
 const char* name_of(Status status) {
-  static constexpr const char* kNames[] = {
-      "cudaErrorMemoryAllocation",    "cudaErrorNoDevice",           "cudaErrorInsufficientDriver",
-      "cudaErrorInvalidValue",        "cudaErrorInvalidDevice",      "cudaErrorInitializationError",
-      "cudaErrorIllegalAddress",      "cudaErrorLaunchFailure",      "cudaErrorLaunchTimeout",
-      "cudaErrorECCUncorrectable",    "cudaErrorDevicesUnavailable", "cudaErrorStreamCaptureInvalidated",
-      "cudaErrorUnknown"};
+  static constexpr const char* kNames[] = {"cudaErrorMemoryAllocation",
+                                           "cudaErrorNoDevice",
+                                           "cudaErrorInsufficientDriver",
+                                           "cudaErrorInvalidValue",
+                                           "cudaErrorInvalidDevice",
+                                           "cudaErrorInitializationError",
+                                           "cudaErrorIllegalAddress",
+                                           "cudaErrorLaunchFailure",
+                                           "cudaErrorLaunchTimeout",
+                                           "cudaErrorECCUncorrectable",
+                                           "cudaErrorDevicesUnavailable",
+                                           "cudaErrorStreamCaptureInvalidated",
+                                           "cudaErrorUnknown"};
   return kNames[static_cast<int>(status)];
 }
 
 void call_failed(const std::string& call, Status status, const std::string& detail) {
-  const std::string text = call + " failed: " + name_of(status) + (detail.empty() ? "" : ", ") + detail;
+  const std::string text =
+      call + " failed: " + name_of(status) + (detail.empty() ? "" : ", ") + detail;
   switch (status) {
     case Status::kOutOfMemory:
-      throw Error(ErrorCode::kOutOfPlan, text).help("another process may have taken memory: plan again");
+      throw Error(ErrorCode::kOutOfPlan, text)
+          .help("another process may have taken memory: plan again");
     case Status::kNoDevice:
     case Status::kInsufficientDriver:
     case Status::kInvalidDevice:

@@ -48,7 +48,6 @@ void check(cudaError_t error, const char* call) {
   call_failed(call, status_of(error), cudaGetErrorString(error));
 }
 
-
 cudaStream_t stream_of(Stream stream) { return static_cast<cudaStream_t>(stream.handle); }
 cudaEvent_t event_of(Event event) { return static_cast<cudaEvent_t>(event.handle); }
 std::size_t size_of(Bytes bytes) { return static_cast<std::size_t>(bytes.n); }
@@ -57,7 +56,8 @@ std::string uuid_text(const cudaUUID_t& uuid) {
   std::string text = "GPU-";
   for (int i = 0; i < 16; ++i) {
     char two[4];
-    std::snprintf(two, sizeof two, "%02x", static_cast<unsigned>(static_cast<unsigned char>(uuid.bytes[i])));
+    std::snprintf(two, sizeof two, "%02x",
+                  static_cast<unsigned>(static_cast<unsigned char>(uuid.bytes[i])));
     if (i == 4 || i == 6 || i == 8 || i == 10) text += '-';
     text += two;
   }
@@ -146,8 +146,9 @@ class CudaRuntime final : public Runtime {
   void copy(Stream stream, void* to, const void* from, Bytes size, CopyKind kind) override {
     const cudaMemcpyKind kinds[] = {cudaMemcpyHostToDevice, cudaMemcpyDeviceToHost,
                                     cudaMemcpyDeviceToDevice};
-    check(cudaMemcpyAsync(to, from, size_of(size), kinds[static_cast<int>(kind)], stream_of(stream)),
-          "cudaMemcpyAsync");
+    check(
+        cudaMemcpyAsync(to, from, size_of(size), kinds[static_cast<int>(kind)], stream_of(stream)),
+        "cudaMemcpyAsync");
   }
   void fill(Stream stream, void* to, int byte, Bytes size) override {
     check(cudaMemsetAsync(to, byte, size_of(size), stream_of(stream)), "cudaMemsetAsync");
@@ -171,7 +172,8 @@ class CudaRuntime final : public Runtime {
   Seconds elapsed(Event begin, Event end) override {
     synchronize(end);
     float milliseconds = 0;
-    check(cudaEventElapsedTime(&milliseconds, event_of(begin), event_of(end)), "cudaEventElapsedTime");
+    check(cudaEventElapsedTime(&milliseconds, event_of(begin), event_of(end)),
+          "cudaEventElapsedTime");
     return {static_cast<double>(milliseconds) * 1e-3};
   }
 

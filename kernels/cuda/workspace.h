@@ -1,17 +1,17 @@
 #pragma once
-// Scratch and launch shapes of the CUDA operations as pure functions of shapes: the cuda backend and
-// the dry backend that stands in for it share them; the planner has formulas of its own, and tests
-// hold them and those of kernels.h equal.
+// Scratch and launch shapes of the CUDA operations as pure functions of shapes: the cuda backend
+// and the dry backend that stands in for it share them; the planner has formulas of its own, and
+// tests hold them and those of kernels.h equal.
 #include <span>
 
 #include "kernels/ops.h"
 
 namespace vramplan::cuda {
 
-/// linear. Up to kGemvTokens tokens: our GEMV. Block formats: our kernel up to kDequantTokens tokens,
-/// above it rows of the weight are dequantised into a tile and multiplied by the GEMM library: tile
-/// rows = min(kTileRows, kTileBytes / (2 * in)) of 2 * in bytes. With f32 activations: our kernel
-/// always, no tile. Example: in 4096: 8192 rows x 8 KiB = 64 MiB.
+/// linear. Up to kGemvTokens tokens: our GEMV. Block formats: our kernel up to kDequantTokens
+/// tokens, above it rows of the weight are dequantised into a tile and multiplied by the GEMM
+/// library: tile rows = min(kTileRows, kTileBytes / (2 * in)) of 2 * in bytes. With f32
+/// activations: our kernel always, no tile. Example: in 4096: 8192 rows x 8 KiB = 64 MiB.
 inline constexpr std::int64_t kGemvTokens = 8;
 inline constexpr std::int64_t kDequantTokens = 32;
 inline constexpr std::int64_t kTileRows = 8192;

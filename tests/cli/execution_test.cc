@@ -8,9 +8,9 @@ Outcome on_fake(const std::vector<std::string>& arguments) {
 }
 
 const std::vector<std::string> kVerify = {
-    "verify",    "smollm2-135m",    "--device", "h200-sxm-141gb", "--context", "24",
-    "--backend", "cuda",            "--set",    "layer_count=2",       "--json",    "--output-tokens",
-    "4"};
+    "verify", "smollm2-135m",    "--device", "h200-sxm-141gb", "--context",
+    "24",     "--backend",       "cuda",     "--set",          "layer_count=2",
+    "--json", "--output-tokens", "4"};
 
 TEST(Execution, ACudaRunIsVerifiedRowByRowOnTheFakeDriver) {
   const Outcome outcome = on_fake(kVerify);

@@ -258,9 +258,9 @@ TEST(RunCuda, AnyCallMayFail) {
   run_on(plain, decisions, card, request_with_host_values());
   const std::int64_t calls = plain.calls();
   ASSERT_GT(calls, 100);
-  const cuda::Status statuses[] = {cuda::Status::kOutOfMemory,    cuda::Status::kIllegalAddress,
-                                   cuda::Status::kLaunchFailure,  cuda::Status::kEccUncorrectable,
-                                   cuda::Status::kInvalidValue,   cuda::Status::kNoDevice,
+  const cuda::Status statuses[] = {cuda::Status::kOutOfMemory,   cuda::Status::kIllegalAddress,
+                                   cuda::Status::kLaunchFailure, cuda::Status::kEccUncorrectable,
+                                   cuda::Status::kInvalidValue,  cuda::Status::kNoDevice,
                                    cuda::Status::kUnknown};
   std::size_t which = 0;
   for (std::int64_t call = 1; call <= calls; ++call) {
@@ -268,7 +268,8 @@ TEST(RunCuda, AnyCallMayFail) {
     cuda::FakeRuntime runtime({small_device()});
     runtime.fail_call(call, status, call % 2 == 0);
     const Error error = error_of(runtime, decisions);
-    EXPECT_NE(error.code(), ErrorCode::kInternal) << "call " << call << " " << plain.log()[static_cast<std::size_t>(call - 1)];
+    EXPECT_NE(error.code(), ErrorCode::kInternal)
+        << "call " << call << " " << plain.log()[static_cast<std::size_t>(call - 1)];
     expect_clean(runtime);
   }
 }

@@ -127,8 +127,14 @@ int FakeRuntime::device_count(std::string& why_none) {
 DeviceProperties FakeRuntime::properties(int index) {
   enter("cudaGetDeviceProperties");
   const FakeDevice& f = devices_.at(static_cast<std::size_t>(index)).facts;
-  return {f.name,  "GPU-fake-" + std::to_string(index), "13.0", f.capacity, f.multiprocessors,
-          f.major, f.minor,                             Bytes{50 << 20}};
+  return {f.name,
+          "GPU-fake-" + std::to_string(index),
+          "13.0",
+          f.capacity,
+          f.multiprocessors,
+          f.major,
+          f.minor,
+          Bytes{50 << 20}};
 }
 
 std::optional<MemoryInfo> FakeRuntime::outside_memory(int index) {
@@ -224,7 +230,8 @@ bool FakeRuntime::is_device(const void* data, std::int64_t size) const {
   return static_cast<const std::byte*>(data) + size <= found->first + found->second.size.n;
 }
 
-void FakeRuntime::check_range(const void* data, Bytes size, bool on_device, const char* what) const {
+void FakeRuntime::check_range(const void* data, Bytes size, bool on_device,
+                              const char* what) const {
   const bool inside = is_device(data, size.n);
   if (inside == on_device) return;
   call_failed(what, Status::kIllegalAddress,
@@ -305,7 +312,8 @@ void FakeRuntime::copy(Stream stream, void* to, const void* from, Bytes size, Co
   check_range(from, size, kind != CopyKind::kToDevice, "cudaMemcpyAsync from");
   auto& state = *static_cast<StreamState*>(stream.handle);
   const auto length = static_cast<std::size_t>(size.n);
-  const double seconds = static_cast<double>(size.n) / (kind == CopyKind::kOnDevice ? kMemoryBytesPerSecond : kCopyBytesPerSecond) + 1e-6;
+  const double rate = kind == CopyKind::kOnDevice ? kMemoryBytesPerSecond : kCopyBytesPerSecond;
+  const double seconds = static_cast<double>(size.n) / rate + 1e-6;
   const bool pageable = kind != CopyKind::kOnDevice &&
                         find(kind == CopyKind::kToDevice ? from : to) == allocations_.end();
   if (pageable && kind == CopyKind::kToDevice) {  // the driver reads it before it returns

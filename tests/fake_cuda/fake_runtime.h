@@ -1,7 +1,7 @@
 #pragma once
-// FakeRuntime: the CUDA runtime for tests of host code: virtual devices of any capacity, whose bytes
-// are host pages that cost nothing until written; other tenants; the n-th call fails; streams whose
-// work waits until somebody waits for it, in a seeded order; copies and products really done.
+// FakeRuntime: the CUDA runtime for tests of host code: virtual devices of any capacity, whose
+// bytes are host pages that cost nothing until written; other tenants; the n-th call fails; streams
+// whose work waits until somebody waits for it, in a seeded order; copies and products really done.
 #include <deque>
 #include <functional>
 #include <map>

@@ -99,7 +99,8 @@ void layernorm(Stream stream, TensorView out, TensorView x, TensorView weight, T
   });
 }
 
-void linear(Stream stream, TensorView out, TensorView in, const WeightView& weight, TensorView bias) {
+void linear(Stream stream, TensorView out, TensorView in, const WeightView& weight,
+            TensorView bias) {
   later(stream, [=] {
     Values o(out, false), i(in);
     std::vector<std::byte> scratch(static_cast<std::size_t>(
@@ -266,13 +267,24 @@ void fill_random(Stream stream, TensorView out, std::uint64_t name_hash, float r
 }  // namespace host
 
 const KernelTable& host_kernels() {
-  static const KernelTable table{
-      host::embed,            host::add_rows,         host::rmsnorm,
-      host::layernorm,        host::linear,           host::dequantise,
-      host::add_bias,         host::rope,             host::kv_write,
-      host::attention_decode, host::attention_prefill, host::attention_naive,
-      host::gated_activation, host::add,              host::gather_rows,
-      host::softcap,          host::sample,           host::fill_random};
+  static const KernelTable table{host::embed,
+                                 host::add_rows,
+                                 host::rmsnorm,
+                                 host::layernorm,
+                                 host::linear,
+                                 host::dequantise,
+                                 host::add_bias,
+                                 host::rope,
+                                 host::kv_write,
+                                 host::attention_decode,
+                                 host::attention_prefill,
+                                 host::attention_naive,
+                                 host::gated_activation,
+                                 host::add,
+                                 host::gather_rows,
+                                 host::softcap,
+                                 host::sample,
+                                 host::fill_random};
   return table;
 }
 

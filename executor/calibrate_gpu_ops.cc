@@ -55,8 +55,8 @@ GpuBench::GpuBench(cuda::Runtime& runtime, const cuda::KernelTable& kernels,
     begin_ = runtime_.make_event();
     end_ = runtime_.make_event();
     tier_.reserve_all(regions.total() + options.pool);
-    workspace_ = std::make_unique<GpuWorkspace>(tier_, facts, bench_decisions(options.divisor),
-                                                regions);
+    workspace_ =
+        std::make_unique<GpuWorkspace>(tier_, facts, bench_decisions(options.divisor), regions);
     arena_ = std::make_unique<Arena>(tier_, options.pool, "the pool of timings");
     pool_ = arena_->take(DType::kI8, 1, options.pool.n, "pool");
     // 0x20 in every byte is a small, normal, finite number in every format we know.
@@ -70,15 +70,18 @@ GpuBench::GpuBench(cuda::Runtime& runtime, const cuda::KernelTable& kernels,
     // Blocks in order for every row, so that a table of any width below is right for its length.
     const std::int64_t width = workspace_->shape().blocks_per_slice;
     auto* const tables = reinterpret_cast<std::int32_t*>(
-        shadow_.data() + (static_cast<std::byte*>(a.block_tables.data) -
-                          static_cast<std::byte*>(a.ids.data)));
+        shadow_.data() +
+        (static_cast<std::byte*>(a.block_tables.data) - static_cast<std::byte*>(a.ids.data)));
     for (std::int64_t i = 0; i < width * kMostSequences; ++i) {
       tables[i] = static_cast<std::int32_t>(i);
     }
     ops_ = std::make_unique<CudaOps>(runtime_, kernels_, stream_, multiprocessors_, kActivations);
     ops_->bind(workspace_.get());
-    ops_->begin({shadow_.data(), static_cast<std::byte*>(a.ids.data), workspace_->arrays_bytes(),
-                 nullptr, {}});
+    ops_->begin({shadow_.data(),
+                 static_cast<std::byte*>(a.ids.data),
+                 workspace_->arrays_bytes(),
+                 nullptr,
+                 {}});
     runtime_.copy(stream_, a.ids.data, shadow_.data(), workspace_->arrays_bytes(),
                   cuda::CopyKind::kToDevice);
     runtime_.synchronize(stream_);
@@ -124,8 +127,8 @@ double GpuBench::time(const std::function<void(std::int64_t)>& call) {
   runtime_.record(end_, stream_);
   const double once = runtime_.elapsed(begin_, end_).v;
   const double wanted = once > 0 ? options_.point_seconds / once : 1;
-  const auto calls = std::clamp<std::int64_t>(static_cast<std::int64_t>(wanted), 2,
-                                              options_.most_calls);
+  const auto calls =
+      std::clamp<std::int64_t>(static_cast<std::int64_t>(wanted), 2, options_.most_calls);
   runtime_.begin_capture(stream_);
   cuda::Graph graph;
   try {
@@ -230,9 +233,8 @@ GpuPoint GpuBench::attention(DType kv_format, AttentionHeads heads, std::int64_t
 
   const IndexArrays& a = workspace_->arrays();
   const auto shadow = [&](const TensorView& array) {
-    return reinterpret_cast<std::int32_t*>(shadow_.data() +
-                                           (static_cast<std::byte*>(array.data) -
-                                            static_cast<std::byte*>(a.ids.data)));
+    return reinterpret_cast<std::int32_t*>(shadow_.data() + (static_cast<std::byte*>(array.data) -
+                                                             static_cast<std::byte*>(a.ids.data)));
   };
   slices_.clear();
   // Rows of a block table lie `blocks` apart, so that no two sequences share a block.
@@ -256,11 +258,10 @@ GpuPoint GpuBench::attention(DType kv_format, AttentionHeads heads, std::int64_t
   on.blocks_per_row = blocks;
   on.most_queries = queries;
   on.most_kv = kv_length;
-  const Bytes scratch =
-      cuda::attention_workspace(slices_, kv, params, kv_length, multiprocessors_);
+  const Bytes scratch = cuda::attention_workspace(slices_, kv, params, kv_length, multiprocessors_);
   const TensorView workspace = tensor(2, DType::kI8, 1, scratch.n);
-  const AttentionShape shape{heads.heads,    heads.kv_heads, heads.head_dim, heads.head_dim, 0,
-                             kv_format,      kActivations,   false};
+  const AttentionShape shape{heads.heads, heads.kv_heads, heads.head_dim, heads.head_dim,
+                             0,           kv_format,      kActivations,   false};
   GpuPoint point{attention_work(shape, queries, kv_length),
                  heads_text(heads) + ", " + shape_text(sequences, queries) + " over " +
                      std::to_string(kv_length),
@@ -291,9 +292,9 @@ GpuPoint GpuBench::kv_write(DType kv_format, AttentionHeads heads, std::int64_t 
   kv.block_stride = 2 * kv.value_offset;
   kv.block_count = ceil_div(tokens, kBlockTokens);
   const IndexArrays& a = workspace_->arrays();
-  auto* const slots = reinterpret_cast<std::int64_t*>(
-      shadow_.data() +
-      (static_cast<std::byte*>(a.slots.data) - static_cast<std::byte*>(a.ids.data)));
+  auto* const slots =
+      reinterpret_cast<std::int64_t*>(shadow_.data() + (static_cast<std::byte*>(a.slots.data) -
+                                                        static_cast<std::byte*>(a.ids.data)));
   for (std::int64_t t = 0; t < tokens; ++t) slots[t] = t;
   runtime_.copy(stream_, a.slots.data, slots, Bytes{8} * tokens, cuda::CopyKind::kToDevice);
   GpuPoint point{kv_write_work(tokens, 2 * width, kActivations, kv_format),
@@ -336,9 +337,8 @@ GpuPoint GpuBench::activation(std::int64_t tokens, std::int64_t columns) {
   GpuPoint point{activation_work(tokens, columns, true, kActivations), shape_text(tokens, columns),
                  0};
   point.seconds = time([&](std::int64_t call) {
-    kernels_.gated_activation(stream_,
-                              {stretch(up.bytes(), call), kActivations, tokens, columns}, up,
-                              GateKind::kSilu);
+    kernels_.gated_activation(stream_, {stretch(up.bytes(), call), kActivations, tokens, columns},
+                              up, GateKind::kSilu);
   });
   return point;
 }

@@ -1,7 +1,7 @@
 #pragma once
-// CalibrateGpuOps: GpuBench times single operations on a GPU as a decode step runs them: captured calls, one after
-// another, over memory that is larger than the device's cache. Used by calibration and by the
-// recorder under bench/gpu.
+// CalibrateGpuOps: GpuBench times single operations on a GPU as a decode step runs them: captured
+// calls, one after another, over memory that is larger than the device's cache. Used by calibration
+// and by the recorder under bench/gpu.
 #include <cstdint>
 #include <functional>
 #include <string>

@@ -228,7 +228,14 @@ Calibration calibrate_cuda(cuda::Runtime& runtime, const cuda::KernelTable& kern
   card.links.push_back(
       link(LinkKind::kPcie, to_device, launch,
            source + fmt::format("; pinned, to the device; back {:.1f} GB/s", to_host / 1e9)));
-  for (const auto& op : result.ops) card.op_costs.push_back(op.cost);
+  // A line that no device could be as steep as has no such term.
+  constexpr double kSteepest = 1e18;
+  for (const auto& op : result.ops) {
+    OpCost cost = op.cost;
+    if (cost.bytes_per_s > kSteepest) cost.bytes_per_s = 0;
+    if (cost.flops_per_s > kSteepest) cost.flops_per_s = 0;
+    card.op_costs.push_back(cost);
+  }
   validate(card);
   return result;
 }

@@ -23,7 +23,9 @@ define install
 	    apt-get install -y -qq --no-install-recommends $$missing >/dev/null; fi
 endef
 
-.PHONY: build demo test model deps-build deps-demo deps-test install clean calibrate
+SANITIZED ?= modelcards_tests kernels_tests executor_tests
+
+.PHONY: build demo test sanitize tidy model deps-build deps-demo deps-test install clean calibrate
 
 deps-build: ; $(call install,$(BUILD_PACKAGES))
 deps-demo: ; $(call install,$(DEMO_PACKAGES))
@@ -48,6 +50,19 @@ test: deps-test model
 	@cmake --build $(BUILD) -j $(JOBS) -- --quiet
 	@VRAMPLAN_TEST_MODEL="$$([ -f $(MODEL) ] && realpath $(MODEL))" \
 	  ctest --test-dir $(BUILD) --output-on-failure --no-tests=error -j $(JOBS)
+
+## The same tests under AddressSanitizer and UndefinedBehaviorSanitizer.
+sanitize: deps-test
+	@cmake -S . -B build-asan -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo -DVRAMPLAN_BENCH=OFF \
+	  -DVRAMPLAN_SANITIZE=address,undefined >/dev/null
+	@cmake --build build-asan -j $(JOBS) --target $(SANITIZED) -- --quiet
+	@for t in $(SANITIZED); do echo "$$t"; \
+	  UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 build-asan/$$t --gtest_brief=1 || exit 1; done
+
+## clang-tidy over every source file of ours (.clang-tidy says what it looks for); needs clang-tidy-14.
+tidy: build
+	@git ls-files '*.cc' | grep -v '^tests/' | xargs -P $(JOBS) -n 4 clang-tidy-14 -p $(BUILD) --quiet \
+	  --extra-arg=-Wno-unknown-warning-option
 
 install: build
 	@cmake --install $(BUILD)

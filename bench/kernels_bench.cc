@@ -93,14 +93,16 @@ void linear(benchmark::State& state, DType dtype, std::int64_t tokens, std::int6
 }
 
 void attention(benchmark::State& state, std::int64_t queries, std::int64_t length,
-               std::int64_t kv_heads, std::int64_t group, std::int64_t head_dim) {
+               std::int64_t kv_heads, std::int64_t group, std::int64_t head_dim,
+               DType dtype = DType::kF16) {
   const auto ops = make_cpu_ops(thread_count());
   KvLayerView kv;
   kv.block_tokens = 16;
   kv.block_count = length / 16 + 1;
   kv.kv_heads = kv_heads;
   kv.head_dim = kv.value_dim = head_dim;
-  kv.value_offset = kv_heads * 16 * head_dim * 2;
+  kv.dtype = dtype;
+  kv.value_offset = kv_heads * 16 * kv_row_bytes(dtype, head_dim).n;
   kv.block_stride = 2 * kv.value_offset;
   std::vector<std::uint16_t> pool(static_cast<std::size_t>(kv.block_stride * kv.block_count / 2),
                                   cpu::f32_to_f16(0.25F));
@@ -123,7 +125,8 @@ void attention(benchmark::State& state, std::int64_t queries, std::int64_t lengt
                        static_cast<double>(queries) * static_cast<double>(queries - 1) / 2.0;
   const auto runs = static_cast<double>(state.iterations());
   if (queries == 1) {
-    state.SetBytesProcessed(static_cast<std::int64_t>(runs) * length * kv_heads * head_dim * 4);
+    state.SetBytesProcessed(static_cast<std::int64_t>(runs) * length * kv_heads * 2 *
+                            kv_row_bytes(dtype, head_dim).n);
   } else {
     state.counters["FLOP"] =
         benchmark::Counter(4.0 * pairs * static_cast<double>(params.heads * head_dim) * runs,
@@ -169,6 +172,13 @@ void register_all() {
   }
   add("attention_decode/32x128/4096",
       [](benchmark::State& s) { attention(s, 1, 4096, 8, 4, 128); });
+  for (const DType d :
+       {DType::kBF16, DType::kF32, DType::kF8E4M3, DType::kI8, DType::kQ8_0, DType::kQ4_0}) {
+    for (const std::int64_t n : {512, 32768}) {
+      add(std::string("attention_decode/") + info(d).name + "/9x64/" + std::to_string(n),
+          [n, d](benchmark::State& s) { attention(s, 1, n, 3, 3, 64, d); });
+    }
+  }
   add("attention_prefill/9x64/512", [](benchmark::State& s) { attention(s, 512, 512, 3, 3, 64); });
   add("attention_prefill/32x128/1024",
       [](benchmark::State& s) { attention(s, 1024, 1024, 8, 4, 128); });

@@ -56,6 +56,7 @@ void replan(PlannedModel& planned, std::int64_t prompt_tokens, std::int64_t outp
   request.kv_format = d.kv_format;
   request.block_tokens = d.block.n;
   request.attention = d.attention;
+  if (planned.device.kind == DeviceKind::kCpu) request.linear_inputs = d.linear_inputs;
   request.threads = d.threads;
   request.seed = d.seed;
   Plan plan = make_plan(planned.source, planned.device, request);

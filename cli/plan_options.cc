@@ -59,6 +59,14 @@ std::optional<AttentionAlgorithm> read_attention(const std::string& text) {
   fail_choice("--attention", text, {"tiled", "naive"});
 }
 
+std::optional<DType> read_linear_inputs(const std::string& text) {
+  if (text.empty()) return std::nullopt;
+  for (const DType dtype : {DType::kI8, DType::kF32}) {
+    if (dtype_from_name(text) == dtype) return dtype;
+  }
+  fail_choice("--linear-inputs", text, {"int8", "f32"});
+}
+
 std::optional<Tokens> read_tokens(const std::string& text, const std::string& flag) {
   if (text.empty()) return std::nullopt;
   return parse_tokens(text, flag);
@@ -109,6 +117,10 @@ void add_plan_flags(CLI::App& command, PlanOptions& o) {
   command.add_option("--block-size", o.block_tokens, "tokens of a KV block")->group(kFormats);
   command.add_option("--attention", o.attention, "tiled, or naive (materialises the scores)")
       ->group(kFormats);
+  command
+      .add_option("--linear-inputs", o.linear_inputs,
+                  "CPU, quantised weights: int8 rounds inputs to 8-bit codes, f32 keeps them")
+      ->group(kFormats);
   command.add_option("--set", o.set, "path=value on the model card, e.g. layers.kv_heads=64")
       ->take_all()
       ->expected(1)
@@ -136,6 +148,7 @@ PlanRequest request_of(const PlanOptions& o) {
   request.kv_format = read_kv_format(o.kv_format);
   request.block_tokens = o.block_tokens;
   request.attention = read_attention(o.attention);
+  request.linear_inputs = read_linear_inputs(o.linear_inputs);
   request.threads = o.threads;
   if (!o.capacity.empty()) request.capacity = parse_bytes(o.capacity, "--capacity");
   request.seed = o.seed;

@@ -2,6 +2,9 @@
 # find_package(vramplan) reads. tests/package builds an outside project against it.
 include(CMakePackageConfigHelpers)
 set(vramplan_libraries vramplan_modelcards vramplan_planner vramplan_kernels vramplan_executor vramplan_reports)
+if(TARGET vramplan_cuda)
+  list(APPEND vramplan_libraries vramplan_cuda)
+endif()
 install(TARGETS ${vramplan_libraries} EXPORT vramplanTargets ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
 foreach(folder modelcards planner kernels executor reports)
   install(DIRECTORY ${PROJECT_SOURCE_DIR}/${folder} DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/vramplan

@@ -10,6 +10,7 @@
 #include "executor/pass_input.h"
 #include "executor/sampler.h"
 #include "executor/tier.h"
+#include "executor/timed_ops.h"
 #include "executor/weight_upload.h"
 #include "kernels/ops.h"
 #include "modelcards/device_card.h"
@@ -65,10 +66,14 @@ class Backend {
   virtual void read(void* to, const void* from, Bytes size) {
     std::memcpy(to, from, static_cast<std::size_t>(size.n));
   }
+  /// What the operations took since the last call; empty where a call does not wait for its result.
+  virtual OpTimings take_timings() { return {}; }
 };
 
 /// The host's memory, Eigen and our SIMD kernels, `threads` threads; capacity caps the device tier.
-std::unique_ptr<Backend> make_cpu_backend(int threads, Bytes capacity);
+/// `linear_inputs`: see Decisions.
+std::unique_ptr<Backend> make_cpu_backend(int threads, Bytes capacity,
+                                          DType linear_inputs = DType::kI8);
 /// Computes nothing; a device of any capacity and a clock driven by the card's op costs.
 std::unique_ptr<Backend> make_dry_backend(const DeviceCard& card, const Decisions& decisions);
 

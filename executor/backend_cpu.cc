@@ -6,11 +6,14 @@ namespace {
 
 class CpuBackend final : public Backend {
  public:
-  CpuBackend(int threads, Bytes capacity)
-      : ops_(make_cpu_ops(threads)), device_(make_host_tier(TierKind::kDevice, capacity)) {}
+  CpuBackend(int threads, Bytes capacity, DType linear_inputs)
+      : ops_(make_cpu_ops(threads, linear_inputs)),
+        timed_(*ops_, clock_),
+        device_(make_host_tier(TierKind::kDevice, capacity)) {}
 
   const char* name() const override { return "cpu"; }
-  Ops& ops() override { return *ops_; }
+  Ops& ops() override { return timed_; }
+  OpTimings take_timings() override { return timed_.take(); }
   Tier& tier(TierKind kind) override {
     if (kind != TierKind::kDevice) {
       throw Error(ErrorCode::kUnsupported,
@@ -25,13 +28,14 @@ class CpuBackend final : public Backend {
  private:
   SteadyClock clock_;
   std::unique_ptr<Ops> ops_;
+  TimedOps timed_;
   std::unique_ptr<Tier> device_;
 };
 
 }  // namespace
 
-std::unique_ptr<Backend> make_cpu_backend(int threads, Bytes capacity) {
-  return std::make_unique<CpuBackend>(threads, capacity);
+std::unique_ptr<Backend> make_cpu_backend(int threads, Bytes capacity, DType linear_inputs) {
+  return std::make_unique<CpuBackend>(threads, capacity, linear_inputs);
 }
 
 }  // namespace vramplan

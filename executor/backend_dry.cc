@@ -35,6 +35,8 @@ OpKind op_kind(DryOp op) {
       return OpKind::kAllGather;
     case DryOp::kSend:
       return OpKind::kSend;
+    case DryOp::kSample:
+      return OpKind::kSample;
   }
   VRAMPLAN_CHECK(false);
 }
@@ -54,8 +56,9 @@ DryCost cost_by(const DeviceCard& card) {
 
 }  // namespace
 
-DryBackend::DryBackend(const DeviceCard& card, int threads, Bytes capacity, bool timed)
-    : ops_(card.kind, threads, clock_, timed ? cost_by(card) : DryCost{}),
+DryBackend::DryBackend(const DeviceCard& card, int threads, DType linear_inputs, Bytes capacity,
+                       bool timed)
+    : ops_(card.kind, threads, linear_inputs, clock_, timed ? cost_by(card) : DryCost{}),
       device_(make_dry_tier(TierKind::kDevice, capacity)),
       host_(make_dry_tier(TierKind::kHost, Bytes{card.host_capacity_bytes.value})) {}
 
@@ -76,7 +79,8 @@ Tier& DryBackend::tier(TierKind kind) {
 }
 
 std::unique_ptr<Backend> make_dry_backend(const DeviceCard& card, const Decisions& decisions) {
-  return std::make_unique<DryBackend>(card, decisions.threads, decisions.capacity, true);
+  return std::make_unique<DryBackend>(card, decisions.threads, decisions.linear_inputs,
+                                      decisions.capacity, true);
 }
 
 void DryCommunicator::all_reduce(TensorView x) {

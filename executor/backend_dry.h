@@ -12,7 +12,7 @@ namespace vramplan {
 class DryBackend final : public Backend {
  public:
   /// `timed` = false leaves the clock at 0: when only bytes are wanted.
-  DryBackend(const DeviceCard& card, int threads, Bytes capacity, bool timed);
+  DryBackend(const DeviceCard& card, int threads, DType linear_inputs, Bytes capacity, bool timed);
 
   const char* name() const override { return "dry"; }
   Ops& ops() override { return ops_; }

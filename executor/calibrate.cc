@@ -15,6 +15,7 @@
 #include "executor/backend.h"
 #include "executor/environment.h"
 #include "executor/process_memory.h"
+#include "executor/sampler.h"
 
 namespace vramplan {
 namespace {
@@ -74,6 +75,15 @@ double call_seconds(const std::vector<CalibratedOp>& ops, const std::string& nam
   return 0;
 }
 
+void sample_greedily(TensorView logits) {
+  const Sampler greedy{Sampling{}};
+  const auto columns = static_cast<std::size_t>(logits.columns);
+  for (std::int64_t row = 0; row < logits.rows; ++row) {
+    const float* values = static_cast<const float*>(logits.data) + row * logits.columns;
+    VRAMPLAN_CHECK(greedy.sample({values, columns}, row, 0) >= 0);
+  }
+}
+
 }  // namespace
 
 MachineFacts machine_facts() {
@@ -125,7 +135,9 @@ Calibration calibrate(const MachineFacts& machine, Ops& ops, const Clock& clock,
       streaming_bytes_per_s(effort.pool, request.threads, clock, request.quick ? 5 : 15);
 
   Calibration result;
-  result.ops = calibrate_ops(ops, clock, effort, request.progress);
+  result.ops =
+      calibrate_ops(ops, clock, effort, request.sample_rows ? request.sample_rows : sample_greedily,
+                    request.progress);
   const std::string source = fmt::format(
       "vramplan calibrate{}, commit {}, {}; {}, kernel {}, {} threads",
       request.quick ? " --quick" : "", machine.environment.commit, machine.environment.time_utc,

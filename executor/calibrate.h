@@ -26,7 +26,8 @@ MachineFacts machine_facts();
 struct CalibrationRequest {
   int threads = 1;
   bool quick = false;
-  Bytes process_base;  // resident bytes of a fresh process of the program
+  Bytes process_base;      // resident bytes of a fresh process of the program
+  RowSampler sample_rows;  // empty: greedy, as a run does it
   CalibrationProgress progress;
 };
 

@@ -4,9 +4,9 @@
 #include <cstring>
 #include <map>
 #include <memory>
-#include <new>
 #include <utility>
 
+#include "executor/calibrate_memory.h"
 #include "executor/rng.h"
 #include "kernels/workspace.h"
 #include "planner/latency.h"
@@ -20,40 +20,19 @@ constexpr std::int64_t kMostTokens = 512;
 constexpr std::int64_t kMostColumns = 4096;
 constexpr double kBatchSeconds = 1e-4;  // well above the resolution of a clock
 
-/// Memory aligned for any kernel; contents are uninitialised.
-class Buffer {
- public:
-  explicit Buffer(std::int64_t size)
-      : data_(static_cast<std::byte*>(::operator new(static_cast<std::size_t>(size), kAlign))),
-        size_(size) {}
-  ~Buffer() { ::operator delete(data_, kAlign); }
-  Buffer(const Buffer&) = delete;
-  Buffer& operator=(const Buffer&) = delete;
-  std::byte* data() const { return data_; }
-  std::int64_t size() const { return size_; }
-
- private:
-  static constexpr std::align_val_t kAlign{256};
-  std::byte* data_;
-  std::int64_t size_;
-};
-
-/// Random bytes 0x20..0x2F: in every format we know they decode to small, normal, finite numbers,
-/// so that no denormal or NaN slows a kernel.
-void fill_harmless(std::byte* data, std::int64_t size) {
-  SplitMix64 rng(1);
-  for (std::int64_t at = 0; at + 8 <= size; at += 8) {
-    const std::uint64_t word = (rng.next() & 0x0F0F0F0F0F0F0F0FULL) | 0x2020202020202020ULL;
-    std::memcpy(data + at, &word, sizeof word);
-  }
+/// A block of one layer: K and V of kBlockTokens tokens.
+std::int64_t layer_block_bytes(const AttentionShape& shape) {
+  const Bytes row =
+      kv_row_bytes(shape.kv, shape.head_dim) + kv_row_bytes(shape.kv, shape.value_dim);
+  return kBlockTokens * shape.kv_heads * row.n;
 }
-void fill_harmless(const Buffer& buffer) { fill_harmless(buffer.data(), buffer.size()); }
 
 class OpBench {
  public:
   OpBench(Ops& ops, const Clock& clock, const CalibrationEffort& effort,
-          const CalibrationProgress& progress)
+          const RowSampler& sample_rows, const CalibrationProgress& progress)
       : ops_(ops),
+        sample_rows_(sample_rows),
         clock_(clock),
         effort_(effort),
         progress_(progress),
@@ -71,7 +50,7 @@ class OpBench {
     const std::vector<DType> weights = {DType::kQ4_1, DType::kQ8_0, DType::kQ4_0, DType::kQ4_K,
                                         DType::kQ6_K, DType::kF16,  DType::kBF16, DType::kF32};
     const std::vector<DType> caches = {DType::kF16, DType::kBF16, DType::kF32};
-    const double steps = static_cast<double>(weights.size() + 2 * caches.size() + 2);
+    const double steps = static_cast<double>(weights.size() + 2 * caches.size() + 3);
     double done = 0;
     const auto step = [&](const std::string& stage) {
       if (progress_) progress_(stage, done++ / steps);
@@ -91,6 +70,8 @@ class OpBench {
     elementwise();
     step("embed");
     embed();
+    step("sample");
+    sample();
     return fit();
   }
 
@@ -103,6 +84,7 @@ class OpBench {
   void kv_write(DType dtype);
   void elementwise();
   void embed();
+  void sample();
   std::vector<CalibratedOp> fit() const;
 
   TensorView view(const Buffer& buffer, std::int64_t rows, std::int64_t columns) const {
@@ -129,6 +111,7 @@ class OpBench {
   }
 
   Ops& ops_;
+  const RowSampler& sample_rows_;
   const Clock& clock_;
   CalibrationEffort effort_;
   double begin_ = clock_.now().v;
@@ -178,7 +161,6 @@ void OpBench::linear(DType dtype) {
 
 /// A cache of `layers` layers over the whole pool; blocks lie as the block pool lays them.
 KvLayerView OpBench::cache(const AttentionShape& shape, std::int64_t layers) const {
-  const std::int64_t element = info(shape.kv).block_bytes;
   KvLayerView kv;
   kv.base = pool_.data();
   kv.dtype = shape.kv;
@@ -186,10 +168,8 @@ KvLayerView OpBench::cache(const AttentionShape& shape, std::int64_t layers) con
   kv.kv_heads = shape.kv_heads;
   kv.head_dim = shape.head_dim;
   kv.value_dim = shape.value_dim;
-  kv.value_offset = kBlockTokens * shape.kv_heads * shape.head_dim * element;
-  const std::int64_t layer_bytes =
-      kBlockTokens * shape.kv_heads * (shape.head_dim + shape.value_dim) * element;
-  kv.block_stride = layers * layer_bytes;
+  kv.value_offset = kBlockTokens * shape.kv_heads * kv_row_bytes(shape.kv, shape.head_dim).n;
+  kv.block_stride = layers * layer_block_bytes(shape);
   kv.block_count = pool_.size() / kv.block_stride;
   return kv;
 }
@@ -197,8 +177,7 @@ KvLayerView OpBench::cache(const AttentionShape& shape, std::int64_t layers) con
 void OpBench::attention(const AttentionShape& shape, std::int64_t queries, std::int64_t kv_length,
                         std::int64_t sequences) {
   const std::int64_t blocks = ceil_div(kv_length, kBlockTokens);
-  const std::int64_t layer_bytes = kBlockTokens * shape.kv_heads *
-                                   (shape.head_dim + shape.value_dim) * info(shape.kv).block_bytes;
+  const std::int64_t layer_bytes = layer_block_bytes(shape);
   const std::int64_t layers = pool_.size() / (layer_bytes * blocks * sequences);
   if (layers < 1) return;  // the pool is too small for this point
   KvLayerView kv = cache(shape, layers);
@@ -318,6 +297,19 @@ void OpBench::elementwise() {
   }
 }
 
+void OpBench::sample() {
+  for (const std::int64_t vocab : {32'000, 49'152, 128'256}) {
+    std::vector<float> logits(static_cast<std::size_t>(16 * vocab));
+    SplitMix64 rng(3);
+    for (float& logit : logits) logit = static_cast<float>(rng.uniform());
+    for (const std::int64_t rows : {1, 4, 16}) {
+      measure(sample_work(rows, vocab), "any", [&](std::int64_t) {
+        sample_rows_({logits.data(), DType::kF32, rows, vocab});
+      });
+    }
+  }
+}
+
 void OpBench::embed() {
   fill_harmless(pool_);
   SplitMix64 rng(2);
@@ -374,8 +366,9 @@ double time_call(const Clock& clock, const CalibrationEffort& effort,
 
 std::vector<CalibratedOp> calibrate_ops(Ops& ops, const Clock& clock,
                                         const CalibrationEffort& effort,
+                                        const RowSampler& sample_rows,
                                         const CalibrationProgress& progress) {
-  return OpBench(ops, clock, effort, progress).run();
+  return OpBench(ops, clock, effort, sample_rows, progress).run();
 }
 
 }  // namespace vramplan

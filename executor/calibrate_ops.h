@@ -29,13 +29,16 @@ struct CalibratedOp {
   std::vector<CostPoint> points;  // what the line was fitted to
 };
 
+/// Chooses a token from each row of f32 logits, on the host.
+using RowSampler = std::function<void(TensorView logits)>;
 using CalibrationProgress = std::function<void(const std::string& stage, double fraction)>;
 
 /// linear and linear_decode per weight format; attention_decode, attention_prefill and kv_write per
-/// KV format; norm, rope, activation, add and embed for "any". The work of a call is what
+/// KV format; norm, rope, activation, add, embed and sample for "any". The work of a call is what
 /// planner/latency.h says it is.
 std::vector<CalibratedOp> calibrate_ops(Ops& ops, const Clock& clock,
                                         const CalibrationEffort& effort,
+                                        const RowSampler& sample_rows,
                                         const CalibrationProgress& progress);
 
 /// Lower quartile of the seconds of call(i), i counting up; short calls are timed in batches. A

@@ -7,7 +7,7 @@ namespace vramplan {
 class Clock {
  public:
   virtual ~Clock() = default;
-  virtual Seconds now() const = 0;   // monotonic, from an arbitrary start
+  virtual Seconds now() const = 0;  // monotonic, from an arbitrary start
 };
 
 class SteadyClock final : public Clock {

@@ -27,10 +27,19 @@ double visible_keys(std::int64_t first, std::int64_t last, std::int64_t window) 
   return up_to(last + 1) - up_to(first);
 }
 
+/// K and V of a token in one layer.
+Bytes token_bytes(const KvLayerView& kv) {
+  return (kv_row_bytes(kv.dtype, kv.head_dim) + kv_row_bytes(kv.dtype, kv.value_dim)) * kv.kv_heads;
+}
+
 }  // namespace
 
-DryOps::DryOps(DeviceKind kind, int threads, VirtualClock& clock, DryCost cost)
-    : kind_(kind), threads_(threads), clock_(clock), cost_(std::move(cost)) {}
+DryOps::DryOps(DeviceKind kind, int threads, DType linear_inputs, VirtualClock& clock, DryCost cost)
+    : kind_(kind),
+      linear_inputs_(linear_inputs),
+      threads_(threads),
+      clock_(clock),
+      cost_(std::move(cost)) {}
 
 void DryOps::count(const DryWork& work) {
   ++counts_.calls;
@@ -70,7 +79,9 @@ void DryOps::linear(TensorView out, TensorView in, const WeightView& weight, Ten
   VRAMPLAN_CHECK(in.columns == weight.tensor.columns && out.columns == weight.tensor.rows);
   VRAMPLAN_CHECK(in.rows == out.rows);
   const DryOp op = in.rows <= cpu::kGemvTokens ? DryOp::kLinearDecode : DryOp::kLinear;
-  count({op, weight.tensor.dtype, in.dtype,
+  // With unrounded inputs the products are those of f32 weights.
+  const bool unrounded = is_block_quantised(weight.tensor.dtype) && linear_inputs_ == DType::kF32;
+  count({op, unrounded ? DType::kF32 : weight.tensor.dtype, in.dtype,
          bytes_in(weight.tensor) + bytes_in(in) + bytes_in(out),
          2 * static_cast<double>(in.rows) * elements_in(weight.tensor)});
 }
@@ -84,8 +95,7 @@ void DryOps::kv_write(const KvLayerView& kv, TensorView k, TensorView v,
   VRAMPLAN_CHECK(k.columns == kv.kv_heads * kv.head_dim && v.columns == kv.kv_heads * kv.value_dim);
   const auto tokens = static_cast<std::int64_t>(slots.size());
   VRAMPLAN_CHECK(tokens == k.rows && tokens == v.rows);
-  const double written = static_cast<double>(bytes_of(kv.dtype, tokens, k.columns).n +
-                                             bytes_of(kv.dtype, tokens, v.columns).n);
+  const double written = static_cast<double>((token_bytes(kv) * tokens).n);
   count({DryOp::kKvWrite, kv.dtype, k.dtype, bytes_in(k) + bytes_in(v) + written, 0});
 }
 
@@ -103,8 +113,7 @@ void DryOps::attention(TensorView out, TensorView q, const KvLayerView& kv,
         params.window_tokens > 0
             ? std::min(slice.kv_length, params.window_tokens - 1 + slice.query_count)
             : slice.kv_length;
-    bytes += static_cast<double>(
-        bytes_of(kv.dtype, reach, kv.kv_heads * (kv.head_dim + kv.value_dim)).n);
+    bytes += static_cast<double>((token_bytes(kv) * reach).n);
     flops += 2 * static_cast<double>(params.heads) * width *
              visible_keys(slice.kv_length - slice.query_count, slice.kv_length - 1,
                           params.window_tokens);
@@ -137,7 +146,7 @@ void DryOps::softcap(TensorView x, float) {
 Bytes DryOps::linear_workspace(std::int64_t tokens, std::int64_t in_features, DType weight) const {
   if (gpu_) return cuda::linear_workspace(tokens, in_features, weight, gpu_->activations);
   if (kind_ != DeviceKind::kCpu) return {};
-  return cpu::linear_workspace(tokens, in_features, weight, threads_);
+  return cpu::linear_workspace(tokens, in_features, weight, linear_inputs_, threads_);
 }
 
 Bytes DryOps::attention_workspace(std::span<const SequenceSlice> slices, const KvLayerView& kv,

@@ -25,6 +25,7 @@ enum class DryOp : std::uint8_t {
   kAllReduce,
   kAllGather,
   kSend,
+  kSample,
 };
 
 /// What one operation reads and writes, counted from the views it was called with.
@@ -53,9 +54,9 @@ struct DryGpuRules {
 
 class DryOps final : public Ops {
  public:
-  /// `kind` and `threads` choose the scratch rules of the device this stands for. A null `cost`
-  /// leaves the clock alone.
-  DryOps(DeviceKind kind, int threads, VirtualClock& clock, DryCost cost);
+  /// `kind`, `threads` and `linear_inputs` choose the scratch rules of the device this stands for.
+  /// A null `cost` leaves the clock alone.
+  DryOps(DeviceKind kind, int threads, DType linear_inputs, VirtualClock& clock, DryCost cost);
 
   /// Scratch as CudaOps asks for it.
   void use_gpu_rules(const DryGpuRules& rules) { gpu_ = rules; }
@@ -91,6 +92,7 @@ class DryOps final : public Ops {
 
  private:
   DeviceKind kind_;
+  DType linear_inputs_;
   int threads_;
   VirtualClock& clock_;
   DryCost cost_;

@@ -22,8 +22,9 @@ Measurement run_plan(const Decisions& decisions, const ModelSource& source,
   }
   if (backend == "dry") return run_dry(decisions, source, device, request);
   if (backend == "cpu") {
-    return run_local(decisions, source, device, request,
-                     [&](Bytes capacity) { return make_cpu_backend(decisions.threads, capacity); });
+    return run_local(decisions, source, device, request, [&](Bytes capacity) {
+      return make_cpu_backend(decisions.threads, capacity, decisions.linear_inputs);
+    });
   }
   if (backend == "cuda") return run_cuda(decisions, source, device, request);
   throw Error(ErrorCode::kUsage, "'" + backend + "' is no backend")

@@ -16,10 +16,13 @@ Bytes lay_out(const ModelCard& card, const ModelPart& part, DType dtype, TokensP
     view.kv_heads = widths.kv_heads;
     view.head_dim = layer.mixer.head_dim;
     view.value_dim = layer.mixer.value_dim;
-    view.value_offset = bytes_of(dtype, block.n, widths.k).n;
+    const auto part_bytes = [&](std::int64_t width) {
+      return (kv_row_bytes(dtype, width) * detail::checked_mul(widths.kv_heads, block.n)).n;
+    };
+    view.value_offset = part_bytes(view.head_dim);
     view.block_stride = offset;  // of the layer inside the block, until the stride is known
     offset = detail::checked_add(offset, view.value_offset);
-    offset = detail::checked_add(offset, bytes_of(dtype, block.n, widths.v).n);
+    offset = detail::checked_add(offset, part_bytes(view.value_dim));
     layers.push_back(view);
   }
   return {offset};

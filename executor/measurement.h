@@ -13,24 +13,35 @@ namespace vramplan {
 
 /// One look at memory: what the tiers' tensors hold and what the outside says.
 struct MemorySample {
-  Seconds at;                       // since the run began
+  Seconds at;  // since the run began
   Phase phase = Phase::kLoad;
-  std::string moment;               // "weights loaded", "prefill chunk 3", "decode step 10"
-  Bytes taken;                      // weights + KV blocks + activations live at this moment, rank 0
-  Bytes resident;                   // process, from /proc/self/smaps_rollup or the driver; 0 = not measured
+  std::string moment;  // "weights loaded", "prefill chunk 3", "decode step 10"
+  Bytes taken;         // weights + KV blocks + activations live at this moment, rank 0
+  Bytes resident;      // process, from /proc/self/smaps_rollup or the driver; 0 = not measured
 };
 
-struct RankCapacity {               // capacity = free + sum(rows) + unaccounted
+struct RankCapacity {  // capacity = free + sum(rows) + unaccounted
   int rank = 0;
-  Bytes capacity, free, rows, unaccounted;   // unaccounted is signed
+  Bytes capacity, free, rows, unaccounted;  // unaccounted is signed
+};
+
+/// What one operation took in a phase. Beside those of Ops: "sample", and "between", what a pass
+/// took outside of both.
+struct ObservedTerm {
+  std::string op;
+  double calls = 0;
+  Seconds seconds;
 };
 
 struct Timings {
-  Seconds load, ttft, prefill, decode;       // ttft: first token of the first sequence
+  Seconds load, ttft, prefill, decode;  // ttft: first token of the first sequence
   std::int64_t prefill_tokens = 0, decode_steps = 0, decode_tokens = 0;
   double prefill_tokens_per_second = 0, decode_tokens_per_second = 0;
-  Seconds tpot;                              // median decode step
+  Seconds tpot;  // median decode step
+  // decode_tokens_per_second: tokens of a mean step over tpot
   std::vector<double> decode_step_seconds;
+  // By operation: prefill of one sequence, and one decode step, both means; empty = not measured.
+  std::vector<ObservedTerm> prefill_terms, decode_terms;
 };
 
 struct Environment {
@@ -42,11 +53,11 @@ struct Measurement {
   Ledger observed;
   std::vector<RankCapacity> capacity;
   std::vector<MemorySample> samples;
-  Bytes process_peak;                        // highest resident seen, 0 = not measured
+  Bytes process_peak;  // highest resident seen, 0 = not measured
   Timings timings;
   Environment environment;
-  std::vector<std::vector<std::int32_t>> output;   // generated ids per sequence
-  std::string text;                          // of sequence 0, when there is a tokenizer
+  std::vector<std::vector<std::int32_t>> output;  // generated ids per sequence
+  std::string text;                               // of sequence 0, when there is a tokenizer
   bool complete = false;
 };
 

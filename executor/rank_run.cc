@@ -26,6 +26,8 @@ std::vector<float> draws(const Pass& pass, const Scheduler& scheduler, const Run
 std::vector<std::int32_t> sample(RankEngine& engine, const Pass& pass, const TensorView& logits,
                                  const Scheduler& scheduler, const RunHooks& hooks) {
   std::vector<std::int32_t> tokens(pass.sampled.size(), 0);
+  if (hooks.charge_sampling && logits.rows > 0)
+    hooks.charge_sampling(static_cast<std::int64_t>(tokens.size()));
   if (engine.gpu() != nullptr && !tokens.empty() && logits.data != nullptr) {
     const Sampling sampling = hooks.sampler != nullptr ? hooks.sampler->sampling() : Sampling{};
     tokens = engine.sample(pass, logits, sampling, draws(pass, scheduler, hooks));
@@ -66,6 +68,7 @@ RankRun run_passes(RankEngine& engine, Scheduler& scheduler, const RunHooks& hoo
   Clock& clock = engine.backend().clock();
   Phase phase = Phase::kPrefill;
   activations.reset_high_water();
+  engine.backend().take_timings();  // of whoever used it before
   while (const Pass* pass = scheduler.next()) {
     if (pass->phase != phase) {
       run.prefill_peak = activations.high_water();
@@ -74,14 +77,23 @@ RankRun run_passes(RankEngine& engine, Scheduler& scheduler, const RunHooks& hoo
     }
     const Seconds begin = clock.now();
     TensorView logits = engine.forward(*pass);
+    const Seconds sampling = clock.now();
     const std::vector<std::int32_t> tokens = sample(engine, *pass, logits, scheduler, hooks);
-    const Seconds seconds = clock.now() - begin;
+    const Seconds end = clock.now(), seconds = end - begin;
+    // A GPU's pass is waited for together with its tokens: one cannot be told from the other.
+    const bool together = engine.gpu() != nullptr && engine.backend().computes();
+    const double sampled = together ? 0 : (end - sampling).v;
+    OpTimings& ops = phase == Phase::kPrefill ? run.prefill_ops : run.decode_ops;
+    for (const auto& [name, timing] : engine.backend().take_timings()) {
+      ops[name].calls += timing.calls;
+      ops[name].seconds += timing.seconds;
+    }
     if (hooks.on_logits) hooks.on_logits(*pass, logits);
     if (hooks.after_pass) hooks.after_pass(*pass);
     engine.give_back(logits);
     run.passes.push_back({pass->phase, static_cast<std::int64_t>(pass->ids.size()),
                           static_cast<std::int64_t>(tokens.size()), pass->sequences.front(),
-                          seconds.v});
+                          seconds.v, sampled});
     scheduler.complete(tokens);
     if (hooks.on_token) {
       for (std::size_t i = 0; i < tokens.size(); ++i) hooks.on_token(pass->sampled[i], tokens[i]);
@@ -176,6 +188,30 @@ std::vector<std::vector<std::int32_t>> prompts_of(
   return prompts;
 }
 
+std::vector<ObservedTerm> terms_of(const RankRun& run, Phase phase, double parts) {
+  const OpTimings& ops = phase == Phase::kPrefill ? run.prefill_ops : run.decode_ops;
+  std::vector<ObservedTerm> terms;
+  if (ops.empty() || parts <= 0) return terms;
+  ObservedTerm sample{"sample", 0, {}}, between{"between", 0, {}};
+  for (const PassRecord& pass : run.passes) {
+    if (pass.phase != phase) continue;
+    if (pass.produced > 0) sample.calls += 1 / parts;
+    sample.seconds += Seconds{pass.sampling_seconds / parts};
+    between.seconds += Seconds{(pass.seconds - pass.sampling_seconds) / parts};
+    between.calls += 1 / parts;
+  }
+  for (const auto& [name, timing] : ops) {
+    terms.push_back({name, static_cast<double>(timing.calls) / parts, {timing.seconds / parts}});
+    between.seconds = between.seconds - terms.back().seconds;
+  }
+  terms.push_back(sample);
+  terms.push_back(between);
+  std::stable_sort(terms.begin(), terms.end(), [](const ObservedTerm& a, const ObservedTerm& b) {
+    return a.seconds > b.seconds;
+  });
+  return terms;
+}
+
 Timings timings_of(const std::vector<RankRun>& ranks, const Sharding& sharding) {
   Timings timings;
   const std::vector<PassRecord>& passes = ranks.front().passes;
@@ -207,9 +243,17 @@ Timings timings_of(const std::vector<RankRun>& ranks, const Sharding& sharding) 
   timings.tpot = {median(timings.decode_step_seconds)};
   if (prefill > 0)
     timings.prefill_tokens_per_second = static_cast<double>(timings.prefill_tokens) / prefill;
-  if (timings.decode.v > 0) {
-    timings.decode_tokens_per_second =
-        static_cast<double>(timings.decode_tokens) / timings.decode.v;
+  if (timings.tpot.v > 0) {
+    timings.decode_tokens_per_second = static_cast<double>(timings.decode_tokens) /
+                                       static_cast<double>(timings.decode_steps) / timings.tpot.v;
+  }
+  if (ranks.size() == 1) {
+    double prompts = 0;
+    for (const PassRecord& pass : passes)
+      if (pass.phase == Phase::kPrefill && pass.produced > 0) prompts += 1;
+    timings.prefill_terms = terms_of(ranks.front(), Phase::kPrefill, prompts);
+    timings.decode_terms =
+        terms_of(ranks.front(), Phase::kDecode, static_cast<double>(timings.decode_steps));
   }
   return timings;
 }

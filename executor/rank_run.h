@@ -15,17 +15,20 @@ struct PassRecord {
   std::int64_t produced = 0;  // tokens sampled
   std::int64_t first_sequence = 0;
   double seconds = 0;  // forward pass, waiting for it, and sampling
+  double sampling_seconds = 0;
 };
 
 struct RankRun {
   std::vector<PassRecord> passes;
-  Bytes prefill_peak, decode_peak;  // high-water marks of the activation arena
+  Bytes prefill_peak, decode_peak;    // high-water marks of the activation arena
+  OpTimings prefill_ops, decode_ops;  // sums over the phase's passes
 };
 
 struct RunHooks {
-  const Sampler* sampler = nullptr;  // null: tokens are not wanted (dry)
-  std::int64_t vocab = 0;            // logits of a row that are tokens
-  bool ends_only = false;            // of decode, only the first and the last step: for sizes
+  const Sampler* sampler = nullptr;                        // null: tokens are not wanted (dry)
+  std::int64_t vocab = 0;                                  // logits of a row that are tokens
+  std::function<void(std::int64_t rows)> charge_sampling;  // dry: the time of rows not looked at
+  bool ends_only = false;  // of decode, only the first and the last step: for sizes
   std::function<void(std::int64_t sequence, std::int32_t token)> on_token;
   std::function<void(const Pass& pass)> after_pass;
   std::function<void(const Pass& pass, const TensorView& logits)> on_logits;
@@ -41,6 +44,10 @@ void add_observed_rows(Ledger& ledger, RankEngine& engine, const RankRun& run);
 std::vector<std::vector<std::int32_t>> prompts_of(
     const Decisions& decisions, std::int64_t vocab,
     const std::vector<std::vector<std::int32_t>>& given);
+
+/// `ops`, the sampling and what is left of the phase's passes, divided by `parts`; the longest
+/// first.
+std::vector<ObservedTerm> terms_of(const RankRun& run, Phase phase, double parts);
 
 /// Timings of passes that run stage after stage; ranks of one stage at the same time: a pass takes
 /// the sum over stages of its slowest rank. All ranks have the same passes.

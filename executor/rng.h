@@ -8,7 +8,7 @@ class Rng {
  public:
   virtual ~Rng() = default;
   virtual std::uint64_t next() = 0;
-  double uniform();                                   // [0, 1), 53 bits
+  double uniform();  // [0, 1), 53 bits
 };
 
 /// SplitMix64 (Steele, Lea, Flood 2014): stateless start, passes BigCrush.

@@ -162,7 +162,8 @@ class DryRun {
 
   RankRun run_rank(int rank, const RankNeed& need) {
     const ModelPart part = model_part(source_.card, decisions_.sharding, rank);
-    DryBackend backend(device_, decisions_.threads, decisions_.capacity, true);
+    DryBackend backend(device_, decisions_.threads, decisions_.linear_inputs, decisions_.capacity,
+                       true);
     if (gpu_) backend.stand_for(*gpu_, decisions_.activations);
     VirtualRuntime runtime(backend, device_, rank, decisions_.sharding.ranks(), request_.tokenizer,
                            measurement_.observed);
@@ -185,10 +186,15 @@ class DryRun {
         engine.pool(), prompts_,
         {decisions_.block, decisions_.prefill_chunk.n, decisions_.output.n, {}, false});
     RunHooks hooks;
+    std::int64_t calls_before = 0, step_calls = 0, samplings = 0;
+    hooks.charge_sampling = [&](std::int64_t rows) {
+      ++samplings;  // is no part of the graph
+      const double logits = static_cast<double>(rows) * static_cast<double>(source_.card.vocab);
+      backend.dry_ops().count({DryOp::kSample, DType::kF32, DType::kF32, 4 * logits, 0});
+    };
     const std::int64_t every = std::max<std::int64_t>(1, decisions_.output.n / 32);
-    std::int64_t calls_before = 0, step_calls = 0;
     hooks.after_pass = [&](const Pass& pass) {
-      const std::int64_t calls = backend.dry_ops().counts().calls;
+      const std::int64_t calls = backend.dry_ops().counts().calls - samplings;
       // The second decode step is the one that a GPU captures.
       const bool captured = gpu_ && pass.phase == Phase::kDecode && pass.number == 2 &&
                             decisions_.attention != AttentionAlgorithm::kNaive;

@@ -90,8 +90,19 @@ void check_formats(const ModelSource& source, const Decisions& decisions, bool g
   const DType a = decisions.activations;
   if (gpu && (a == DType::kF32 || a == DType::kF16 || a == DType::kBF16)) return;
   if (a != DType::kF32) {
-    refuse(std::string("activations of format ") + info(a).name + " on this backend",
-           "activations", "f32 activations run on a CPU; f32, f16 and bf16 on a GPU");
+    refuse(std::string("activations of format ") + info(a).name + " on this backend", "activations",
+           "f32 activations run on a CPU; f32, f16 and bf16 on a GPU");
+  }
+}
+
+/// The attention kernels of a GPU load eight elements at a time.
+void check_gpu_heads(const ModelCard& card) {
+  for (std::int64_t i = 0; i < card.layer_count(); ++i) {
+    const Mixer& mixer = card.layers[static_cast<std::size_t>(i)].mixer;
+    if (mixer.head_dim % 8 == 0 && mixer.value_dim % 8 == 0 && mixer.value_dim <= 256) continue;
+    refuse("head dimensions " + std::to_string(mixer.head_dim) + " and " +
+               std::to_string(mixer.value_dim) + " on a GPU",
+           "layers[" + std::to_string(i) + "]", "multiples of 8 up to 256 run");
   }
 }
 
@@ -126,6 +137,7 @@ void refuse_unsupported(const ModelSource& source, const Decisions& decisions, b
            "--tp, --pp", "run several ranks with --backend dry");
   }
   check_formats(source, decisions, gpu);
+  if (gpu) check_gpu_heads(source.card);
   if (source.gguf == nullptr && !random_weights) {
     throw Error(ErrorCode::kUsage, source.card.name + " is a card without weights")
         .at("", "MODEL")

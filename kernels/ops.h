@@ -20,8 +20,16 @@ struct RopeParams {
   float magnitude = 1.0F;                   // yarn attention factor on cos and sin
 };
 
+/// Bytes of a K or V row of `width` elements in the cache: f32 f16 bf16 f8_e4m3 an element each;
+/// q8_0 and q4_0 blocks of 32 elements; int8 a code an element and then one f32 scale (largest
+/// magnitude / 127) for the row.
+inline Bytes kv_row_bytes(DType dtype, std::int64_t width) {
+  const Bytes elements = bytes_of(dtype, 1, width);
+  return dtype == DType::kI8 ? elements + Bytes{4} : elements;
+}
+
 /// One layer's part of the block pool. K of (block, head, token) is the row of head_dim elements at
-/// base + block * block_stride + ((head * block_tokens + token) * head_dim) * element size;
+/// base + block * block_stride + (head * block_tokens + token) * kv_row_bytes(dtype, head_dim);
 /// V is the same at + value_offset with value_dim.
 struct KvLayerView {
   std::byte* base = nullptr;

@@ -4,11 +4,11 @@
 
 namespace vramplan::cpu {
 
-Bytes linear_workspace(std::int64_t tokens, std::int64_t in_features, DType weight, int threads) {
-  if (is_block_quantised(weight)) return Bytes{40} * ceil_div(in_features, 32) * tokens;
-  const bool converted = weight == DType::kF16 || weight == DType::kBF16;
-  if (converted && tokens > kGemvTokens) return Bytes{4} * kPanelRows * in_features * threads;
-  return {};
+Bytes linear_workspace(std::int64_t tokens, std::int64_t in_features, DType weight, DType inputs,
+                       int threads) {
+  if (!is_block_quantised(weight)) return {};
+  if (inputs == DType::kF32) return Bytes{4} * kDequantisedRows * in_features * threads;
+  return Bytes{40} * ceil_div(in_features, 32) * tokens;
 }
 
 Bytes attention_workspace(std::span<const SequenceSlice> slices, std::int64_t value_dim,
@@ -17,8 +17,8 @@ Bytes attention_workspace(std::span<const SequenceSlice> slices, std::int64_t va
   Bytes largest_scores;
   for (const SequenceSlice& slice : slices) {
     if (slice.query_count == 1) ++single;
-    largest_scores = std::max(
-        largest_scores, Bytes{4} * params.heads * slice.query_count * slice.kv_length);
+    largest_scores =
+        std::max(largest_scores, Bytes{4} * params.heads * slice.query_count * slice.kv_length);
   }
   if (params.naive) return largest_scores;
   return Bytes{4} * (value_dim + 2) * params.heads * threads * single;

@@ -7,13 +7,16 @@
 
 namespace vramplan::cpu {
 
-/// linear: block-quantised weights: the input as 8-bit codes, per 32 elements 32 codes, a scale and a
-/// sum (f32 each): tokens * ceil(in / 32) * 40 bytes.
-/// 16-bit weights with more than kGemvTokens tokens: per thread a panel of kPanelRows weight rows
-/// converted to f32: threads * kPanelRows * in * 4 bytes. Otherwise 0.
+/// Up to here the weights set the pace of a linear, above it the arithmetic does.
 inline constexpr std::int64_t kGemvTokens = 8;
-inline constexpr std::int64_t kPanelRows = 64;
-Bytes linear_workspace(std::int64_t tokens, std::int64_t in_features, DType weight, int threads);
+
+/// linear, block-quantised weights. `inputs` i8: the input as 8-bit codes, per 32 elements 32
+/// codes, a scale and a sum (f32 each): tokens * ceil(in / 32) * 40 bytes. f32: the input as it is,
+/// and per thread kDequantisedRows weight rows in f32: threads * kDequantisedRows * in * 4 bytes.
+/// Other weights: 0, whatever `inputs` is.
+inline constexpr std::int64_t kDequantisedRows = 4;
+Bytes linear_workspace(std::int64_t tokens, std::int64_t in_features, DType weight, DType inputs,
+                       int threads);
 
 /// attention, tiled: sequences with one query are split over the threads and merged by log-sum-exp:
 /// single-query slices * heads * threads * (value_dim + 2) * 4 bytes; longer slices need none.

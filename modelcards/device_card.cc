@@ -29,7 +29,8 @@ const std::vector<std::string> kOpWords{"embed",
                                         "gather",
                                         "all_reduce",
                                         "all_gather",
-                                        "send"};
+                                        "send",
+                                        "sample"};
 
 constexpr std::int64_t kMaxBytes = std::int64_t{1} << 50;
 constexpr double kMaxRate = 1e21;

@@ -6,8 +6,7 @@ namespace vramplan {
 namespace {
 
 constexpr Bytes kAlignment{256};
-constexpr std::int64_t kGemvTokens = 8;  // up to here 16-bit weights are converted on the fly
-constexpr std::int64_t kPanelRows = 64;  // weight rows a thread converts at a time
+constexpr std::int64_t kDequantisedRows = 4;  // weight rows a thread holds in f32 at a time
 
 /// Tensors taken and given back; remembers the fullest moment. `keep_tensors` also remembers what
 /// was live.
@@ -245,12 +244,11 @@ Bytes linear_scratch(const ScratchRules& rules, std::int64_t tokens, std::int64_
     return tiled ? bytes_of(DType::kBF16, std::clamp<std::int64_t>(fitting, 1, 8192), in_features)
                  : Bytes{};
   }
-  if (rules.kind != DeviceKind::kCpu) return {};
+  if (rules.kind != DeviceKind::kCpu || !is_block_quantised(weight)) return {};
+  if (rules.linear_inputs == DType::kF32)
+    return bytes_of(DType::kF32, kDequantisedRows, in_features) * rules.threads;
   // 32 codes of 8 bits, their scale and their sum (f32 each) per 32 inputs of a token.
-  if (is_block_quantised(weight)) return Bytes{32 + 4 + 4} * ceil_div(in_features, 32) * tokens;
-  const bool converted = weight == DType::kF16 || weight == DType::kBF16;
-  if (!converted || tokens <= kGemvTokens) return {};
-  return bytes_of(DType::kF32, kPanelRows, in_features) * rules.threads;
+  return Bytes{32 + 4 + 4} * ceil_div(in_features, 32) * tokens;
 }
 
 Bytes attention_scratch(const ScratchRules& rules, const PassShape& pass, const LayerKind& kind) {
@@ -315,6 +313,7 @@ ScratchRules scratch_rules(const Decisions& decisions, DeviceKind kind, int mult
           decisions.threads,
           decisions.activations,
           decisions.attention,
+          decisions.linear_inputs,
           kind == DeviceKind::kGpu ? multiprocessors : 0,
           decisions.context.n};
 }

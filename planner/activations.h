@@ -27,6 +27,7 @@ struct ScratchRules {
   int threads = 1;
   DType activations = DType::kF32;
   AttentionAlgorithm attention = AttentionAlgorithm::kTiled;
+  DType linear_inputs = DType::kI8;
   // A GPU whose kernels are ours: 0 = a device whose kernels keep all on the chip.
   int multiprocessors = 0;
   std::int64_t most_context = 0;  // a decode step is laid out for the longest cache of the plan

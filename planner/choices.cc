@@ -115,6 +115,28 @@ class Chooser {
                         "--block-size", kMostBlock)};
     d().attention = request_.attention.value_or(AttentionAlgorithm::kTiled);
     if (!request_.attention) assume("attention", name_of(d().attention), "--attention");
+    linear_inputs();
+  }
+
+  /// How a CPU's products with block-quantised weights read their inputs.
+  void linear_inputs() {
+    if (gpu_) {
+      if (request_.linear_inputs) {
+        refuse("--linear-inputs", "a GPU's products read their inputs as the activations are",
+               "leave it out");
+      }
+      return;
+    }
+    d().linear_inputs = request_.linear_inputs.value_or(DType::kI8);
+    if (d().linear_inputs != DType::kI8 && d().linear_inputs != DType::kF32) {
+      refuse("--linear-inputs",
+             fmt::format("linear inputs of format {}", info(d().linear_inputs).name),
+             "int8 or f32");
+    }
+    if (!request_.linear_inputs)
+      assume("inputs of quantised linears", "8-bit codes", "--linear-inputs");
+    else if (d().linear_inputs == DType::kF32)
+      assume("time of quantised linears", "that of f32 weights of their bytes", "--linear-inputs");
   }
 
   void lengths() {

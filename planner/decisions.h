@@ -47,6 +47,9 @@ struct Decisions {
   std::int64_t batch = 1;  // sequences at the same time
   Tokens prefill_chunk;    // most tokens of one forward pass
   AttentionAlgorithm attention = AttentionAlgorithm::kTiled;
+  // CPU: products with block-quantised weights round their input to 8-bit codes (i8), or do not
+  // (f32).
+  DType linear_inputs = DType::kI8;
   int threads = 1;  // CPU backend
   std::uint64_t seed = 0;
   Bytes capacity;  // per device: what the run may take, all in all

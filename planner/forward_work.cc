@@ -53,9 +53,18 @@ class PassWorks {
  private:
   void add(const OpWork& work, std::int64_t count) { sum_.add(work, count * passes_.repeat); }
 
+  /// Block-quantised weights whose inputs stay unrounded are multiplied as f32 ones are: their
+  /// bytes, at the rates of f32.
+  OpWork linear_of(std::int64_t tokens, std::int64_t in, std::int64_t out, DType weight) const {
+    OpWork work = linear_work(tokens, in, out, weight, a_);
+    if (is_block_quantised(weight) && decisions_.linear_inputs == DType::kF32)
+      work.dtype = DType::kF32;
+    return work;
+  }
+
   void linear(const LayerKind& kind, Part part, std::int64_t in, std::int64_t out) {
     const WeightTensor* weight = find_part(kind, part);
-    if (weight) add(linear_work(t_, in, out, weight->dtype, a_), kind.count);
+    if (weight) add(linear_of(t_, in, out, weight->dtype), kind.count);
   }
 
   void reduce_and_add(const LayerKind& kind) {
@@ -151,7 +160,7 @@ class PassWorks {
     if (!weight) return;
     const FeedForward& ff = kind.layer.feed_forward;
     const std::int64_t routed = routed_rows(ff);
-    OpWork work = linear_work(routed, in, out, weight->dtype, a_);
+    OpWork work = linear_of(routed, in, out, weight->dtype);
     const double one = static_cast<double>(weight->bytes().n) / static_cast<double>(ff.experts);
     work.bytes += one * (experts_reached(ff) - 1);  // linear_work counted one matrix
     add(work, kind.count);
@@ -172,10 +181,11 @@ class PassWorks {
   void head(std::int64_t rows) {
     add(gather_work(rows, model_.hidden, a_), 1);
     if (model_.final_norm) add(norm_work(rows, model_.hidden, a_), 1);
-    add(linear_work(rows, model_.hidden, model_.shape.vocab_rows, model_.head_dtype, a_), 1);
+    add(linear_of(rows, model_.hidden, model_.shape.vocab_rows, model_.head_dtype), 1);
     const int tp = model_.shape.tp;
     if (tp > 1) add(all_gather_work(rows, model_.shape.vocab_rows, DType::kF32, tp), 1);
     if (model_.logit_softcap > 0) add(activation_work(rows, model_.vocab, false, DType::kF32), 1);
+    add(sample_work(rows, model_.vocab), 1);
   }
 
   const RankModel& model_;

@@ -53,7 +53,8 @@ const char* name_of(OpKind op) {
                                            "gather",
                                            "all_reduce",
                                            "all_gather",
-                                           "send"};
+                                           "send",
+                                           "sample"};
   return kNames[static_cast<int>(op)];
 }
 
@@ -115,6 +116,10 @@ OpWork all_gather_work(std::int64_t tokens, std::int64_t columns, DType activati
       elementwise(OpKind::kAllGather, activation, elements(tokens, columns), ranks - 1, 0);
   work.ranks = ranks;
   return work;
+}
+
+OpWork sample_work(std::int64_t rows, std::int64_t vocab) {
+  return elementwise(OpKind::kSample, DType::kF32, elements(rows, vocab), 1, 0);
 }
 
 OpWork send_work(std::int64_t tokens, std::int64_t columns, DType activation) {

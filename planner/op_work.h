@@ -22,9 +22,11 @@ enum class OpKind : std::uint8_t {
   kAllReduce,
   kAllGather,
   kSend,
+  kSample,
 };
 /// The word in OpCost::op: embed norm linear linear_decode rope kv_write attention_prefill
-/// attention_decode activation add gather all_reduce all_gather send.
+/// attention_decode activation add gather all_reduce all_gather send
+/// sample.
 const char* name_of(OpKind op);
 
 /// The work of one operation or of many alike. bytes: all that is read and written, weights and
@@ -43,8 +45,8 @@ struct OpWork {
 // One call of each operation of Ops, of the communicator last.
 OpWork embed_work(std::int64_t tokens, std::int64_t hidden, DType table, DType activation);
 OpWork norm_work(std::int64_t tokens, std::int64_t columns, DType activation);
-/// At most kLinearDecodeTokens tokens are a linear_decode: the weights set the pace there, and kernels
-/// take other ways than for many tokens, so that it has a cost line of its own.
+/// At most kLinearDecodeTokens tokens are a linear_decode: the weights set the pace there, and
+/// kernels take other ways than for many tokens, so that it has a cost line of its own.
 inline constexpr std::int64_t kLinearDecodeTokens = 8;
 OpWork linear_work(std::int64_t tokens, std::int64_t in, std::int64_t out, DType weight,
                    DType activation);
@@ -58,6 +60,9 @@ OpWork all_reduce_work(std::int64_t tokens, std::int64_t columns, DType activati
 /// Each rank receives (n - 1) parts of [tokens, columns].
 OpWork all_gather_work(std::int64_t tokens, std::int64_t columns, DType activation, int ranks);
 OpWork send_work(std::int64_t tokens, std::int64_t columns, DType activation);
+
+/// Choosing a token from each row of f32 logits: one look at each of them, no flops.
+OpWork sample_work(std::int64_t rows, std::int64_t vocab);
 
 /// Attention of one slice: `queries` new tokens, `kv_length` in the cache with them. Causal pairs:
 /// queries * (kv_length - queries) + queries (queries + 1) / 2, cut to the window; 2 flops per

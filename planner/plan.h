@@ -22,6 +22,7 @@ struct PlanRequest {
   std::optional<KvFormat> kv_format;
   std::optional<std::int64_t> block_tokens;
   std::optional<AttentionAlgorithm> attention;
+  std::optional<DType> linear_inputs;  // i8 or f32, on a CPU
   std::optional<int> threads;
   std::optional<Bytes> capacity;  // artificial: below the card's
   std::optional<std::uint64_t> seed;

@@ -63,6 +63,7 @@ class Writer {
     line("  batch: {}", d.batch);
     line("  prefill_chunk_tokens: {}", d.prefill_chunk.n);
     line("  attention: {}", name_of(d.attention));
+    line("  linear_inputs: {}", info(d.linear_inputs).name);
     line("  threads: {}", d.threads);
     line("  seed: \"{}\"", d.seed);
     line("  capacity_bytes: {}", d.capacity.n);
@@ -227,14 +228,14 @@ class Reader {
   }
 
   static void decisions(const YamlNode& in, Decisions& d) {
-    in.allow_only({"model",         "set",          "card_hash",
-                   "device",        "device_count", "sharding",
-                   "weights",       "activations",  "kv_format",
-                   "kv_policy",     "kv_placement", "kv_layout",
-                   "block_tokens",  "kv_blocks",    "context_tokens",
-                   "output_tokens", "batch",        "prefill_chunk_tokens",
-                   "attention",     "threads",      "seed",
-                   "capacity_bytes"});
+    in.allow_only({"model",         "set",           "card_hash",
+                   "device",        "device_count",  "sharding",
+                   "weights",       "activations",   "kv_format",
+                   "kv_policy",     "kv_placement",  "kv_layout",
+                   "block_tokens",  "kv_blocks",     "context_tokens",
+                   "output_tokens", "batch",         "prefill_chunk_tokens",
+                   "attention",     "linear_inputs", "threads",
+                   "seed",          "capacity_bytes"});
     d.model = in.at("model").text();
     d.set = texts(in.at("set"));
     d.card_hash = wide(in.at("card_hash"), 16);
@@ -257,6 +258,8 @@ class Reader {
     d.batch = count(in, "batch", 1);
     d.prefill_chunk = {count(in, "prefill_chunk_tokens", 1)};
     d.attention = static_cast<AttentionAlgorithm>(choice(in.at("attention"), {"tiled", "naive"}));
+    choice(in.at("linear_inputs"), {"int8", "f32"});
+    d.linear_inputs = dtype(in.at("linear_inputs"));
     d.threads = small(in, "threads");
     d.seed = wide(in.at("seed"), 10);
     d.capacity = {count(in, "capacity_bytes")};

@@ -54,6 +54,7 @@ void require_same_decisions(const RunRecord& before, const RunRecord& now) {
         {"batch", std::to_string(d.batch)},
         {"prefill chunk", std::to_string(d.prefill_chunk.n)},
         {"attention", name_of(d.attention)},
+        {"linear inputs", info(d.linear_inputs).name},
         {"backend", run.measurement.environment.backend},
     };
   };

@@ -97,10 +97,11 @@ std::string score_line(const Verdict& verdict) {
 std::string configuration(const Decisions& d) {
   std::string text = fmt::format(
       "context {} tokens of which {} output, batch {}, weights {}, KV {} in blocks of {}, "
-      "activations {}, {} attention, prefill chunk {}",
+      "activations {}, {} attention, prefill chunk {}{}",
       grouped(d.context.n), grouped(d.output.n), d.batch,
       d.weights ? info(*d.weights).name : "as stored", name_of(d.kv_format), d.block.n,
-      info(d.activations).name, name_of(d.attention), grouped(d.prefill_chunk.n));
+      info(d.activations).name, name_of(d.attention), grouped(d.prefill_chunk.n),
+      d.linear_inputs == DType::kF32 ? ", linear inputs f32" : "");
   if (d.sharding.ranks() > 1 || d.sharding.ep > 1) {
     text += fmt::format(", tp {} pp {} cp {} ep {}", d.sharding.tp, d.sharding.pp, d.sharding.cp,
                         d.sharding.ep);

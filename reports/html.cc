@@ -218,6 +218,7 @@ std::string run_section(const RunRecord& run, const std::string& id) {
   body += html_card(times_title, times_table(run));
   body += html_card("Where the predicted time goes",
                     time_terms_table(run.plan.predictions.performance));
+  body += html_card("Time by operation, predicted and observed", time_terms_table(v));
   body += html_card("Capacity = free + rows + unaccounted", capacity_table(run.measurement));
   body += html_card("Scoring of the measured rows", scoring_table(v));
   body += advice_card(run.plan.predictions);

@@ -201,6 +201,26 @@ std::string times_table(const RunRecord& run) {
                     rows, "times");
 }
 
+std::string time_terms_table(const Verdict& verdict) {
+  std::string rows;
+  for (const TermRow& row : verdict.time_terms) {
+    rows += "<tr>" + text_cell(name_of(row.phase)) + text_cell(row.op) +
+            number_cell(to_text(row.predicted), row.predicted.v) +
+            number_cell(to_text(row.observed), row.observed.v) +
+            number_cell(fmt::format("{:+.1f} %", 100 * row.error()), row.error()) +
+            number_cell(fmt::format("{:+.1f} %", 100 * row.share_of_phase), row.share_of_phase) +
+            "</tr>\n";
+  }
+  if (rows.empty()) return "";
+  return html_table({{"phase"},
+                     {"operation"},
+                     {"predicted", true},
+                     {"observed", true},
+                     {"error", true},
+                     {"of the phase", true}},
+                    rows, "terms");
+}
+
 std::string time_terms_table(const Performance& performance) {
   std::string rows;
   const auto add = [&](const char* phase, const std::vector<TimeTerm>& terms) {

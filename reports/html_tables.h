@@ -34,6 +34,8 @@ std::string capacity_table(const Measurement& measurement);
 std::string scoring_table(const Verdict& verdict);
 std::string times_table(const RunRecord& run);
 std::string time_terms_table(const Performance& performance);
+/// Predicted beside observed, where the run timed its operations; else empty.
+std::string time_terms_table(const Verdict& verdict);
 std::string limits_list(const Predictions& predictions);
 std::string assumptions_table(const Plan& plan);
 std::string machine_list(const Environment& environment);

@@ -39,6 +39,7 @@ json decisions_object(const Decisions& d) {
       {"batch", d.batch},
       {"prefill_chunk_tokens", d.prefill_chunk.n},
       {"attention", name_of(d.attention)},
+      {"linear_inputs", info(d.linear_inputs).name},
       {"threads", d.threads},
       {"seed", d.seed},
       {"capacity_bytes", d.capacity.n},
@@ -95,6 +96,7 @@ Decisions decisions_from(const JsonReader& in) {
   d.batch = in.at("batch").count();
   d.prefill_chunk = {in.at("prefill_chunk_tokens").count()};
   d.attention = in.at("attention").word<AttentionAlgorithm>(2);
+  d.linear_inputs = dtype_from(in.at("linear_inputs"));
   d.threads = small_count(in.at("threads"));
   d.seed = in.at("seed").unsigned_integer();
   d.capacity = in.at("capacity_bytes").bytes();

@@ -54,6 +54,15 @@ json times_array(const std::vector<TimeRow>& times) {
   return out;
 }
 
+json terms_array(const std::vector<ObservedTerm>& terms) {
+  json out = json::array();
+  for (const ObservedTerm& term : terms) {
+    out.push_back(
+        {{"op", term.op}, {"calls", finite(term.calls)}, {"seconds", finite(term.seconds.v)}});
+  }
+  return out;
+}
+
 json performance_object(const Performance& predicted, const Timings& observed) {
   return {{"predicted",
            {{"ttft_seconds", finite(predicted.ttft.v)},
@@ -72,7 +81,9 @@ json performance_object(const Performance& predicted, const Timings& observed) {
             {"prefill_tokens", observed.prefill_tokens},
             {"decode_steps", observed.decode_steps},
             {"decode_tokens", observed.decode_tokens},
-            {"decode_step_seconds", observed.decode_step_seconds}}}};
+            {"decode_step_seconds", observed.decode_step_seconds},
+            {"prefill_terms", terms_array(observed.prefill_terms)},
+            {"decode_terms", terms_array(observed.decode_terms)}}}};
 }
 
 json capacity_array(const std::vector<RankCapacity>& ranks) {
@@ -168,6 +179,15 @@ void observed_from(const JsonReader& rows, Ledger& observed) {
   }
 }
 
+std::vector<ObservedTerm> terms_from(const JsonReader& in) {
+  std::vector<ObservedTerm> terms;
+  for (const JsonReader& term : in.items()) {
+    terms.push_back(
+        {term.at("op").text(), term.at("calls").number(), {term.at("seconds").number()}});
+  }
+  return terms;
+}
+
 Timings timings_from(const JsonReader& in) {
   Timings t;
   t.load = {in.at("load_seconds").number()};
@@ -183,6 +203,8 @@ Timings timings_from(const JsonReader& in) {
   for (const JsonReader& step : in.at("decode_step_seconds").items()) {
     t.decode_step_seconds.push_back(step.number());
   }
+  t.prefill_terms = terms_from(in.at("prefill_terms"));
+  t.decode_terms = terms_from(in.at("decode_terms"));
   return t;
 }
 

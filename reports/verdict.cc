@@ -147,6 +147,37 @@ TimeRow judge_time(const char* name, double predicted, double observed, double t
   return row;
 }
 
+std::vector<TermRow> join_phase(Phase phase, const std::vector<TimeTerm>& predicted,
+                                const std::vector<ObservedTerm>& observed) {
+  std::vector<TermRow> rows;
+  double total = 0;
+  for (const ObservedTerm& term : observed) {
+    rows.push_back({phase, term.op, {}, term.seconds, 0});
+    total += term.seconds.v;
+  }
+  for (const TimeTerm& term : predicted) {
+    const auto found = std::find_if(rows.begin(), rows.end(),
+                                    [&](const TermRow& row) { return row.op == term.op; });
+    if (found == rows.end())
+      rows.push_back({phase, term.op, term.seconds, {}, 0});
+    else
+      found->predicted = term.seconds;
+  }
+  for (TermRow& row : rows)
+    row.share_of_phase = total > 0 ? (row.predicted.v - row.observed.v) / total : 0;
+  return rows;
+}
+
+std::vector<TermRow> join_terms(const Performance& predicted, const Timings& observed) {
+  std::vector<TermRow> rows;
+  if (!observed.prefill_terms.empty())
+    rows = join_phase(Phase::kPrefill, predicted.prefill_terms, observed.prefill_terms);
+  if (observed.decode_terms.empty()) return rows;
+  const auto decode = join_phase(Phase::kDecode, predicted.decode_terms, observed.decode_terms);
+  rows.insert(rows.end(), decode.begin(), decode.end());
+  return rows;
+}
+
 std::vector<TimeRow> judge_times(const Performance& predicted, const Timings& observed,
                                  const Tolerances& t) {
   return {
@@ -266,6 +297,7 @@ Verdict judge(const Plan& plan, const Measurement& measurement, const Tolerances
   Verdict verdict;
   verdict.rows = join(plan.predictions.ledger, measurement.observed, tolerances);
   verdict.process = judge_process(plan, measurement, tolerances);
+  verdict.time_terms = join_terms(plan.predictions.performance, measurement.timings);
   verdict.times = judge_times(plan.predictions.performance, measurement.timings, tolerances);
   score(verdict);
   list_failures(verdict, measurement);

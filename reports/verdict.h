@@ -39,6 +39,15 @@ struct TimeRow {
   bool gates = false;  // counts for the exit code
 };
 
+/// Seconds of one operation in both fillings: prefill of one sequence, or one decode step.
+struct TermRow {
+  Phase phase = Phase::kPrefill;
+  std::string op;
+  Seconds predicted, observed;
+  double share_of_phase = 0;  // (predicted - observed) / all that was observed in the phase
+  double error() const { return observed.v > 0 ? predicted.v / observed.v - 1 : 0; }
+};
+
 /// The signed errors of a category, added up over its measured rows.
 struct TermScore {
   Category category = Category::kWeights;
@@ -62,7 +71,8 @@ struct Verdict {
   std::vector<VerdictRow> rows;
   VerdictRow process;  // whole process against the operating system
   std::vector<TimeRow> times;
-  std::vector<TermScore> terms;  // one a category that has rows
+  std::vector<TermScore> terms;     // one a category that has rows
+  std::vector<TermRow> time_terms;  // empty where the run could not time its operations
   /// Measured rows, gating or not, and the process, with observed > predicted by one byte or more:
   /// an under-prediction inside its tolerance still counts here.
   int under_predictions = 0;

@@ -104,6 +104,24 @@ std::string times_text(const RunRecord& run, const TextOptions& o) {
          table.render();
 }
 
+/// Predicted and observed seconds of each operation, where the run could time them.
+std::string terms_text(const RunRecord& run, const TextOptions& o) {
+  if (run.verdict.time_terms.empty()) return "";
+  TextTable table({{"phase"},
+                   {"operation"},
+                   {"predicted", true},
+                   {"observed", true},
+                   {"error", true},
+                   {"of the phase", true, 2}},
+                  o);
+  for (const TermRow& row : run.verdict.time_terms) {
+    table.add({name_of(row.phase), safe(row.op, o), to_text(row.predicted), to_text(row.observed),
+               row.observed.v > 0 ? fmt::format("{:+.1f} %", 100 * row.error()) : "-",
+               fmt::format("{:+.1f} %", 100 * row.share_of_phase)});
+  }
+  return heading("time by operation", o) + table.render();
+}
+
 std::string scoring_text(const Verdict& verdict, const TextOptions& o) {
   TextTable table({{"term"},
                    {"rows", true},
@@ -139,7 +157,7 @@ std::string verify_text(const RunRecord& run, const TextOptions& o) {
   out += "  " + wrapped(safe(configuration(run.plan.decisions), o), 2, o) + "\n";
   out += list("out of tolerance", verdict.failures, Ink::kBad, o);
   out += rows_text(run, o) + capacity_text(run.measurement, o) + times_text(run, o) +
-         scoring_text(verdict, o);
+         terms_text(run, o) + scoring_text(verdict, o);
   out += list("notes", verdict.notes, Ink::kBold, o);
   out += machine_text(run.measurement.environment, o) + assumptions_text(run.plan, o);
   return out;

@@ -14,7 +14,8 @@ constexpr std::int64_t kKeysPerPart = 64;
 
 void check_call(const TensorView& out, const TensorView& q, const KvLayerView& kv,
                 std::span<const SequenceSlice> slices, const AttentionParams& params) {
-  require_supported_kv(kv.dtype);
+  require_supported_kv(kv.dtype, kv.head_dim);
+  require_supported_kv(kv.dtype, kv.value_dim);
   VRAMPLAN_CHECK(kv.kv_heads > 0 && params.heads > 0 && params.heads % kv.kv_heads == 0);
   VRAMPLAN_CHECK(kv.block_tokens > 0 && kv.head_dim > 0 && kv.value_dim > 0);
   VRAMPLAN_CHECK(q.columns == params.heads * kv.head_dim);

@@ -4,6 +4,7 @@
 
 #include "kernels/cpu/attention.h"
 #include "kernels/cpu/cpu_ops.h"
+#include "kernels/cpu/kv_row_vectors.h"
 #include "kernels/cpu/kv_tile.h"
 #include "kernels/cpu/math.h"
 
@@ -37,35 +38,51 @@ std::int64_t tile_keys(const KvLayerView& kv, std::int64_t rows) {
   return 0;
 }
 
-/// scores[row .. row + kRows)[i] = q . key i for `count` keys; the rest of the last vector is
-/// -infinity.
-template <int kRows>
-void score_keys(DecodeTile& t, std::int64_t row, std::int64_t count, float softcap) {
-  const float* q = t.q + row * t.head_dim;
-  for (std::int64_t begin = 0; begin < count; begin += kLanes) {
-    const int n = static_cast<int>(std::min<std::int64_t>(kLanes, count - begin));
-    Vf sums[kRows][kLanes];
-    for (int i = 0; i < n; ++i) {
-      const float* k = t.kv + (begin + i) * t.head_dim;
-      Vf acc[kRows];
-      VRAMPLAN_UNROLL
-      for (int r = 0; r < kRows; ++r) acc[r] = zero();
-      for (std::int64_t d = 0; d < t.head_dim; d += kLanes) {
-        const Vf key = load(k + d);
-        VRAMPLAN_UNROLL
-        for (int r = 0; r < kRows; ++r) acc[r] = fma(load(q + r * t.head_dim + d), key, acc[r]);
-      }
-      VRAMPLAN_UNROLL
-      for (int r = 0; r < kRows; ++r) sums[r][i] = acc[r];
-    }
+/// sums[r][i .. i + kKeys) = products of query row r with the keys, not yet added across lanes.
+template <int kRows, int kKeys, class Rows>
+inline void multiply_keys(const float* q, std::int64_t head_dim, const Rows& keys, int i,
+                          Vf (&sums)[kRows][kLanes]) {
+  Vf acc[kRows][kKeys];
+  VRAMPLAN_UNROLL
+  for (auto& row : acc) {
+    VRAMPLAN_UNROLL
+    for (Vf& a : row) a = zero();
+  }
+  for (std::int64_t d = 0; d < head_dim; d += kLanes) {
+    Vf key[kKeys];
+    VRAMPLAN_UNROLL
+    for (int k = 0; k < kKeys; ++k) key[k] = keys.at(i + k, d);
+    VRAMPLAN_UNROLL
     for (int r = 0; r < kRows; ++r) {
-      for (int i = n; i < kLanes; ++i) sums[r][i] = zero();
-      Vf dots = reduce_lanes(sums[r]);
-      if (softcap > 0.0F) dots = set1(softcap) * tanh(dots / set1(softcap));
-      float* out = t.scores + (row + r) * t.keys + begin;
-      store(out, dots);
-      for (int i = n; i < kLanes; ++i) out[i] = kMinusInfinity;
+      const Vf query = load(q + r * head_dim + d);
+      VRAMPLAN_UNROLL
+      for (int k = 0; k < kKeys; ++k) acc[r][k] = fma(query, key[k], acc[r][k]);
     }
+  }
+  VRAMPLAN_UNROLL
+  for (int r = 0; r < kRows; ++r) {
+    VRAMPLAN_UNROLL
+    for (int k = 0; k < kKeys; ++k) sums[r][i + k] = acc[r][k];
+  }
+}
+
+/// scores[row .. row + kRows)[begin + i] = q . key i for n <= kLanes keys; the rest of the vector
+/// is -infinity.
+template <int kRows, class Rows>
+void score_vector(DecodeTile& t, std::int64_t row, const Rows& keys, std::int64_t begin, int n,
+                  float softcap) {
+  const float* q = t.q + row * t.head_dim;
+  Vf sums[kRows][kLanes];
+  int i = 0;
+  for (; i + 4 <= n; i += 4) multiply_keys<kRows, 4>(q, t.head_dim, keys, i, sums);
+  for (; i < n; ++i) multiply_keys<kRows, 1>(q, t.head_dim, keys, i, sums);
+  for (int r = 0; r < kRows; ++r) {
+    for (i = n; i < kLanes; ++i) sums[r][i] = zero();
+    Vf dots = reduce_lanes(sums[r]);
+    if (softcap > 0.0F) dots = set1(softcap) * tanh(dots / set1(softcap));
+    float* out = t.scores + (row + r) * t.keys + begin;
+    store(out, dots);
+    for (i = n; i < kLanes; ++i) out[i] = kMinusInfinity;
   }
 }
 
@@ -102,9 +119,10 @@ void update_softmax(DecodeTile& t, std::int64_t count) {
   }
 }
 
-/// values[row .. row + kRows) += scores * value rows, kVectors vectors from column d.
-template <int kRows, int kVectors>
-void add_values(DecodeTile& t, std::int64_t row, std::int64_t d, std::int64_t count) {
+/// values[row .. row + kRows) += scores[begin ..) * value rows, kVectors vectors from column d.
+template <int kRows, int kVectors, class Rows>
+void add_values(DecodeTile& t, std::int64_t row, std::int64_t d, const Rows& values,
+                std::int64_t begin, std::int64_t count) {
   Vf acc[kRows][kVectors];
   VRAMPLAN_UNROLL
   for (int r = 0; r < kRows; ++r) {
@@ -112,12 +130,11 @@ void add_values(DecodeTile& t, std::int64_t row, std::int64_t d, std::int64_t co
     for (int v = 0; v < kVectors; ++v)
       acc[r][v] = load(t.values + (row + r) * t.value_dim + d + v * kLanes);
   }
-  const float* p = t.scores + row * t.keys;
+  const float* p = t.scores + row * t.keys + begin;
   for (std::int64_t i = 0; i < count; ++i) {
-    const float* value = t.kv + i * t.value_dim + d;
     VRAMPLAN_UNROLL
     for (int v = 0; v < kVectors; ++v) {
-      const Vf x = load(value + v * kLanes);
+      const Vf x = values.at(i, d + v * kLanes);
       VRAMPLAN_UNROLL
       for (int r = 0; r < kRows; ++r) acc[r][v] = fma(set1(p[r * t.keys + i]), x, acc[r][v]);
     }
@@ -130,11 +147,13 @@ void add_values(DecodeTile& t, std::int64_t row, std::int64_t d, std::int64_t co
   }
 }
 
-template <int kRows>
-void add_values_of_rows(DecodeTile& t, std::int64_t row, std::int64_t count) {
+template <int kRows, class Rows>
+void add_values_of_rows(DecodeTile& t, std::int64_t row, const Rows& values, std::int64_t begin,
+                        std::int64_t count) {
   std::int64_t d = 0;
-  for (; d + 4 * kLanes <= t.value_dim; d += 4 * kLanes) add_values<kRows, 4>(t, row, d, count);
-  for (; d < t.value_dim; d += kLanes) add_values<kRows, 1>(t, row, d, count);
+  for (; d + 4 * kLanes <= t.value_dim; d += 4 * kLanes)
+    add_values<kRows, 4>(t, row, d, values, begin, count);
+  for (; d < t.value_dim; d += kLanes) add_values<kRows, 1>(t, row, d, values, begin, count);
 }
 
 void load_queries(const AttentionCall& call, std::int64_t query_row, std::int64_t head,
@@ -150,23 +169,75 @@ void load_queries(const AttentionCall& call, std::int64_t query_row, std::int64_
   std::fill(t.values, t.values + t.rows * t.value_dim, 0.0F);
 }
 
+struct KeyRange {
+  const SequenceSlice* slice;
+  std::int64_t kv_head, from, count;
+};
+
+template <class Rows>
+void add_tile_in_place(const AttentionCall& call, const KeyRange& range, std::int64_t next,
+                       DecodeTile& t) {
+  const KvLayerView& kv = *call.kv;
+  const std::int32_t* table = range.slice->block_table;
+  const auto for_vectors = [&](const auto& body) {
+    for (std::int64_t i = 0; i < range.count; i += kLanes) {
+      const std::int64_t p = range.from + i;
+      const int n = static_cast<int>(std::min<std::int64_t>(kLanes, range.count - i));
+      body(table[p / kv.block_tokens], p % kv.block_tokens, i, n);
+    }
+  };
+  prefetch_rows(kv, KvPart::kValue, table, range.kv_head, range.from, range.from + range.count);
+  for_vectors([&](std::int64_t block, std::int64_t offset, std::int64_t i, int n) {
+    const Rows keys = Rows(key_row(kv, block, range.kv_head, offset), kv.head_dim);
+    for_row_runs(t.rows, [&]<int kRows>(std::int64_t row) {
+      score_vector<kRows>(t, row, keys, i, n, call.params->softcap);
+    });
+  });
+  update_softmax(t, range.count);
+  prefetch_rows(kv, KvPart::kKey, table, range.kv_head, range.from + range.count, next);
+  for_vectors([&](std::int64_t block, std::int64_t offset, std::int64_t i, int n) {
+    const Rows values = Rows(value_row(kv, block, range.kv_head, offset), kv.value_dim);
+    for_row_runs(t.rows, [&]<int kRows>(std::int64_t row) {
+      add_values_of_rows<kRows>(t, row, values, i, n);
+    });
+  });
+}
+
+void add_tile_widened(const AttentionCall& call, const KeyRange& range, std::int64_t next,
+                      DecodeTile& t) {
+  const KvLayerView& kv = *call.kv;
+  const std::int32_t* table = range.slice->block_table;
+  const std::int64_t end = range.from + range.count;
+  widen_rows(kv, KvPart::kKey, table, range.kv_head, range.from, end, t.kv);
+  prefetch_rows(kv, KvPart::kValue, table, range.kv_head, range.from, end);
+  for_row_runs(t.rows, [&]<int kRows>(std::int64_t row) {
+    for (std::int64_t i = 0; i < range.count; i += kLanes) {
+      const int n = static_cast<int>(std::min<std::int64_t>(kLanes, range.count - i));
+      score_vector<kRows>(t, row, WideRows{t.kv + i * t.head_dim, t.head_dim}, i, n,
+                          call.params->softcap);
+    }
+  });
+  update_softmax(t, range.count);
+  widen_rows(kv, KvPart::kValue, table, range.kv_head, range.from, end, t.kv);
+  prefetch_rows(kv, KvPart::kKey, table, range.kv_head, end, next);
+  for_row_runs(t.rows, [&]<int kRows>(std::int64_t row) {
+    add_values_of_rows<kRows>(t, row, WideRows{t.kv, t.value_dim}, 0, range.count);
+  });
+}
+
 void read_keys(const AttentionCall& call, const SequenceSlice& slice, std::int64_t kv_head,
                std::int64_t begin, std::int64_t end, DecodeTile& t) {
   const KvLayerView& kv = *call.kv;
   prefetch_rows(kv, KvPart::kKey, slice.block_table, kv_head, begin, std::min(begin + t.keys, end));
+  const bool in_place = reads_in_place(kv, begin);
   for (std::int64_t from = begin; from < end; from += t.keys) {
-    const std::int64_t count = std::min(t.keys, end - from);
-    const std::int64_t next = std::min(from + count + t.keys, end);
-    widen_rows(kv, KvPart::kKey, slice.block_table, kv_head, from, from + count, t.kv);
-    prefetch_rows(kv, KvPart::kValue, slice.block_table, kv_head, from, from + count);
-    for_row_runs(t.rows, [&]<int kRows>(std::int64_t row) {
-      score_keys<kRows>(t, row, count, call.params->softcap);
-    });
-    update_softmax(t, count);
-    widen_rows(kv, KvPart::kValue, slice.block_table, kv_head, from, from + count, t.kv);
-    prefetch_rows(kv, KvPart::kKey, slice.block_table, kv_head, from + count, next);
-    for_row_runs(t.rows,
-                 [&]<int kRows>(std::int64_t row) { add_values_of_rows<kRows>(t, row, count); });
+    const KeyRange range{&slice, kv_head, from, std::min(t.keys, end - from)};
+    const std::int64_t next = std::min(from + range.count + t.keys, end);
+    if (!in_place) {
+      add_tile_widened(call, range, next, t);
+      continue;
+    }
+    with_rows(kv.dtype, [&]<class Rows>(Rows*) { add_tile_in_place<Rows>(call, range, next, t); });
   }
 }
 

@@ -11,17 +11,6 @@
 namespace vramplan::cpu {
 namespace {
 
-float element(DType dtype, const std::byte* row, std::int64_t i) {
-  switch (dtype) {
-    case DType::kF16:
-      return f16_to_f32(reinterpret_cast<const std::uint16_t*>(row)[i]);
-    case DType::kBF16:
-      return bf16_to_f32(reinterpret_cast<const std::uint16_t*>(row)[i]);
-    default:
-      return reinterpret_cast<const float*>(row)[i];
-  }
-}
-
 struct Visible {
   std::int64_t begin, end;
 };
@@ -40,7 +29,8 @@ void score_query(const AttentionCall& call, const SequenceSlice& slice, std::int
     const std::byte* k =
         key_row(kv, slice.block_table[p / kv.block_tokens], head / call.group, p % kv.block_tokens);
     float dot = 0.0F;
-    for (std::int64_t d = 0; d < kv.head_dim; ++d) dot += q[d] * element(kv.dtype, k, d);
+    for (std::int64_t d = 0; d < kv.head_dim; ++d)
+      dot += q[d] * kv_element(kv.dtype, k, kv.head_dim, d);
     dot *= call.params->scale;
     const float cap = call.params->softcap;
     scores[p] = cap > 0.0F ? cap * std::tanh(dot / cap) : dot;
@@ -81,7 +71,8 @@ void attention_naive(const AttentionCall& call, const SequenceSlice& slice, std:
     for (std::int64_t k = keys.begin; k < keys.end; ++k) {
       const std::byte* v = value_row(kv, slice.block_table[k / kv.block_tokens], head / call.group,
                                      k % kv.block_tokens);
-      for (std::int64_t d = 0; d < kv.value_dim; ++d) out[d] += p[k] * element(kv.dtype, v, d);
+      for (std::int64_t d = 0; d < kv.value_dim; ++d)
+        out[d] += p[k] * kv_element(kv.dtype, v, kv.value_dim, d);
     }
   }
 }

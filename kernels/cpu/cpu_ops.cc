@@ -2,25 +2,33 @@
 
 #include <cstdlib>
 #include <new>
+#include <string>
 
 #include "kernels/workspace.h"
 
 namespace vramplan {
 
-std::unique_ptr<Ops> make_cpu_ops(int threads) { return std::make_unique<cpu::CpuOps>(threads); }
+std::unique_ptr<Ops> make_cpu_ops(int threads, DType linear_inputs) {
+  return std::make_unique<cpu::CpuOps>(threads, linear_inputs);
+}
 
 namespace cpu {
 
 void CpuOps::Free::operator()(void* p) const { std::free(p); }
 
-CpuOps::CpuOps(int threads) : pool_(threads) {
+CpuOps::CpuOps(int threads, DType linear_inputs) : pool_(threads), linear_inputs_(linear_inputs) {
+  if (linear_inputs != DType::kI8 && linear_inputs != DType::kF32) {
+    throw Error(ErrorCode::kUsage,
+                std::string("linear inputs of format ") + info(linear_inputs).name)
+        .help("int8 or f32");
+  }
   const auto bytes = static_cast<std::size_t>(kScratchBytes) * static_cast<std::size_t>(threads);
   scratch_.reset(static_cast<float*>(std::aligned_alloc(4096, bytes)));
   if (scratch_ == nullptr) throw std::bad_alloc();
 }
 
 Bytes CpuOps::linear_workspace(std::int64_t tokens, std::int64_t in_features, DType weight) const {
-  return cpu::linear_workspace(tokens, in_features, weight, pool_.size());
+  return cpu::linear_workspace(tokens, in_features, weight, linear_inputs_, pool_.size());
 }
 
 Bytes CpuOps::attention_workspace(std::span<const SequenceSlice> slices, const KvLayerView& kv,

@@ -9,11 +9,13 @@
 
 namespace vramplan {
 
-/// threads >= 1, the calling thread included. Beside the workspace an Ops keeps kScratchBytes a
-/// thread, and touches only what its operations use. One caller at a time.
-/// Errors: kUsage for a bad thread count; operations throw kUnsupported for a format they do not
-/// read, and stop the program when shapes contradict each other.
-std::unique_ptr<Ops> make_cpu_ops(int threads);
+/// threads >= 1, the calling thread included. `linear_inputs`: how products with block-quantised
+/// weights read their input: i8 rounds 32 elements at a time to 8-bit codes (fast), f32 takes it as
+/// it is (the sums of the dequantised matrix; slow, for exactness). Beside the workspace an Ops
+/// keeps kScratchBytes a thread, and touches only what its operations use. One caller at a time.
+/// Errors: kUsage for a bad thread count or input format; operations throw kUnsupported for a
+/// format they do not read, and stop the program when shapes contradict each other.
+std::unique_ptr<Ops> make_cpu_ops(int threads, DType linear_inputs = DType::kI8);
 
 namespace cpu {
 
@@ -27,7 +29,7 @@ struct AttentionCall;
 
 class CpuOps final : public Ops {
  public:
-  explicit CpuOps(int threads);
+  CpuOps(int threads, DType linear_inputs);
 
   void pack(WeightView& weight) override;
   void embed(TensorView out, const WeightView& table, std::span<const std::int32_t> ids,
@@ -65,6 +67,9 @@ class CpuOps final : public Ops {
 
   void linear_quantised(TensorView out, TensorView in, const WeightView& weight, const float* bias,
                         TensorView workspace);
+  /// The same with the input unrounded, over rows dequantised a few at a time.
+  void linear_dequantised(TensorView out, TensorView in, const WeightView& weight,
+                          const float* bias, TensorView workspace);
   void linear_dense(TensorView out, TensorView in, const WeightView& weight, const float* bias);
   /// The slices in single_query_, split over KV heads and ranges of keys.
   void attention_single_queries(const AttentionCall& call, std::span<const SequenceSlice> slices,
@@ -74,6 +79,7 @@ class CpuOps final : public Ops {
   void for_rows(std::int64_t rows, std::int64_t row_elements, const Body& body);
 
   ThreadPool pool_;
+  DType linear_inputs_;
   std::unique_ptr<float, Free> scratch_;
   std::vector<std::int32_t> single_query_;  // slices of one query; kept for its capacity
 };

@@ -39,4 +39,31 @@ inline std::uint16_t f32_to_f16(float x) {
   return static_cast<std::uint16_t>(sign | ((rounded - 0x38000000U) >> 13));
 }
 
+/// f8 e4m3: 4 exponent bits of bias 7, 3 of mantissa, no infinity; 0x7f is NaN (OCP 8-bit
+/// floating point specification 1.0).
+inline float f8_to_f32(std::uint8_t b) {
+  const std::uint32_t sign = static_cast<std::uint32_t>(b & 0x80U) << 24;
+  const std::uint32_t exponent = (b >> 3) & 15U, mantissa = b & 7U;
+  if ((b & 0x7fU) == 0x7fU) return std::bit_cast<float>(sign | 0x7fc00000U);
+  if (exponent == 0U) {
+    const float value = static_cast<float>(mantissa) * 0.001953125F;  // 2^-9
+    return sign != 0U ? -value : value;
+  }
+  return std::bit_cast<float>(sign | ((exponent + 120U) << 23) | (mantissa << 20));
+}
+
+/// Nearest even; magnitudes above 448 become 448.
+inline std::uint8_t f32_to_f8(float x) {
+  const std::uint32_t u = std::bit_cast<std::uint32_t>(x);
+  const std::uint32_t sign = (u >> 24) & 0x80U, magnitude = u & 0x7fffffffU;
+  if (magnitude > 0x7f800000U) return static_cast<std::uint8_t>(sign | 0x7fU);   // NaN
+  if (magnitude >= 0x43e00000U) return static_cast<std::uint8_t>(sign | 0x7eU);  // >= 448
+  if (magnitude < 0x3c800000U) {  // below 2^-6: the addition rounds at multiples of 2^-9
+    const float sum = std::bit_cast<float>(magnitude) + 16384.0F;
+    return static_cast<std::uint8_t>(sign | (std::bit_cast<std::uint32_t>(sum) - 0x46800000U));
+  }
+  const std::uint32_t rounded = magnitude + 0x7ffffU + ((magnitude >> 20) & 1U);
+  return static_cast<std::uint8_t>(sign | ((rounded - 0x3c000000U) >> 20));
+}
+
 }  // namespace vramplan::cpu

@@ -4,19 +4,27 @@
 
 namespace vramplan::cpu {
 
-/// Errors: kUnsupported, naming the format, unless the cache is f32, f16 or bf16.
-void require_supported_kv(DType dtype);
+/// Errors: kUnsupported, naming the format, unless rows of `width` elements can be kept in it: f32,
+/// f16, bf16, f8_e4m3, int8 (any width), q8_0 and q4_0 (multiples of 32).
+void require_supported_kv(DType dtype, std::int64_t width);
+
+/// Encodes n elements as a row of kv_row_bytes(dtype, n). f8_e4m3 holds at +-448; NaN stays NaN in
+/// the floats, and makes the scale of its block or row NaN in the codes.
+void store_kv_row(DType dtype, const float* x, std::int64_t n, std::byte* to);
+/// Element i of such a row, by the format's definition; slow.
+float kv_element(DType dtype, const std::byte* row, std::int64_t n, std::int64_t i);
 
 inline std::byte* key_row(const KvLayerView& kv, std::int64_t block, std::int64_t head,
                           std::int64_t offset) {
-  const std::int64_t element = (head * kv.block_tokens + offset) * kv.head_dim;
-  return kv.base + block * kv.block_stride + element * info(kv.dtype).block_bytes;
+  const std::int64_t row = head * kv.block_tokens + offset;
+  return kv.base + block * kv.block_stride + row * kv_row_bytes(kv.dtype, kv.head_dim).n;
 }
 
 inline std::byte* value_row(const KvLayerView& kv, std::int64_t block, std::int64_t head,
                             std::int64_t offset) {
-  const std::int64_t element = (head * kv.block_tokens + offset) * kv.value_dim;
-  return kv.base + block * kv.block_stride + kv.value_offset + element * info(kv.dtype).block_bytes;
+  const std::int64_t row = head * kv.block_tokens + offset;
+  return kv.base + block * kv.block_stride + kv.value_offset +
+         row * kv_row_bytes(kv.dtype, kv.value_dim).n;
 }
 
 }  // namespace vramplan::cpu

@@ -7,6 +7,7 @@
 #include "kernels/cpu/dense_gemm.h"
 #include "kernels/cpu/dequantise.h"
 #include "kernels/cpu/quant_gemm.h"
+#include "kernels/workspace.h"
 
 namespace vramplan::cpu {
 namespace {
@@ -36,6 +37,8 @@ void CpuOps::pack(WeightView& weight) {
   require_supported_weight(t.dtype);
   VRAMPLAN_CHECK(weight.packing == 0 && t.data != nullptr);
   if (t.rows < kPanel) return;
+  // Unrounded inputs meet plain rows, which are dequantised as the format's definition says.
+  if (linear_inputs_ == DType::kF32 && is_block_quantised(t.dtype)) return;
   auto* base = static_cast<std::uint8_t*>(t.data);
   const std::int64_t panel_bytes = kPanel * bytes_of(t.dtype, 1, t.columns).n;
   const std::int64_t panels = t.rows / kPanel;
@@ -64,7 +67,34 @@ void CpuOps::linear(TensorView out, TensorView in, const WeightView& weight, Ten
   if (in.rows == 0 || w.rows == 0) return;
   const float* b = bias.data == nullptr ? nullptr : f32_data(bias);
   if (is_dense_weight(w.dtype)) return linear_dense(out, in, weight, b);
+  if (linear_inputs_ == DType::kF32) return linear_dequantised(out, in, weight, b, workspace);
   linear_quantised(out, in, weight, b, workspace);
+}
+
+void CpuOps::linear_dequantised(TensorView out, TensorView in, const WeightView& weight,
+                                const float* bias, TensorView workspace) {
+  const TensorView& w = weight.tensor;
+  VRAMPLAN_CHECK(weight.packing == 0 && workspace.data != nullptr &&
+                 workspace.bytes() >= linear_workspace(in.rows, in.columns, w.dtype));
+  const std::int64_t row_bytes = bytes_of(w.dtype, 1, w.columns).n;
+  const auto* base = static_cast<const std::uint8_t*>(w.data);
+  auto* rows_of_threads = static_cast<float*>(workspace.data);
+  const float* x = f32_data(in);
+  float* y = f32_data(out);
+  const std::int64_t items = ceil_div(w.rows, kDequantisedRows);
+  pool_.parallel_for(
+      items, chunk_of(items, pool_.size()), [&](std::int64_t first, std::int64_t last, int thread) {
+        float* rows = rows_of_threads + thread * kDequantisedRows * w.columns;
+        for (std::int64_t i = first; i < last; ++i) {
+          const std::int64_t row = i * kDequantisedRows;
+          const std::int64_t count = std::min(kDequantisedRows, w.rows - row);
+          for (std::int64_t r = 0; r < count; ++r) {
+            dequantise_row(w.dtype, base + (row + r) * row_bytes, rows + r * w.columns, w.columns);
+          }
+          dense_row_product(DType::kF32, w.columns, rows, static_cast<int>(count), x, 0, in.rows,
+                            bias ? bias + row : nullptr, y + row, out.columns);
+        }
+      });
 }
 
 void CpuOps::linear_quantised(TensorView out, TensorView in, const WeightView& weight,

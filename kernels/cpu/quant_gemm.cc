@@ -146,8 +146,8 @@ struct PanelProduct {
   std::int64_t out_stride;
 };
 
-// With few tokens the weights come from memory at the speed of the prefetchers, which lose their
-// way at every panel; panels lie one behind the other, so the way is known.
+// A panel's first reading comes from memory at the speed of the prefetchers, which lose their way
+// at every panel; panels lie one behind the other, so the way is known.
 constexpr std::int64_t kPrefetchBytes = 6144;
 
 template <DType D>
@@ -161,8 +161,9 @@ inline void prefetch(const std::uint8_t* panel, std::int64_t sub) {
   for (std::int64_t i = 0; i < kStep; i += 64) __builtin_prefetch(ahead + i);
 }
 
-/// kTokens tokens from `token` with rows part * kLanes .. of a panel.
-template <DType D, int kTokens>
+/// kTokens tokens from `token` with rows part * kLanes .. of a panel. kFirst: nobody has read this
+/// panel yet, so it comes from memory.
+template <DType D, int kTokens, bool kFirst>
 inline void token_tile(const PanelProduct& p, int part, std::int64_t token) {
   constexpr QuantFormat f = format_of(D);
   constexpr std::int64_t kSubs = f.byte_count == 0 ? 1 : 8;  // sub-blocks of 32 in a block
@@ -176,7 +177,7 @@ inline void token_tile(const PanelProduct& p, int part, std::int64_t token) {
   VRAMPLAN_UNROLL
   for (int t = 0; t < kTokens; ++t) acc[t] = zero();
   for (std::int64_t sub = 0; sub < subs; ++sub) {
-    if constexpr (kTokens <= 2) prefetch<D>(p.panel, sub);
+    if constexpr (kFirst) prefetch<D>(p.panel, sub);
     Vi w[kGroups];
     Scales<D> s;
     unpack_codes<D>(codes + sub * p.shape.sub_bytes, w);
@@ -201,18 +202,19 @@ template <DType D>
 void panel_product(const PanelProduct& p, std::int64_t begin, std::int64_t end) {
   for (int part = 0; part < kParts; ++part) {
     std::int64_t t = begin;
-    for (; t + kTile <= end; t += kTile) token_tile<D, kTile>(p, part, t);
+    const auto tile = [&]<int kTokens>() {
+      if (t == begin && part == 0)
+        token_tile<D, kTokens, true>(p, part, t);
+      else
+        token_tile<D, kTokens, false>(p, part, t);
+      t += kTokens;
+    };
+    while (t + kTile <= end) tile.template operator()<kTile>();
     if constexpr (kTile > 4) {
-      if (t + 4 <= end) {
-        token_tile<D, 4>(p, part, t);
-        t += 4;
-      }
+      if (t + 4 <= end) tile.template operator()<4>();
     }
-    if (t + 2 <= end) {
-      token_tile<D, 2>(p, part, t);
-      t += 2;
-    }
-    if (t < end) token_tile<D, 1>(p, part, t);
+    if (t + 2 <= end) tile.template operator()<2>();
+    if (t < end) tile.template operator()<1>();
   }
 }
 

@@ -43,6 +43,15 @@ inline Vf load_bf16(const std::uint16_t* p) {
   const __m256i h = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
   return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(h), 16));
 }
+inline Vf load_f8(const std::uint8_t* p) {
+  // As f16 of a 256th of the value: sign-extended, a shift puts every bit in its place but one.
+  const __m256i w = _mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+  const __m256i h = _mm256_and_si256(_mm256_slli_epi16(w, 7), _mm256_set1_epi16(-0x4001));
+  const __mmask16 nan = _mm256_cmpeq_epi16_mask(_mm256_and_si256(w, _mm256_set1_epi16(0x7f)),
+                                                _mm256_set1_epi16(0x7f));
+  return _mm512_mul_ps(_mm512_cvtph_ps(_mm256_mask_mov_epi16(h, nan, _mm256_set1_epi16(0x7e00))),
+                       _mm512_set1_ps(256.0F));
+}
 inline void store_f16(std::uint16_t* p, Vf v) {
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(p),
                       _mm512_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
@@ -90,6 +99,14 @@ inline Vf load_bf16(const std::uint16_t* p) {
   const __m128i h = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
   return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(h), 16));
 }
+inline Vf load_f8(const std::uint8_t* p) {
+  // As f16 of a 256th of the value: sign-extended, a shift puts every bit in its place but one.
+  const __m128i w = _mm_cvtepi8_epi16(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)));
+  const __m128i h = _mm_and_si128(_mm_slli_epi16(w, 7), _mm_set1_epi16(-0x4001));
+  const __m128i nan = _mm_cmpeq_epi16(_mm_and_si128(w, _mm_set1_epi16(0x7f)), _mm_set1_epi16(0x7f));
+  const __m128i kept = _mm_or_si128(h, _mm_and_si128(nan, _mm_set1_epi16(0x7e00)));
+  return _mm256_mul_ps(_mm256_cvtph_ps(kept), _mm256_set1_ps(256.0F));
+}
 inline void store_f16(std::uint16_t* p, Vf v) {
   _mm_storeu_si128(reinterpret_cast<__m128i*>(p),
                    _mm256_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
@@ -134,6 +151,9 @@ inline Vf load_f16(const std::uint16_t* p) {
 }
 inline Vf load_bf16(const std::uint16_t* p) {
   return Vf{bf16_to_f32(p[0]), bf16_to_f32(p[1]), bf16_to_f32(p[2]), bf16_to_f32(p[3])};
+}
+inline Vf load_f8(const std::uint8_t* p) {
+  return Vf{f8_to_f32(p[0]), f8_to_f32(p[1]), f8_to_f32(p[2]), f8_to_f32(p[3])};
 }
 inline void store_f16(std::uint16_t* p, Vf v) {
   for (int i = 0; i < kLanes; ++i) p[i] = f32_to_f16(v[i]);

@@ -6,15 +6,15 @@
 namespace vramplan::cuda::VRAMPLAN_KERNELS {
 
 struct AttentionArguments {
-  void* out = nullptr;            // [tokens, heads * value_dim]
-  const void* q = nullptr;        // [tokens, heads * head_dim]
-  DType dtype = DType::kF32;      // of q and out
+  void* out = nullptr;        // [tokens, heads * value_dim]
+  const void* q = nullptr;    // [tokens, heads * head_dim]
+  DType dtype = DType::kF32;  // of q and out
   std::int64_t heads = 0;
   KvLayerView kv;
   DeviceSlices slices;
   float scale = 1.0F, cap = 0.0F;
   int window = 0;
-  float* workspace = nullptr;     // decode: [slices, heads, splits, value_dim + 2]; naive: scores
+  float* workspace = nullptr;  // decode: [slices, heads, splits, value_dim + 2]; naive: scores
   int splits = 1;
 };
 
@@ -53,7 +53,6 @@ VRAMPLAN_DEVICE TokenPlace token_place(const AttentionArguments& a, const Slice&
   return {block * a.kv.block_stride + row * a.kv.head_dim * element_bytes,
           block * a.kv.block_stride + a.kv.value_offset + row * a.kv.value_dim * element_bytes};
 }
-
 
 namespace dev {
 
@@ -116,6 +115,7 @@ VRAMPLAN_DEVICE void load_elements(const void* p, float (&v)[kCount]) {
     dev::load4<C>(from, v);
   } else {
     static_assert(kCount % 8 == 0);
+#pragma unroll
     for (int i = 0; i < kCount; i += 8) dev::load8<C>(from + i, v + i);
   }
 }

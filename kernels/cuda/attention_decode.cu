@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "kernels/cuda/attention_combine.cuh"
 #include "kernels/cuda/attention_decode_mma.h"
 #include "kernels/cuda/attention_host.h"
 
@@ -33,9 +34,8 @@ void run_group(Stream stream, const AttentionArguments& a) {
 void run_simt(Stream stream, const AttentionArguments& a) {
   const std::int64_t dim = a.kv.value_dim;
   if (dim > 512 || a.kv.head_dim > 576) {
-    unsupported("attention_decode", "version for head dimensions " +
-                                        std::to_string(a.kv.head_dim) + " and " +
-                                        std::to_string(dim));
+    unsupported("attention_decode", "version for head dimensions " + std::to_string(a.kv.head_dim) +
+                                        " and " + std::to_string(dim));
   }
   with_kv("attention_decode", a.kv.dtype, [&](auto tag) {
     using C = typename decltype(tag)::type;

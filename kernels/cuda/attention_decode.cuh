@@ -1,8 +1,9 @@
 #pragma once
-// Paged decode attention, SIMT: one query a slice. A block takes one slice, up to kGroup query heads of
-// one kv head (so K and V are read once for all of them) and one split of the context. A warp takes 32
-// tokens at a time: for scores each lane owns a token, for the weighted sum each lane owns kDims
-// dimensions. Online softmax (Milakov and Gimelshein 2018); splits merge by log-sum-exp (flash-decoding).
+// Paged decode attention, SIMT: one query a slice. A block takes one slice, up to kGroup query
+// heads of one kv head (so K and V are read once for all of them) and one split of the context. A
+// warp takes 32 tokens at a time: for scores each lane owns a token, for the weighted sum each lane
+// owns kDims dimensions. Online softmax (Milakov and Gimelshein 2018); splits merge by log-sum-exp
+// (flash-decoding).
 #include "kernels/cuda/attention.cuh"
 
 namespace vramplan::cuda::VRAMPLAN_KERNELS {
@@ -44,6 +45,7 @@ VRAMPLAN_DEVICE void score_tile(const AttentionArguments& a, const float* q, con
     for (int d = 0; d < head_dim; d += 8) {
       float k[8];
       load_elements<C, 8>(reinterpret_cast<const C*>(key) + d, k);
+#pragma unroll
       for (int g = 0; g < kGroup; ++g) {
         const auto low = dev::load<dev::F4>(q + g * head_dim + d);
         const auto high = dev::load<dev::F4>(q + g * head_dim + d + 4);
@@ -52,6 +54,7 @@ VRAMPLAN_DEVICE void score_tile(const AttentionArguments& a, const float* q, con
       }
     }
   }
+#pragma unroll
   for (int g = 0; g < kGroup; ++g) {
     const float score = inside ? scaled_score(a, dot[g]) : dev::minus_infinity();
     const float highest = dev::most(state.highest[g], dev::warp_max(score));
@@ -59,6 +62,7 @@ VRAMPLAN_DEVICE void score_tile(const AttentionArguments& a, const float* q, con
     const float probability = dev::exp2(score - highest);
     state.highest[g] = highest;
     state.sum[g] = state.sum[g] * correction + probability;
+#pragma unroll
     for (int i = 0; i < kDims; ++i) state.value[g][i] *= correction;
     p[g * 32 + dev::lane()] = probability;
   }
@@ -75,8 +79,10 @@ VRAMPLAN_DEVICE void add_values(const AttentionArguments& a, const float* p, std
     if (!mine) continue;
     float v[kDims];
     load_elements<C, kDims>(reinterpret_cast<const C*>(a.kv.base + at) + d, v);
+#pragma unroll
     for (int g = 0; g < kGroup; ++g) {
       const float probability = p[g * 32 + t];
+#pragma unroll
       for (int i = 0; i < kDims; ++i) state.value[g][i] += probability * v[i];
     }
   }
@@ -93,8 +99,8 @@ VRAMPLAN_DEVICE void store_decode(const AttentionArguments& a, const Slice& slic
     dev::store_as(a.dtype, a.out, (slice.query_begin * a.heads + head) * dim + d, result);
     return;
   }
-  float* row = a.workspace +
-               ((std::int64_t{slice_index} * a.heads + head) * a.splits + split) * (dim + 2);
+  float* row =
+      a.workspace + ((std::int64_t{slice_index} * a.heads + head) * a.splits + split) * (dim + 2);
   row[d] = value;
   if (d == 0) {
     row[dim] = highest;
@@ -114,9 +120,11 @@ VRAMPLAN_DEVICE void merge_warps(const AttentionArguments& a, const Slice& slice
   for (int i = static_cast<int>(threadIdx.x); i < block.used * dim; i += 32 * kDecodeWarps) {
     const int g = i / dim, d = i % dim;
     float highest = dev::minus_infinity(), sum = 0.0F, value = 0.0F;
+#pragma unroll
     for (int w = 0; w < kDecodeWarps; ++w) {
       highest = dev::most(highest, merged[(w * block.group + g) * (dim + 2) + dim]);
     }
+#pragma unroll
     for (int w = 0; w < kDecodeWarps; ++w) {
       const float* part = merged + (w * block.group + g) * (dim + 2);
       if (part[dim] == dev::minus_infinity()) continue;  // a warp without tokens
@@ -141,10 +149,10 @@ VRAMPLAN_KERNEL VRAMPLAN_BOUNDS(128) attention_decode_kernel(AttentionArguments 
   const int used = dev::least(kGroup, heads_per_kv - first_of_group);
   const int slice_index = static_cast<int>(blockIdx.z), split = static_cast<int>(blockIdx.x);
   const Slice slice = slice_at(a, slice_index);
-  if (slice.query_count == 0) return;  // the whole block
-  float* q = memory;                                    // [kGroup][head_dim]
-  float* p = q + kGroup * head_dim;                     // [warps][kGroup][32]
-  float* merged = p + kDecodeWarps * kGroup * 32;       // [warps][kGroup][dim + 2]
+  if (slice.query_count == 0) return;              // the whole block
+  float* q = memory;                               // [kGroup][head_dim]
+  float* p = q + kGroup * head_dim;                // [warps][kGroup][32]
+  float* merged = p + kDecodeWarps * kGroup * 32;  // [warps][kGroup][dim + 2]
   for (int i = static_cast<int>(threadIdx.x); i < kGroup * head_dim; i += 32 * kDecodeWarps) {
     const int head = dev::least(i / head_dim, used - 1);  // unused rows repeat the last head
     q[i] = dev::load_as(a.dtype, a.q,
@@ -154,6 +162,7 @@ VRAMPLAN_KERNEL VRAMPLAN_BOUNDS(128) attention_decode_kernel(AttentionArguments 
 
   const TokenRange range = split_range(a, slice.kv_length, split);
   DecodeState<kGroup, kDims> state{};
+#pragma unroll
   for (int g = 0; g < kGroup; ++g) state.highest[g] = dev::minus_infinity();
   float* my_p = p + dev::warp() * kGroup * 32;
   for (int tile = range.begin + dev::warp() * 32; tile < range.end; tile += kDecodeWarps * 32) {
@@ -167,12 +176,14 @@ VRAMPLAN_KERNEL VRAMPLAN_BOUNDS(128) attention_decode_kernel(AttentionArguments 
   }
 
   float* mine = merged + dev::warp() * kGroup * (dim + 2);
+#pragma unroll
   for (int g = 0; g < kGroup; ++g) {
     const float sum = dev::warp_sum(state.sum[g]);
     if (dev::lane() == 0) {
       mine[g * (dim + 2) + dim] = state.highest[g];
       mine[g * (dim + 2) + dim + 1] = sum;
     }
+#pragma unroll
     for (int i = 0; i < kDims; ++i) {
       const int d = dev::lane() * kDims + i;
       if (d < dim) mine[g * (dim + 2) + d] = state.value[g][i];
@@ -180,30 +191,6 @@ VRAMPLAN_KERNEL VRAMPLAN_BOUNDS(128) attention_decode_kernel(AttentionArguments 
   }
   __syncthreads();
   merge_warps(a, slice, DecodePart{slice_index, head0, used, split, kGroup}, merged);
-}
-
-/// Merges the splits of one head of one slice, in order. Grid: heads, slices.
-inline VRAMPLAN_KERNEL VRAMPLAN_BOUNDS(128) attention_combine_kernel(AttentionArguments a) {
-  const int head = static_cast<int>(blockIdx.x), slice_index = static_cast<int>(blockIdx.y);
-  const Slice slice = slice_at(a, slice_index);
-  if (slice.query_count == 0) return;
-  const int dim = static_cast<int>(a.kv.value_dim);
-  const float* parts =
-      a.workspace + (std::int64_t{slice_index} * a.heads + head) * a.splits * (dim + 2);
-  float highest = dev::minus_infinity();
-  for (int s = 0; s < a.splits; ++s) highest = dev::most(highest, parts[s * (dim + 2) + dim]);
-  for (int d = static_cast<int>(threadIdx.x); d < dim; d += static_cast<int>(blockDim.x)) {
-    float value = 0.0F, sum = 0.0F;
-    for (int s = 0; s < a.splits; ++s) {
-      const float* part = parts + s * (dim + 2);
-      if (part[dim] == dev::minus_infinity()) continue;  // an empty split
-      const float weight = dev::exp2(part[dim] - highest);
-      value += weight * part[d];
-      sum += weight * part[dim + 1];
-    }
-    dev::store_as(a.dtype, a.out, (slice.query_begin * a.heads + head) * dim + d,
-                  sum > 0.0F ? value / sum : 0.0F);
-  }
 }
 
 }  // namespace vramplan::cuda::VRAMPLAN_KERNELS

@@ -1,7 +1,7 @@
 #pragma once
-// Paged decode attention on tensor cores (mma.m16n8k16, sm_80 and later): up to 16 query heads of one kv
-// head are the 16 rows of a tile. Each warp walks tiles of 16 tokens of its own with a ring of
-// kRing buffers filled by cp.async, so only warps, not the block, wait for each other.
+// Paged decode attention on tensor cores (mma.m16n8k16, sm_80 and later): up to 16 query heads of
+// one kv head are the 16 rows of a tile. Each warp walks tiles of 16 tokens of its own with a ring
+// of kRing buffers filled by cp.async, so only warps, not the block, wait for each other.
 #include "kernels/cuda/attention_decode.cuh"
 #include "kernels/cuda/tensor_tiles.cuh"
 

@@ -35,8 +35,7 @@ VRAMPLAN_KERNEL VRAMPLAN_BOUNDS(128) naive_scores_kernel(AttentionArguments a, i
 }
 
 /// Grid: queries, heads. Scores become probabilities that sum to 1.
-inline VRAMPLAN_KERNEL VRAMPLAN_BOUNDS(128) naive_softmax_kernel(AttentionArguments a,
-                                                                 int slice_index) {
+VRAMPLAN_KERNEL VRAMPLAN_BOUNDS(128) naive_softmax_kernel(AttentionArguments a, int slice_index) {
   VRAMPLAN_SHARED(float, partial, 32);
   VRAMPLAN_SHARED(float, highest_of_warp, 32);
   const Slice slice = slice_at(a, slice_index);

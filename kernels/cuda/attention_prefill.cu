@@ -17,8 +17,7 @@ void run(Stream stream, const AttentionArguments& a, dev::Dim3 grid) {
 
 void attention_prefill(Stream stream, TensorView out, TensorView q, const KvLayerView& kv,
                        const DeviceSlices& slices, const AttentionParams& params) {
-  const AttentionArguments a =
-      attention_arguments("attention_prefill", out, q, kv, slices, params);
+  const AttentionArguments a = attention_arguments("attention_prefill", out, q, kv, slices, params);
   if (slices.count == 0 || slices.most_queries == 0 || slices.most_kv == 0) return;
   if (use_tensor_cores("attention_prefill", kv, slices.path)) {
     return attention_prefill_mma(stream, a);

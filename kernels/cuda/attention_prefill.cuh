@@ -1,7 +1,7 @@
 #pragma once
 // Tiled attention over the paged cache, SIMT, any number of queries a slice: the oracle of the
-// tensor-core version. A block takes 16 queries of one head; 8 threads share a query. Tiles of 32 tokens
-// of K, then of V, pass through one buffer of shared memory; scores never leave the chip.
+// tensor-core version. A block takes 16 queries of one head; 8 threads share a query. Tiles of 32
+// tokens of K, then of V, pass through one buffer of shared memory; scores never leave the chip.
 #include "kernels/cuda/attention.cuh"
 
 namespace vramplan::cuda::VRAMPLAN_KERNELS {
@@ -17,7 +17,8 @@ inline std::size_t prefill_shared_floats(std::int64_t head_dim, std::int64_t pad
                                   kPrefillQueries * (kPrefillTokens + 1));
 }
 
-/// K or V of 32 tokens from `first` to shared memory [32][pitch]; zeros from `end` on and beyond dim.
+/// K or V of 32 tokens from `first` to shared memory [32][pitch]; zeros from `end` on and beyond
+/// dim.
 template <class C>
 VRAMPLAN_DEVICE void stage_tokens(const AttentionArguments& a, const Slice& slice, int kv_head,
                                   int first, int end, bool values, float* tile, int padded,
@@ -48,7 +49,7 @@ VRAMPLAN_KERNEL VRAMPLAN_BOUNDS(128) attention_prefill_kernel(AttentionArguments
   const int kv_head = head / static_cast<int>(a.heads / a.kv.kv_heads);
   const int head_dim = static_cast<int>(a.kv.head_dim), dim = static_cast<int>(a.kv.value_dim);
   const int q_pitch = head_dim + 4, pitch = dev::most(head_dim, 32 * kChunks) + 4;
-  float* q = memory;                          // [16][q_pitch]
+  float* q = memory;                            // [16][q_pitch]
   float* tile = q + kPrefillQueries * q_pitch;  // [32][pitch]
   float* p = tile + kPrefillTokens * pitch;     // [16][33]
   const int r = static_cast<int>(threadIdx.x) / 8, c = static_cast<int>(threadIdx.x) % 8;
@@ -71,6 +72,7 @@ VRAMPLAN_KERNEL VRAMPLAN_BOUNDS(128) attention_prefill_kernel(AttentionArguments
     __syncthreads();
     float score[kColumns];
     float tile_highest = dev::minus_infinity();
+#pragma unroll
     for (int i = 0; i < kColumns; ++i) {
       const float* k = tile + (c + 8 * i) * pitch;
       float dot = 0.0F;
@@ -93,6 +95,7 @@ VRAMPLAN_KERNEL VRAMPLAN_BOUNDS(128) attention_prefill_kernel(AttentionArguments
     const float correction = dev::exp2(highest - reference);
     highest = new_highest;
     float part = 0.0F;
+#pragma unroll
     for (int i = 0; i < kColumns; ++i) {
       const float probability = dev::exp2(score[i] - reference);
       p[r * (kPrefillTokens + 1) + c + 8 * i] = probability;
@@ -101,12 +104,15 @@ VRAMPLAN_KERNEL VRAMPLAN_BOUNDS(128) attention_prefill_kernel(AttentionArguments
     sum = sum * correction + part;
     __syncthreads();
     stage_tokens<C>(a, slice, kv_head, token, last, true, tile, 32 * kChunks, pitch);
+#pragma unroll
     for (int n = 0; n < kChunks; ++n) {
+#pragma unroll
       for (int e = 0; e < 4; ++e) value[n][e] *= correction;
     }
     __syncthreads();
     for (int t = 0; t < kPrefillTokens; ++t) {
       const float probability = p[r * (kPrefillTokens + 1) + t];
+#pragma unroll
       for (int n = 0; n < kChunks; ++n) {
         const auto v = dev::load<dev::F4>(tile + t * pitch + 4 * c + 32 * n);
         value[n][0] += probability * v.x;
@@ -119,7 +125,9 @@ VRAMPLAN_KERNEL VRAMPLAN_BOUNDS(128) attention_prefill_kernel(AttentionArguments
   for (int d = 4; d > 0; d >>= 1) sum += __shfl_xor_sync(dev::kFullMask, sum, d);
   const int row = query0 + r;
   if (row >= slice.query_count) return;
+#pragma unroll
   for (int n = 0; n < kChunks; ++n) {
+#pragma unroll
     for (int e = 0; e < 4; ++e) {
       const int d = 4 * c + 32 * n + e;
       if (d >= dim) continue;

@@ -1,7 +1,8 @@
 #pragma once
-// Tiled prefill attention on tensor cores (mma.m16n8k16, sm_80 and later; Dao 2023, FlashAttention-2). A
-// block takes 64 queries of one head, a warp 16 of them. While a tile of K is multiplied the tile of V
-// is on its way, and the other way round: one buffer each, filled by cp.async.
+// Tiled prefill attention on tensor cores (mma.m16n8k16, sm_80 and later; Dao 2023,
+// FlashAttention-2). A block takes 64 queries of one head, a warp 16 of them. While a tile of K is
+// multiplied the tile of V is on its way, and the other way round: one buffer each, filled by
+// cp.async.
 #include "kernels/cuda/tensor_tiles.cuh"
 
 namespace vramplan::cuda::VRAMPLAN_KERNELS {
@@ -70,8 +71,8 @@ VRAMPLAN_KERNEL VRAMPLAN_BOUNDS(128) attention_prefill_mma_kernel(AttentionArgum
       stage_rows<C, kDim>(a, slice, kv_head, next, kTokens, last, false, keys, thread, kMmaThreads);
     }
     dev::copy_commit();  // also when empty: waits count groups
-    const bool all = next - 1 <= base + query0 &&
-                     token >= first_visible(a, base + query0 + kMmaQueries - 1);
+    const bool all =
+        next - 1 <= base + query0 && token >= first_visible(a, base + query0 + kMmaQueries - 1);
     mask_scores<kTokens>(a, token, position, all, score);
     soften<kDim, kTokens>(score, state);
     dev::copy_wait<1>();  // V is here, the next K may be on its way

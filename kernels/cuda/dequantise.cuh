@@ -6,9 +6,9 @@ namespace vramplan::cuda::VRAMPLAN_KERNELS {
 
 /// One thread a part of eight elements, grid-stride over all parts of all rows.
 template <DType F, class T>
-VRAMPLAN_KERNEL VRAMPLAN_BOUNDS(256) dequantise_kernel(T* out, const std::uint8_t* weight,
-                                                       std::int64_t rows, std::int64_t n,
-                                                       std::int64_t row_bytes, bool vector) {
+VRAMPLAN_KERNEL VRAMPLAN_BOUNDS(256)
+    dequantise_kernel(T* out, const std::uint8_t* weight, std::int64_t rows, std::int64_t n,
+                      std::int64_t row_bytes, bool vector) {
   const std::int64_t row_parts = (n + 31) / 32 * 4;
   const std::int64_t stride = static_cast<std::int64_t>(gridDim.x) * blockDim.x;
   for (std::int64_t p = static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
@@ -24,6 +24,7 @@ VRAMPLAN_KERNEL VRAMPLAN_BOUNDS(256) dequantise_kernel(T* out, const std::uint8_
       dev::store(to + 16, dev::U2{dev::pack2<T>(w[4], w[5]), dev::pack2<T>(w[6], w[7])});
       continue;
     }
+#pragma unroll
     for (int i = 0; i < 8; ++i) {
       const int at = i < 4 ? i : i + 12;
       if (column + at < n) to[at] = dev::from_f32<T>(w[i]);

@@ -1,10 +1,10 @@
 #pragma once
 // The seam between kernel sources and what compiles them: nvcc for a device, or a C++ compiler over
-// a fiber runtime (the directory of simt_device.h must then be on the include path). Kernels include
-// only this header. Both sides give: VRAMPLAN_KERNEL, VRAMPLAN_BOUNDS(threads), VRAMPLAN_DEVICE,
-// VRAMPLAN_SHARED(type, name, count), VRAMPLAN_DYNAMIC_SHARED(type, name), CUDA's own spelling of
-// indices, barriers, shuffles, votes and atomics, and in dev:: launch(), conversions, vector loads,
-// asynchronous copies and tensor-core tiles.
+// a fiber runtime (the directory of simt_device.h must then be on the include path). Kernels
+// include only this header. Both sides give: VRAMPLAN_KERNEL, VRAMPLAN_BOUNDS(threads),
+// VRAMPLAN_DEVICE, VRAMPLAN_SHARED(type, name, count), VRAMPLAN_DYNAMIC_SHARED(type, name), CUDA's
+// own spelling of indices, barriers, shuffles, votes and atomics, and in dev:: launch(),
+// conversions, vector loads, asynchronous copies and tensor-core tiles.
 #include <cstddef>
 #include <cstdint>
 

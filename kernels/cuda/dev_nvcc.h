@@ -10,10 +10,10 @@
 #include <utility>
 
 #define VRAMPLAN_KERNEL __global__ void
-#define VRAMPLAN_BOUNDS(threads) __launch_bounds__(threads)
+#define VRAMPLAN_BOUNDS(threads) __launch_bounds__(threads, 1)
 #define VRAMPLAN_DEVICE __device__ __forceinline__
 #define VRAMPLAN_SHARED(type, name, count) __shared__ __align__(16) type name[count]
-#define VRAMPLAN_DYNAMIC_SHARED(type, name)                              \
+#define VRAMPLAN_DYNAMIC_SHARED(type, name)                                 \
   extern __shared__ __align__(128) unsigned char vramplan_dynamic_shared[]; \
   type* name = reinterpret_cast<type*>(vramplan_dynamic_shared)
 
@@ -27,9 +27,7 @@ using F4 = float4;
 __device__ __forceinline__ unsigned linear_thread() {
   return threadIdx.x + blockDim.x * (threadIdx.y + blockDim.y * threadIdx.z);
 }
-__device__ __forceinline__ unsigned block_threads() {
-  return blockDim.x * blockDim.y * blockDim.z;
-}
+__device__ __forceinline__ unsigned block_threads() { return blockDim.x * blockDim.y * blockDim.z; }
 
 __device__ __forceinline__ float as_float(std::uint32_t bits) { return __uint_as_float(bits); }
 __device__ __forceinline__ std::uint32_t as_bits(float x) { return __float_as_uint(x); }
@@ -79,10 +77,10 @@ __device__ __forceinline__ std::uint32_t pack2<BF16>(float low, float high) {
 
 /// Four e4m3 bytes as four halves, two a register. Exact.
 __device__ __forceinline__ U2 f8x4_to_f16x4(std::uint32_t bytes) {
-  const __half2_raw low = __nv_cvt_fp8x2_to_halfraw2(static_cast<__nv_fp8x2_storage_t>(bytes),
-                                                     __NV_E4M3);
-  const __half2_raw high = __nv_cvt_fp8x2_to_halfraw2(
-      static_cast<__nv_fp8x2_storage_t>(bytes >> 16), __NV_E4M3);
+  const __half2_raw low =
+      __nv_cvt_fp8x2_to_halfraw2(static_cast<__nv_fp8x2_storage_t>(bytes), __NV_E4M3);
+  const __half2_raw high =
+      __nv_cvt_fp8x2_to_halfraw2(static_cast<__nv_fp8x2_storage_t>(bytes >> 16), __NV_E4M3);
   return {static_cast<std::uint32_t>(low.x) | static_cast<std::uint32_t>(low.y) << 16,
           static_cast<std::uint32_t>(high.x) | static_cast<std::uint32_t>(high.y) << 16};
 }
@@ -115,11 +113,12 @@ __device__ __forceinline__ void store(void* p, V v) {
 __device__ __forceinline__ void copy16_async(void* to, const void* from, bool valid) {
   const unsigned address = static_cast<unsigned>(__cvta_generic_to_shared(to));
   const int bytes = valid ? 16 : 0;
-  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(address), "l"(from),
-               "r"(bytes)
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(address), "l"(from), "r"(bytes)
                : "memory");
 }
-__device__ __forceinline__ void copy_commit() { asm volatile("cp.async.commit_group;" ::: "memory"); }
+__device__ __forceinline__ void copy_commit() {
+  asm volatile("cp.async.commit_group;" ::: "memory");
+}
 /// Returns when at most kGroups committed groups of this thread are still on their way.
 template <int kGroups>
 __device__ __forceinline__ void copy_wait() {
@@ -143,7 +142,8 @@ __device__ __forceinline__ void load_matrices_transposed(std::uint32_t (&out)[4]
                : "memory");
 }
 
-/// c[16 x 8] += a[16 x 16] * b[16 x 8] on tensor cores, fragments as PTX mma.m16n8k16 lays them out.
+/// c[16 x 8] += a[16 x 16] * b[16 x 8] on tensor cores, fragments as PTX mma.m16n8k16 lays them
+/// out.
 template <class T>
 __device__ __forceinline__ void multiply_tile(float (&c)[4], const std::uint32_t (&a)[4],
                                               std::uint32_t b0, std::uint32_t b1);
@@ -181,8 +181,8 @@ void launch(const char* name, void (*kernel)(Parameters...), Dim3 grid, Dim3 blo
     status = cudaGetLastError();
   }
   if (status != cudaSuccess) {
-    throw Error(ErrorCode::kInternal, std::string("kernel ") + name + " was not launched: " +
-                                          cudaGetErrorString(status));
+    throw Error(ErrorCode::kInternal,
+                std::string("kernel ") + name + " was not launched: " + cudaGetErrorString(status));
   }
 }
 

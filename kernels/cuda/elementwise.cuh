@@ -23,8 +23,8 @@ VRAMPLAN_DEVICE float activate(GateKind kind, float x) {
 }
 
 template <class T>
-VRAMPLAN_KERNEL VRAMPLAN_BOUNDS(256) gated_activation_kernel(T* gate, const T* up, std::int64_t n,
-                                                             GateKind kind) {
+VRAMPLAN_KERNEL VRAMPLAN_BOUNDS(256)
+    gated_activation_kernel(T* gate, const T* up, std::int64_t n, GateKind kind) {
   for (std::int64_t i = first_element(); i < n; i += element_stride()) {
     const float value = activate(kind, dev::to_f32(gate[i]));
     gate[i] = dev::from_f32<T>(up == nullptr ? value : value * dev::to_f32(up[i]));
@@ -40,8 +40,8 @@ VRAMPLAN_KERNEL VRAMPLAN_BOUNDS(256) add_kernel(T* x, const T* y, std::int64_t n
 
 /// x [rows, columns] += bias [columns] f32.
 template <class T>
-VRAMPLAN_KERNEL VRAMPLAN_BOUNDS(256) add_bias_kernel(T* x, const float* bias, std::int64_t n,
-                                                     std::int64_t columns) {
+VRAMPLAN_KERNEL VRAMPLAN_BOUNDS(256)
+    add_bias_kernel(T* x, const float* bias, std::int64_t n, std::int64_t columns) {
   for (std::int64_t i = first_element(); i < n; i += element_stride()) {
     x[i] = dev::from_f32<T>(dev::to_f32(x[i]) + bias[i % columns]);
   }

@@ -13,8 +13,8 @@ void table_rows(const char* name, Stream stream, TensorView out, TensorView tabl
   if (out.rows == 0) return;
   const WeightRows rows = weight_rows(name, table);
   with_format(name, table.dtype, [&](auto format) {
-    dev::launch(name, &table_rows_kernel<decltype(format)::value, kAdd>, extent(name, out.rows), 128,
-                0, stream, out.data, out.dtype, rows.data, rows.row_bytes, rows.columns,
+    dev::launch(name, &table_rows_kernel<decltype(format)::value, kAdd>, extent(name, out.rows),
+                128, 0, stream, out.data, out.dtype, rows.data, rows.row_bytes, rows.columns,
                 rows.vector, ids, scale);
   });
 }
@@ -31,7 +31,8 @@ void add_rows(Stream stream, TensorView out, TensorView table, const std::int32_
 
 void gather_rows(Stream stream, TensorView out, TensorView x, const std::int32_t* rows) {
   VRAMPLAN_CHECK(out.columns == x.columns && out.dtype == x.dtype);
-  if (!is_activation(x.dtype)) unsupported("gather_rows", std::string(info(x.dtype).name) + " rows");
+  if (!is_activation(x.dtype))
+    unsupported("gather_rows", std::string(info(x.dtype).name) + " rows");
   if (out.rows == 0) return;
   const std::int64_t bytes = bytes_of(x.dtype, 1, x.columns).n;
   const unsigned grid = extent("gather_rows", out.rows);

@@ -9,8 +9,8 @@
 
 #include "kernels/ops.h"
 
-// The device's kernels and those on the CPU's fibers are the same functions in two name spaces, so that
-// one program can hold both: cuda::embed is the one this file was compiled for.
+// The device's kernels and those on the CPU's fibers are the same functions in two name spaces, so
+// that one program can hold both: cuda::embed is the one this file was compiled for.
 #ifndef VRAMPLAN_KERNELS
 #define VRAMPLAN_KERNELS on_device
 #endif
@@ -30,8 +30,8 @@ struct DeviceRope {
   float magnitude = 1.0F;
 };
 
-/// Which attention kernels: SIMT (every shape and dtype; the oracle) or tensor cores (mma.sync, sm_80 and
-/// later: KV f16, bf16 or f8_e4m3, head_dim = value_dim of 64, 128 or 256).
+/// Which attention kernels: SIMT (every shape and dtype; the oracle) or tensor cores (mma.sync,
+/// sm_80 and later: KV f16, bf16 or f8_e4m3, head_dim = value_dim of 64, 128 or 256).
 enum class AttentionPath : std::uint8_t { kDefault, kSimt, kTensorCore };
 
 /// Whether kDefault means tensor cores where they have the shape. Off until the GPU tests of
@@ -84,7 +84,8 @@ void rope_kv_write(Stream, TensorView q, TensorView k, TensorView v, const std::
 void attention_decode(Stream, TensorView out, TensorView q, const KvLayerView& kv,
                       const DeviceSlices& slices, const AttentionParams& params,
                       TensorView workspace);
-/// Any number of queries, tiled: scores stay on the chip. value_dim <= 256 (512 in f8_e4m3 and 16 bits).
+/// Any number of queries, tiled: scores stay on the chip. value_dim <= 256 (512 in f8_e4m3 and 16
+/// bits).
 void attention_prefill(Stream, TensorView out, TensorView q, const KvLayerView& kv,
                        const DeviceSlices& slices, const AttentionParams& params);
 /// Materialises the scores: workspace f32 [heads, most_queries, most_kv] of one slice after
@@ -117,5 +118,5 @@ Bytes attention_decode_workspace(std::int64_t slice_count, std::int64_t heads,
                                  std::int64_t value_dim, std::int64_t splits);
 Bytes sample_workspace(std::int64_t rows, std::int64_t vocab);
 
-}  // inline namespace VRAMPLAN_KERNELS
+}  // namespace VRAMPLAN_KERNELS
 }  // namespace vramplan::cuda

@@ -1,6 +1,6 @@
 #pragma once
-// Rotary positions, and keys and values of new tokens into their slots of the block pool: apart and in
-// one kernel. A block takes one token.
+// Rotary positions, and keys and values of new tokens into their slots of the block pool: apart and
+// in one kernel. A block takes one token.
 #include "kernels/cuda/kv_view.cuh"
 
 namespace vramplan::cuda::VRAMPLAN_KERNELS {
@@ -9,7 +9,8 @@ struct Rotation {
   float sine, cosine;
 };
 
-/// Angle = position * inverse frequency, in f64 down to a turn: f32 would lose it for long contexts.
+/// Angle = position * inverse frequency, in f64 down to a turn: f32 would lose it for long
+/// contexts.
 VRAMPLAN_DEVICE Rotation rotation(const DeviceRope& rope, std::int32_t position, int pair) {
   const double turns = static_cast<double>(position) *
                        static_cast<double>(rope.inverse_frequency[pair]) * 0.15915494309189533577;
@@ -47,8 +48,8 @@ VRAMPLAN_DEVICE void rotate_row(T* row, std::int64_t columns, const DeviceRope& 
 }
 
 template <class T>
-VRAMPLAN_KERNEL VRAMPLAN_BOUNDS(128) rope_kernel(T* x, std::int64_t columns,
-                                                 const std::int32_t* positions, DeviceRope rope) {
+VRAMPLAN_KERNEL VRAMPLAN_BOUNDS(128)
+    rope_kernel(T* x, std::int64_t columns, const std::int32_t* positions, DeviceRope rope) {
   const std::int64_t t = blockIdx.x;
   rotate_row(x + t * columns, columns, rope, positions[t]);
 }
@@ -63,15 +64,15 @@ VRAMPLAN_DEVICE void store_heads(const KvLayerView& kv, const T* row, std::int64
   for (int i = static_cast<int>(threadIdx.x); i < kv.kv_heads * dim;
        i += static_cast<int>(blockDim.x)) {
     const int head = i / dim;
-    std::byte* to = values ? value_row(kv, block, head, offset, size)
-                           : key_row(kv, block, head, offset, size);
+    std::byte* to =
+        values ? value_row(kv, block, head, offset, size) : key_row(kv, block, head, offset, size);
     reinterpret_cast<C*>(to)[i % dim] = dev::from_f32<C>(dev::to_f32(row[i]));
   }
 }
 
 template <class T, class C>
-VRAMPLAN_KERNEL VRAMPLAN_BOUNDS(128) kv_write_kernel(KvLayerView kv, const T* k, const T* v,
-                                                     const std::int64_t* slots) {
+VRAMPLAN_KERNEL VRAMPLAN_BOUNDS(128)
+    kv_write_kernel(KvLayerView kv, const T* k, const T* v, const std::int64_t* slots) {
   const std::int64_t t = blockIdx.x, slot = slots[t];
   if (slot < 0) return;  // the whole block
   store_heads<T, C>(kv, k + t * kv.kv_heads * kv.head_dim, slot, false);
@@ -81,10 +82,10 @@ VRAMPLAN_KERNEL VRAMPLAN_BOUNDS(128) kv_write_kernel(KvLayerView kv, const T* k,
 /// rope of q in place, rope of k, then k and v to the cache. k is rotated in place too: the value
 /// cached is that of separate calls to the bit.
 template <class T, class C>
-VRAMPLAN_KERNEL VRAMPLAN_BOUNDS(128) rope_kv_write_kernel(T* q, std::int64_t q_columns, T* k,
-                                                          const T* v, const std::int32_t* positions,
-                                                          DeviceRope rope, KvLayerView kv,
-                                                          const std::int64_t* slots) {
+VRAMPLAN_KERNEL VRAMPLAN_BOUNDS(128)
+    rope_kv_write_kernel(T* q, std::int64_t q_columns, T* k, const T* v,
+                         const std::int32_t* positions, DeviceRope rope, KvLayerView kv,
+                         const std::int64_t* slots) {
   const std::int64_t t = blockIdx.x, slot = slots[t];
   T* my_k = k + t * kv.kv_heads * kv.head_dim;
   rotate_row(q + t * q_columns, q_columns, rope, positions[t]);

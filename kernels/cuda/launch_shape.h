@@ -13,17 +13,22 @@ struct Tag {
 };
 
 [[noreturn]] inline void unsupported(const char* kernel, const std::string& what) {
-  throw Error(ErrorCode::kUnsupported, std::string("the CUDA kernel ") + kernel + " has no " + what);
+  throw Error(ErrorCode::kUnsupported,
+              std::string("the CUDA kernel ") + kernel + " has no " + what);
 }
 
 /// f(Tag<T>) for the element type of an activation. Errors: kUnsupported.
 template <class F>
 void with_activation(const char* kernel, DType dtype, F&& f) {
   switch (dtype) {
-    case DType::kF32: return f(Tag<float>{});
-    case DType::kF16: return f(Tag<F16>{});
-    case DType::kBF16: return f(Tag<BF16>{});
-    default: unsupported(kernel, std::string("version for ") + info(dtype).name + " activations");
+    case DType::kF32:
+      return f(Tag<float>{});
+    case DType::kF16:
+      return f(Tag<F16>{});
+    case DType::kBF16:
+      return f(Tag<BF16>{});
+    default:
+      unsupported(kernel, std::string("version for ") + info(dtype).name + " activations");
   }
 }
 
@@ -31,11 +36,16 @@ void with_activation(const char* kernel, DType dtype, F&& f) {
 template <class F>
 void with_kv(const char* kernel, DType dtype, F&& f) {
   switch (dtype) {
-    case DType::kF32: return f(Tag<float>{});
-    case DType::kF16: return f(Tag<F16>{});
-    case DType::kBF16: return f(Tag<BF16>{});
-    case DType::kF8E4M3: return f(Tag<F8>{});
-    default: unsupported(kernel, std::string("version for a KV cache of ") + info(dtype).name);
+    case DType::kF32:
+      return f(Tag<float>{});
+    case DType::kF16:
+      return f(Tag<F16>{});
+    case DType::kBF16:
+      return f(Tag<BF16>{});
+    case DType::kF8E4M3:
+      return f(Tag<F8>{});
+    default:
+      unsupported(kernel, std::string("version for a KV cache of ") + info(dtype).name);
   }
 }
 

@@ -7,24 +7,26 @@
 namespace vramplan::cuda::VRAMPLAN_KERNELS {
 
 struct LinearArguments {
-  void* out = nullptr;              // [tokens, rows]
-  const void* in = nullptr;         // [tokens, columns]
+  void* out = nullptr;       // [tokens, rows]
+  const void* in = nullptr;  // [tokens, columns]
   const std::uint8_t* weight = nullptr;
-  const float* bias = nullptr;      // [rows], may be null
+  const float* bias = nullptr;  // [rows], may be null
   std::int64_t tokens = 0, rows = 0, columns = 0, row_bytes = 0;
   DType in_dtype = DType::kF32, out_dtype = DType::kF32;
-  bool vector = false;              // see load_part
+  bool vector = false;  // see load_part
 };
 
 inline constexpr int kGemvWarps = 4, kGemvRows = 2;    // rows of a warp
 inline constexpr int kGemvChunk = 1024;                // elements of the input staged at a time
 inline constexpr int kGemmRows = 64, kGemmDepth = 32;  // weight rows and elements of a tile
 
-/// One step of the GEMV: part j of sub-block `sub` against kTokens staged inputs. `x` holds, per token,
-/// first all elements 0..15 of the sub-blocks, then all 16..31, so that lanes read side by side.
+/// One step of the GEMV: part j of sub-block `sub` against kTokens staged inputs. `x` holds, per
+/// token, first all elements 0..15 of the sub-blocks, then all 16..31, so that lanes read side by
+/// side.
 template <int kTokens>
 VRAMPLAN_DEVICE void multiply_part(const float (&w)[8], const float* x, int at,
                                    float (&sum)[kTokens]) {
+#pragma unroll
   for (int t = 0; t < kTokens; ++t) {
     const auto low = dev::load<dev::F4>(x + t * kGemvChunk + at);
     const auto high = dev::load<dev::F4>(x + t * kGemvChunk + kGemvChunk / 2 + at);
@@ -50,11 +52,12 @@ VRAMPLAN_DEVICE void stage_inputs(const LinearArguments& a, std::int64_t begin, 
 
 template <DType F, int kTokens>
 VRAMPLAN_KERNEL VRAMPLAN_BOUNDS(128) gemv_kernel(LinearArguments a) {
-  VRAMPLAN_SHARED(float, x, kTokens * kGemvChunk);
+  VRAMPLAN_SHARED(float, x, kTokens* kGemvChunk);
   const int lane = dev::lane();
   const std::int64_t first =
       (static_cast<std::int64_t>(blockIdx.x) * kGemvWarps + dev::warp()) * kGemvRows;
   const std::uint8_t* rows[kGemvRows];
+#pragma unroll
   for (int r = 0; r < kGemvRows; ++r) {  // beyond the end: the last row again, not stored
     rows[r] = a.weight + dev::least(first + r, a.rows - 1) * a.row_bytes;
   }
@@ -67,6 +70,7 @@ VRAMPLAN_KERNEL VRAMPLAN_BOUNDS(128) gemv_kernel(LinearArguments a) {
     const int subs = static_cast<int>(dev::least<std::int64_t>(left, kGemvChunk / 32));
 #pragma unroll 4
     for (int s = lane / 4; s < subs; s += 8) {
+#pragma unroll
       for (int r = 0; r < kGemvRows; ++r) {
         float w[8];
         dev::load_part<F>(rows[r], begin / 32 + s, lane % 4, a.columns, a.vector, w);
@@ -74,7 +78,9 @@ VRAMPLAN_KERNEL VRAMPLAN_BOUNDS(128) gemv_kernel(LinearArguments a) {
       }
     }
   }
+#pragma unroll
   for (int r = 0; r < kGemvRows; ++r) {
+#pragma unroll
     for (int t = 0; t < kTokens; ++t) {
       const float total = dev::warp_sum(sum[r][t]);
       const std::int64_t row = first + r;
@@ -89,8 +95,8 @@ VRAMPLAN_KERNEL VRAMPLAN_BOUNDS(128) gemv_kernel(LinearArguments a) {
 template <DType F, int kTile>
 VRAMPLAN_KERNEL VRAMPLAN_BOUNDS(256) gemm_kernel(LinearArguments a) {
   constexpr int kMine = kTile / 16, kPitch = kGemmRows + 4, kTokenPitch = kTile + 4;
-  VRAMPLAN_SHARED(float, w_tile, kGemmDepth * kPitch);       // [depth][row]
-  VRAMPLAN_SHARED(float, x_tile, kGemmDepth * kTokenPitch);  // [depth][token]
+  VRAMPLAN_SHARED(float, w_tile, kGemmDepth* kPitch);       // [depth][row]
+  VRAMPLAN_SHARED(float, x_tile, kGemmDepth* kTokenPitch);  // [depth][token]
   const int thread = static_cast<int>(threadIdx.x);
   const std::int64_t row0 = static_cast<std::int64_t>(blockIdx.x) * kGemmRows;
   const std::int64_t token0 = static_cast<std::int64_t>(blockIdx.y) * kTile;
@@ -102,6 +108,7 @@ VRAMPLAN_KERNEL VRAMPLAN_BOUNDS(256) gemm_kernel(LinearArguments a) {
     float w[8];
     dev::load_part<F>(source, sub, part, a.columns, a.vector, w);
     __syncthreads();
+#pragma unroll
     for (int i = 0; i < 8; ++i) {
       w_tile[(4 * part + (i < 4 ? i : i + 12)) * kPitch + my_row] = w[i];
     }
@@ -115,6 +122,7 @@ VRAMPLAN_KERNEL VRAMPLAN_BOUNDS(256) gemm_kernel(LinearArguments a) {
 #pragma unroll 8
     for (int k = 0; k < kGemmDepth; ++k) {
       const auto v = dev::load<dev::F4>(w_tile + k * kPitch + 4 * tx);
+#pragma unroll
       for (int m = 0; m < kMine; ++m) {
         const float x = x_tile[k * kTokenPitch + ty * kMine + m];
         sum[m][0] += x * v.x;
@@ -124,8 +132,10 @@ VRAMPLAN_KERNEL VRAMPLAN_BOUNDS(256) gemm_kernel(LinearArguments a) {
       }
     }
   }
+#pragma unroll
   for (int m = 0; m < kMine; ++m) {
     const std::int64_t t = token0 + ty * kMine + m;
+#pragma unroll
     for (int r = 0; r < 4; ++r) {
       const std::int64_t row = row0 + 4 * tx + r;
       if (t >= a.tokens || row >= a.rows) continue;

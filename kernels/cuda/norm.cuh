@@ -1,15 +1,15 @@
 #pragma once
-// RMSNorm and LayerNorm over groups of n elements, and RMSNorm with the residual sum before it. A warp
-// takes a short group, a block a long one; sums in f32, the second pass reads the group again.
+// RMSNorm and LayerNorm over groups of n elements, and RMSNorm with the residual sum before it. A
+// warp takes a short group, a block a long one; sums in f32, the second pass reads the group again.
 #include "kernels/cuda/dev.h"
 
 namespace vramplan::cuda::VRAMPLAN_KERNELS {
 
 /// One group per warp: block of kGroups x 32 threads. x and out may be the same memory.
 template <class T>
-VRAMPLAN_KERNEL VRAMPLAN_BOUNDS(128) rmsnorm_warp_kernel(T* out, const T* x, const float* weight,
-                                                         std::int64_t groups, int n, float eps,
-                                                         float plus) {
+VRAMPLAN_KERNEL VRAMPLAN_BOUNDS(128)
+    rmsnorm_warp_kernel(T* out, const T* x, const float* weight, std::int64_t groups, int n,
+                        float eps, float plus) {
   const std::int64_t group = static_cast<std::int64_t>(blockIdx.x) * blockDim.y + threadIdx.y;
   if (group >= groups) return;  // the whole warp
   const T* in = x + group * n;
@@ -26,9 +26,9 @@ VRAMPLAN_KERNEL VRAMPLAN_BOUNDS(128) rmsnorm_warp_kernel(T* out, const T* x, con
 
 /// One group per block. p == nullptr: out = norm(x). Otherwise x += p first, and x is written.
 template <class T>
-VRAMPLAN_KERNEL VRAMPLAN_BOUNDS(256) rmsnorm_block_kernel(T* out, T* x, const T* p,
-                                                          const float* weight, int n, float eps,
-                                                          float plus) {
+VRAMPLAN_KERNEL VRAMPLAN_BOUNDS(256)
+    rmsnorm_block_kernel(T* out, T* x, const T* p, const float* weight, int n, float eps,
+                         float plus) {
   VRAMPLAN_SHARED(float, partial, 32);
   const std::int64_t at = static_cast<std::int64_t>(blockIdx.x) * n;
   const int threads = static_cast<int>(blockDim.x);
@@ -49,8 +49,8 @@ VRAMPLAN_KERNEL VRAMPLAN_BOUNDS(256) rmsnorm_block_kernel(T* out, T* x, const T*
 }
 
 template <class T>
-VRAMPLAN_KERNEL VRAMPLAN_BOUNDS(256) layernorm_kernel(T* out, const T* x, const float* weight,
-                                                      const float* bias, int n, float eps) {
+VRAMPLAN_KERNEL VRAMPLAN_BOUNDS(256)
+    layernorm_kernel(T* out, const T* x, const float* weight, const float* bias, int n, float eps) {
   VRAMPLAN_SHARED(float, sums, 32);
   VRAMPLAN_SHARED(float, squares, 32);
   const std::int64_t at = static_cast<std::int64_t>(blockIdx.x) * n;

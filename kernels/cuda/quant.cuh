@@ -10,9 +10,9 @@ namespace vramplan::cuda::VRAMPLAN_KERNELS {
 /// Bytes, elements and zero point of a block. Fields: see load_part.
 template <DType F>
 struct BlockShape;
-#define VRAMPLAN_BLOCK(format, elements_, bytes_)            \
-  template <>                                                \
-  struct BlockShape<DType::format> {                         \
+#define VRAMPLAN_BLOCK(format, elements_, bytes_)              \
+  template <>                                                  \
+  struct BlockShape<DType::format> {                           \
     static constexpr int elements = elements_, bytes = bytes_; \
   }
 VRAMPLAN_BLOCK(kF32, 1, 4);
@@ -45,8 +45,8 @@ VRAMPLAN_DEVICE float load_f16(const std::uint8_t* p) {
   return to_f32(*reinterpret_cast<const F16*>(p));
 }
 
-/// Byte i of `codes` as a float: 2^23 + code in one permutation, then minus 2^23. Exact, and cheaper
-/// than the integer-to-float conversion.
+/// Byte i of `codes` as a float: 2^23 + code in one permutation, then minus 2^23. Exact, and
+/// cheaper than the integer-to-float conversion.
 VRAMPLAN_DEVICE float code_float(std::uint32_t codes, unsigned i) {
   return as_float(__byte_perm(codes, 0x4B000000U, 0x7650U | i)) - 8388608.0F;
 }
@@ -62,6 +62,7 @@ struct ScaledCodes {
   float scale_low, scale_high, minimum_low, minimum_high;
 };
 VRAMPLAN_DEVICE void decode(const ScaledCodes& part, float zero, float (&w)[8]) {
+#pragma unroll
   for (unsigned i = 0; i < 4; ++i) {
     w[i] = part.scale_low * (code_float(part.low, i) - zero) - part.minimum_low;
     w[4 + i] = part.scale_high * (code_float(part.high, i) - zero) - part.minimum_high;
@@ -193,6 +194,7 @@ VRAMPLAN_DEVICE void load_plain4(const std::uint8_t* row, std::int64_t at, std::
     }
     return;
   }
+#pragma unroll
   for (int i = 0; i < 4; ++i) {
     float value = 0.0F;
     if (at + i < n) {

@@ -12,9 +12,15 @@ struct RandomFormat {
   float largest;
 };
 constexpr RandomFormat kRandomFormats[] = {
-    {DType::kQ4_0, 0, 1, 8},     {DType::kQ4_1, 0, 2, 15 + 1},       {DType::kQ5_0, 0, 1, 16},
-    {DType::kQ5_1, 0, 2, 31 + 1}, {DType::kQ8_0, 0, 1, 128},          {DType::kQ2_K, 80, 2, 15 * 3 + 15},
-    {DType::kQ3_K, 108, 1, 32 * 4}, {DType::kQ4_K, 0, 2, 63 * 15 + 63}, {DType::kQ5_K, 0, 2, 63 * 31 + 63},
+    {DType::kQ4_0, 0, 1, 8},
+    {DType::kQ4_1, 0, 2, 15 + 1},
+    {DType::kQ5_0, 0, 1, 16},
+    {DType::kQ5_1, 0, 2, 31 + 1},
+    {DType::kQ8_0, 0, 1, 128},
+    {DType::kQ2_K, 80, 2, 15 * 3 + 15},
+    {DType::kQ3_K, 108, 1, 32 * 4},
+    {DType::kQ4_K, 0, 2, 63 * 15 + 63},
+    {DType::kQ5_K, 0, 2, 63 * 31 + 63},
     {DType::kQ6_K, 208, 1, 128 * 32},
 };
 

@@ -1,7 +1,8 @@
 #pragma once
-// One token out of a row of logits; a block takes a row. Probabilities are integers of 40 bits, so sums
-// do not depend on the order of atomics and a draw is the same on every run. No sorting: the place in
-// the order (most probable first, then lower id) is found digit by digit of the logit's bits.
+// One token out of a row of logits; a block takes a row. Probabilities are integers of 40 bits, so
+// sums do not depend on the order of atomics and a draw is the same on every run. No sorting: the
+// place in the order (most probable first, then lower id) is found digit by digit of the logit's
+// bits.
 #include "kernels/cuda/dev.h"
 
 namespace vramplan::cuda::VRAMPLAN_KERNELS {
@@ -20,8 +21,8 @@ VRAMPLAN_DEVICE std::uint32_t ordered_bits(float x) {
 /// What a row's threads share.
 struct SampleShared {
   Mass bins[kDigits];
-  Mass before, total;       // mass in front of the chosen key; of the whole row
-  std::uint32_t key;        // chosen so far, from the top digit down
+  Mass before, total;  // mass in front of the chosen key; of the whole row
+  std::uint32_t key;   // chosen so far, from the top digit down
   std::uint32_t best_key;
   std::uint32_t counts[kSampleThreads];
   std::int32_t best_id, chosen;
@@ -91,8 +92,8 @@ VRAMPLAN_DEVICE void select_equal(SampleShared& s, const SampleRow& row, std::ui
   __syncthreads();
 }
 
-/// shared.best_key and best_id: the first largest logit. shared.bad: a NaN or +infinity, or nothing but
-/// -infinity.
+/// shared.best_key and best_id: the first largest logit. shared.bad: a NaN or +infinity, or nothing
+/// but -infinity.
 VRAMPLAN_DEVICE void find_best(SampleShared& s, const float* logits, int vocab) {
   const int thread = static_cast<int>(threadIdx.x);
   if (thread == 0) s.best_key = 0, s.best_id = vocab, s.bad = 0, s.total = 0;
@@ -132,16 +133,15 @@ VRAMPLAN_DEVICE Mass nucleus_mass(SampleShared& s, const SampleRow& row, Mass to
   const std::uint32_t key = s.key;
   const Mass before = s.before;
   // All tokens of one key have one mass.
-  const float logit =
-      dev::as_float((key >> 31) != 0 ? key & 0x7fffffffU : ~key);
+  const float logit = dev::as_float((key >> 31) != 0 ? key & 0x7fffffffU : ~key);
   const Mass each = mass_of(row, logit);
   __syncthreads();  // s.key and s.before are written again by the next selection
   return before + ((need - 1 - before) / each + 1) * each;
 }
 
-inline VRAMPLAN_KERNEL VRAMPLAN_BOUNDS(512) sample_kernel(std::int32_t* ids, const float* logits,
-                                                   int vocab, const float* uniform,
-                                                   float temperature, float top_p) {
+VRAMPLAN_KERNEL VRAMPLAN_BOUNDS(512)
+    sample_kernel(std::int32_t* ids, const float* logits, int vocab, const float* uniform,
+                  float temperature, float top_p) {
   VRAMPLAN_SHARED(SampleShared, shared, 1);
   SampleShared& s = *shared;
   const std::int64_t t = blockIdx.x;

@@ -1,8 +1,8 @@
 #pragma once
 // Tiles in shared memory for tensor-core attention: rows of kDim elements whose 16-byte chunks are
-// XOR-swizzled by the row, so that ldmatrix reads eight rows without bank conflicts; and the fragments
-// of mma.m16n8k16 out of them. T is the element that is multiplied (F16 or BF16); C that of the cache
-// (T, or F8, which is widened to F16 on the way into registers).
+// XOR-swizzled by the row, so that ldmatrix reads eight rows without bank conflicts; and the
+// fragments of mma.m16n8k16 out of them. T is the element that is multiplied (F16 or BF16); C that
+// of the cache (T, or F8, which is widened to F16 on the way into registers).
 #include <type_traits>
 
 #include "kernels/cuda/attention.cuh"
@@ -17,8 +17,8 @@ VRAMPLAN_DEVICE int swizzled(int row, int byte) {
   return row * kRowBytes + (((byte / 16) ^ (row & kMask)) * 16) + byte % 16;
 }
 
-/// Copies K or V of tokens [first, first + count) to a tile in the background, `threads` threads from
-/// `thread`; zeros from `end` on.
+/// Copies K or V of tokens [first, first + count) to a tile in the background, `threads` threads
+/// from `thread`; zeros from `end` on.
 template <class C, int kDim>
 VRAMPLAN_DEVICE void stage_rows(const AttentionArguments& a, const Slice& slice, int kv_head,
                                 int first, int count, int end, bool values, std::byte* tile,
@@ -65,12 +65,13 @@ VRAMPLAN_DEVICE void load_key_b(const std::byte* tile, int token0, int k,
                                 std::uint32_t (&fragment)[4]) {
   const int lane = dev::lane();
   if constexpr (std::is_same_v<C, F8>) {
+#pragma unroll
     for (int half = 0; half < 2; ++half) {
       const int token = token0 + 8 * half + lane / 4, d = k + 2 * (lane % 4);
       const auto low = dev::load<std::uint16_t>(tile + swizzled<C, kDim>(token, d));
       const auto high = dev::load<std::uint16_t>(tile + swizzled<C, kDim>(token, d + 8));
-      const dev::U2 wide =
-          dev::f8x4_to_f16x4(static_cast<std::uint32_t>(low) | static_cast<std::uint32_t>(high) << 16);
+      const dev::U2 wide = dev::f8x4_to_f16x4(static_cast<std::uint32_t>(low) |
+                                              static_cast<std::uint32_t>(high) << 16);
       fragment[2 * half] = wide.x;
       fragment[2 * half + 1] = wide.y;
     }
@@ -87,9 +88,11 @@ VRAMPLAN_DEVICE void load_value_b(const std::byte* tile, int token0, int d0,
                                   std::uint32_t (&fragment)[4]) {
   const int lane = dev::lane();
   if constexpr (std::is_same_v<C, F8>) {
+#pragma unroll
     for (int half = 0; half < 2; ++half) {
       const int d = d0 + 8 * half + lane / 4, token = token0 + 2 * (lane % 4);
       std::uint32_t bytes = 0;
+#pragma unroll
       for (int i = 0; i < 4; ++i) {  // tokens +0, +1, +8, +9
         const int t = token + i % 2 + 8 * (i / 2);
         bytes |= static_cast<std::uint32_t>(tile[swizzled<C, kDim>(t, d)]) << (8 * i);
@@ -167,8 +170,8 @@ VRAMPLAN_DEVICE void soften(float (&score)[kTokens / 8][4], RowState<kDim>& stat
   }
 }
 
-/// value += probabilities [16 x kTokens] * V tile. The C fragment of two score tiles is the A fragment
-/// of one step of 16 tokens.
+/// value += probabilities [16 x kTokens] * V tile. The C fragment of two score tiles is the A
+/// fragment of one step of 16 tokens.
 template <class T, class C, int kDim, int kTokens>
 VRAMPLAN_DEVICE void add_value_rows(const float (&p)[kTokens / 8][4], const std::byte* values,
                                     RowState<kDim>& state) {
@@ -191,6 +194,7 @@ VRAMPLAN_DEVICE void add_value_rows(const float (&p)[kTokens / 8][4], const std:
 /// The sums of both rows over the four lanes that share them.
 template <int kDim>
 VRAMPLAN_DEVICE void finish_sums(RowState<kDim>& state) {
+#pragma unroll
   for (int half = 0; half < 2; ++half) {
     for (int d = 2; d > 0; d >>= 1) {
       state.sum[half] += __shfl_xor_sync(dev::kFullMask, state.sum[half], d);
@@ -205,6 +209,7 @@ VRAMPLAN_DEVICE void clear(RowState<kDim>& state) {
 #pragma unroll
     for (int e = 0; e < 4; ++e) state.value[n][e] = 0.0F;
   }
+#pragma unroll
   for (int half = 0; half < 2; ++half) {
     state.highest[half] = dev::minus_infinity();
     state.sum[half] = 0.0F;

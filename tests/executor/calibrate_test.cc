@@ -126,6 +126,9 @@ Calibration calibrate_known(bool quick = true, std::map<std::string, int>* calls
   request.threads = 2;
   request.quick = quick;
   request.process_base = Bytes{12345678};
+  request.sample_rows = [&ops](TensorView logits) {
+    ops.spend(sample_work(logits.rows, logits.columns));
+  };
   Calibration result = calibrate(small_machine(), ops, ticking, request);
   if (calls != nullptr) *calls = ops.calls;
   return result;
@@ -149,7 +152,7 @@ TEST(Calibrate, FindsTheCostLineOfEveryOperation) {
   EXPECT_EQ(lines["attention_decode"], 3);
   EXPECT_EQ(lines["attention_prefill"], 3);
   EXPECT_EQ(lines["kv_write"], 3);
-  for (const char* op : {"norm", "rope", "activation", "add", "embed"}) {
+  for (const char* op : {"norm", "rope", "activation", "add", "embed", "sample"}) {
     EXPECT_EQ(lines[op], 1) << op;
   }
 }
@@ -195,7 +198,7 @@ TEST(Calibrate, AnInterruptedCalibrationStops) {
   const CalibrationProgress stop = [](const std::string&, double fraction) {
     if (fraction > 0.1) throw std::runtime_error("stop");
   };
-  EXPECT_THROW(calibrate_ops(ops, clock, effort, stop), std::runtime_error);
+  EXPECT_THROW(calibrate_ops(ops, clock, effort, {}, stop), std::runtime_error);
 }
 
 TEST(Calibrate, MachineFactsAreThere) {

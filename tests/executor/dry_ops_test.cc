@@ -9,7 +9,8 @@ namespace {
 
 TEST(DryOps, CountsBytesAndFlopsFromTheViews) {
   VirtualClock clock;
-  DryOps ops(DeviceKind::kGpu, 1, clock, [](const DryWork& work) { return Seconds{work.bytes}; });
+  DryOps ops(DeviceKind::kGpu, 1, DType::kI8, clock,
+             [](const DryWork& work) { return Seconds{work.bytes}; });
   const TensorView in{nullptr, DType::kBF16, 3, 64}, out{nullptr, DType::kBF16, 3, 32};
   const WeightView weight{{nullptr, DType::kQ8_0, 32, 64}, 0};
   ops.linear(out, in, weight, {}, {});
@@ -29,7 +30,7 @@ TEST(DryOps, AttentionCountsTheKeysEachQuerySees) {
   params.heads = 2;
   const TensorView q{nullptr, DType::kF32, 3, 16};
   const auto flops = [&](std::int64_t window, SequenceSlice slice) {
-    DryOps ops(DeviceKind::kGpu, 1, clock, {});
+    DryOps ops(DeviceKind::kGpu, 1, DType::kI8, clock, {});
     params.window_tokens = window;
     ops.attention(q, q, kv, std::span(&slice, 1), params, {});
     return ops.counts().flops / (2 * 2 * 16);  // keys seen
@@ -42,7 +43,7 @@ TEST(DryOps, AttentionCountsTheKeysEachQuerySees) {
 
 TEST(DryCommunicator, CountsWhatOneRankMoves) {
   DeviceCard card;
-  DryBackend backend(card, 1, 1_GiB, false);
+  DryBackend backend(card, 1, DType::kI8, 1_GiB, false);
   DryCommunicator comm(1, 4, backend.dry_ops());
   const TensorView x{nullptr, DType::kF32, 2, 100};
   comm.all_reduce(x);

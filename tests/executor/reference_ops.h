@@ -204,7 +204,7 @@ class ReferenceOps : public Ops {
 
   Bytes linear_workspace(std::int64_t tokens, std::int64_t in_features,
                          DType weight) const override {
-    return cpu::linear_workspace(tokens, in_features, weight, 1);
+    return cpu::linear_workspace(tokens, in_features, weight, DType::kI8, 1);
   }
   Bytes attention_workspace(std::span<const SequenceSlice> slices, const KvLayerView& kv,
                             const AttentionParams& params) const override {

@@ -31,7 +31,8 @@ Decisions decisions_for(const ModelSource& source, std::size_t prompt, std::int6
 /// Logits of every position: [tokens, vocab].
 std::vector<float> our_logits(const ModelSource& source, const Decisions& decisions,
                               const std::vector<std::int32_t>& ids) {
-  const auto backend = make_cpu_backend(decisions.threads, decisions.capacity);
+  const auto backend =
+      make_cpu_backend(decisions.threads, decisions.capacity, decisions.linear_inputs);
   return prompt_logits(decisions, source, *backend, ids, false);
 }
 
@@ -40,13 +41,15 @@ std::vector<float> last_row(const std::vector<float>& logits, std::size_t vocab)
 }
 
 std::vector<std::int32_t> our_greedy(const ModelSource& source,
-                                     const std::vector<std::int32_t>& prompt, std::int64_t count) {
+                                     const std::vector<std::int32_t>& prompt, std::int64_t count,
+                                     DType linear_inputs = DType::kI8) {
   RunRequest request;
   request.prompts = {prompt};
   DeviceCard device;
   device.kind = DeviceKind::kCpu;
-  return run_plan(decisions_for(source, prompt.size(), count), source, device, "cpu", request)
-      .output.at(0);
+  Decisions decisions = decisions_for(source, prompt.size(), count);
+  decisions.linear_inputs = linear_inputs;
+  return run_plan(decisions, source, device, "cpu", request).output.at(0);
 }
 
 struct Prompt {
@@ -193,6 +196,28 @@ TEST(QuantisedParity, LogitsAreAsNearToExactArithmeticAsLlamaCpps) {
                 ids.size(), to_exact, to_llama_cpp, rounding);
     EXPECT_LE(to_exact, 1.5 * rounding);
     EXPECT_LE(to_llama_cpp, 2.5 * rounding);
+  }
+}
+
+// Inputs as they are: nothing is rounded, so transformers on the dequantised weights is the
+// reference, and its greedy texts are ours, free text and close calls included.
+TEST(QuantisedParity, UnroundedInputsGiveTransformersLogitsAndTexts) {
+  const std::string path = reference::model_path("VRAMPLAN_TEST_MODEL");
+  if (path.empty()) GTEST_SKIP() << "VRAMPLAN_TEST_MODEL names no SmolLM2-135M-Instruct GGUF";
+  const RealModel exact("VRAMPLAN_TEST_MODEL", "logits_smollm2_f32");
+  const ModelSource source = open_model(path);
+  for (const Prompt& prompt : exact.prompts) {
+    Decisions decisions = decisions_for(source, prompt.ids.size(), 1);
+    decisions.linear_inputs = DType::kF32;
+    const auto rows = our_logits(source, decisions, prompt.ids);
+    const double error = relative_error(last_row(rows, prompt.last.size()), prompt.last);
+    std::printf("last position: to transformers %.2e\n", error);
+    EXPECT_LE(error, 1e-4);
+  }
+  const auto& chains = exact.fixture.at("greedy");
+  for (const auto& chain : {chains.front(), chains.back()}) {
+    EXPECT_EQ(our_greedy(source, chain.at("ids").get<std::vector<std::int32_t>>(), 64, DType::kF32),
+              chain.at("output").get<std::vector<std::int32_t>>());
   }
 }
 

@@ -133,9 +133,10 @@ RC_GTEST_PROP(Activations, ScratchIsWhatTheCpuOperationsAskFor, ()) {
   const std::int64_t features = 32 * *rc::gen::inRange<std::int64_t>(1, 400);
   const DType dtype = *rc::gen::element(DType::kF32, DType::kF16, DType::kBF16, DType::kQ4_1,
                                         DType::kQ8_0, DType::kI8, DType::kQ6_K);
-  ScratchRules r{DeviceKind::kCpu, threads, DType::kF32, AttentionAlgorithm::kTiled};
+  const DType inputs = *rc::gen::element(DType::kI8, DType::kF32);
+  ScratchRules r{DeviceKind::kCpu, threads, DType::kF32, AttentionAlgorithm::kTiled, inputs};
   RC_ASSERT(linear_scratch(r, tokens, features, dtype) ==
-            cpu::linear_workspace(tokens, features, dtype, threads));
+            cpu::linear_workspace(tokens, features, dtype, inputs, threads));
 
   const std::int64_t sequences = *rc::gen::inRange<std::int64_t>(1, 9);
   const std::int64_t queries = *rc::gen::element<std::int64_t>(1, 2, 77);

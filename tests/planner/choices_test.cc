@@ -46,6 +46,18 @@ TEST(Choices, WhatWasNotAskedForIsChosenAndListedWithItsFlag) {
   EXPECT_EQ(value_of(on_cpu, "--threads"), "4");
 }
 
+TEST(Choices, LinearInputsAreTheCpusToChoose) {
+  PlanRequest ask_f32 = ask(64, 1);
+  ask_f32.linear_inputs = DType::kF32;
+  const Choices cpu_choices = make_choices(source_of(tiny()), cpu(1_GiB), ask_f32);
+  EXPECT_EQ(cpu_choices.decisions.linear_inputs, DType::kF32);
+  EXPECT_EQ(value_of(cpu_choices, "--linear-inputs"), "that of f32 weights of their bytes");
+  EXPECT_EQ(make_choices(source_of(tiny()), cpu(1_GiB), ask(64, 1)).decisions.linear_inputs,
+            DType::kI8);
+  ask_f32.linear_inputs = DType::kBF16;
+  EXPECT_THROW(make_choices(source_of(tiny()), cpu(1_GiB), ask_f32), Error);
+}
+
 TEST(Choices, WhatWasAskedForIsNoAssumption) {
   PlanRequest all = ask(4096, 2);
   all.output = 7_tokens;
@@ -54,6 +66,7 @@ TEST(Choices, WhatWasAskedForIsNoAssumption) {
   all.kv_format = KvFormat::kF32;
   all.block_tokens = 32;
   all.attention = AttentionAlgorithm::kNaive;
+  all.linear_inputs = DType::kI8;
   all.threads = 3;
   all.capacity = 1_MiB;
   all.seed = 42;

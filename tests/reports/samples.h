@@ -140,6 +140,16 @@ inline Measurement cpu_measurement() {
   m.timings.tpot = {0.0221};
   for (int i = 0; i < 63; ++i)
     m.timings.decode_step_seconds.push_back(0.0221 + 0.0004 * std::sin(i));
+  m.timings.prefill_terms = {{"linear", 1680, {1.90}},
+                             {"attention_prefill", 240, {0.30}},
+                             {"norm", 488, {0.06}},
+                             {"rope", 480, {0.03}},
+                             {"between", 2, {0.01}}};
+  m.timings.decode_terms = {{"linear", 211, {0.0190}},
+                            {"attention_decode", 30, {0.0020}},
+                            {"norm", 61, {0.0005}},
+                            {"rope", 60, {0.0004}},
+                            {"sample", 1, {0.0002}}};
   m.environment = {"host", "Xeon, 2 cores", "6.1.0", "96d36e0", "cpu", "2026-11-20T18:00:00Z", 2};
   m.output = {{504, 1073, 28}};
   m.text = " The answer is";

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <functional>
 
 #include "tests/reports/samples.h"
@@ -11,6 +12,7 @@ namespace {
 
 using samples::cpu_measurement;
 using samples::cpu_plan;
+using samples::cpu_run;
 
 /// The observed ledger with one change a row; a row for which `keep` says no is left out.
 Measurement changed(const std::function<bool(LedgerRow&)>& keep) {
@@ -211,6 +213,40 @@ TEST(Verdict, TimesGateOnlyWhenAsked) {
   EXPECT_TRUE(v.times[1].optimistic);
   m.timings.tpot = {};
   EXPECT_FALSE(judge(cpu_plan(), m, gated).within) << "not measured must not pass";
+}
+
+TEST(Verdict, TimeTermsAreJoinedByOperationAndAddUpToTheErrorOfThePhase) {
+  const RunRecord run = cpu_run();
+  const std::vector<TermRow>& rows = run.verdict.time_terms;
+  ASSERT_EQ(rows.size(), 10U);
+  EXPECT_EQ(rows[0].op, "linear");
+  EXPECT_EQ(rows[0].predicted.v, 1.92);
+  EXPECT_EQ(rows[0].observed.v, 1.90);
+  EXPECT_NEAR(rows[0].error(), 0.02 / 1.90, 1e-12);
+  EXPECT_NEAR(rows[0].share_of_phase, 0.02 / 2.30, 1e-12);
+  const TermRow& sample = rows.back();
+  EXPECT_EQ(sample.op, "sample");
+  EXPECT_EQ(sample.phase, Phase::kDecode);
+  EXPECT_EQ(sample.predicted.v, 0);
+  double share = 0;
+  for (const TermRow& row : rows)
+    if (row.phase == Phase::kDecode) share += row.share_of_phase;
+  EXPECT_NEAR(share, (0.0213 - 0.0221) / 0.0221, 1e-9);
+}
+
+TEST(Verdict, AnOperationThatOnlyOneSideNamesIsARowOfItsOwn) {
+  Measurement m = cpu_measurement();
+  m.timings.decode_terms = {{"linear", 211, {0.02}}};
+  const auto rows = judge(cpu_plan(), m, {}).time_terms;
+  const auto found = std::find_if(rows.begin(), rows.end(), [](const TermRow& row) {
+    return row.phase == Phase::kDecode && row.op == "norm";
+  });
+  ASSERT_NE(found, rows.end());
+  EXPECT_EQ(found->observed.v, 0);
+  EXPECT_LT(found->predicted.v, 0.001);
+  m.timings.prefill_terms.clear();
+  m.timings.decode_terms.clear();
+  EXPECT_TRUE(judge(cpu_plan(), m, {}).time_terms.empty());
 }
 
 TEST(Verdict, AnIncompleteRunOrABrokenIdentityFails) {

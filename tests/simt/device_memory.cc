@@ -11,8 +11,8 @@ namespace simt {
 namespace {
 
 constexpr std::byte kPoison{0xFF};
-constexpr std::size_t kAlign = 16;      // of the array: kernels use 16-byte loads
-constexpr std::size_t kRedzone = 256;   // checked in front of the array
+constexpr std::size_t kAlign = 16;     // of the array: kernels use 16-byte loads
+constexpr std::size_t kRedzone = 256;  // checked in front of the array
 
 std::vector<DeviceMemory*>& living() {
   static thread_local std::vector<DeviceMemory*> list;

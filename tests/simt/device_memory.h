@@ -1,6 +1,6 @@
 #pragma once
-// DeviceMemory: guarded memory for kernels in tests. It starts as 0xFF bytes (NaN), ends at a page that
-// cannot be touched, and the bytes around the array are checked after every launch.
+// DeviceMemory: guarded memory for kernels in tests. It starts as 0xFF bytes (NaN), ends at a page
+// that cannot be touched, and the bytes around the array are checked after every launch.
 #include <cstddef>
 #include <cstring>
 #include <string>

@@ -23,8 +23,8 @@
 #endif
 
 #if defined(__x86_64__)
-// simt_switch(void** save, void* to): pushes the callee-saved registers, stores the stack pointer in
-// *save, takes `to` for a stack pointer and pops what was pushed there.
+// simt_switch(void** save, void* to): pushes the callee-saved registers, stores the stack pointer
+// in *save, takes `to` for a stack pointer and pops what was pushed there.
 extern "C" void simt_switch(void** save, void* to);
 asm(R"(
 .text
@@ -101,8 +101,8 @@ void Fiber::start(void (*entry)(void*), void* argument) {
   own_tsan_ = __tsan_create_fiber(0);
 #endif
 #if defined(__x86_64__)
-  // What simt_switch pops: six registers, then the address it returns to. A function starts with the
-  // stack 8 bytes past a multiple of 16.
+  // What simt_switch pops: six registers, then the address it returns to. A function starts with
+  // the stack 8 bytes past a multiple of 16.
   auto* top = reinterpret_cast<void**>(stack_ + kStackBytes);
   *--top = nullptr;
   *--top = reinterpret_cast<void*>(&trampoline);

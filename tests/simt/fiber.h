@@ -1,7 +1,7 @@
 #pragma once
 // Fiber: a stack of its own and a place to continue from. The switch is hand written for x86-64
-// (ucontext elsewhere); it saves no signal mask and no floating-point control word, which kernels do
-// not change. Sanitizers are told about every switch.
+// (ucontext elsewhere); it saves no signal mask and no floating-point control word, which kernels
+// do not change. Sanitizers are told about every switch.
 #include <cstddef>
 
 #if !defined(__x86_64__)
@@ -43,14 +43,14 @@ class Fiber {
 
   std::byte* stack_ = nullptr;  // kStackBytes after one guard page
 #if defined(__x86_64__)
-  void* own_ = nullptr;         // saved stack pointers
+  void* own_ = nullptr;  // saved stack pointers
   void* caller_ = nullptr;
 #else
   ucontext_t own_{}, caller_{};
 #endif
   void (*entry_)(void*) = nullptr;
   void* argument_ = nullptr;
-  void* own_fake_ = nullptr;    // AddressSanitizer's fake stacks
+  void* own_fake_ = nullptr;  // AddressSanitizer's fake stacks
   void* caller_fake_ = nullptr;
   const void* caller_stack_ = nullptr;
   std::size_t caller_stack_bytes_ = 0;

@@ -30,7 +30,7 @@ inline std::uint8_t f32_to_e4m3(float x) {
   const std::uint32_t bits = std::bit_cast<std::uint32_t>(x);
   const auto sign = static_cast<std::uint8_t>((bits >> 24) & 128U);
   const std::uint32_t magnitude = bits & 0x7fffffffU;
-  if (magnitude > 0x7f800000U) return 0x7f;   // NaN loses its sign, as on the device
+  if (magnitude > 0x7f800000U) return 0x7f;  // NaN loses its sign, as on the device
   if (magnitude >= 0x43e80000U) return static_cast<std::uint8_t>(sign | 0x7eU);  // 464 and above
   if (magnitude < 0x3c800000U) {  // below 2^-6: adding 2^14 rounds at multiples of 2^-9
     const float sum = std::bit_cast<float>(magnitude) + 16384.0F;

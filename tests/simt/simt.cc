@@ -33,10 +33,10 @@ struct Thread {
   std::uint32_t linear = 0;
   State state = State::kDone;
   Site site;
-  const char* name = nullptr;   // of the collective it waits in
+  const char* name = nullptr;  // of the collective it waits in
   std::uint32_t mask = 0;
   void* payload = nullptr;
-  std::vector<Copy> open;               // cp.async not yet committed
+  std::vector<Copy> open;                // cp.async not yet committed
   std::deque<std::vector<Copy>> groups;  // committed, oldest first
 };
 
@@ -61,8 +61,10 @@ std::string text(const Dim3& d) {
 
 std::string text(const Site& site) {
   const char* slash = site.file == nullptr ? nullptr : std::strrchr(site.file, '/');
-  return std::string(slash != nullptr ? slash + 1 : site.file != nullptr ? site.file : "?") + ":" +
-         std::to_string(site.line);
+  return std::string(slash != nullptr       ? slash + 1
+                     : site.file != nullptr ? site.file
+                                            : "?") +
+         ":" + std::to_string(site.line);
 }
 
 class Runtime {
@@ -160,10 +162,10 @@ void Runtime::launch(const char* kernel, Dim3 grid, Dim3 block, std::size_t dyna
   }
   for (std::uint64_t i = 0; i < blocks; ++i) {
     const std::uint64_t b = (start + i * step) % blocks;
-    run_block({static_cast<std::uint32_t>(b % grid.x),
-               static_cast<std::uint32_t>(b / grid.x % grid.y),
-               static_cast<std::uint32_t>(b / grid.x / grid.y)},
-              dynamic_bytes);
+    run_block(
+        {static_cast<std::uint32_t>(b % grid.x), static_cast<std::uint32_t>(b / grid.x % grid.y),
+         static_cast<std::uint32_t>(b / grid.x / grid.y)},
+        dynamic_bytes);
   }
   const std::string damage = DeviceMemory::damage();
   if (!damage.empty()) raise(damage);

@@ -1,8 +1,8 @@
 #pragma once
-// SIMT on a CPU: runs CUDA kernels that were compiled as C++. Each CUDA thread is a fiber, blocks run
-// one after another, and the order of threads and of blocks comes from a seed. Lanes of a warp do not
-// run in lock step, so code that relies on it fails. Not a performance model, and sequentially
-// consistent: a missing __threadfence goes unseen.
+// SIMT on a CPU: runs CUDA kernels that were compiled as C++. Each CUDA thread is a fiber, blocks
+// run one after another, and the order of threads and of blocks comes from a seed. Lanes of a warp
+// do not run in lock step, so code that relies on it fails. Not a performance model, and
+// sequentially consistent: a missing __threadfence goes unseen.
 #include <cstddef>
 #include <cstdint>
 #include <functional>

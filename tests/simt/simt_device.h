@@ -1,6 +1,6 @@
 #pragma once
-// The C++ side of kernels/cuda/dev.h: CUDA's spelling and the dev:: functions over the fiber runtime.
-// The device twin of every function is in kernels/cuda/dev_nvcc.h.
+// The C++ side of kernels/cuda/dev.h: CUDA's spelling and the dev:: functions over the fiber
+// runtime. The device twin of every function is in kernels/cuda/dev_nvcc.h.
 #include <bit>
 #include <cmath>
 #include <cstdint>
@@ -13,10 +13,10 @@
 #define VRAMPLAN_KERNEL void
 #define VRAMPLAN_BOUNDS(threads)
 #define VRAMPLAN_DEVICE inline
-#define VRAMPLAN_SHARED(type, name, count)                                             \
-  static char name##_key;                                                              \
-  type* const name = static_cast<type*>(::simt::shared(&name##_key, sizeof(type) * (count), \
-                                                       ::simt::Site::here()))
+#define VRAMPLAN_SHARED(type, name, count) \
+  static char name##_key;                  \
+  type* const name = static_cast<type*>(   \
+      ::simt::shared(&name##_key, sizeof(type) * (count), ::simt::Site::here()))
 #define VRAMPLAN_DYNAMIC_SHARED(type, name) \
   type* const name = static_cast<type*>(::simt::dynamic_shared())
 
@@ -27,7 +27,8 @@
 
 inline void __syncthreads(simt::Site site = simt::Site::here()) { simt::barrier(site); }
 inline void __syncwarp(unsigned mask = 0xffffffffU, simt::Site site = simt::Site::here()) {
-  simt::collective("__syncwarp", [](void* const*, std::uint32_t) {}, nullptr, mask, site);
+  simt::collective(
+      "__syncwarp", [](void* const*, std::uint32_t) {}, nullptr, mask, site);
 }
 inline void __threadfence() {}
 
@@ -53,10 +54,18 @@ void shuffle_lanes(void* const* payload, std::uint32_t mask) {
     const int base = lane & ~(own->width - 1), within = lane - base;
     int source = within;
     switch (own->move) {
-      case Move::kIndex: source = own->argument & (own->width - 1); break;
-      case Move::kUp: source = within - own->argument; break;
-      case Move::kDown: source = within + own->argument; break;
-      case Move::kXor: source = within ^ own->argument; break;
+      case Move::kIndex:
+        source = own->argument & (own->width - 1);
+        break;
+      case Move::kUp:
+        source = within - own->argument;
+        break;
+      case Move::kDown:
+        source = within + own->argument;
+        break;
+      case Move::kXor:
+        source = within ^ own->argument;
+        break;
     }
     if (source < 0 || source >= own->width) source = within;  // out of range: the own value
     source += base;
@@ -105,7 +114,9 @@ std::uint64_t vote(const char* name, std::uint32_t mask, std::uint64_t value, Co
 }
 
 struct BallotOf {
-  std::uint64_t operator()(std::uint64_t v, int lane) const { return (v != 0 ? 1ULL : 0ULL) << lane; }
+  std::uint64_t operator()(std::uint64_t v, int lane) const {
+    return (v != 0 ? 1ULL : 0ULL) << lane;
+  }
   std::uint64_t operator()(std::uint64_t sum, std::uint64_t v, int lane) const {
     return sum | (*this)(v, lane);
   }
@@ -134,7 +145,8 @@ T __shfl_sync(unsigned mask, T v, int source, int width = 32, simt::Site s = sim
   return simt::shuffle("__shfl_sync", mask, v, simt::Move::kIndex, source, width, s);
 }
 template <class T>
-T __shfl_up_sync(unsigned mask, T v, unsigned d, int width = 32, simt::Site s = simt::Site::here()) {
+T __shfl_up_sync(unsigned mask, T v, unsigned d, int width = 32,
+                 simt::Site s = simt::Site::here()) {
   return simt::shuffle("__shfl_up_sync", mask, v, simt::Move::kUp, static_cast<int>(d), width, s);
 }
 template <class T>
@@ -177,8 +189,8 @@ inline unsigned __byte_perm(unsigned a, unsigned b, unsigned select) {
   return out;
 }
 
-// Atomics: fibers share one operating-system thread, so the operation itself needs no lock; the order
-// of threads around it is the schedule's.
+// Atomics: fibers share one operating-system thread, so the operation itself needs no lock; the
+// order of threads around it is the schedule's.
 template <class T, class U>
 T atomicAdd(T* address, U value) {
   simt::yield_point();

@@ -1,6 +1,7 @@
 #pragma once
-// Tensor-core tiles of a warp as plain arithmetic: fragments as the PTX ISA lays them out (mma.m16n8k16
-// and ldmatrix), products exact in f32 and added in order of k. Hardware adds in another order.
+// Tensor-core tiles of a warp as plain arithmetic: fragments as the PTX ISA lays them out
+// (mma.m16n8k16 and ldmatrix), products exact in f32 and added in order of k. Hardware adds in
+// another order.
 #include <cstdint>
 
 #include "simt.h"

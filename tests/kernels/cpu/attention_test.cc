@@ -29,16 +29,16 @@ class Cache {
   explicit Cache(const Case& c) {
     std::int64_t blocks = 5;  // some belong to nobody
     for (const auto& s : c.sequences) blocks += ceil_div(s.second, c.block_tokens);
-    const std::int64_t size = info(c.dtype).block_bytes;
     kv_.dtype = c.dtype;
     kv_.block_count = blocks;
     kv_.block_tokens = c.block_tokens;
     kv_.kv_heads = c.kv_heads;
     kv_.head_dim = c.head_dim;
     kv_.value_dim = c.value_dim;
-    kv_.value_offset = c.kv_heads * c.block_tokens * c.head_dim * size;
+    kv_.value_offset = c.kv_heads * c.block_tokens * kv_row_bytes(c.dtype, c.head_dim).n;
     // Other layers lie between the blocks of this one.
-    kv_.block_stride = kv_.value_offset + c.kv_heads * c.block_tokens * c.value_dim * size + 128;
+    kv_.block_stride =
+        kv_.value_offset + c.kv_heads * c.block_tokens * kv_row_bytes(c.dtype, c.value_dim).n + 128;
     bytes_.assign(static_cast<std::size_t>(kv_.block_stride * blocks), std::byte{0xff});
     kv_.base = bytes_.data();
     std::vector<std::int32_t> order(static_cast<std::size_t>(blocks));
@@ -69,18 +69,21 @@ class Cache {
       ops.kv_write(kv_, view(keys[s], n, c.kv_heads * c.head_dim),
                    view(values[s], n, c.kv_heads * c.value_dim), slots);
     }
-    round(keys);
-    round(values);
+    round(keys, c.head_dim);
+    round(values, c.value_dim);
   }
 
   std::vector<std::vector<float>> keys, values;  // as the cache holds them
 
  private:
-  void round(std::vector<std::vector<float>>& all) const {
+  /// What is left of each row of `width` elements after encoding.
+  void round(std::vector<std::vector<float>>& all, std::int64_t width) const {
+    std::vector<std::byte> row(static_cast<std::size_t>(kv_row_bytes(kv_.dtype, width).n));
     for (auto& rows : all) {
-      for (float& x : rows) {
-        if (kv_.dtype == DType::kF16) x = cpu::f16_to_f32(cpu::f32_to_f16(x));
-        if (kv_.dtype == DType::kBF16) x = cpu::bf16_to_f32(cpu::f32_to_bf16(x));
+      for (float* x = rows.data(); x < rows.data() + rows.size(); x += width) {
+        cpu::store_kv_row(kv_.dtype, x, width, row.data());
+        for (std::int64_t i = 0; i < width; ++i)
+          x[i] = cpu::kv_element(kv_.dtype, row.data(), width, i);
       }
     }
   }
@@ -194,7 +197,8 @@ TEST(Attention, PrefillWholeChunkedAndMixedWithDecode) {
 }
 
 TEST(Attention, CacheFormats) {
-  for (const DType dtype : {DType::kF32, DType::kF16, DType::kBF16}) {
+  for (const DType dtype : {DType::kF32, DType::kF16, DType::kBF16, DType::kF8E4M3, DType::kI8,
+                            DType::kQ8_0, DType::kQ4_0}) {
     Case c;
     c.dtype = dtype;
     c.sequences = {{1, 130}, {20, 150}};
@@ -206,7 +210,7 @@ TEST(Attention, HeadDimensionsThatFillNoVectorAndDifferFromValues) {
   const std::pair<std::int64_t, std::int64_t> dims[] = {{80, 80}, {96, 64}, {128, 128}, {256, 256},
                                                         {20, 36}, {7, 5},   {192, 128}, {576, 512}};
   for (const auto& [head, value] : dims) {
-    for (const DType dtype : {DType::kF16, DType::kF32}) {
+    for (const DType dtype : {DType::kF16, DType::kF32, DType::kI8}) {
       Case c;
       c.dtype = dtype;
       c.head_dim = head;
@@ -259,7 +263,7 @@ TEST(Attention, ScoresFarBeyondTheRangeOfExp) {
 TEST(Attention, RefusesACacheFormatByName) {
   const auto ops = make_cpu_ops(1);
   KvLayerView kv;
-  kv.dtype = DType::kQ8_0;
+  kv.dtype = DType::kQ4_K;
   EXPECT_THROW(ops->attention({}, {}, kv, {}, {}, {}), Error);
   EXPECT_THROW(ops->kv_write(kv, {}, {}, {}), Error);
 }

@@ -25,9 +25,11 @@ TEST(CpuOps, AddAndGatherRows) {
 TEST(CpuOps, ScratchIsTheRuleOfTheWorkspaceHeader) {
   const auto ops = make_cpu_ops(3);
   EXPECT_EQ(ops->linear_workspace(5, 576, DType::kQ4_1), Bytes{5 * 18 * 40});
-  EXPECT_EQ(ops->linear_workspace(512, 576, DType::kF16),
-            cpu::linear_workspace(512, 576, DType::kF16, 3));
+  EXPECT_EQ(ops->linear_workspace(512, 576, DType::kF16), Bytes{});
   EXPECT_EQ(ops->linear_workspace(512, 576, DType::kF32), Bytes{});
+  const auto unrounded = make_cpu_ops(3, DType::kF32);
+  EXPECT_EQ(unrounded->linear_workspace(5, 576, DType::kQ4_1), Bytes{3 * 4 * 576 * 4});
+  EXPECT_EQ(unrounded->linear_workspace(512, 576, DType::kF16), Bytes{});
   const SequenceSlice slices[] = {{0, 1, 100, nullptr}, {1, 7, 50, nullptr}, {8, 1, 3, nullptr}};
   KvLayerView kv;
   kv.value_dim = 64;
@@ -48,6 +50,7 @@ TEST(CpuOps, EmptyInputsAreNoError) {
   ops->linear(view(none, 0, 1), view(none, 0, 64), weight, {}, {});
 }
 
+TEST(CpuOps, RefusesInputsOfAnotherFormat) { EXPECT_THROW(make_cpu_ops(1, DType::kF16), Error); }
 TEST(CpuOps, RefusesZeroThreads) { EXPECT_THROW(make_cpu_ops(0), Error); }
 
 }  // namespace

@@ -52,12 +52,13 @@ void run_linear(Ops& ops, const Shape& s, RandomWeight& w, std::vector<float>& x
              {workspace.data(), DType::kF32, 1, static_cast<std::int64_t>(workspace.size())});
 }
 
-void expect_linear(DType dtype, const Shape& s, int threads, bool packed, bool with_bias) {
-  const auto ops = make_cpu_ops(threads);
+void expect_linear(DType dtype, const Shape& s, int threads, bool packed, bool with_bias,
+                   DType inputs = DType::kI8) {
+  const auto ops = make_cpu_ops(threads, inputs);
   RandomWeight w(dtype, s.out, s.in, 7);
   std::vector<float> x = random_floats(s.tokens * s.in, 11);
   std::vector<float> bias = with_bias ? random_floats(s.out, 13) : std::vector<float>{};
-  const bool integer = is_block_quantised(dtype);
+  const bool integer = is_block_quantised(dtype) && inputs == DType::kI8;
   const std::vector<float> values = w.values();
   const std::vector<double> expected = reference(integer ? quantised(x) : x, values, bias, s);
   if (packed) ops->pack(w.weight);
@@ -69,6 +70,18 @@ void expect_linear(DType dtype, const Shape& s, int threads, bool packed, bool w
     ASSERT_NEAR(static_cast<double>(y[i]), expected[i], tolerance)
         << info(dtype).name << " tokens " << s.tokens << " in " << s.in << " out " << s.out
         << " threads " << threads << " packed " << packed << " at " << i;
+  }
+}
+
+TEST(Linear, UnroundedInputsGiveTheSumsOfTheDequantisedMatrix) {
+  for (const DType dtype : kWeightTypes) {
+    const std::int64_t in = info(dtype).block_elements == 1 ? 77 : 512;
+    for (const std::int64_t tokens : {1, 5, 40}) {
+      for (const std::int64_t rows : {1, 16, 50}) {
+        for (const int threads : {1, 3})
+          expect_linear(dtype, {tokens, in, rows}, threads, rows != 16, rows == 16, DType::kF32);
+      }
+    }
   }
 }
 

@@ -1,0 +1,28 @@
+#include "paged_cache.h"
+
+namespace vramplan::cuda_test {
+namespace {
+
+class AttentionNaive : public CudaKernel {};
+
+TEST_F(AttentionNaive, RaggedSlicesWindowsAndSoftcaps) {
+  for (const DType kv : kCaches) {
+    for (const std::int64_t window : {0, 9}) {
+      const AttentionCase c{{kv, 2, 16, 24, 8},
+                            {{5, 5}, {1, 30}, {7, 20}, {0, 3}},
+                            params_of(4, 0.25F, window > 0 ? 2.0F : 0.0F, window)};
+      const AttentionProblem problem(c);
+      const cuda::DeviceSlices slices = problem.slices();
+      for_each_schedule([&] {
+        Tensor out(DType::kF32, problem.rows(), 4 * 24);
+        Tensor scores(DType::kF32, 4 * slices.most_queries, slices.most_kv);
+        cuda::attention_naive({}, out.view(), problem.q.view(), problem.cache.view(), slices,
+                              c.params, scores.view());
+        expect_close(out.values(), problem.expected(), 1e-5, describe(c));
+      });
+    }
+  }
+}
+
+}  // namespace
+}  // namespace vramplan::cuda_test

@@ -1,0 +1,68 @@
+#include "paged_cache.h"
+
+namespace vramplan::cuda_test {
+namespace {
+
+class AttentionPrefill : public CudaKernel {};
+
+void check(const AttentionCase& c, AttentionPath path = AttentionPath::kSimt) {
+  const AttentionProblem problem(c);
+  const Values expected = problem.expected();
+  // Tensor cores round probabilities to the 16 bits they multiply.
+  double tolerance = tolerance_of(c.dtype);
+  if (path == AttentionPath::kTensorCore) {
+    tolerance = c.cache_shape.dtype == DType::kBF16 ? 1.2e-2 : 2e-3;
+    if (c.dtype == DType::kBF16) tolerance = 1.6e-2;
+  }
+  for_each_schedule([&] {
+    Tensor out(c.dtype, problem.rows(), c.params.heads * c.cache_shape.value_dim);
+    cuda::attention_prefill({}, out.view(), problem.q.view(), problem.cache.view(),
+                            problem.slices(path), c.params);
+    expect_close(out.values(), expected, tolerance, describe(c));
+  });
+}
+
+TEST_F(AttentionPrefill, RaggedSlicesOfEveryCache) {
+  for (const DType kv : kCaches) {
+    check({{kv, 2, 64, 64, 16}, {{5, 5}, {1, 40}, {19, 50}}, params_of(4)});
+  }
+}
+
+TEST_F(AttentionPrefill, EveryActivationType) {
+  for (const DType dtype : kActivations) {
+    check({{DType::kF16, 1, 32, 32, 8}, {{17, 17}}, params_of(2), dtype});
+  }
+}
+
+TEST_F(AttentionPrefill, WindowsSoftcapsAndOtherValueDims) {
+  check({{DType::kF32, 1, 16, 24, 4}, {{20, 45}, {3, 3}}, params_of(3, 0.25F, 5.0F, 7)});
+  check({{DType::kF32, 2, 128, 96, 4}, {{2, 33}}, params_of(2, 0.1F, 0, 16)});
+  check({{DType::kBF16, 1, 80, 256, 16}, {{2, 20}}, params_of(1)});
+  check({{DType::kF16, 1, 576, 512, 16}, {{2, 20}}, params_of(1, 0.04F)});
+}
+
+TEST_F(AttentionPrefill, ASliceWithoutQueriesWritesNothing) {
+  check({{DType::kF32, 1, 16, 16, 4}, {{3, 9}, {0, 12}, {2, 2}}, params_of(1)});
+}
+
+TEST_F(AttentionPrefill, TensorCoresGiveTheSameRows) {
+  for (const DType kv : {DType::kF16, DType::kBF16, DType::kF8E4M3}) {
+    check({{kv, 1, 64, 64, 16}, {{70, 100}, {3, 3}}, params_of(2)}, AttentionPath::kTensorCore);
+  }
+  check({{DType::kF16, 1, 128, 128, 16}, {{5, 70}}, params_of(1, 0.09F)},
+        AttentionPath::kTensorCore);
+  check({{DType::kF8E4M3, 1, 256, 256, 16}, {{2, 40}}, params_of(1, 0.06F)},
+        AttentionPath::kTensorCore);
+  check({{DType::kBF16, 1, 64, 64, 8}, {{20, 90}}, params_of(1, 0.125F, 4.0F, 30), DType::kBF16},
+        AttentionPath::kTensorCore);
+}
+
+TEST_F(AttentionPrefill, ShapesWithoutTensorCoresAreRefusedWhenAskedFor) {
+  const AttentionCase c{{DType::kF32, 1, 64, 64, 16}, {{1, 1}}, params_of(1)};
+  EXPECT_THROW(check(c, AttentionPath::kTensorCore), Error);
+  const AttentionCase odd{{DType::kF32, 1, 12, 12, 4}, {{1, 1}}, params_of(1)};
+  EXPECT_THROW(check(odd), Error);
+}
+
+}  // namespace
+}  // namespace vramplan::cuda_test

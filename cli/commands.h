@@ -8,12 +8,18 @@
 namespace vramplan::cli {
 
 void add_plan_command(CLI::App& app, Session& session);
+void add_search_command(CLI::App& app, Session& session);
+void add_man_command(CLI::App& app, Session& session);
+void add_emit_command(CLI::App& app, Session& session);
+void add_lint_command(CLI::App& app, Session& session);
+void add_verify_log_command(CLI::App& app, Session& session);
 void add_explain_command(CLI::App& app, Session& session);
 void add_run_command(CLI::App& app, Session& session);
 void add_verify_command(CLI::App& app, Session& session);
 void add_calibrate_command(CLI::App& app, Session& session);
 void add_report_command(CLI::App& app, Session& session);
 void add_models_command(CLI::App& app, Session& session);
+void add_import_command(CLI::App& app, Session& session);
 void add_devices_command(CLI::App& app, Session& session);
 void add_schema_command(CLI::App& app, Session& session);
 void add_completion_command(CLI::App& app, Session& session);

@@ -54,6 +54,7 @@ void replan(PlannedModel& planned, std::int64_t prompt_tokens, std::int64_t outp
   request.batch = 1;
   request.weights = d.weights;
   request.kv_format = d.kv_format;
+  request.kv_policy = d.kv_policy;
   request.block_tokens = d.block.n;
   request.attention = d.attention;
   if (planned.device.kind == DeviceKind::kCpu) request.linear_inputs = d.linear_inputs;

@@ -33,12 +33,18 @@ void add_commands(CLI::App& app, Session& session) {
   add_explain_command(app, session);
   add_run_command(app, session);
   add_verify_command(app, session);
+  add_search_command(app, session);
+  add_emit_command(app, session);
+  add_lint_command(app, session);
+  add_verify_log_command(app, session);
   add_calibrate_command(app, session);
   add_report_command(app, session);
+  add_import_command(app, session);
   add_models_command(app, session);
   add_devices_command(app, session);
   add_schema_command(app, session);
   add_completion_command(app, session);
+  add_man_command(app, session);
   add_version_command(app, session);
 }
 

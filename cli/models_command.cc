@@ -1,6 +1,8 @@
 // models: the model cards the program knows, or one of them (or a file's) with its source.
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "cli/cards_json.h"
 #include "cli/commands.h"
 #include "cli/terminal.h"
@@ -27,7 +29,10 @@ std::string table(const std::vector<ModelCard>& cards) {
                   {"stored", false, 1}},
                  text_options());
   for (const ModelCard& card : cards) {
-    const Layer& layer = card.layers.front();
+    // The first layer of a hybrid may have no attention, or be the only dense one.
+    const auto attends = [](const Layer& layer) { return layer.mixer.heads > 0; };
+    const auto first = std::find_if(card.layers.begin(), card.layers.end(), attends);
+    const Layer& layer = first == card.layers.end() ? card.layers.front() : *first;
     text.add({card.name, std::to_string(card.layer_count()), std::to_string(card.hidden),
               attention_text(layer.mixer), std::to_string(layer.feed_forward.intermediate),
               std::to_string(card.vocab), std::to_string(card.context_limit),

@@ -33,6 +33,10 @@ std::vector<std::string> dtype_names() {
   for (int i = 0; i <= static_cast<int>(DType::kQ6_K); ++i) {
     names.emplace_back(info(static_cast<DType>(i)).name);
   }
+  for (int i = static_cast<int>(DType::kMxfp4); i <= static_cast<int>(DType::kNvfp4Packed); ++i) {
+    const auto dtype = static_cast<DType>(i);
+    if (packed_rule(dtype) != nullptr) names.emplace_back(info(dtype).name);
+  }
   return names;
 }
 
@@ -45,10 +49,22 @@ std::optional<DType> read_weights(const std::string& text) {
 
 std::optional<KvFormat> read_kv_format(const std::string& text) {
   if (text.empty()) return std::nullopt;
-  for (const KvFormat format : {KvFormat::kF32, KvFormat::kF16, KvFormat::kBF16}) {
-    if (dtype_from_name(text) == dtype_of(format)) return format;
+  std::vector<std::string> names;
+  for (int i = 0; i < kKvFormats; ++i) {
+    const auto format = static_cast<KvFormat>(i);
+    names.emplace_back(name_of(format));
+    if (text == names.back()) return format;
+    if (i < 3 && dtype_from_name(text) == dtype_of(format)) return format;  // fp16, bfloat16
   }
-  fail_choice("--kv-cache-dtype", text, {"f32", "f16", "bf16"});
+  fail_choice("--kv-cache-dtype", text, names);
+}
+
+std::optional<KvPolicy> read_kv_policy(const std::string& text) {
+  if (text.empty()) return std::nullopt;
+  for (const auto policy : {KvPolicy::kKeepAll, KvPolicy::kWindow}) {
+    if (text == name_of(policy)) return policy;
+  }
+  fail_choice("--kv-policy", text, {"keep_all", "window"});
 }
 
 std::optional<AttentionAlgorithm> read_attention(const std::string& text) {
@@ -77,9 +93,10 @@ struct OpenedModel {
   Bytes resident;
 };
 
-OpenedModel open_measured(const std::string& model, const std::vector<std::string>& set) {
+OpenedModel open_measured(const std::string& model, const std::vector<std::string>& set,
+                          const std::string& assume_like = {}) {
   const Bytes before = this_process_memory().now().resident;
-  ModelSource source = open_model(model);
+  ModelSource source = open_model(model, assume_like);
   const Bytes after = this_process_memory().now().resident;
   for (const auto& assignment : set) set_field(source.card, assignment);
   validate(source.card);
@@ -113,9 +130,15 @@ void add_plan_flags(CLI::App& command, PlanOptions& o) {
   command
       .add_option("--weights", o.weights, "weight format, e.g. fp16 q8_0; stored = as published")
       ->group(kFormats);
-  command.add_option("--kv-cache-dtype", o.kv_format, "f32 f16 bf16")->group(kFormats);
+  command.add_option("--kv-cache-dtype", o.kv_format, "f16, fp8, int8 ...")->group(kFormats);
+  command.add_option("--kv-policy", o.kv_policy, "windowed layers: keep_all, or window")
+      ->group(kFormats);
   command.add_option("--block-size", o.block_tokens, "tokens of a KV block")->group(kFormats);
   command.add_option("--attention", o.attention, "tiled, or naive (materialises the scores)")
+      ->group(kFormats);
+  command
+      .add_option("--assume-like", o.assume_like,
+                  "read a config.json of an unknown family as this model_type")
       ->group(kFormats);
   command
       .add_option("--linear-inputs", o.linear_inputs,
@@ -146,6 +169,7 @@ PlanRequest request_of(const PlanOptions& o) {
   request.batch = o.batch;
   request.weights = read_weights(o.weights);
   request.kv_format = read_kv_format(o.kv_format);
+  request.kv_policy = read_kv_policy(o.kv_policy);
   request.block_tokens = o.block_tokens;
   request.attention = read_attention(o.attention);
   request.linear_inputs = read_linear_inputs(o.linear_inputs);
@@ -157,7 +181,7 @@ PlanRequest request_of(const PlanOptions& o) {
 
 PlannedModel plan_model(const PlanOptions& options) {
   PlanRequest request = request_of(options);
-  auto [source, source_resident] = open_measured(options.model, options.set);
+  auto [source, source_resident] = open_measured(options.model, options.set, options.assume_like);
   ChosenDevice device = choose_device(options.device);
   request.device = device.name;
   Plan plan = make_plan(source, device.card, request);

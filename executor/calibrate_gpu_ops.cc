@@ -297,7 +297,7 @@ GpuPoint GpuBench::kv_write(DType kv_format, AttentionHeads heads, std::int64_t 
                                                         static_cast<std::byte*>(a.ids.data)));
   for (std::int64_t t = 0; t < tokens; ++t) slots[t] = t;
   runtime_.copy(stream_, a.slots.data, slots, Bytes{8} * tokens, cuda::CopyKind::kToDevice);
-  GpuPoint point{kv_write_work(tokens, 2 * width, kActivations, kv_format),
+  GpuPoint point{kv_write_work(tokens, 2 * width, 2 * heads.kv_heads, kActivations, kv_format),
                  heads_text(heads) + ", " + std::to_string(tokens), 0};
   const Bytes bytes = Bytes{kv.block_stride} * kv.block_count;
   point.seconds = time([&](std::int64_t call) {

@@ -49,7 +49,8 @@ class OpBench {
   std::vector<CalibratedOp> run() {
     const std::vector<DType> weights = {DType::kQ4_1, DType::kQ8_0, DType::kQ4_0, DType::kQ4_K,
                                         DType::kQ6_K, DType::kF16,  DType::kBF16, DType::kF32};
-    const std::vector<DType> caches = {DType::kF16, DType::kBF16, DType::kF32};
+    const std::vector<DType> caches = {DType::kF16,    DType::kBF16, DType::kF32, DType::kF8E4M3,
+                                       DType::kI8, DType::kQ8_0, DType::kQ4_0};
     const double steps = static_cast<double>(weights.size() + 2 * caches.size() + 3);
     double done = 0;
     const auto step = [&](const std::string& stage) {
@@ -250,7 +251,7 @@ void OpBench::kv_write(DType dtype) {
       const std::int64_t starts = kv.block_count * kBlockTokens - tokens;
       if (starts < 1) continue;  // the pool is too small for this point
       std::vector<std::int64_t> slots(static_cast<std::size_t>(tokens));
-      measure(kv_write_work(tokens, 2 * columns, DType::kF32, dtype), info(dtype).name,
+      measure(kv_write_work(tokens, 2 * columns, 2 * shape.kv_heads, DType::kF32, dtype), info(dtype).name,
               [&](std::int64_t i) {
                 for (std::size_t t = 0; t < slots.size(); ++t) {
                   slots[t] = i * tokens % starts + static_cast<std::int64_t>(t);

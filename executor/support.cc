@@ -57,6 +57,56 @@ void check_layers(const ModelCard& card) {
   }
 }
 
+/// What a card can say and this transformer does not compute, by name.
+void check_parts(const ModelCard& card) {
+  const std::vector<std::string> parts = special_parts(card);
+  if (parts.empty()) return;
+  std::string all;
+  for (const std::string& part : parts) all += (all.empty() ? "" : ", ") + part;
+  refuse(card.name + " has " + all + ", which this executor cannot run", "model",
+         "plan it without running it");
+}
+
+bool keeps_cache_in(KvFormat format) {
+  switch (format) {
+    case KvFormat::kF32:
+    case KvFormat::kF16:
+    case KvFormat::kBF16:
+    case KvFormat::kFp8:
+    case KvFormat::kInt8:
+    case KvFormat::kQ8_0:
+    case KvFormat::kQ4_0:
+      return true;
+    default:
+      return false;
+  }
+}
+
+/// Formats and policies of the cache that only the planner accounts for.
+void check_cache(const ModelCard& card, const Decisions& decisions) {
+  if (!keeps_cache_in(decisions.kv_format)) {
+    refuse(std::string("a KV cache in ") + name_of(decisions.kv_format), "--kv-cache-dtype",
+           "f32, f16, bf16, fp8, int8, q8_0 and q4_0 run");
+  }
+  const std::int64_t unit = info(dtype_of(decisions.kv_format)).block_elements;
+  for (const Layer& layer : card.layers) {
+    for (const std::int64_t width : {layer.mixer.head_dim, layer.mixer.value_dim}) {
+      if (width % unit == 0) continue;
+      refuse(std::string("a KV cache in ") + name_of(decisions.kv_format) + " with heads of " +
+                 std::to_string(width) + " elements",
+             "--kv-cache-dtype", "its blocks hold 32 elements of a head; int8 and fp8 run");
+    }
+  }
+  if (decisions.kv_policy != KvPolicy::kKeepAll) {
+    refuse(std::string("the KV policy ") + name_of(decisions.kv_policy), "--kv-policy",
+           "plan with --kv-policy keep_all: this executor keeps all tokens");
+  }
+  if (decisions.weights && packed_rule(*decisions.weights) != nullptr) {
+    refuse(std::string("weights packed as ") + info(*decisions.weights).name, "--weights",
+           "f32, f16, bf16 and the formats of GGUF run");
+  }
+}
+
 bool has_kernels(DType dtype) {
   if (dtype == DType::kF8E4M3 || dtype == DType::kI8 || dtype == DType::kI32) return false;
   return dtype <= DType::kQ6_K;
@@ -96,7 +146,7 @@ void check_formats(const ModelSource& source, const Decisions& decisions, bool g
 }
 
 /// The attention kernels of a GPU load eight elements at a time.
-void check_gpu_heads(const ModelCard& card) {
+void check_gpu_kv(const ModelCard& card, KvFormat kv) {
   for (std::int64_t i = 0; i < card.layer_count(); ++i) {
     const Mixer& mixer = card.layers[static_cast<std::size_t>(i)].mixer;
     if (mixer.head_dim % 8 == 0 && mixer.value_dim % 8 == 0 && mixer.value_dim <= 256) continue;
@@ -104,6 +154,9 @@ void check_gpu_heads(const ModelCard& card) {
                std::to_string(mixer.value_dim) + " on a GPU",
            "layers[" + std::to_string(i) + "]", "multiples of 8 up to 256 run");
   }
+  if (kv == KvFormat::kF32 || kv == KvFormat::kF16 || kv == KvFormat::kBF16) return;
+  refuse(std::string("a KV cache of format ") + name_of(kv) + " on a GPU", "--kv-cache-dtype",
+         "f32, f16 and bf16 run");
 }
 
 }  // namespace
@@ -111,6 +164,8 @@ void check_gpu_heads(const ModelCard& card) {
 void refuse_unsupported(const ModelSource& source, const Decisions& decisions, bool computes,
                         bool random_weights, bool gpu) {
   check_layers(source.card);
+  check_parts(source.card);
+  check_cache(source.card, decisions);
   const auto positive = [](std::int64_t value, const char* field) {
     if (value >= 1) return;
     throw Error(ErrorCode::kUsage, std::string(field) + " must be at least 1").at("", field);
@@ -137,7 +192,7 @@ void refuse_unsupported(const ModelSource& source, const Decisions& decisions, b
            "--tp, --pp", "run several ranks with --backend dry");
   }
   check_formats(source, decisions, gpu);
-  if (gpu) check_gpu_heads(source.card);
+  if (gpu) check_gpu_kv(source.card, decisions.kv_format);
   if (source.gguf == nullptr && !random_weights) {
     throw Error(ErrorCode::kUsage, source.card.name + " is a card without weights")
         .at("", "MODEL")

@@ -17,6 +17,9 @@ GateKind gate_kind(Activation activation) {
       return GateKind::kGeluTanh;
     case Activation::kRelu:
       return GateKind::kRelu;
+    case Activation::kRelu2:
+    case Activation::kSiluClipped:
+      break;  // refused by name before (special_parts)
   }
   VRAMPLAN_CHECK(false);
 }

@@ -7,6 +7,15 @@
 namespace vramplan {
 namespace {
 
+constexpr NormKind kRms = NormKind::kRms;
+constexpr Activation kSilu = Activation::kSilu;
+
+constexpr GgufArchitecture planned(const char* name, const char* family, NormKind norm,
+                                   Activation activation, bool gated, bool interleaved,
+                                   PositionKind position = PositionKind::kRope) {
+  return {name, family, norm, activation, gated, interleaved, position, true};
+}
+
 constexpr std::array kArchitectures = {
     GgufArchitecture{"llama", "llama", NormKind::kRms, Activation::kSilu, true, true},
     GgufArchitecture{"internlm2", "internlm2", NormKind::kRms, Activation::kSilu, true, true},
@@ -25,19 +34,42 @@ constexpr std::array kArchitectures = {
     GgufArchitecture{"starcoder2", "starcoder2", NormKind::kLayer, Activation::kGeluTanh, false,
                      false},
     GgufArchitecture{"stablelm", "stablelm", NormKind::kLayer, Activation::kSilu, true, false},
+    planned("deepseek2", "deepseek_v3", kRms, kSilu, true, true),
+    planned("qwen2moe", "qwen2_moe", kRms, kSilu, true, false),
+    planned("llama4", "llama4", kRms, kSilu, true, true),
+    planned("gpt-oss", "gpt_oss", kRms, Activation::kSiluClipped, true, false),
+    planned("olmo2", "olmo2", kRms, kSilu, true, false),
+    planned("olmoe", "olmoe", kRms, kSilu, true, false),
+    planned("olmo", "olmo", NormKind::kLayerPlain, kSilu, true, true),
+    planned("granite", "granite", kRms, kSilu, true, true),
+    planned("granitemoe", "granitemoe", kRms, kSilu, true, true),
+    planned("command-r", "cohere", NormKind::kLayerNoBias, kSilu, true, true),
+    planned("cohere2", "cohere2", NormKind::kLayerNoBias, kSilu, true, true),
+    planned("smollm3", "smollm3", kRms, kSilu, true, true),
+    planned("glm4", "glm4", kRms, kSilu, true, true),
+    planned("glm4moe", "glm4_moe", kRms, kSilu, true, false),
+    planned("dots1", "dots1", kRms, kSilu, true, false),
+    planned("seed_oss", "seed_oss", kRms, kSilu, true, false),
+    planned("exaone4", "exaone4", kRms, kSilu, true, false),
+    planned("ernie4_5", "ernie4_5", kRms, kSilu, true, true),
+    planned("ernie4_5-moe", "ernie4_5_moe", kRms, kSilu, true, true),
+    planned("hunyuan-dense", "hunyuan_v1_dense", kRms, kSilu, true, false),
+    planned("hunyuan-moe", "hunyuan_v1_moe", kRms, kSilu, true, false),
+    planned("minimax-m2", "minimax_m2", kRms, kSilu, true, false),
+    planned("minicpm", "minicpm", kRms, kSilu, true, true),
+    planned("minicpm3", "minicpm3", kRms, kSilu, true, false),
+    planned("arcee", "arcee", kRms, Activation::kRelu2, false, true),
+    planned("nemotron", "nemotron", NormKind::kLayer, Activation::kRelu2, false, false),
+    planned("dbrx", "dbrx", NormKind::kLayerNoBias, kSilu, true, false),
+    planned("phimoe", "phimoe", NormKind::kLayer, kSilu, true, false),
+    planned("bloom", "bloom", NormKind::kLayer, Activation::kGeluTanh, false, false,
+            PositionKind::kAlibi),
+    planned("mpt", "mpt", NormKind::kLayerNoBias, Activation::kGelu, false, false,
+            PositionKind::kAlibi),
 };
 
 /// Known, and refused: what of each the card cannot say.
 const std::map<std::string, const char*> kRefused = {
-    {"deepseek2", "multi-head latent attention and sigmoid routing"},
-    {"llama4", "chunked attention with layers without rotary embedding"},
-    {"qwen2moe", "a gated shared expert"},
-    {"gpt-oss", "attention sinks and biased experts"},
-    {"olmo2", "q and k norms over all heads together"},
-    {"olmo", "norms without weights"},
-    {"granite", "residual and logit multipliers"},
-    {"command-r", "layer norms without bias and a logit scale"},
-    {"smollm3", "layers without rotary embedding"},
     {"deci", "layers without attention"},
     {"mamba", "a state-space mixer"},
     {"mamba2", "a state-space mixer"},
@@ -48,8 +80,6 @@ const std::map<std::string, const char*> kRefused = {
     {"qwen3next", "linear attention"},
     {"rwkv6", "a recurrent mixer"},
     {"rwkv7", "a recurrent mixer"},
-    {"bloom", "ALiBi positions"},
-    {"mpt", "ALiBi positions"},
     {"bert", "an encoder"},
     {"t5", "an encoder and cross attention"},
     {"mllama", "cross attention"},

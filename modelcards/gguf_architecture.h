@@ -17,6 +17,9 @@ struct GgufArchitecture {
   Activation activation;
   bool gated, interleaved;
   PositionKind position = PositionKind::kRope;
+  // Has parts that a card says and this program's executor does not run: unknown tensors become
+  // extras of the card instead of a refusal, so that bytes stay exact.
+  bool planned = false;
 };
 
 /// Of general.architecture. Errors: kUnsupported with the reason, kUnknownFamily naming missing keys.

@@ -3,7 +3,9 @@
 // that the card explains, with the shape the card gives it.
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
 #include <map>
+#include <set>
 
 #include "modelcards/gguf_architecture.h"
 
@@ -33,7 +35,13 @@ class CardReader {
   std::vector<std::int64_t> per_layer(const char* key, std::int64_t fallback) const;
 
   void read_whole_model();
+  void read_multipliers();
   void read_rope();
+  void read_special_attention(std::int64_t layer, Mixer& mixer) const;
+  void read_special_experts(std::int64_t layer, FeedForward& out) const;
+  void read_planned_windows(std::int64_t window);
+  void read_planned_positions();
+  void collect_extras();
   void read_llama3_factors();
   void read_layers();
   Mixer read_mixer(std::int64_t layer, std::int64_t heads, std::int64_t kv_heads) const;
@@ -128,11 +136,25 @@ void CardReader::read_whole_model() {
       fail_gguf_card(gguf_, "position_embd.weight", "the position table is missing");
     card_.learned_positions = positions->rows();
   }
+  if (architecture_.planned) {
+    read_multipliers();
+    return;
+  }
   for (const char* key : {"logit_scale", "residual_scale", "embedding_scale", "attention.scale",
                           "attention.clamp_kqv", "attention.max_alibi_bias"}) {
     if (gguf_.has(prefix_ + key))
       refuse_gguf_card(gguf_, prefix_ + key, "this key has no place in a model card");
   }
+}
+
+/// logit_scale divides the logits in Granite and multiplies them in Command R.
+void CardReader::read_multipliers() {
+  const double logits = gguf_.real_or(prefix_ + "logit_scale", 1.0);
+  const bool divides = is("granite") || is("granitemoe") || is("minicpm") || is("minicpm3");
+  if (logits > 0) card_.logit_multiplier = divides ? 1.0 / logits : logits;
+  card_.residual_multiplier = gguf_.real_or(prefix_ + "residual_scale", 1.0);
+  card_.embedding_scale = gguf_.real_or(prefix_ + "embedding_scale", 1.0);
+  card_.mtp_layers = integer_or("nextn_predict_layers", 0, 0, 64);
 }
 
 void CardReader::read_rope() {
@@ -145,6 +167,11 @@ void CardReader::read_rope() {
   if (gguf_.has(prefix_ + "rope.scale_linear")) {  // the key before rope.scaling.*
     factor = gguf_.real_or(prefix_ + "rope.scale_linear", 1.0);
     kind = "linear";
+  }
+  const bool own = kind == "yarn" && gguf_.has(prefix_ + "rope.scaling.yarn_log_multiplier");
+  if (architecture_.planned && (own || has_tensor("rope_factors_long.weight"))) {
+    rope_.scaling = "other";
+    return;
   }
   if (kind != "none" && kind != "linear" && kind != "yarn") {
     refuse_gguf_card(gguf_, prefix_ + "rope.scaling.type", "rotary scaling of the kind " + kind);
@@ -240,12 +267,82 @@ Mixer CardReader::read_mixer(std::int64_t layer, std::int64_t heads, std::int64_
   mixer.output_bias = has_tensor(block(layer, "attn_output.bias"));
   mixer.qk_norm = has_tensor(block(layer, "attn_q_norm.weight"));
   mixer.score_softcap = gguf_.real_or(prefix_ + "attn_logit_softcapping", 0.0);
+  if (architecture_.planned) read_special_attention(layer, mixer);
   mixer.softmax_scale = softmax_scale(heads);
   if (card_.position == PositionKind::kRope) {
     mixer.rope = rope_;
     mixer.rope.rotary_dim = integer_or("rope.dimension_count", mixer.head_dim, 1, mixer.head_dim);
   }
   return mixer;
+}
+
+/// Parts of the architectures that are planned and not run.
+void CardReader::read_special_attention(std::int64_t layer, Mixer& mixer) const {
+  const GgufTensor* norm = gguf_.find_tensor(block(layer, "attn_q_norm.weight"));
+  if (norm != nullptr && norm->rows() * norm->columns() != mixer.head_dim) {
+    mixer.qk_norm_shape = QkNormShape::kFull;
+  }
+  mixer.sinks = has_tensor(block(layer, "attn_sinks.weight"));
+  mixer.kv_lora_rank = integer_or("attention.kv_lora_rank", 0, 0, 65'536);
+  if (mixer.kv_lora_rank == 0) return;
+  mixer.kind = MixerKind::kMla;
+  mixer.q_lora_rank = integer_or("attention.q_lora_rank", 0, 0, 65'536);
+  mixer.qk_rope_dim = integer("rope.dimension_count", 1, 65'536);
+  // Newer files give the width of the latent as key_length and a head's own as key_length_mla.
+  mixer.head_dim = integer_or("attention.key_length_mla", mixer.head_dim, 1, 65'536);
+  mixer.value_dim = integer_or("attention.value_length_mla", mixer.value_dim, 1, 65'536);
+  mixer.kv_heads = mixer.heads;
+  mixer.qk_norm = false;
+}
+
+void CardReader::read_special_experts(std::int64_t layer, FeedForward& out) const {
+  out.bias = has_tensor(block(layer, "ffn_up_exps.bias"));
+  const std::int64_t shared = integer_or("expert_shared_count", 0, 0, 65'536);
+  const std::int64_t width = integer_or("expert_shared_feed_forward_length",
+                                        detail::checked_mul(shared, out.intermediate), 0,
+                                        std::int64_t{1} << 28);
+  if (has_tensor(block(layer, "ffn_up_shexp.weight"))) {
+    const GgufTensor* up = gguf_.find_tensor(block(layer, "ffn_up_shexp.weight"));
+    out.shared_intermediate = width > 0 ? width : up->rows();
+  }
+  out.shared_gate = has_tensor(block(layer, "ffn_gate_inp_shexp.weight"));
+  const bool correction = has_tensor(block(layer, "exp_probs_b.bias"));
+  out.router_bias = correction || has_tensor(block(layer, "ffn_gate_inp.bias"));
+  const bool sigmoid = integer_or("expert_gating_func", correction ? 2 : 1, 0, 16) == 2;
+  out.router = sigmoid || correction ? RouterKind::kSigmoid : RouterKind::kSoftmax;
+  out.renormalise = gguf_.boolean_or(prefix_ + "expert_weights_norm", true);
+  out.routed_scale = gguf_.real_or(prefix_ + "expert_weights_scale", 1.0);
+}
+
+/// Tensors that neither the card nor a layer of it implies, with their shapes.
+void CardReader::collect_extras() {
+  static const std::set<std::string> kKnown = {
+      "attn_norm", "attn_norm_2", "ffn_norm", "post_attention_norm", "post_ffw_norm", "attn_q",
+      "attn_k", "attn_v", "attn_qkv", "attn_output", "attn_q_norm", "attn_k_norm", "attn_sinks",
+      "attn_q_a", "attn_q_a_norm", "attn_q_b", "attn_kv_a_mqa", "attn_kv_a_norm", "attn_kv_b",
+      "attn_k_b", "attn_v_b", "ffn_gate", "ffn_up", "ffn_down", "ffn_gate_inp", "ffn_gate_exps",
+      "ffn_up_exps", "ffn_down_exps", "ffn_gate_shexp", "ffn_up_shexp", "ffn_down_shexp",
+      "ffn_gate_inp_shexp", "exp_probs_b", "token_embd", "output", "output_norm", "position_embd",
+      "rope_freqs", "rope_factors_long", "rope_factors_short"};
+  for (const GgufTensor& tensor : gguf_.tensors()) {
+    std::string name = tensor.name;
+    std::size_t layer = card_.layers.size();
+    if (name.rfind("blk.", 0) == 0) {
+      const std::size_t dot = name.find('.', 4);
+      if (dot == std::string::npos || dot == 4 || dot > 9) continue;
+      layer = static_cast<std::size_t>(std::strtol(name.substr(4, dot - 4).c_str(), nullptr, 10));
+      name = name.substr(dot + 1);
+      if (layer >= card_.layers.size()) continue;  // layers that predict further tokens
+    }
+    if (kKnown.count(name.substr(0, name.find('.'))) > 0) continue;
+    ExtraTensor extra;
+    extra.name = name;
+    extra.group = name.rfind("ffn", 0) == 0 ? "feed_forward" : "norms";
+    extra.rows = tensor.rows();
+    extra.columns = tensor.columns();
+    const bool inside = tensor.name.rfind("blk.", 0) == 0;
+    (inside ? card_.layers[layer].extras : card_.extras).push_back(extra);
+  }
 }
 
 FeedForward CardReader::read_feed_forward(std::int64_t layer, std::int64_t width) const {
@@ -259,6 +356,7 @@ FeedForward CardReader::read_feed_forward(std::int64_t layer, std::int64_t width
   out.experts = integer("expert_count", 1, 65'536);
   out.experts_per_token = integer("expert_used_count", 1, out.experts);
   out.intermediate = integer_or("expert_feed_forward_length", width, 1, std::int64_t{1} << 28);
+  if (architecture_.planned) read_special_experts(layer, out);
   return out;
 }
 
@@ -274,10 +372,16 @@ void CardReader::read_residuals(std::int64_t layer, Layer& out) const {
   }
   if (is("stablelm") && !second_norm) out.parallel = true;
   out.post_norms = has_tensor(block(layer, "post_attention_norm.weight"));
+  if (!architecture_.planned) return;
+  const bool norms = card_.norm != NormKind::kLayerPlain;
+  out.pre_norms = !norms || has_tensor(block(layer, "attn_norm.weight"));
+  out.parallel = norms && out.pre_norms && !second_norm && !out.post_norms;
 }
 
 void CardReader::read_layers() {
-  const std::int64_t count = integer("block_count", 1, 65'536);
+  // block_count of some files counts the layers that predict further tokens.
+  const std::int64_t all = integer("block_count", 1, 65'536);
+  const std::int64_t count = std::max<std::int64_t>(1, all - card_.mtp_layers);
   // Each layer has tensors: a count that the table cannot hold is not believed.
   if (count > static_cast<std::int64_t>(gguf_.tensors().size())) {
     fail_gguf_card(gguf_, prefix_ + "block_count", "more layers than tensors");
@@ -308,6 +412,10 @@ void CardReader::read_windows() {
       fail_gguf_card(gguf_, prefix_ + "attention.sliding_window", "the key is missing");
     return;
   }
+  if (architecture_.planned) {
+    read_planned_windows(window);
+    return;
+  }
   const std::int64_t period = is("gemma2") ? 2 : is("gemma3") ? 6 : 0;
   if (period == 0 && !is("phi3")) {
     refuse_gguf_card(gguf_, prefix_ + "attention.sliding_window",
@@ -335,6 +443,38 @@ void CardReader::read_windows() {
     mixer.rope.scaling = "none";
     mixer.rope.factor = 1.0;
     mixer.rope.original_context = 0;
+  }
+}
+
+/// Which layers slide, by the pattern each architecture is trained with.
+void CardReader::read_planned_windows(std::int64_t window) {
+  const std::int64_t period = is("gpt-oss") ? 2 : is("cohere2") || is("exaone4") || is("olmo2") ? 4 : 0;
+  for (std::size_t i = 0; i < card_.layers.size() && period > 0; ++i) {
+    Mixer& mixer = card_.layers[i].mixer;
+    const bool full = (static_cast<std::int64_t>(i) + 1) % period == 0;
+    if (!full && window < card_.context_limit) {
+      mixer.kind = MixerKind::kSlidingWindow;
+      mixer.window_tokens = window;
+    } else if (full && (is("cohere2") || is("exaone4"))) {
+      mixer.no_rope = true;
+      mixer.rope = Rope{};
+    }
+  }
+}
+
+/// Layers without rotary embedding: every fourth. Llama 4's others see one chunk.
+void CardReader::read_planned_positions() {
+  if (!is("smollm3") && !is("llama4")) return;
+  const std::int64_t chunk = integer_or("attention.chunk_size", 8192, 1, std::int64_t{1} << 40);
+  for (std::size_t i = 0; i < card_.layers.size(); ++i) {
+    Mixer& mixer = card_.layers[i].mixer;
+    if ((i + 1) % 4 == 0) {
+      mixer.no_rope = true;
+      mixer.rope = Rope{};
+    } else if (is("llama4") && chunk < card_.context_limit) {
+      mixer.kind = MixerKind::kChunked;
+      mixer.window_tokens = chunk;
+    }
   }
 }
 
@@ -377,7 +517,12 @@ ModelCard CardReader::read() {
   read_rope();
   read_layers();
   read_windows();
-  check_gguf_tensors(gguf_, architecture_, card_);
+  if (architecture_.planned) {
+    read_planned_positions();
+    collect_extras();
+  } else {
+    check_gguf_tensors(gguf_, architecture_, card_);
+  }
   card_.stored_weights = most_common_dtype();
   return card_;
 }

@@ -37,9 +37,10 @@ void need(const ModelCard& card, const std::string& field, std::int64_t value) {
 
 void check_rope(const ModelCard& card, const std::string& where, const Mixer& mixer) {
   const Rope& rope = mixer.rope;
-  if (card.position != PositionKind::kRope) {
+  if (card.position != PositionKind::kRope || mixer.no_rope) {
     if (rope.rotary_dim != 0) {
-      contradiction(card, where + "rope.rotary_dim", "the card's position is not rope",
+      contradiction(card, where + "rope.rotary_dim",
+                    mixer.no_rope ? "the layer has no_rope" : "the card's position is not rope",
                     "remove the rope, or set position: rope");
     }
     return;
@@ -51,9 +52,9 @@ void check_rope(const ModelCard& card, const std::string& where, const Mixer& mi
                   "it is even, above 0 and at most head_dim");
   }
   if (rope.scaling != "none" && rope.scaling != "linear" && rope.scaling != "llama3" &&
-      rope.scaling != "yarn") {
+      rope.scaling != "yarn" && rope.scaling != "other") {
     contradiction(card, where + "rope.scaling", "'" + rope.scaling + "' is no known scaling",
-                  "known: none, linear, llama3, yarn");
+                  "known: none, linear, llama3, yarn, other");
   }
   if (rope.scaling == "llama3" || rope.scaling == "yarn") {
     need(card, where + "rope.original_context", rope.original_context);
@@ -64,13 +65,49 @@ void check_rope(const ModelCard& card, const std::string& where, const Mixer& mi
   }
 }
 
-void check_mixer(const ModelCard& card, const std::string& where, const Mixer& mixer) {
-  if (mixer.kind == MixerKind::kMla || mixer.kind == MixerKind::kLinear) {
-    throw Error(ErrorCode::kUnsupported,
-                word_of(mixer.kind) + " mixers cannot be described by a card yet")
-        .at(card.name, where + "kind")
-        .help("supported: full_attention, sliding_window, chunked, none");
+void check_linear(const ModelCard& card, const std::string& where, const Mixer& mixer) {
+  const LinearMixer& linear = mixer.linear;
+  if (linear.kind == LinearKind::kNone) {
+    if (mixer.kind == MixerKind::kLinear) need(card, where + "linear.heads", 0);
+    return;
   }
+  if (mixer.kind == MixerKind::kNone) {
+    contradiction(card, where + "kind", "a layer without a mixer has a linear one",
+                  "set the mixer's kind to linear");
+  }
+  need(card, where + "linear.heads", linear.heads);
+  need(card, where + "linear.value_dim", linear.value_dim);
+  if (linear.kind == LinearKind::kShortConv) {
+    need(card, where + "linear.conv_kernel", linear.conv_kernel);
+    return;
+  }
+  need(card, where + "linear.key_heads", linear.key_heads);
+  need(card, where + "linear.key_dim", linear.key_dim);
+  if (linear.kind == LinearKind::kMamba) need(card, where + "linear.rank", linear.rank);
+  if (linear.kind != LinearKind::kLightning) {
+    need(card, where + "linear.conv_kernel", linear.conv_kernel);
+  }
+  if (linear.heads % linear.key_heads != 0) {
+    contradiction(card, where + "linear.key_heads", "it does not divide linear.heads",
+                  "heads share keys evenly");
+  }
+}
+
+void check_latent(const ModelCard& card, const std::string& where, const Mixer& mixer) {
+  if (mixer.kind != MixerKind::kMla) {
+    if (mixer.kv_lora_rank == 0 && mixer.q_lora_rank == 0 && mixer.qk_rope_dim == 0) return;
+    contradiction(card, where + "kv_lora_rank", "only mla mixers have latent ranks",
+                  "set the mixer's kind to mla");
+  }
+  need(card, where + "kv_lora_rank", mixer.kv_lora_rank);
+  if (mixer.qk_rope_dim >= mixer.head_dim) {
+    contradiction(card, where + "qk_rope_dim", "it is not below head_dim",
+                  "head_dim counts both parts of a query: without positions and with");
+  }
+}
+
+void check_mixer(const ModelCard& card, const std::string& where, const Mixer& mixer) {
+  check_linear(card, where, mixer);
   if (!is_attention(mixer.kind)) return;
   need(card, where + "heads", mixer.heads);
   need(card, where + "kv_heads", mixer.kv_heads);
@@ -82,7 +119,9 @@ void check_mixer(const ModelCard& card, const std::string& where, const Mixer& m
                       std::to_string(mixer.kv_heads) + " kv heads evenly",
                   "kv_heads must divide heads");
   }
-  const bool windowed = mixer.kind != MixerKind::kFullAttention;
+  check_latent(card, where, mixer);
+  const bool windowed =
+      mixer.kind == MixerKind::kSlidingWindow || mixer.kind == MixerKind::kChunked;
   if (windowed && mixer.window_tokens <= 0) {
     contradiction(card, where + "window_tokens", "a " + word_of(mixer.kind) + " has no length",
                   "give window_tokens");
@@ -110,6 +149,29 @@ void check_feed_forward(const ModelCard& card, const std::string& where, const F
   }
 }
 
+void check_extras(const ModelCard& card, const std::string& where,
+                  const std::vector<ExtraTensor>& extras) {
+  for (std::size_t i = 0; i < extras.size(); ++i) {
+    const std::string field = where + "extras[" + std::to_string(i) + "].";
+    const ExtraTensor& extra = extras[i];
+    each_extra_field([&](const char* name, auto member, auto... limits) {
+      if constexpr (sizeof...(limits) > 0) check_range(card, field + name, extra.*member, limits...);
+    });
+    need(card, field + "columns", extra.columns);
+    if (extra.name.empty()) {
+      contradiction(card, field + "name", "the tensor has no name", "give it one");
+    }
+    bool known = false;
+    for (const char* group : {"embedding", "positions", "attention", "feed_forward", "norms",
+                              "head", "encoder"}) {
+      known = known || extra.group == group;
+    }
+    if (known) continue;
+    contradiction(card, field + "group", "'" + extra.group + "' is no group of weights",
+                  "known: embedding, positions, attention, feed_forward, norms, head, encoder");
+  }
+}
+
 void check_layer(const ModelCard& card, const std::string& where, const Layer& layer) {
   each_layer_field([&](const std::string& name, auto field, auto... limits) {
     if constexpr (sizeof...(limits) > 0) check_range(card, where + name, field(layer), limits...);
@@ -122,6 +184,7 @@ void check_layer(const ModelCard& card, const std::string& where, const Layer& l
     contradiction(card, where + "parallel", "a parallel layer has its norms before it",
                   "pre_norms is true and post_norms false");
   }
+  check_extras(card, where, layer.extras);
   check_mixer(card, where + "mixer.", layer.mixer);
   check_feed_forward(card, where + "feed_forward.", layer.feed_forward);
 }
@@ -148,6 +211,12 @@ class Fnv {
   requires std::is_enum_v<Kind>
   void add(Kind kind) { add(word_of(kind)); }
   void add(bool value) { add(static_cast<std::int64_t>(value)); }
+  void add(const std::vector<ExtraTensor>& extras) {
+    for (const ExtraTensor& extra : extras) {
+      add(std::string("extra"));
+      each_extra_field([&](const char*, auto member, auto...) { add(extra.*member); });
+    }
+  }
   std::uint64_t value() const { return hash_; }
 
  private:
@@ -182,6 +251,7 @@ void validate(const ModelCard& card) {
     contradiction(card, "layers", "a model has 1 to " + std::to_string(kMaxLayers) + " layers",
                   "this card has " + std::to_string(card.layer_count()));
   }
+  check_extras(card, "", card.extras);
   for (std::size_t i = 0; i < card.layers.size(); ++i) {
     check_layer(card, "layers[" + std::to_string(i) + "].", card.layers[i]);
   }
@@ -195,6 +265,7 @@ std::uint64_t card_hash(const ModelCard& card) {
     fnv.add(std::string(name));
     fnv.add(card.*member);
   });
+  fnv.add(card.extras);
   const Layer usual_layer;
   fnv.add(card.layer_count());
   for (const Layer& layer : card.layers) {
@@ -204,6 +275,7 @@ std::uint64_t card_hash(const ModelCard& card) {
       fnv.add(name);
       fnv.add(field(layer));
     });
+    fnv.add(layer.extras);
   }
   return fnv.value();
 }

@@ -23,15 +23,33 @@ inline const std::vector<std::string>& words(FeedForwardKind) {
   return kWords;
 }
 inline const std::vector<std::string>& words(Activation) {
-  static const std::vector<std::string> kWords{"silu", "gelu", "gelu_tanh", "relu"};
+  static const std::vector<std::string> kWords{"silu", "gelu",  "gelu_tanh",
+                                               "relu", "relu2", "silu_clipped"};
   return kWords;
 }
 inline const std::vector<std::string>& words(NormKind) {
-  static const std::vector<std::string> kWords{"rms", "layer"};
+  static const std::vector<std::string> kWords{"rms", "layer", "layer_no_bias", "layer_plain"};
   return kWords;
 }
 inline const std::vector<std::string>& words(PositionKind) {
-  static const std::vector<std::string> kWords{"rope", "learned", "none"};
+  static const std::vector<std::string> kWords{"rope", "learned", "none", "alibi"};
+  return kWords;
+}
+inline const std::vector<std::string>& words(QkNormShape) {
+  static const std::vector<std::string> kWords{"head", "full", "plain"};
+  return kWords;
+}
+inline const std::vector<std::string>& words(RouterKind) {
+  static const std::vector<std::string> kWords{"softmax", "sigmoid"};
+  return kWords;
+}
+inline const std::vector<std::string>& words(LinearKind) {
+  static const std::vector<std::string> kWords{"none", "mamba",      "mamba2",   "gated_delta",
+                                               "kda",  "short_conv", "lightning"};
+  return kWords;
+}
+inline const std::vector<std::string>& words(Split) {
+  static const std::vector<std::string> kWords{"none", "rows", "columns"};
   return kWords;
 }
 template <class Kind>
@@ -73,8 +91,45 @@ void each_mixer_field(F&& f) {
   f("qkv_bias", &Mixer::qkv_bias);
   f("output_bias", &Mixer::output_bias);
   f("qk_norm", &Mixer::qk_norm);
+  f("qk_norm_shape", &Mixer::qk_norm_shape);
+  f("qk_norm_bias", &Mixer::qk_norm_bias);
+  f("sinks", &Mixer::sinks);
+  f("output_gate", &Mixer::output_gate);
+  f("kv_shared", &Mixer::kv_shared);
+  f("no_rope", &Mixer::no_rope);
+  f("q_lora_rank", &Mixer::q_lora_rank, std::int64_t{0}, kMaxWidth);
+  f("kv_lora_rank", &Mixer::kv_lora_rank, std::int64_t{0}, kMaxWidth);
+  f("qk_rope_dim", &Mixer::qk_rope_dim, std::int64_t{0}, kMaxWidth);
+  f("index_heads", &Mixer::index_heads, std::int64_t{0}, kMaxWidth);
+  f("index_head_dim", &Mixer::index_head_dim, std::int64_t{0}, kMaxWidth);
+  f("index_topk", &Mixer::index_topk, std::int64_t{0}, kMaxTokens);
   f("softmax_scale", &Mixer::softmax_scale, 0.0, 1e6);
   f("score_softcap", &Mixer::score_softcap, 0.0, 1e9);
+}
+
+template <class F>
+void each_linear_field(F&& f) {
+  f("kind", &LinearMixer::kind);
+  f("heads", &LinearMixer::heads, std::int64_t{0}, kMaxWidth);
+  f("key_heads", &LinearMixer::key_heads, std::int64_t{0}, kMaxWidth);
+  f("key_dim", &LinearMixer::key_dim, std::int64_t{0}, kMaxWidth);
+  f("value_dim", &LinearMixer::value_dim, std::int64_t{0}, kMaxWidth);
+  f("conv_kernel", &LinearMixer::conv_kernel, std::int64_t{0}, kMaxWidth);
+  f("rank", &LinearMixer::rank, std::int64_t{0}, kMaxWidth);
+  f("bias", &LinearMixer::bias);
+  f("conv_bias", &LinearMixer::conv_bias);
+  f("norm", &LinearMixer::norm);
+  f("state_format", &LinearMixer::state_format);
+}
+
+template <class F>
+void each_extra_field(F&& f) {
+  f("name", &ExtraTensor::name);
+  f("group", &ExtraTensor::group);
+  f("rows", &ExtraTensor::rows, std::int64_t{1}, kMaxTokens);
+  f("columns", &ExtraTensor::columns, std::int64_t{1}, kMaxTokens);
+  f("split", &ExtraTensor::split);
+  f("quantisable", &ExtraTensor::quantisable);
 }
 
 template <class F>
@@ -87,6 +142,13 @@ void each_feed_forward_field(F&& f) {
   f("experts", &FeedForward::experts, std::int64_t{0}, kMaxExperts);
   f("experts_per_token", &FeedForward::experts_per_token, std::int64_t{0}, kMaxExperts);
   f("shared_intermediate", &FeedForward::shared_intermediate, std::int64_t{0}, kMaxIntermediate);
+  f("router", &FeedForward::router);
+  f("router_bias", &FeedForward::router_bias);
+  f("shared_gate", &FeedForward::shared_gate);
+  f("renormalise", &FeedForward::renormalise);
+  f("routed_scale", &FeedForward::routed_scale, 1e-9, 1e9);
+  f("router_groups", &FeedForward::router_groups, std::int64_t{0}, kMaxExperts);
+  f("router_topk_groups", &FeedForward::router_topk_groups, std::int64_t{0}, kMaxExperts);
 }
 
 template <class F>
@@ -113,7 +175,13 @@ void each_card_field(F&& f) {
   f("head_bias", &ModelCard::head_bias);
   f("embedding_scale", &ModelCard::embedding_scale, 1e-9, 1e9);
   f("logit_softcap", &ModelCard::logit_softcap, 0.0, 1e9);
+  f("residual_multiplier", &ModelCard::residual_multiplier, 1e-9, 1e9);
+  f("logit_multiplier", &ModelCard::logit_multiplier, 1e-9, 1e9);
+  f("mtp_layers", &ModelCard::mtp_layers, std::int64_t{0}, kMaxLayers);
+  f("mtp_loaded", &ModelCard::mtp_loaded);
   f("stored_weights", &ModelCard::stored_weights);
+  f("unpacked_weights", &ModelCard::unpacked_weights);
+  f("unpacked", &ModelCard::unpacked);
 }
 
 /// Every field of a layer by its full name: f("mixer.rope.theta", accessor, low, high); the
@@ -134,6 +202,11 @@ void each_layer_field(F&& f) {
         std::string("mixer.rope.") + name,
         [member](auto& layer) -> auto& { return layer.mixer.rope.*member; }, limits...);
   });
+  each_linear_field([&](const char* name, auto member, auto... limits) {
+    f(
+        std::string("mixer.linear.") + name,
+        [member](auto& layer) -> auto& { return layer.mixer.linear.*member; }, limits...);
+  });
   each_feed_forward_field([&](const char* name, auto member, auto... limits) {
     f(
         std::string("feed_forward.") + name,
@@ -141,9 +214,10 @@ void each_layer_field(F&& f) {
   });
 }
 
+/// Attention over keys and values (MLA included).
 inline bool is_attention(MixerKind kind) {
   return kind == MixerKind::kFullAttention || kind == MixerKind::kSlidingWindow ||
-         kind == MixerKind::kChunked;
+         kind == MixerKind::kChunked || kind == MixerKind::kMla;
 }
 
 }  // namespace vramplan::card_fields

@@ -62,6 +62,9 @@ LayerPath layer_path(const ModelCard& card, const std::string& path) {
 }
 
 bool names_field(const std::string& full, const std::string& wanted) {
+  // A bare "heads" is the attention's; the fields of a linear mixer are named linear.heads.
+  const bool linear = full.rfind("mixer.linear.", 0) == 0;
+  if (linear && wanted.find("linear.") == std::string::npos) return false;
   return full == wanted ||
          (full.size() > wanted.size() + 1 &&
           full.compare(full.size() - wanted.size() - 1, std::string::npos, "." + wanted) == 0);

@@ -51,7 +51,7 @@ DType most_common_dtype(const std::vector<StoredTensor>& stored, DType fallback)
   return most == bytes.end() ? fallback : most->first;
 }
 
-ModelSource open_folder(const std::string& folder) {
+ModelSource open_folder(const std::string& folder, const std::string& assume_like) {
   const std::string config = (fs::path(folder) / "config.json").string();
   std::error_code error;
   if (!fs::exists(config, error)) {
@@ -66,8 +66,11 @@ ModelSource open_folder(const std::string& folder) {
     source.stored.push_back(stored_of(tensor));
   }
   const auto file = open_file(config);
-  source.card = read_hf_config(read_text(*file, 1_MiB), config, !source.stored.empty());
-  source.card.stored_weights = most_common_dtype(source.stored, source.card.stored_weights);
+  source.card = read_hf_config(read_text(*file, 1_MiB), config, !source.stored.empty(),
+                               assume_like);
+  if (packed_rule(source.card.stored_weights) == nullptr) {
+    source.card.stored_weights = most_common_dtype(source.stored, source.card.stored_weights);
+  }
   return source;
 }
 
@@ -84,16 +87,16 @@ ModelSource open_card(const std::string& model) {
 
 }  // namespace
 
-ModelSource open_model(const std::string& model) {
+ModelSource open_model(const std::string& model, const std::string& assume_like) {
   std::error_code error;
   ModelSource source;
   if (fs::is_directory(model, error)) {
-    source = open_folder(model);
+    source = open_folder(model, assume_like);
   } else if (ends_with(model, ".gguf")) {
     source = open_gguf(model);
   } else if (fs::path(model).filename() == "config.json") {
     const fs::path folder = fs::path(model).parent_path();
-    source = open_folder(folder.empty() ? "." : folder.string());
+    source = open_folder(folder.empty() ? "." : folder.string(), assume_like);
   } else if (model.find('/') != std::string::npos && !ends_with(model, ".yaml")) {
     // A path, not a card name: a missing file must not be answered with a list of cards.
     source = open_gguf(model);

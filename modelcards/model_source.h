@@ -32,7 +32,9 @@ struct ModelSource {
 
 /// MODEL is a card name, a card file (.yaml), a .gguf file, a config.json, or a folder with one.
 /// With .safetensors in the folder, `stored` and card.stored_weights come from their headers.
+/// `assume_like`: a model_type of Hugging Face whose recipe of layers a config of an unknown family is
+/// read with; the card's evidence is then "assumed".
 /// Errors: kUnknownName, kFile, and those of the readers.
-ModelSource open_model(const std::string& model);
+ModelSource open_model(const std::string& model, const std::string& assume_like = {});
 
 }  // namespace vramplan

@@ -20,7 +20,7 @@ std::vector<StageAccount> stage_accounts(const ModelSource& source, const Device
     for (const LedgerRow& row : runtime_rows(device, tables, rank, decisions.sharding.ranks())) {
       if (row.tier == TierKind::kDevice) account.runtime += row.bytes;
     }
-    account.kv_per_token = kv_bytes_per_token(account.model, decisions.kv_format);
+    account.kv_per_token = kv_growing_per_token(account.model, decisions);
     if (device.kind == DeviceKind::kGpu) {
       account.gpu = gpu_account(account.model, device, decisions);
     }
@@ -30,9 +30,7 @@ std::vector<StageAccount> stage_accounts(const ModelSource& source, const Device
 }
 
 Bytes kv_bytes(const StageAccount& stage, const Decisions& decisions) {
-  const Tokens tokens =
-      decisions.block * kv_blocks(decisions.batch, decisions.context, decisions.block);
-  return stage.kv_per_token * tokens;
+  return kv_bytes(stage.model, decisions);
 }
 
 ScratchRules rules_of(const StageAccount& stage, const Decisions& decisions, DeviceKind kind) {

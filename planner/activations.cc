@@ -77,7 +77,8 @@ constexpr const char *kX = "x", *kNormed = "n", *kNormed2 = "n2", *kQ = "q", *kK
                      *kRows = "rows", *kLogits = "logits", *kAllLogits = "gathered logits",
                      *kRouter = "router scores", *kRouted = "routed rows",
                      *kExpertGate = "expert gate", *kExpertUp = "expert up",
-                     *kExpertOut = "expert output", *kSampling = "sampling";
+                     *kExpertOut = "expert output", *kLatent = "latent", *kState = "state inputs",
+                     *kSampling = "sampling";
 
 class Pass {
  public:
@@ -119,7 +120,8 @@ class Pass {
     if (mixer) {
       if (layer.pre_norms) live_.take(kNormed, tokens(model_.hidden));
       if (parallel && layer.parallel_two_norms) live_.take(kNormed2, tokens(model_.hidden));
-      attention(kind, parallel);
+      if (layer.mixer.linear.kind != LinearKind::kNone) linear(kind);
+      if (layer.mixer.kind != MixerKind::kLinear) attention(kind, parallel);
     }
     live_.enter("feed-forward");
     if (!feed_forward) return;
@@ -130,8 +132,26 @@ class Pass {
       dense(kind, kind.shape.intermediate);
   }
 
+  /// Projections of a linear mixer, what its scan gives, and the projection out.
+  void linear(const LayerKind& kind) {
+    std::int64_t in = 0;
+    for (const WeightTensor& tensor : kind.tensors) {
+      if (tensor.part == Part::kMatrix && tensor.columns == model_.hidden) in += tensor.rows;
+    }
+    live_.take(kState, tokens(in));
+    take_scratch(kind, {Part::kMatrix}, pass_.tokens, model_.hidden);
+    live_.drop(kScratch);
+    if (kind.layer.mixer.kind == MixerKind::kLinear) live_.drop(kNormed);
+    live_.take(kO, tokens(kind.shape.linear_inner));
+    live_.drop(kState);
+    project(kind, Part::kMatrix, kind.shape.linear_inner, kO);
+  }
+
   void attention(const LayerKind& kind, bool keep_normed) {
-    live_.take(kQ, tokens(kind.shape.q));
+    // MLA: q, the latent and what it is expanded to for the tokens of the pass.
+    live_.take(kLatent, tokens(kind.shape.latent));
+    const bool gated = kind.layer.mixer.output_gate;
+    live_.take(kQ, tokens(gated ? 2 * kind.shape.q : kind.shape.q));
     live_.take(kK, tokens(kind.shape.k));
     live_.take(kV, tokens(kind.shape.v));
     take_scratch(kind, {Part::kQ, Part::kK, Part::kV}, pass_.tokens, model_.hidden);
@@ -140,6 +160,7 @@ class Pass {
     if (!keep_normed || two_norms) live_.drop(kNormed);
     live_.drop(kK);
     live_.drop(kV);
+    live_.drop(kLatent);
     live_.take(kO, tokens(kind.shape.o));
     live_.take(kScratch, attention_scratch(rules_, pass_, kind));
     live_.drop(kScratch);

@@ -111,6 +111,7 @@ class Chooser {
     d().activations = gpu_ ? DType::kBF16 : DType::kF32;
     d().kv_format = request_.kv_format.value_or(gpu_ ? KvFormat::kBF16 : KvFormat::kF16);
     if (!request_.kv_format) assume("KV cache format", name_of(d().kv_format), "--kv-cache-dtype");
+    policy();
     d().block = {number(request_.block_tokens, kDefaultBlock, "tokens of a KV block",
                         "--block-size", kMostBlock)};
     d().attention = request_.attention.value_or(AttentionAlgorithm::kTiled);
@@ -137,6 +138,22 @@ class Chooser {
       assume("inputs of quantised linears", "8-bit codes", "--linear-inputs");
     else if (d().linear_inputs == DType::kF32)
       assume("time of quantised linears", "that of f32 weights of their bytes", "--linear-inputs");
+  }
+
+  /// Engines on GPUs free what left the window; the executor of this program keeps all tokens.
+  void policy() {
+    const bool windowed =
+        std::any_of(source_.card.layers.begin(), source_.card.layers.end(),
+                    [](const Layer& layer) { return layer.mixer.window_tokens > 0; });
+    const KvPolicy usual = windowed && gpu_ ? KvPolicy::kWindow : KvPolicy::kKeepAll;
+    d().kv_policy = request_.kv_policy.value_or(usual);
+    if (!windowed) d().kv_policy = KvPolicy::kKeepAll;
+    if (!windowed || request_.kv_policy) return;
+    assume("sliding-window layers",
+           usual == KvPolicy::kWindow ? "keep their window and a chunk; the executor of this "
+                                        "program runs keep_all only"
+                                      : "keep the whole context in the cache",
+           "--kv-policy");
   }
 
   void lengths() {
@@ -171,12 +188,16 @@ class Chooser {
   }
 
   void about_model() {
-    bool windowed = false, moe = false;
+    bool moe = false;
     for (const Layer& layer : source_.card.layers) {
-      windowed = windowed || layer.mixer.window_tokens > 0;
       moe = moe || layer.feed_forward.kind == FeedForwardKind::kMoe;
     }
-    if (windowed) assume("sliding-window layers", "keep the whole context in the cache", "none");
+    if (source_.card.mtp_layers > 0 && !source_.card.mtp_loaded) {
+      assume("layers that predict further tokens",
+             fmt::format("{} in the checkpoint, not loaded", source_.card.mtp_layers),
+             "--set mtp_loaded=true");
+    }
+    packed_weights();
     if (moe)
       assume("experts", "all resident; tokens routed evenly (time), all at once (activations)",
              "none");
@@ -186,6 +207,13 @@ class Chooser {
     if (source_.card.evidence == "assumed") {
       assume("model card", source_.card.name + " holds assumed values", "--set");
     }
+  }
+
+  void packed_weights() {
+    const DType dtype = d().weights.value_or(source_.card.stored_weights);
+    if (packed_rule(dtype) == nullptr || !source_.stored.empty()) return;
+    assume("unquantised beside " + std::string(info(dtype).name),
+           "token table, head, norms, biases, routers, convolutions", "--weights");
   }
 
   /// Values of the device card that nobody measured or read in a data sheet.

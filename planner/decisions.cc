@@ -3,18 +3,22 @@
 namespace vramplan {
 
 DType dtype_of(KvFormat format) {
-  switch (format) {
-    case KvFormat::kF32:
-      return DType::kF32;
-    case KvFormat::kF16:
-      return DType::kF16;
-    case KvFormat::kBF16:
-      return DType::kBF16;
-  }
-  VRAMPLAN_CHECK(false);
+  static constexpr DType kTypes[kKvFormats] = {
+      DType::kF32,  DType::kF16,  DType::kBF16,  DType::kF8E4M3, DType::kI8,     DType::kI4,
+      DType::kQ8_0, DType::kQ4_0, DType::kNvfp4, DType::kQ3_K,   DType::kF8E4M3, DType::kNvfp4};
+  return kTypes[static_cast<int>(format)];
 }
 
-const char* name_of(KvFormat format) { return info(dtype_of(format)).name; }
+const char* name_of(KvFormat format) {
+  static constexpr const char* kNames[kKvFormats] = {
+      "f32",  "f16",  "bf16",  "fp8",   "int8",       "int4",
+      "q8_0", "q4_0", "nvfp4", "kivi2", "fp8_ds_mla", "nvfp4_ds_mla"};
+  return kNames[static_cast<int>(format)];
+}
+
+const char* name_of(KvPolicy policy) {
+  return policy == KvPolicy::kWindow ? "window" : "keep_all";
+}
 
 const char* name_of(AttentionAlgorithm algorithm) {
   return algorithm == AttentionAlgorithm::kNaive ? "naive" : "tiled";

@@ -12,14 +12,22 @@
 
 namespace vramplan {
 
-enum class KvFormat : std::uint8_t { kF32, kF16, kBF16 };         // how a block's bytes encode
-enum class KvPolicy : std::uint8_t { kKeepAll };                  // which tokens are kept
+/// How a block's bytes encode. From kFp8 on: accounts of other engines' formats (bytes in
+/// kv_cache.cc); this executor refuses them by name.
+enum class KvFormat : std::uint8_t {
+  kF32, kF16, kBF16, kFp8, kInt8, kInt4, kQ8_0, kQ4_0, kNvfp4, kKivi2, kFp8DsMla, kNvfp4DsMla };
+inline constexpr int kKvFormats = 12;
+/// Which tokens are kept: all, or of a windowed layer only its window.
+enum class KvPolicy : std::uint8_t { kKeepAll, kWindow };
 enum class KvPlacement : std::uint8_t { kDevice };                // which tier a block lives in
 enum class KvLayout : std::uint8_t { kPaged };                    // paged or contiguous
 enum class AttentionAlgorithm : std::uint8_t { kTiled, kNaive };  // naive materialises the scores
 
+/// What kernels would read; of a format with scales the nearest one of plain elements.
 DType dtype_of(KvFormat format);
-const char* name_of(KvFormat format);               // f32 f16 bf16
+/// f32 f16 bf16 fp8 int8 int4 q8_0 q4_0 nvfp4 kivi2 fp8_ds_mla nvfp4_ds_mla
+const char* name_of(KvFormat format);
+const char* name_of(KvPolicy policy);  // keep_all window
 const char* name_of(AttentionAlgorithm algorithm);  // tiled naive
 
 struct Sharding {

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "planner/kv_cache.h"
+
 namespace vramplan {
 namespace {
 
@@ -87,7 +89,8 @@ class PassWorks {
     const bool one_norm = layer.parallel && !layer.parallel_two_norms && mixer;
     if (mixer) {
       if (layer.pre_norms) add(norm_work(t_, model_.hidden, a_), kind.count);
-      attention(kind);
+      if (layer.mixer.linear.kind != LinearKind::kNone) linear_mixer(kind);
+      if (layer.mixer.kind != MixerKind::kLinear) attention(kind);
     }
     if (!feed_forward) return;
     if (layer.pre_norms && !one_norm) add(norm_work(t_, model_.hidden, a_), kind.count);
@@ -98,10 +101,35 @@ class PassWorks {
     reduce_and_add(kind);
   }
 
+  /// Matrices that have no part of their own: latent and linear mixers, indexers.
+  void other_matrices(const LayerKind& kind) {
+    for (const WeightTensor& tensor : kind.tensors) {
+      if (tensor.part != Part::kMatrix) continue;
+      add(linear_work(t_, tensor.columns, tensor.rows, tensor.dtype, a_), kind.count);
+    }
+  }
+
+  /// The scan reads and writes the state of each sequence once a pass and spends about 4 multiply-
+  /// adds per state element and token (decay, update, output).
+  void linear_mixer(const LayerKind& kind) {
+    const bool alone = kind.layer.mixer.kind == MixerKind::kLinear;
+    if (alone) other_matrices(kind);
+    const LinearMixer& linear = kind.layer.mixer.linear;
+    OpWork work = activation_work(t_, kind.shape.linear_inner, false, a_);
+    const double state = static_cast<double>(kind.shape.linear_inner * linear.key_dim);
+    work.op = t_ == passes_.first.sequences ? OpKind::kAttentionDecode : OpKind::kAttentionPrefill;
+    work.bytes += 2 * static_cast<double>(passes_.first.sequences) *
+                  static_cast<double>(linear_state_bytes(linear, kind.shape, a_).n);
+    work.flops += 8 * state * static_cast<double>(t_);
+    add(work, kind.count);
+    if (alone) reduce_and_add(kind);
+  }
+
   void attention(const LayerKind& kind) {
+    other_matrices(kind);
     const LayerShape& shape = kind.shape;
     const Mixer& mixer = kind.layer.mixer;
-    linear(kind, Part::kQ, model_.hidden, shape.q);
+    linear(kind, Part::kQ, model_.hidden, mixer.output_gate ? 2 * shape.q : shape.q);
     linear(kind, Part::kK, model_.hidden, shape.k);
     linear(kind, Part::kV, model_.hidden, shape.v);
     if (mixer.qk_norm) {
@@ -112,25 +140,42 @@ class PassWorks {
       add(rope_work(t_, shape.q, a_), kind.count);
       add(rope_work(t_, shape.k, a_), kind.count);
     }
-    add(kv_write_work(t_, shape.k + shape.v, a_, dtype_of(decisions_.kv_format)), kind.count);
+    const std::int64_t written = shape.latent > 0 ? shape.latent : shape.k + shape.v;
+    add(kv_write_work(t_, written, 2 * shape.kv_heads, a_, dtype_of(decisions_.kv_format)),
+        kind.count);
     scores(kind);
     linear(kind, Part::kAttentionOutput, shape.o, model_.hidden);
     reduce_and_add(kind);
   }
 
-  void scores(const LayerKind& kind) {
+  /// What a layer attends over. MLA reads one latent for all heads; decode works on it directly,
+  /// prefill on what it is expanded to.
+  AttentionShape attended(const LayerKind& kind) const {
     const Mixer& mixer = kind.layer.mixer;
-    const AttentionShape shape{kind.shape.heads,
-                               kind.shape.kv_heads,
-                               mixer.head_dim,
-                               mixer.value_dim,
+    const bool latent = kind.shape.latent > 0;
+    return AttentionShape{kind.shape.heads,
+                               latent ? 1 : std::max<std::int64_t>(1, kind.shape.kv_heads),
+                               latent ? kind.shape.latent : mixer.head_dim,
+                               latent ? 0 : mixer.value_dim,
                                mixer.window_tokens,
                                dtype_of(decisions_.kv_format),
                                a_,
                                decisions_.attention == AttentionAlgorithm::kNaive};
+  }
+
+  void scores(const LayerKind& kind) {
+    const Mixer& mixer = kind.layer.mixer;
+    const AttentionShape shape = attended(kind);
     const PassWork& pass = passes_.first;
     const std::int64_t queries = pass.tokens / pass.sequences;
     OpWork work = attention_work(shape, queries, pass.kv_length, passes_.repeat);
+    if (kind.shape.latent > 0) {
+      const auto latent = static_cast<double>(kind.shape.latent);
+      const double width = queries == 1
+                               ? latent + static_cast<double>(mixer.kv_lora_rank)
+                               : static_cast<double>(mixer.head_dim + mixer.value_dim);
+      work.flops *= width / latent;
+    }
     work.bytes *= static_cast<double>(pass.sequences);  // one call for all slices
     work.flops *= static_cast<double>(pass.sequences);
     sum_.add(work, kind.count);

@@ -1,11 +1,107 @@
 #include "planner/kv_cache.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 
 namespace vramplan {
+namespace {
+
+constexpr std::int64_t kResidualTokens = 128;  // of kivi2, in 16 bits
+constexpr std::int64_t kMlaScaleGroup = 128;   // of fp8_ds_mla
+
+[[noreturn]] void unsuitable(KvFormat format, const std::string& why) {
+  throw Error(ErrorCode::kUsage,
+              fmt::format("the KV format {} does not suit this model: {}", name_of(format), why))
+      .at("", "--kv-cache-dtype")
+      .help("bf16, fp8 and int8 suit every layer");
+}
+
+/// Bytes of `heads` heads of `width` elements each.
+std::int64_t vector_bytes(KvFormat format, std::int64_t heads, std::int64_t width) {
+  const std::int64_t elements = detail::checked_mul(heads, width);
+  const auto whole = [&](std::int64_t divisor) {
+    if (elements % divisor != 0 || width % std::min(divisor, std::int64_t{16}) != 0) {
+      unsuitable(format, fmt::format("{} heads of {} do not divide into its groups", heads, width));
+    }
+    return elements / divisor;
+  };
+  switch (format) {
+    case KvFormat::kF32:
+    case KvFormat::kF16:
+    case KvFormat::kBF16:
+    case KvFormat::kFp8:
+      return bytes_of(dtype_of(format), 1, elements).n;
+    case KvFormat::kInt8:
+      return elements + 4 * heads;
+    case KvFormat::kInt4:
+      return ceil_div(width, 2) * heads + 4 * heads;
+    case KvFormat::kQ8_0:
+      return whole(32) * 34;
+    case KvFormat::kQ4_0:
+      return whole(32) * 18;
+    case KvFormat::kNvfp4:
+      return whole(16) * 9;
+    case KvFormat::kKivi2:
+      return whole(32) * 12;
+    case KvFormat::kFp8DsMla:
+    case KvFormat::kNvfp4DsMla:
+      break;
+  }
+  unsuitable(format, "it is for latent attention");
+}
+
+std::int64_t latent_bytes(KvFormat format, std::int64_t latent) {
+  // The formats are laid out for 512 + 64 elements, which all published models with them have.
+  const bool published = latent == 576;
+  if (format == KvFormat::kFp8DsMla && published) {
+    return 512 + 4 * (512 / kMlaScaleGroup) + 2 * 64;
+  }
+  if (format == KvFormat::kNvfp4DsMla && published) return 368;
+  if (format == KvFormat::kFp8DsMla || format == KvFormat::kNvfp4DsMla) {
+    unsuitable(format, fmt::format("its latent has {} elements, not 512 + 64", latent));
+  }
+  return vector_bytes(format, 1, latent);
+}
+
+/// Keys of an indexer: 16 bits, or fp8 with an f32 scale per 128 beside a quantised cache.
+std::int64_t index_bytes(KvFormat format, std::int64_t width) {
+  const bool plain =
+      format == KvFormat::kF32 || format == KvFormat::kF16 || format == KvFormat::kBF16;
+  if (plain) return bytes_of(dtype_of(format), 1, width).n;
+  return width + 4 * ceil_div(width, kMlaScaleGroup);
+}
+
+bool keeps_window(const LayerKind& kind, const Decisions& decisions) {
+  return decisions.kv_policy == KvPolicy::kWindow && kind.layer.mixer.window_tokens > 0;
+}
+
+/// Blocks of one sequence in a windowed layer: the window may begin anywhere in its first block.
+std::int64_t window_blocks(const LayerKind& kind, const Decisions& decisions) {
+  const Tokens kept =
+      windowed_tokens(kind.layer.mixer, decisions.context, decisions.prefill_chunk);
+  return std::min(blocks_for(kept, decisions.block).n + 1,
+                  blocks_for(decisions.context, decisions.block).n);
+}
+
+Bytes window_bytes(const LayerKind& kind, const Decisions& decisions) {
+  const Tokens tokens = decisions.block * Blocks{window_blocks(kind, decisions)};
+  return kv_bytes_per_token(kind.shape, decisions.kv_format) * tokens * kind.count *
+         decisions.batch;
+}
+
+}  // namespace
 
 BytesPerToken kv_bytes_per_token(const LayerShape& shape, KvFormat format) {
-  return {bytes_of(dtype_of(format), 1, detail::checked_add(shape.k, shape.v)).n};
+  std::int64_t bytes = 0;
+  if (shape.latent > 0) {
+    bytes = latent_bytes(format, shape.latent);
+  } else if (shape.kv_heads > 0) {
+    bytes = vector_bytes(format, shape.kv_heads, shape.k / shape.kv_heads) +
+            vector_bytes(format, shape.kv_heads, shape.v / shape.kv_heads);
+  }
+  if (shape.index > 0) bytes += index_bytes(format, shape.index);
+  return {bytes};
 }
 
 BytesPerToken kv_bytes_per_token(const RankModel& model, KvFormat format) {
@@ -13,14 +109,19 @@ BytesPerToken kv_bytes_per_token(const RankModel& model, KvFormat format) {
   for (const LayerKind& kind : model.kinds) {
     sum = sum + kv_bytes_per_token(kind.shape, format) * kind.count;
   }
+  if (model.mtp_layers > 0) {
+    sum = sum + kv_bytes_per_token(model.kinds.back().shape, format) * model.mtp_layers;
+  }
   return sum;
 }
 
 BytesPerToken kv_bytes_per_token(const ModelCard& card, KvFormat format) {
-  refuse_unsupported(card);
   BytesPerToken sum;
   for (const Layer& layer : card.layers) {
     sum = sum + kv_bytes_per_token(layer_shape(layer, 1), format);
+  }
+  if (card.mtp_loaded) {
+    sum = sum + kv_bytes_per_token(layer_shape(card.layers.back(), 1), format) * card.mtp_layers;
   }
   return sum;
 }
@@ -33,22 +134,83 @@ Blocks kv_blocks(std::int64_t batch, Tokens context, TokensPerBlock block) {
   return blocks_for(context, block) * batch;
 }
 
+BytesPerToken kv_growing_per_token(const RankModel& model, const Decisions& decisions) {
+  BytesPerToken all = kv_bytes_per_token(model, decisions.kv_format);
+  for (const LayerKind& kind : model.kinds) {
+    if (!keeps_window(kind, decisions)) continue;
+    all = all + kv_bytes_per_token(kind.shape, decisions.kv_format) * -kind.count;
+  }
+  return all;
+}
+
+Bytes kv_growing_bytes(const RankModel& model, const Decisions& decisions) {
+  const Blocks blocks = kv_blocks(decisions.batch, decisions.context, decisions.block);
+  return kv_growing_per_token(model, decisions) * (decisions.block * blocks);
+}
+
+Bytes kv_window_bytes(const RankModel& model, const Decisions& decisions) {
+  Bytes sum;
+  for (const LayerKind& kind : model.kinds) {
+    if (keeps_window(kind, decisions)) sum += window_bytes(kind, decisions);
+  }
+  return sum;
+}
+
+Bytes linear_state_bytes(const LinearMixer& linear, const LayerShape& shape, DType activations) {
+  if (linear.kind == LinearKind::kNone) return {};
+  std::int64_t channels = 0, state = detail::checked_mul(shape.linear_inner, linear.key_dim);
+  switch (linear.kind) {
+    case LinearKind::kMamba:
+      channels = shape.linear_inner;
+      break;
+    case LinearKind::kShortConv:
+      channels = shape.linear_inner;
+      state = 0;
+      break;
+    case LinearKind::kLightning:
+    case LinearKind::kNone:
+      break;
+    case LinearKind::kMamba2:
+    case LinearKind::kGatedDelta:
+    case LinearKind::kKda:
+      channels = shape.linear_inner + 2 * shape.linear_keys;
+      break;
+  }
+  const std::int64_t taps = std::max<std::int64_t>(linear.conv_kernel - 1, 0);
+  return bytes_of(activations, channels, taps) + bytes_of(linear.state_format, 1, state);
+}
+
+Bytes kv_state_bytes(const RankModel& model, const Decisions& decisions) {
+  Bytes sum;
+  for (const LayerKind& kind : model.kinds) {
+    sum += linear_state_bytes(kind.layer.mixer.linear, kind.shape, decisions.activations) *
+           kind.count * decisions.batch;
+  }
+  return sum;
+}
+
+Bytes kv_residual_bytes(const RankModel& model, const Decisions& decisions) {
+  if (decisions.kv_format != KvFormat::kKivi2) return {};
+  const Tokens kept = std::min(decisions.context, Tokens{kResidualTokens});
+  return kv_bytes_per_token(model, KvFormat::kF16) * kept * decisions.batch;
+}
+
+Bytes kv_bytes(const RankModel& model, const Decisions& decisions) {
+  return kv_growing_bytes(model, decisions) + kv_window_bytes(model, decisions) +
+         kv_state_bytes(model, decisions) + kv_residual_bytes(model, decisions);
+}
+
 Tokens windowed_tokens(const Mixer& mixer, Tokens context, Tokens chunk) {
   if (mixer.window_tokens <= 0) return context;
-  return std::min(Tokens{mixer.window_tokens} - Tokens{1} + chunk, context);
+  const Tokens before{mixer.window_tokens - (mixer.kind == MixerKind::kChunked ? 0 : 1)};
+  return std::min(before + chunk, context);
 }
 
 Bytes window_saving(const RankModel& model, const Decisions& decisions) {
-  Bytes saving;
-  for (const LayerKind& kind : model.kinds) {
-    const Tokens kept =
-        windowed_tokens(kind.layer.mixer, decisions.context, decisions.prefill_chunk);
-    const Blocks all = kv_blocks(decisions.batch, decisions.context, decisions.block);
-    const Blocks needed = kv_blocks(decisions.batch, kept, decisions.block);
-    const Tokens freed = Tokens{decisions.block.n} * (all - needed).n;
-    saving += kv_bytes_per_token(kind.shape, decisions.kv_format) * kind.count * freed;
-  }
-  return saving;
+  if (decisions.kv_policy != KvPolicy::kKeepAll) return {};
+  Decisions windowed = decisions;
+  windowed.kv_policy = KvPolicy::kWindow;
+  return kv_bytes(model, decisions) - kv_bytes(model, windowed);
 }
 
 }  // namespace vramplan

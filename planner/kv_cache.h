@@ -5,12 +5,18 @@
 
 namespace vramplan {
 
-/// K and V of one token in one layer on a rank: kv_heads * (head_dim + value_dim) * element bytes.
-/// Example: 8 heads of 128 in f16 = 4096 B. Zero for a layer without a mixer.
+/// K and V of one token in one layer on a rank. In plain formats kv_heads * (head_dim + value_dim) *
+/// element bytes; 8 heads of 128 in f16 = 4096 B. MLA: kv_lora_rank + rope elements, on every rank;
+/// an indexer adds its keys. Zero for a layer without a cache of its own (linear, shared).
+/// int8, int4: 4 B of scale per head for K and for V (vLLM, per token and head). q8_0, q4_0: rows of
+/// all heads (llama.cpp). nvfp4: a scale byte per 16 elements (vLLM). kivi2: 3.0 bits, groups of 32
+/// with scale and zero in f16 (KIVI). fp8_ds_mla: latent in fp8, f32 scales per 128, rope in 16 bits:
+/// 656 B for 512 + 64 (vLLM). nvfp4_ds_mla: 368 B for 512 + 64 (vLLM fork, no formula published).
+/// Errors: kUsage when the format does not suit the layer.
 BytesPerToken kv_bytes_per_token(const LayerShape& shape, KvFormat format);
 /// Sum over the rank's layers.
 BytesPerToken kv_bytes_per_token(const RankModel& model, KvFormat format);
-/// Sum over all layers of the card, before sharding. Errors: kUnsupported, kOverflow.
+/// Sum over all layers of the card, before sharding. Errors: kUsage, kOverflow.
 BytesPerToken kv_bytes_per_token(const ModelCard& card, KvFormat format);
 
 /// K and V of every layer of the rank for one block of tokens.
@@ -18,10 +24,26 @@ Bytes kv_block_bytes(const RankModel& model, KvFormat format, TokensPerBlock blo
 /// batch * ceil(context / block).
 Blocks kv_blocks(std::int64_t batch, Tokens context, TokensPerBlock block);
 
-/// Tokens a windowed layer must keep while chunks of `chunk` tokens are prefilled:
-/// min(window - 1 + chunk, context); the whole context when there is no window. The executor keeps
-/// all tokens today, so the account does not use it yet. Source: vLLM, kv_cache_interface (sliding
-/// window).
+// The rows of a rank's cache. Their sum is kv_bytes.
+/// Of the layers that keep every token: all, or under KvPolicy::kWindow those without a window.
+BytesPerToken kv_growing_per_token(const RankModel& model, const Decisions& decisions);
+Bytes kv_growing_bytes(const RankModel& model, const Decisions& decisions);
+/// Under KvPolicy::kWindow the windowed layers: per sequence min(ceil(kept / block) + 1,
+/// ceil(context / block)) blocks, kept = windowed_tokens.
+Bytes kv_window_bytes(const RankModel& model, const Decisions& decisions);
+/// Of linear mixers, whatever the context: (kernel - 1) inputs of each convolution in the
+/// activations' format and the recurrent state in its own, per sequence.
+Bytes kv_state_bytes(const RankModel& model, const Decisions& decisions);
+/// kivi2: the newest 128 tokens of a sequence are kept in f16 as well.
+Bytes kv_residual_bytes(const RankModel& model, const Decisions& decisions);
+Bytes kv_bytes(const RankModel& model, const Decisions& decisions);
+
+/// State of one sequence in one layer on a rank.
+Bytes linear_state_bytes(const LinearMixer& linear, const LayerShape& shape, DType activations);
+
+/// Tokens a windowed layer must keep while chunks of `chunk` tokens are prefilled: min(window - 1 +
+/// chunk, context); chunked attention min(window + chunk, context); the whole context when there is
+/// no window. Source: vLLM, kv_cache_interface (sliding window and chunked local attention).
 Tokens windowed_tokens(const Mixer& mixer, Tokens context, Tokens chunk);
 /// What keeping only the window would take off the cache of this rank, all sequences together.
 Bytes window_saving(const RankModel& model, const Decisions& decisions);

@@ -158,7 +158,7 @@ Bytes decode_bytes(const RankModel& model, const Decisions& decisions, Tokens co
   const bool tied_here = std::none_of(model.outside.begin(), model.outside.end(),
                                       [](const WeightTensor& t) { return t.part == Part::kHead; });
   for (const WeightTensor& tensor : model.outside) {
-    const bool table = tensor.part == Part::kPositions ||
+    const bool table = tensor.part == Part::kPositions || tensor.group == "encoder" ||
                        (tensor.part == Part::kEmbedding && !(tied_here && model.shape.head));
     if (!table) bytes += tensor.bytes();
   }
@@ -176,6 +176,8 @@ Bytes decode_bytes(const RankModel& model, const Decisions& decisions, Tokens co
     const Tokens read = window > 0 ? std::min(context, Tokens{window}) : context;
     bytes +=
         kv_bytes_per_token(kind.shape, decisions.kv_format) * kind.count * (read * decisions.batch);
+    bytes += linear_state_bytes(kind.layer.mixer.linear, kind.shape, decisions.activations) *
+             kind.count * decisions.batch;
   }
   return bytes;
 }

@@ -89,17 +89,47 @@ LedgerRow activation_row(const RankModel& model, const Decisions& decisions,
   return row;
 }
 
-LedgerRow kv_row(const StageAccount& stage, const Decisions& decisions) {
+LedgerRow kv_row(const char* name, Bytes bytes, std::string formula) {
   LedgerRow row;
   row.category = Category::kKvCache;
-  row.name = "blocks";
-  row.bytes = kv_bytes(stage, decisions);
-  row.formula =
-      fmt::format("{}; x {} tokens a block x {} blocks ({} sequence{} x ceil({} / {}))",
-                  kv_formula(stage.model, decisions.kv_format), decisions.block.n,
-                  grouped(decisions.kv_blocks.n), decisions.batch, decisions.batch == 1 ? "" : "s",
-                  grouped(decisions.context.n), decisions.block.n);
+  row.name = name;
+  row.bytes = bytes;
+  row.formula = std::move(formula);
   return row;
+}
+
+/// Blocks always; the other parts of a cache only where a model or a choice has them.
+std::vector<LedgerRow> kv_rows(const RankModel& model, const Decisions& decisions) {
+  const char* plural = decisions.batch == 1 ? "" : "s";
+  std::vector<LedgerRow> rows;
+  rows.push_back(kv_row(
+      "blocks", kv_growing_bytes(model, decisions),
+      fmt::format("{}; x {} tokens a block x {} blocks ({} sequence{} x ceil({} / {}))",
+                  kv_formula(model, decisions), decisions.block.n, grouped(decisions.kv_blocks.n),
+                  decisions.batch, plural, grouped(decisions.context.n), decisions.block.n)));
+  const Bytes window = kv_window_bytes(model, decisions);
+  if (window.n > 0) {
+    rows.push_back(kv_row(
+        "window blocks", window,
+        fmt::format("windowed layers: {} sequence{} x (ceil(min(window - 1 + {} a chunk, {}) / {}) "
+                    "+ 1) blocks",
+                    decisions.batch, plural, grouped(decisions.prefill_chunk.n),
+                    grouped(decisions.context.n), decisions.block.n)));
+  }
+  const Bytes state = kv_state_bytes(model, decisions);
+  if (state.n > 0) {
+    rows.push_back(kv_row("state", state,
+                          fmt::format("{} sequence{} x recurrent state and convolution inputs of "
+                                      "the linear layers, whatever the context",
+                                      decisions.batch, plural)));
+  }
+  const Bytes residual = kv_residual_bytes(model, decisions);
+  if (residual.n > 0) {
+    rows.push_back(kv_row(
+        "residual window", residual,
+        fmt::format("{} sequence{} x the newest 128 tokens in f16", decisions.batch, plural)));
+  }
+  return rows;
 }
 
 void add_gpu_rows(const StageAccount& stage, const Decisions& decisions,
@@ -142,7 +172,7 @@ std::vector<LedgerRow> stage_rows(const StageAccount& stage, const Decisions& de
     row.formula = weight_formula(stage.model, group, from_file);
     rows.push_back(std::move(row));
   }
-  rows.push_back(kv_row(stage, decisions));
+  for (LedgerRow& row : kv_rows(stage.model, decisions)) rows.push_back(std::move(row));
   const ScratchRules rules = rules_of(stage, decisions, device.kind);
   rows.push_back(activation_row(stage.model, decisions, rules, Phase::kPrefill));
   if (!decode_passes(decisions, stage.model.shape.head).empty()) {
@@ -163,21 +193,33 @@ std::vector<LedgerRow> stage_rows(const StageAccount& stage, const Decisions& de
 
 }  // namespace
 
-std::string kv_formula(const RankModel& model, KvFormat format) {
+std::string kv_formula(const RankModel& model, const Decisions& decisions) {
+  const KvFormat format = decisions.kv_format;
+  const bool plain = format <= KvFormat::kBF16;
   const std::int64_t element = info(dtype_of(format)).block_bytes;
   std::string text;
   for (const LayerKind& kind : model.kinds) {
     const Mixer& mixer = kind.layer.mixer;
-    if (kind.shape.kv_heads == 0) continue;
+    const std::int64_t bytes = kv_bytes_per_token(kind.shape, format).n;
+    const bool apart = decisions.kv_policy == KvPolicy::kWindow && mixer.window_tokens > 0;
+    if (bytes == 0 || apart) continue;
     if (!text.empty()) text += " + ";
-    text += mixer.head_dim == mixer.value_dim
-                ? fmt::format("2 x {} layers x {} kv heads x {} x {} B", kind.count,
-                              kind.shape.kv_heads, mixer.head_dim, element)
-                : fmt::format("{} layers x {} kv heads x ({} + {}) x {} B", kind.count,
-                              kind.shape.kv_heads, mixer.head_dim, mixer.value_dim, element);
+    if (kind.shape.latent > 0 || kind.shape.index > 0 || !plain) {
+      text += fmt::format("{} layers x {} B of {}", kind.count, grouped(bytes),
+                          kind.shape.latent > 0 ? fmt::format("{} latent elements in {}",
+                                                              kind.shape.latent, name_of(format))
+                                                : fmt::format("K and V in {}", name_of(format)));
+    } else if (mixer.head_dim == mixer.value_dim) {
+      text += fmt::format("2 x {} layers x {} kv heads x {} x {} B", kind.count,
+                          kind.shape.kv_heads, mixer.head_dim, element);
+    } else {
+      text += fmt::format("{} layers x {} kv heads x ({} + {}) x {} B", kind.count,
+                          kind.shape.kv_heads, mixer.head_dim, mixer.value_dim, element);
+    }
   }
-  if (text.empty()) text = "no layer keeps a cache";
-  return fmt::format("{} = {} B/token", text, grouped(kv_bytes_per_token(model, format).n));
+  if (model.mtp_layers > 0) text += fmt::format(" + {} mtp layers", model.mtp_layers);
+  if (text.empty()) text = "no layer keeps a cache that grows";
+  return fmt::format("{} = {} B/token", text, grouped(kv_growing_per_token(model, decisions).n));
 }
 
 Ledger predicted_ledger(const std::vector<StageAccount>& stages, const Decisions& decisions,

@@ -26,13 +26,12 @@ std::vector<CurvePoint> memory_curve(const StageAccount& stage, const Decisions&
                                      const DeviceCard& device, const Performance& performance) {
   const Bytes shaped = shaped_bytes(stage, decisions, device.kind);
   const Bytes fixed = stage.weights + stage.padding + stage.runtime + shaped;
-  const Bytes block = stage.kv_per_token * Tokens{decisions.block.n};
   const ScratchRules rules = rules_of(stage, decisions, device.kind);
   const Bytes prefill = prefill_peak(stage.model, decisions, rules);
   const Bytes decode = decode_peak(stage.model, decisions, rules);
   const Tokens prompt = decisions.context - decisions.output;
   const auto cache = [&](std::int64_t sequences, std::int64_t tokens) {
-    return block * blocks_for(Tokens{tokens}, decisions.block).n * sequences;
+    return kv_bytes(stage, with_context(with_batch(decisions, sequences), Tokens{tokens}));
   };
   std::vector<CurvePoint> curve{{{}, Phase::kLoad, stage.runtime + shaped}};
   Seconds now = load_seconds(stage, device);

@@ -6,10 +6,8 @@
 namespace vramplan {
 namespace {
 
-double bytes_per_element(DType dtype) {
-  const DTypeInfo& d = info(dtype);
-  return static_cast<double>(d.block_bytes) / static_cast<double>(d.block_elements);
-}
+/// int8 rows of a cache end with an f32 scale.
+double row_scale_bytes(DType kv) { return kv == DType::kI8 ? 4 : 0; }
 
 double elements(std::int64_t rows, std::int64_t columns) {
   return static_cast<double>(rows) * static_cast<double>(columns);
@@ -85,10 +83,12 @@ OpWork rope_work(std::int64_t tokens, std::int64_t columns, DType activation) {
   return elementwise(OpKind::kRope, activation, elements(tokens, columns), 2, 3);
 }
 
-OpWork kv_write_work(std::int64_t tokens, std::int64_t kv_columns, DType activation, DType kv) {
+OpWork kv_write_work(std::int64_t tokens, std::int64_t kv_columns, std::int64_t kv_rows,
+                     DType activation, DType kv) {
   OpWork work = elementwise(OpKind::kKvWrite, activation, elements(tokens, kv_columns), 1, 0);
   work.dtype = kv;
-  work.bytes += elements(tokens, kv_columns) * bytes_per_element(kv);
+  work.bytes += elements(tokens, kv_columns) * bytes_per_element(kv) +
+                elements(tokens, kv_rows) * row_scale_bytes(kv);
   return work;
 }
 
@@ -151,7 +151,8 @@ OpWork attention_work(const AttentionShape& shape, std::int64_t queries, std::in
   work.dtype = shape.kv;
   work.compute = shape.activation;
   work.calls = repeat;
-  work.bytes = read_tokens * kv_heads * width * bytes_per_element(shape.kv) +
+  const double row_bytes = width * bytes_per_element(shape.kv) + 2 * row_scale_bytes(shape.kv);
+  work.bytes = read_tokens * kv_heads * row_bytes +
                times * q * heads * width * bytes_per_element(shape.activation);
   work.flops = 2 * pairs * heads * width;
   const double all_tokens = times * (first + last) / 2;

@@ -51,7 +51,9 @@ inline constexpr std::int64_t kLinearDecodeTokens = 8;
 OpWork linear_work(std::int64_t tokens, std::int64_t in, std::int64_t out, DType weight,
                    DType activation);
 OpWork rope_work(std::int64_t tokens, std::int64_t columns, DType activation);
-OpWork kv_write_work(std::int64_t tokens, std::int64_t kv_columns, DType activation, DType kv);
+/// kv_columns: elements of K and V of a token; kv_rows: in how many rows (two a head).
+OpWork kv_write_work(std::int64_t tokens, std::int64_t kv_columns, std::int64_t kv_rows,
+                     DType activation, DType kv);
 OpWork activation_work(std::int64_t tokens, std::int64_t columns, bool gated, DType activation);
 OpWork add_work(std::int64_t tokens, std::int64_t columns, DType activation);
 OpWork gather_work(std::int64_t tokens, std::int64_t columns, DType activation);

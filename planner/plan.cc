@@ -25,13 +25,15 @@ Totals whole_model(const ModelSource& source, const Decisions& decisions,
   totals.active_parameters = count.active;
   if (decisions.sharding.ranks() == 1) {
     totals.weight_bytes = stages.front().weights;
+    totals.kv_bytes = kv_bytes(stages.front().model, decisions);
   } else {
     Decisions one = decisions;
     one.sharding = {};
-    totals.weight_bytes = weight_bytes(rank_model(source.card, one, source.stored, 0));
+    const RankModel whole = rank_model(source.card, one, source.stored, 0);
+    totals.weight_bytes = weight_bytes(whole);
+    totals.kv_bytes = kv_bytes(whole, one);
   }
   totals.kv_bytes_per_token = kv_bytes_per_token(source.card, decisions.kv_format);
-  totals.kv_bytes = totals.kv_bytes_per_token * (decisions.block * decisions.kv_blocks);
   return totals;
 }
 
@@ -98,17 +100,19 @@ void assume_window_saving(const std::vector<StageAccount>& stages, Plan& plan) {
     saving = std::max(saving, window_saving(stage.model, plan.decisions));
   }
   if (saving.n == 0) return;
+  const std::string would =
+      fmt::format("keeping the window alone would save {} a rank", to_text(saving));
   for (Assumption& assumption : plan.assumptions) {
     if (assumption.what != "sliding-window layers") continue;
-    assumption.value +=
-        fmt::format("; keeping the window alone would save {} a rank", to_text(saving));
+    assumption.value += "; " + would;
+    return;
   }
+  plan.assumptions.push_back({"sliding-window layers", would, "--kv-policy"});
 }
 
 }  // namespace
 
 Plan make_plan(const ModelSource& given, const DeviceCard& device, const PlanRequest& request) {
-  refuse_unsupported(given.card);
   ModelSource source = given;
   source.stored = stored_by_gguf_name(given);
   Choices choices = make_choices(source, device, request);

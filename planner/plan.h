@@ -6,6 +6,7 @@
 #include "modelcards/device_card.h"
 #include "modelcards/model_source.h"
 #include "planner/decisions.h"
+#include "planner/engines/forecast.h"
 #include "planner/ledger.h"
 
 namespace vramplan {
@@ -20,6 +21,7 @@ struct PlanRequest {
   std::optional<std::int64_t> batch;
   std::optional<DType> weights;
   std::optional<KvFormat> kv_format;
+  std::optional<KvPolicy> kv_policy;  // windowed layers: unset = window on a GPU
   std::optional<std::int64_t> block_tokens;
   std::optional<AttentionAlgorithm> attention;
   std::optional<DType> linear_inputs;  // i8 or f32, on a CPU
@@ -35,6 +37,7 @@ struct Assumption {
 struct DevicePrediction {
   int rank = 0;
   Bytes capacity, predicted, headroom;  // headroom = capacity - predicted, signed
+  std::optional<EngineForecast> engine{};  // with --engine: what that engine would reserve
 };
 
 struct Totals {  // whole model, before sharding
@@ -80,6 +83,7 @@ struct Predictions {
   Totals totals;
   Capacity capacity;
   Performance performance;
+  std::optional<ServingForecast> serving{};  // with --engine and --concurrency
   std::vector<CurvePoint> curve;
   bool fits = false;
   Bytes missing;                    // largest shortfall of a rank, 0 when it fits

@@ -53,7 +53,7 @@ class Writer {
     line("  weights: {}", d.weights ? info(*d.weights).name : "stored");
     line("  activations: {}", info(d.activations).name);
     line("  kv_format: {}", name_of(d.kv_format));
-    line("  kv_policy: keep_all");
+    line("  kv_policy: {}", name_of(d.kv_policy));
     line("  kv_placement: device");
     line("  kv_layout: paged");
     line("  block_tokens: {}", d.block.n);
@@ -247,8 +247,10 @@ class Reader {
                   small(sharding, "ep")};
     if (in.at("weights").text() != "stored") d.weights = dtype(in.at("weights"));
     d.activations = dtype(in.at("activations"));
-    d.kv_format = static_cast<KvFormat>(choice(in.at("kv_format"), {"f32", "f16", "bf16"}));
-    choice(in.at("kv_policy"), {"keep_all"});
+    d.kv_format = static_cast<KvFormat>(choice(
+        in.at("kv_format"), {"f32", "f16", "bf16", "fp8", "int8", "int4", "q8_0", "q4_0", "nvfp4",
+                             "kivi2", "fp8_ds_mla", "nvfp4_ds_mla"}));
+    d.kv_policy = static_cast<KvPolicy>(choice(in.at("kv_policy"), {"keep_all", "window"}));
     choice(in.at("kv_placement"), {"device"});
     choice(in.at("kv_layout"), {"paged"});
     d.block = {count(in, "block_tokens", 1)};

@@ -7,16 +7,24 @@
 namespace vramplan {
 namespace {
 
-bool has_attention(const Mixer& mixer) { return mixer.kind != MixerKind::kNone; }
+bool has_attention(const Mixer& mixer) {
+  return mixer.kind != MixerKind::kNone && mixer.kind != MixerKind::kLinear;
+}
+
+bool heads_split(std::int64_t heads, std::int64_t shared, int tp) {
+  if (heads % tp != 0) return false;
+  const bool replicated = shared > 0 && shared < tp && tp % shared == 0;
+  return shared % tp == 0 || replicated;
+}
 
 bool splits_evenly(const Layer& layer, int tp) {
   const Mixer& mixer = layer.mixer;
   const FeedForward& ff = layer.feed_forward;
-  if (has_attention(mixer)) {
-    if (mixer.heads % tp != 0) return false;
-    const bool split = mixer.kv_heads % tp == 0;
-    const bool replicated = mixer.kv_heads > 0 && mixer.kv_heads < tp && tp % mixer.kv_heads == 0;
-    if (!split && !replicated) return false;
+  const std::int64_t kv_heads = mixer.kind == MixerKind::kMla ? mixer.heads : mixer.kv_heads;
+  if (has_attention(mixer) && !heads_split(mixer.heads, kv_heads, tp)) return false;
+  const LinearMixer& linear = mixer.linear;
+  if (linear.kind != LinearKind::kNone && !heads_split(linear.heads, linear.key_heads, tp)) {
+    return false;
   }
   if (ff.kind == FeedForwardKind::kNone) return true;
   return ff.intermediate % tp == 0 && ff.shared_intermediate % tp == 0;
@@ -92,13 +100,26 @@ LayerShape layer_shape(const Layer& layer, int tp) {
   const Mixer& mixer = layer.mixer;
   const FeedForward& ff = layer.feed_forward;
   LayerShape shape;
+  const bool latent = mixer.kind == MixerKind::kMla;
   if (has_attention(mixer)) {
     shape.heads = mixer.heads / tp;
-    shape.kv_heads = kv_heads_of_rank(mixer.kv_heads, tp);
+    shape.kv_heads = mixer.kv_shared ? 0 : kv_heads_of_rank(mixer.kv_heads, tp);
+    if (latent) {
+      shape.kv_heads = shape.heads;  // what the latent is expanded to
+      shape.latent = mixer.kv_lora_rank + mixer.qk_rope_dim;
+    }
+    if (mixer.index_heads > 0) shape.index = mixer.index_head_dim;
     shape.q = detail::checked_mul(shape.heads, mixer.head_dim);
     shape.k = detail::checked_mul(shape.kv_heads, mixer.head_dim);
     shape.v = detail::checked_mul(shape.kv_heads, mixer.value_dim);
     shape.o = detail::checked_mul(shape.heads, mixer.value_dim);
+  }
+  const LinearMixer& linear = mixer.linear;
+  if (linear.kind != LinearKind::kNone) {
+    shape.linear_heads = linear.heads / tp;
+    shape.linear_inner = detail::checked_mul(shape.linear_heads, linear.value_dim);
+    shape.linear_keys =
+        detail::checked_mul(kv_heads_of_rank(linear.key_heads, tp), linear.key_dim);
   }
   if (ff.kind != FeedForwardKind::kNone) {
     shape.intermediate = ff.intermediate / tp;
@@ -156,20 +177,6 @@ Sharding choose_sharding(const ModelCard& card, const DeviceCard& device, std::o
   check_tensor_parallel(card, sharding.tp);
   check_stages(card, sharding.pp);
   return sharding;
-}
-
-void refuse_unsupported(const ModelCard& card) {
-  for (std::int64_t i = 0; i < card.layer_count(); ++i) {
-    const MixerKind kind = card.layers[static_cast<std::size_t>(i)].mixer.kind;
-    const char* name = kind == MixerKind::kMla      ? "multi-head latent attention (MLA)"
-                       : kind == MixerKind::kLinear ? "a linear or state-space mixer"
-                                                    : nullptr;
-    if (name == nullptr) continue;
-    throw Error(
-        ErrorCode::kUnsupported,
-        fmt::format("layer {} of {} is {}: no account of its cache exists yet", i, card.name, name))
-        .help("plan a model with full or sliding-window attention");
-  }
 }
 
 }  // namespace vramplan

@@ -31,6 +31,10 @@ struct LayerShape {
   std::int64_t o = 0;             // heads * value_dim
   std::int64_t intermediate = 0;  // of one expert when MoE
   std::int64_t shared_intermediate = 0;
+  std::int64_t latent = 0;        // MLA: cached elements a token, the same on every rank
+  std::int64_t index = 0;         // cached elements a token of a sparse attention's indexer
+  std::int64_t linear_heads = 0;  // of a linear mixer
+  std::int64_t linear_inner = 0, linear_keys = 0;
 };
 
 /// kv heads are split, or replicated when there are fewer than ranks: max(1, kv_heads / tp).
@@ -39,7 +43,8 @@ LayerShape layer_shape(const Layer& layer, int tp);
 RankShape rank_shape(const ModelCard& card, const Sharding& sharding, int rank);
 
 /// tp values up to `most` that split every layer evenly: tp divides heads and intermediate, and
-/// kv_heads is a multiple of tp or, when smaller, divides it.
+/// kv_heads is a multiple of tp or, when smaller, divides it; the same for the heads and keys of a
+/// linear mixer.
 std::vector<int> valid_tensor_parallel(const ModelCard& card, int most);
 
 /// What was asked for, or the default: tp is the largest valid divisor of the count within one node
@@ -48,9 +53,5 @@ std::vector<int> valid_tensor_parallel(const ModelCard& card, int most);
 /// the count, or when there are more stages than layers.
 Sharding choose_sharding(const ModelCard& card, const DeviceCard& device, std::optional<int> count,
                          std::optional<int> tp, std::optional<int> pp);
-
-/// Mixers this planner has no account for are refused here. Errors: kUnsupported naming layer and
-/// kind.
-void refuse_unsupported(const ModelCard& card);
 
 }  // namespace vramplan

@@ -18,9 +18,13 @@ struct WeightSpec {
   std::int64_t fused_rows = 0;
   bool is_vector = false;  // kept in f32 beside quantised matrices
   bool optional = false;   // a file may leave it out (bias of a LayerNorm)
+  std::int64_t matrices = 1;  // stacked in rows
 };
 
+/// Names point into the card and the layer.
 std::vector<WeightSpec> layer_specs(const ModelCard& card, const Layer& layer, int tp);
+/// What a layer that predicts a further token holds besides the tensors of the last layer.
+std::vector<WeightSpec> mtp_specs(const ModelCard& card);
 std::vector<WeightSpec> outside_specs(const ModelCard& card, const RankShape& shape);
 
 }  // namespace vramplan

@@ -26,6 +26,7 @@ class StoredIndex {
     for (const StoredTensor& tensor : stored) by_name_.emplace(tensor.name, &tensor);
   }
   bool empty() const { return by_name_.empty(); }
+  bool has(const std::string& name) const { return by_name_.count(name) > 0; }
 
   /// Null when neither the tensor nor a fused one that holds it is in the file.
   const StoredTensor* find(const WeightSpec& spec, const std::string& prefix) {
@@ -44,8 +45,16 @@ class StoredIndex {
     return fused;
   }
 
-  void refuse_left_over() const {
+  void refuse_left_over(const ModelCard& card) const {
+    // Layers past the last predict further tokens; without mtp_loaded they stay in the file.
+    const auto unread_layer = [&](std::string_view name) {
+      for (std::int64_t i = 0; i < card.mtp_layers && !card.mtp_loaded; ++i) {
+        if (name.rfind(fmt::format("blk.{}.", card.layer_count() + i), 0) == 0) return true;
+      }
+      return false;
+    };
     for (const auto& [name, tensor] : by_name_) {
+      if (unread_layer(name)) continue;
       const bool host_table = name.rfind("rope_", 0) == 0;  // rotary factors are read on the host
       if (host_table || used_.count(name) > 0) continue;
       throw Error(ErrorCode::kUnsupported,
@@ -80,15 +89,29 @@ class Formats {
   Formats(const ModelCard& card, const Decisions& decisions,
           const std::vector<StoredTensor>& stored)
       : matrices_(decisions.weights.value_or(card.stored_weights)),
-        vectors_(is_plain_float(matrices_) ? matrices_ : DType::kF32) {
+        packed_(packed_rule(matrices_) != nullptr),
+        // A packed checkpoint was made of a model in 16 bits.
+        vectors_(is_plain_float(matrices_)            ? matrices_
+                 : !packed_                           ? DType::kF32
+                 : is_plain_float(card.stored_weights) ? card.stored_weights
+                                                       : card.unpacked_weights),
+        unpacked_(decisions.weights ? std::string() : card.unpacked) {
     if (!decisions.weights) index_.read(stored);
   }
 
   bool from_file() const { return !index_.empty(); }
+  bool has(const std::string& name) const { return index_.has(name); }
+  /// Whether layers alike in shape may differ in format.
+  bool by_layer() const {
+    return from_file() || (packed_ && unpacked_.find("blk.") != std::string::npos);
+  }
 
   /// Empty when the file leaves an optional tensor out.
   std::optional<WeightTensor> tensor(const WeightSpec& spec, const std::string& prefix) {
-    DType dtype = spec.is_vector ? vectors_ : matrices_;
+    const bool table = spec.part == Part::kEmbedding || spec.part == Part::kPositions ||
+                       spec.part == Part::kHead;
+    const bool plain = spec.is_vector || (packed_ && (table || is_unpacked(prefix + spec.name)));
+    DType dtype = plain ? vectors_ : matrices_;
     if (from_file()) {
       const StoredTensor* stored = index_.find(spec, prefix);
       if (stored == nullptr && spec.optional) return std::nullopt;
@@ -108,32 +131,27 @@ class Formats {
               "choose a format whose block divides the row on every rank, such as f16, or another "
               "--tp");
     }
-    return WeightTensor{spec.group, spec.name, dtype, spec.rows, spec.columns, spec.part};
+    return WeightTensor{spec.group, spec.name, dtype, spec.rows, spec.columns, spec.part, spec.matrices};
   }
 
-  void refuse_left_over() const { index_.refuse_left_over(); }
+  void refuse_left_over(const ModelCard& card) const { index_.refuse_left_over(card); }
 
  private:
-  DType matrices_, vectors_;
+  bool is_unpacked(const std::string& name) const {
+    for (std::size_t at = 0; at < unpacked_.size();) {
+      const std::size_t end = std::min(unpacked_.find(' ', at), unpacked_.size());
+      if (end > at && name.find(unpacked_.substr(at, end - at)) != std::string::npos) return true;
+      at = end + 1;
+    }
+    return false;
+  }
+
+  DType matrices_;
+  bool packed_;
+  DType vectors_;
+  std::string unpacked_;
   StoredIndex index_;
 };
-
-bool same_rope(const Rope& a, const Rope& b) { return a.rotary_dim == b.rotary_dim; }
-
-/// Equal in everything that decides bytes or time.
-bool same_layer(const Layer& a, const Layer& b) {
-  const Mixer &m = a.mixer, &n = b.mixer;
-  const FeedForward &f = a.feed_forward, &g = b.feed_forward;
-  return m.kind == n.kind && m.heads == n.heads && m.kv_heads == n.kv_heads &&
-         m.head_dim == n.head_dim && m.value_dim == n.value_dim &&
-         m.window_tokens == n.window_tokens && m.qkv_bias == n.qkv_bias &&
-         m.output_bias == n.output_bias && m.qk_norm == n.qk_norm && same_rope(m.rope, n.rope) &&
-         f.kind == g.kind && f.intermediate == g.intermediate && f.gated == g.gated &&
-         f.bias == g.bias && f.experts == g.experts && f.experts_per_token == g.experts_per_token &&
-         f.shared_intermediate == g.shared_intermediate && a.pre_norms == b.pre_norms &&
-         a.post_norms == b.post_norms && a.parallel == b.parallel &&
-         a.parallel_two_norms == b.parallel_two_norms;
-}
 
 bool same_tensors(const std::vector<WeightTensor>& a, const std::vector<WeightTensor>& b) {
   return std::equal(a.begin(), a.end(), b.begin(), b.end(),
@@ -144,12 +162,34 @@ bool same_tensors(const std::vector<WeightTensor>& a, const std::vector<WeightTe
 
 std::string layer_prefix(std::int64_t layer) { return fmt::format("blk.{}.", layer); }
 
+/// Newer GGUF files keep what expands the latent in two tensors: K transposed, by heads, and V.
+void split_expansion(const Mixer& mixer, std::vector<WeightSpec>& specs) {
+  const std::int64_t keys = mixer.head_dim - mixer.qk_rope_dim, kvl = mixer.kv_lora_rank;
+  for (std::size_t i = 0; i < specs.size(); ++i) {
+    if (std::string_view(specs[i].name) != "attn_kv_b.weight") continue;
+    const std::int64_t heads = specs[i].rows / (keys + mixer.value_dim);
+    WeightSpec k = specs[i], v = specs[i];
+    k.name = "attn_k_b.weight";
+    k.rows = detail::checked_mul(heads, kvl);
+    k.whole_rows = detail::checked_mul(mixer.heads, kvl);
+    k.columns = k.whole_columns = keys;
+    v.name = "attn_v_b.weight";
+    v.rows = detail::checked_mul(heads, mixer.value_dim);
+    v.whole_rows = detail::checked_mul(mixer.heads, mixer.value_dim);
+    specs[i] = k;
+    specs.insert(specs.begin() + static_cast<std::ptrdiff_t>(i) + 1, v);
+    return;
+  }
+}
+
 std::vector<WeightTensor> layer_tensors(const ModelCard& card, std::int64_t index, int tp,
                                         Formats& formats) {
-  const std::string prefix = formats.from_file() ? layer_prefix(index) : std::string{};
+  const std::string prefix = formats.by_layer() ? layer_prefix(index) : std::string{};
   std::vector<WeightTensor> tensors;
-  for (const WeightSpec& spec :
-       layer_specs(card, card.layers[static_cast<std::size_t>(index)], tp)) {
+  const Layer& layer = card.layers[static_cast<std::size_t>(index)];
+  std::vector<WeightSpec> specs = layer_specs(card, layer, tp);
+  if (formats.has(prefix + "attn_k_b.weight")) split_expansion(layer.mixer, specs);
+  for (const WeightSpec& spec : specs) {
     if (auto tensor = formats.tensor(spec, prefix)) tensors.push_back(std::move(*tensor));
   }
   return tensors;
@@ -159,18 +199,36 @@ std::vector<WeightTensor> layer_tensors(const ModelCard& card, std::int64_t inde
 void add_layer(RankModel& model, const ModelCard& card, std::int64_t index, Formats& formats) {
   const Layer& layer = card.layers[static_cast<std::size_t>(index)];
   std::vector<WeightTensor> tensors;
-  if (formats.from_file()) tensors = layer_tensors(card, index, model.shape.tp, formats);
+  if (formats.by_layer()) tensors = layer_tensors(card, index, model.shape.tp, formats);
   for (std::size_t k = 0; k < model.kinds.size(); ++k) {
     LayerKind& kind = model.kinds[k];
-    if (!same_layer(kind.layer, layer)) continue;
-    if (formats.from_file() && !same_tensors(kind.tensors, tensors)) continue;
+    if (!(kind.layer == layer)) continue;  // equal in every field
+    if (formats.by_layer() && !same_tensors(kind.tensors, tensors)) continue;
     ++kind.count;
     model.kind_of_layer.push_back(k);
     return;
   }
-  if (!formats.from_file()) tensors = layer_tensors(card, index, model.shape.tp, formats);
+  if (!formats.by_layer()) tensors = layer_tensors(card, index, model.shape.tp, formats);
   model.kind_of_layer.push_back(model.kinds.size());
   model.kinds.push_back({layer, layer_shape(layer, model.shape.tp), 1, std::move(tensors)});
+}
+
+/// Layers that predict further tokens, on the last stage: their tensors are one group.
+void add_mtp(RankModel& model, const ModelCard& card, Formats& formats) {
+  model.mtp_layers = card.mtp_layers;
+  for (std::int64_t i = 0; i < card.mtp_layers; ++i) {
+    const std::string prefix = layer_prefix(card.layer_count() + i);
+    std::vector<WeightSpec> specs = layer_specs(card, card.layers.back(), model.shape.tp);
+    for (const WeightSpec& spec : mtp_specs(card)) specs.push_back(spec);
+    for (const WeightSpec& spec : specs) {
+      auto tensor = formats.tensor(spec, prefix);
+      if (!tensor) continue;
+      tensor->name = prefix + tensor->name;
+      tensor->group = "mtp";
+      tensor->part = tensor->part == Part::kVector ? Part::kVector : Part::kMatrix;
+      model.outside.push_back(std::move(*tensor));
+    }
+  }
 }
 
 template <class Visit>
@@ -184,7 +242,6 @@ void for_each_tensor(const RankModel& model, Visit visit) {
 }  // namespace
 
 ParameterCount count_parameters(const ModelCard& card) {
-  refuse_unsupported(card);
   ParameterCount count;
   const auto add = [&](const WeightSpec& spec, const FeedForward* ff, std::int64_t times) {
     const Elements all{detail::checked_mul(spec.whole_rows, spec.whole_columns)};
@@ -198,18 +255,24 @@ ParameterCount count_parameters(const ModelCard& card) {
   for (const WeightSpec& spec : outside_specs(card, whole)) add(spec, nullptr, 1);
   for (std::size_t i = 0; i < card.layers.size();) {
     std::size_t end = i + 1;
-    while (end < card.layers.size() && same_layer(card.layers[i], card.layers[end])) ++end;
+    while (end < card.layers.size() && card.layers[i] == card.layers[end]) ++end;
     for (const WeightSpec& spec : layer_specs(card, card.layers[i], 1)) {
       add(spec, &card.layers[i].feed_forward, static_cast<std::int64_t>(end - i));
     }
     i = end;
+  }
+  if (card.mtp_loaded) {
+    const FeedForward& ff = card.layers.back().feed_forward;
+    for (const WeightSpec& spec : layer_specs(card, card.layers.back(), 1)) {
+      add(spec, &ff, card.mtp_layers);
+    }
+    for (const WeightSpec& spec : mtp_specs(card)) add(spec, nullptr, card.mtp_layers);
   }
   return count;
 }
 
 RankModel rank_model(const ModelCard& card, const Decisions& decisions,
                      const std::vector<StoredTensor>& stored, int rank) {
-  refuse_unsupported(card);
   Formats formats(card, decisions, stored);
   RankModel model;
   model.shape = rank_shape(card, decisions.sharding, rank);
@@ -222,7 +285,7 @@ RankModel rank_model(const ModelCard& card, const Decisions& decisions,
   }
   for (const WeightTensor& tensor : model.outside) {
     if (tensor.part == Part::kEmbedding) model.embedding_dtype = model.head_dtype = tensor.dtype;
-    if (tensor.part == Part::kPositions) model.positions_dtype = tensor.dtype;
+    if (tensor.group == "positions") model.positions_dtype = tensor.dtype;
   }
   for (const WeightTensor& tensor : model.outside) {
     if (tensor.part == Part::kHead) model.head_dtype = tensor.dtype;
@@ -231,7 +294,8 @@ RankModel rank_model(const ModelCard& card, const Decisions& decisions,
     add_layer(model, card, i, formats);
   }
   // Only a rank that reads the whole table can say that a tensor has no place.
-  if (formats.from_file() && model.shape.pp == 1) formats.refuse_left_over();
+  if (card.mtp_loaded && model.shape.head) add_mtp(model, card, formats);
+  if (formats.from_file() && model.shape.pp == 1) formats.refuse_left_over(card);
   return model;
 }
 

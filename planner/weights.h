@@ -29,17 +29,20 @@ enum class Part : std::uint8_t {
   kEmbedding,
   kPositions,
   kHead,
+  kMatrix,  // another matrix that every token is multiplied with: latent and linear mixers
 };
 
 struct WeightTensor {
-  std::string group;  // row of the ledger: embedding positions attention feed_forward norms head
+  // Row of the ledger: embedding positions attention feed_forward norms head encoder mtp.
+  std::string group;
   std::string name;   // as in a GGUF file: "blk.3.attn_q.weight"
   DType dtype = DType::kF32;
   std::int64_t rows = 0,
                columns = 0;  // on this rank; a vector is one row; experts are stacked in rows
   Part part = Part::kVector;
+  std::int64_t matrices = 1;  // stacked in rows, each with its own scales
 
-  Bytes bytes() const { return bytes_of(dtype, rows, columns); }
+  Bytes bytes() const { return bytes_of(dtype, rows, columns, matrices); }
 };
 
 /// Layers of a rank that are alike in every respect, computed once.
@@ -61,6 +64,7 @@ struct RankModel {
   DType embedding_dtype = DType::kF32, head_dtype = DType::kF32;  // tied: equal
   std::optional<DType> positions_dtype;                           // of a table of learned positions
   bool final_norm = true;
+  std::int64_t mtp_layers = 0;  // loaded on this rank, alike to the last of its kinds
 };
 
 /// Whole-model widths, no bytes: total counts a tied table once; active leaves out the experts a
@@ -72,7 +76,9 @@ ParameterCount count_parameters(const ModelCard& card);
 
 /// Bytes by format. `stored` (may be empty) gives each tensor's own format unless
 /// `decisions.weights` asks for another. From a card, norms, biases and routers take the format of
-/// the matrices when it is f32, f16 or bf16, and stay f32 under a quantised format. Errors: kUsage
+/// the matrices when it is f32, f16 or bf16, and stay f32 under a quantised format. Under a packed
+/// format (AWQ, GPTQ, fp8-block ...) tables, the head, routers and all vectors stay as published.
+/// Errors: kUsage
 /// when a row does not divide into blocks of the format; kBadCard when the file's tensors are not
 /// the card's; kUnsupported for a tensor no account has a place for.
 RankModel rank_model(const ModelCard& card, const Decisions& decisions,
@@ -86,7 +92,8 @@ const WeightTensor* find_part(const LayerKind& kind, Part part);  // null when a
 
 /// The groups in the order of the ledger.
 inline constexpr const char* kWeightGroups[] = {"embedding",    "positions", "attention",
-                                                "feed_forward", "norms",     "head"};
+                                                "feed_forward", "norms",     "head",
+                                                "encoder",      "mtp"};
 struct GroupBytes {
   const char* group = nullptr;
   Bytes bytes;

@@ -5,6 +5,7 @@
 #include <charconv>
 #include <climits>
 
+#include "reports/engine_report.h"
 #include "reports/json_reader.h"
 
 namespace vramplan {
@@ -29,7 +30,7 @@ json decisions_object(const Decisions& d) {
       {"weights", d.weights ? json(info(*d.weights).name) : json(nullptr)},
       {"activations", info(d.activations).name},
       {"kv_format", name_of(d.kv_format)},
-      {"kv_policy", "keep_all"},
+      {"kv_policy", name_of(d.kv_policy)},
       {"kv_placement", "device"},
       {"kv_layout", "paged"},
       {"block_tokens", d.block.n},
@@ -85,8 +86,8 @@ Decisions decisions_from(const JsonReader& in) {
                 small_count(in.at("ep"))};
   if (!in.at("weights").is_null()) d.weights = dtype_from(in.at("weights"));
   d.activations = dtype_from(in.at("activations"));
-  d.kv_format = in.at("kv_format").word<KvFormat>(3);
-  check_only(in.at("kv_policy"), "keep_all");
+  d.kv_format = in.at("kv_format").word<KvFormat>(kKvFormats);
+  d.kv_policy = in.at("kv_policy").word<KvPolicy>(2);
   check_only(in.at("kv_placement"), "device");
   check_only(in.at("kv_layout"), "paged");
   d.block = {in.at("block_tokens").count()};
@@ -121,6 +122,7 @@ json devices_array(const Predictions& p) {
                        {"predicted_bytes", device.predicted.n},
                        {"headroom_bytes", device.headroom.n},
                        {"ledger", std::move(ledger)}});
+    if (device.engine) devices.back()["engine"] = engine_object(*device.engine);
   }
   return devices;
 }
@@ -219,7 +221,7 @@ void capacity_from(const JsonReader& in, Capacity& c) {
 
 json plan_object(const Plan& plan) {
   const Predictions& p = plan.predictions;
-  return {
+  json out = {
       {"schema", kSchema},
       {"verdict", p.fits ? "fits" : "does_not_fit"},
       {"missing_bytes", p.missing.n},
@@ -242,6 +244,8 @@ json plan_object(const Plan& plan) {
       {"decisions", decisions_object(plan.decisions)},
       {"assumptions", assumptions_array(plan.assumptions)},
   };
+  if (p.serving) out["serving"] = serving_object(*p.serving);
+  return out;
 }
 
 Plan plan_from(const JsonReader& in) {

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cctype>
 
+#include "reports/engine_report.h"
 #include "reports/escape.h"
 #include "reports/headline.h"
 #include "reports/rank_groups.h"
@@ -133,6 +134,7 @@ std::string plan_text(const Plan& plan, const TextOptions& o) {
   std::string out = verdict_line(p.fits, plan_word(plan), plan_headline(plan), o);
   out += "  " + wrapped(safe(configuration(plan.decisions), o), 2, o) + "\n";
   for (const RankGroup& group : rank_groups(plan)) out += group_table(plan, group, o);
+  out += engine_text(plan, o);
   if (!p.binding_constraint.empty()) {
     out += heading("binding constraint", o) + bullet(p.binding_constraint, o);
   }

@@ -45,7 +45,7 @@ TEST(Usage, AFlagWithoutItsValueIsBadUsage) {
 
 TEST(Usage, HelpStartsWithThreeExamples) {
   for (const char* command : {"", "plan", "explain", "run", "verify", "calibrate", "report",
-                              "models", "devices", "schema", "completion"}) {
+                              "import", "models", "devices", "schema", "completion"}) {
     std::vector<std::string> arguments;
     if (*command != '\0') arguments.emplace_back(command);
     arguments.emplace_back("--help");

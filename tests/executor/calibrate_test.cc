@@ -53,7 +53,7 @@ class KnownCostOps final : public Ops {
   void kv_write(const KvLayerView& kv, TensorView k, TensorView v,
                 std::span<const std::int64_t> slots) override {
     for (const auto slot : slots) EXPECT_LT(slot, kv.block_count * kv.block_tokens);
-    spend(kv_write_work(k.rows, k.columns + v.columns, k.dtype, kv.dtype));
+    spend(kv_write_work(k.rows, k.columns + v.columns, 2 * kv.kv_heads, k.dtype, kv.dtype));
   }
   void attention(TensorView, TensorView q, const KvLayerView& kv,
                  std::span<const SequenceSlice> slices, const AttentionParams& params,
@@ -149,9 +149,9 @@ TEST(Calibrate, FindsTheCostLineOfEveryOperation) {
   }
   EXPECT_EQ(lines["linear_decode"], 8);
   EXPECT_EQ(lines["linear"], 8);  // q4_1 q8_0 q4_0 q4_k q6_k f16 bf16 f32
-  EXPECT_EQ(lines["attention_decode"], 3);
-  EXPECT_EQ(lines["attention_prefill"], 3);
-  EXPECT_EQ(lines["kv_write"], 3);
+  EXPECT_EQ(lines["attention_decode"], 7);
+  EXPECT_EQ(lines["attention_prefill"], 7);
+  EXPECT_EQ(lines["kv_write"], 7);  // f16 bf16 f32 fp8 int8 q8_0 q4_0
   for (const char* op : {"norm", "rope", "activation", "add", "embed", "sample"}) {
     EXPECT_EQ(lines[op], 1) << op;
   }

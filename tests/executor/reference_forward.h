@@ -170,6 +170,9 @@ class ReferenceForward {
         return x / (1 + std::exp(-1.5957691216057308 * (x + 0.044715 * x * x * x)));
       case Activation::kRelu:
         return x > 0 ? x : 0;
+      case Activation::kRelu2:
+      case Activation::kSiluClipped:
+        break;  // no card with these runs
     }
     return x;
   }

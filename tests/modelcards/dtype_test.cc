@@ -7,7 +7,7 @@
 namespace vramplan {
 namespace {
 
-constexpr auto kLast = DType::kF4;
+constexpr auto kLast = DType::kNvfp4Packed;
 
 TEST(DTypeTable, NamesAndGgmlNumbersReadBackToTheSameType) {
   std::set<std::string> names;

@@ -147,12 +147,13 @@ TEST(ModelCard, ContradictionsNameTheFieldAndTheFile) {
   }
 }
 
-TEST(ModelCard, MixersWithoutFieldsAreRefusedByName) {
+TEST(ModelCard, MixersWithoutTheirFieldsAreRefusedByName) {
   for (const char* kind : {"mla", "linear"}) {
     const Error error = parse_error(std::string("layers:\n  - mixer: {heads: 4, kind: ") + kind +
                                     "}\n    feed_forward: {intermediate: 128}\n");
-    EXPECT_EQ(error.code(), ErrorCode::kUnsupported);
-    EXPECT_NE(error.message().find(kind), std::string::npos);
+    EXPECT_EQ(error.code(), ErrorCode::kBadCard);
+    const char* field = kind == std::string("mla") ? "kv_lora_rank" : "linear.heads";
+    EXPECT_NE(error.field().find(field), std::string::npos) << error.field();
   }
 }
 

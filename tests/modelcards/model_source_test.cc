@@ -89,8 +89,8 @@ TEST_F(ModelSourceTest, AFolderMayHoldAConfigAlone) {
 
 TEST_F(ModelSourceTest, SafetensorsHeadersAreTheTruth) {
   write("Model/config.json",
-        std::string(kConfig) + R"(,"quantization_config":{"quant_method":"awq"}})");
-  expect_error(folder(), ErrorCode::kUnsupported, "awq");
+        std::string(kConfig) + R"(,"quantization_config":{"quant_method":"aqlm"}})");
+  expect_error(folder(), ErrorCode::kUnsupported, "aqlm");
   write("Model/model.safetensors", shard({"a", "b"}));
   const ModelSource source = open_model(folder());
   ASSERT_EQ(source.stored.size(), 2U);

@@ -92,8 +92,8 @@ TEST(PlanFile, BrokenFilesNameTheirField) {
   broken("  batch: 3", "  batch: 0");
   broken("  batch: 3", "  bach: 3");
   broken("  batch: 3", "  batch: 99999999999999999999");
-  broken("kv_format: bf16", "kv_format: q4_0");
-  broken("kv_policy: keep_all", "kv_policy: window");
+  broken("kv_format: bf16", "kv_format: q4_9");
+  broken("kv_policy: keep_all", "kv_policy: windows");
   broken("  output_tokens: 128", "  output_tokens: 4096");
   broken("card_hash: \"0x", "card_hash: \"0xg");
   EXPECT_NE(broken("phase: load", "phase: lode").find("phase"), std::string::npos);

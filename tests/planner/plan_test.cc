@@ -148,7 +148,7 @@ TEST(Plan, AHugeContextThatStillCountsIsAnAnswerNotAWait) {
   EXPECT_GT(plan.predictions.performance.ttft.v, 0);
 }
 
-TEST(Plan, SlidingWindowsAreChargedInFullAndSaidSo) {
+TEST(Plan, SlidingWindowsAreChargedAsChosenAndSaidSo) {
   ModelCard card = tiny();
   const Bytes full = plan_of(card, bare_gpu(1_GiB), ask(8192, 1)).predictions.totals.kv_bytes;
   for (Layer& layer : card.layers) {
@@ -157,6 +157,10 @@ TEST(Plan, SlidingWindowsAreChargedInFullAndSaidSo) {
   }
   PlanRequest request = ask(8192, 1);
   request.prefill_chunk = 512_tokens;
+  // A GPU's engines keep the window: 511 + 512 tokens take 64 blocks, and one to begin within.
+  const Plan windowed = plan_of(card, bare_gpu(1_GiB), request);
+  EXPECT_EQ(windowed.predictions.totals.kv_bytes * 512, full * 65);
+  request.kv_policy = KvPolicy::kKeepAll;
   const Plan plan = plan_of(card, bare_gpu(1_GiB), request);
   EXPECT_EQ(plan.predictions.totals.kv_bytes, full);
   bool said = false;

@@ -66,13 +66,32 @@ TEST(Sharding, RanksCountStageByStage) {
   EXPECT_EQ(rank_shape(llama("x", {2, 64, 4, 2, 16, 128, 101}), {2, 1, 1, 1}, 1).vocab_rows, 51);
 }
 
-TEST(Sharding, MixersWithoutAnAccountAreRefusedByName) {
+TEST(Sharding, ALatentIsOnEveryRankAndItsHeadsAreSplit) {
   ModelCard card = tiny();
-  card.layers[1].mixer.kind = MixerKind::kMla;
-  std::string text;
-  EXPECT_EQ(code_of([&] { refuse_unsupported(card); }, &text), ErrorCode::kUnsupported);
-  EXPECT_NE(text.find("layer 1"), std::string::npos) << text;
-  EXPECT_NE(text.find("MLA"), std::string::npos) << text;
+  for (Layer& layer : card.layers) {
+    layer.mixer.kind = MixerKind::kMla;
+    layer.mixer.kv_heads = 4;
+    layer.mixer.kv_lora_rank = 32;
+    layer.mixer.qk_rope_dim = layer.mixer.rope.rotary_dim = 8;
+  }
+  EXPECT_NO_THROW(validate(card));
+  EXPECT_EQ(layer_shape(card.layers[0], 4).latent, 40);
+  EXPECT_EQ(layer_shape(card.layers[0], 4).heads, 1);
+  EXPECT_EQ(valid_tensor_parallel(card, 4), (std::vector<int>{1, 2, 4}));
+}
+
+TEST(Sharding, HeadsOfALinearMixerAreSplitAndItsKeysReplicated) {
+  ModelCard card = tiny();
+  card.layers[0].mixer.kind = MixerKind::kLinear;
+  card.layers[0].mixer.linear = {LinearKind::kMamba2, 8, 1, 16, 8, 4};
+  card.layers[0].mixer.linear.norm = true;
+  EXPECT_NO_THROW(validate(card));
+  const LayerShape shape = layer_shape(card.layers[0], 4);
+  EXPECT_EQ(shape.linear_heads, 2);
+  EXPECT_EQ(shape.linear_inner, 16);
+  EXPECT_EQ(shape.linear_keys, 16);
+  card.layers[0].mixer.linear.heads = 6;
+  EXPECT_EQ(valid_tensor_parallel(card, 4), (std::vector<int>{1, 2}));
 }
 
 }  // namespace

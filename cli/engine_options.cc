@@ -1,0 +1,133 @@
+#include "cli/engine_options.h"
+
+#include <fmt/format.h>
+
+#include "planner/serving.h"
+
+namespace vramplan::cli {
+namespace {
+
+constexpr const char* kEngine = "Inference engine";
+
+std::optional<Tokens> tokens_of(const std::string& text, const char* flag) {
+  if (text.empty()) return std::nullopt;
+  return parse_tokens(text, flag);
+}
+
+}  // namespace
+
+void add_engine_flags(CLI::App& command, EngineOptions& o) {
+  command
+      .add_option("--engine", o.engine,
+                  "what vllm, sglang, trtllm or llamacpp would reserve, e.g. vllm@0.19.0")
+      ->group(kEngine);
+  command
+      .add_option("--gpu-memory-utilization,--mem-fraction-static", o.memory_fraction,
+                  "the engine's memory fraction, by its own meaning")
+      ->group(kEngine);
+  command.add_option("--max-model-len", o.max_model_len, "longest sequence of the engine, tokens")
+      ->group(kEngine);
+  command
+      .add_option("--max-num-batched-tokens", o.max_num_batched_tokens,
+                  "most tokens of one engine step (llama.cpp: ubatch)")
+      ->group(kEngine);
+  command.add_option("--max-num-seqs", o.max_num_seqs, "most sequences of the engine")
+      ->group(kEngine);
+  command
+      .add_option("--kv-cache-memory-bytes", o.kv_cache_memory,
+                  "cache of the engine on each device, instead of the fraction")
+      ->group(kEngine);
+  command.add_option("--dtype", o.dtype, "the engine's: auto float16 bfloat16 float32")
+      ->group(kEngine);
+  command
+      .add_option("--engine-kv-cache-dtype", o.kv_cache_dtype,
+                  "the engine's cache format: auto fp8 q8_0 ...")
+      ->group(kEngine);
+  command
+      .add_option("--quantization", o.quantization,
+                  "how the engine stores linear layers: none fp8 awq gptq mxfp4 ...")
+      ->group(kEngine);
+  command
+      .add_option("--tower-weights", o.tower,
+                  "weights beside the decoder that the card does not hold, e.g. a vision tower")
+      ->group(kEngine);
+  command.add_option("--input-tokens", o.input_tokens, "prompt of a request, for serving times")
+      ->group(kEngine);
+  command.add_option("--concurrency", o.concurrency, "requests at once, for serving times")
+      ->group(kEngine);
+  command
+      .add_flag("--no-flash-attention", o.no_flash_attention, "llama.cpp without flash attention")
+      ->group(kEngine);
+}
+
+std::optional<EngineRequest> engine_request(const EngineOptions& o) {
+  if (o.engine.empty()) {
+    const bool any = o.memory_fraction || !o.max_model_len.empty() || o.max_num_seqs ||
+                     !o.max_num_batched_tokens.empty() || !o.kv_cache_memory.empty() ||
+                     o.dtype != "auto" || !o.kv_cache_dtype.empty() || o.quantization != "none" ||
+                     o.no_flash_attention || !o.input_tokens.empty() || o.concurrency;
+    if (!any) return std::nullopt;
+    throw Error(ErrorCode::kUsage, "a flag of an inference engine without --engine")
+        .at("", "--engine")
+        .help("add --engine vllm@0.19.0, or another of vllm sglang trtllm llamacpp");
+  }
+  EngineRequest request;
+  request.id = parse_engine(o.engine);
+  request.memory_fraction = o.memory_fraction;
+  request.max_model_len = tokens_of(o.max_model_len, "--max-model-len");
+  request.max_num_batched_tokens =
+      tokens_of(o.max_num_batched_tokens, "--max-num-batched-tokens");
+  request.max_num_seqs = o.max_num_seqs;
+  if (!o.kv_cache_memory.empty()) {
+    request.kv_cache_memory = parse_bytes(o.kv_cache_memory, "--kv-cache-memory-bytes");
+  }
+  if (!o.tower.empty()) request.tower = parse_bytes(o.tower, "--tower-weights");
+  request.dtype = o.dtype;
+  if (!o.kv_cache_dtype.empty()) request.kv_cache_dtype = o.kv_cache_dtype;
+  request.quantization = o.quantization;
+  request.flash_attention = !o.no_flash_attention;
+  return request;
+}
+
+void follow_engine(const EngineOptions& engine, PlanOptions& plan) {
+  if (!engine.engine.empty() && plan.context.empty()) plan.context = engine.max_model_len;
+}
+
+void add_forecast(const EngineRequest& request, PlannedModel& planned, EngineVerdict verdict) {
+  Plan& plan = planned.plan;
+  EngineOutcome outcome =
+      forecast_engine(planned.source, planned.device, plan.decisions, request);
+  for (std::size_t i = 0; i < outcome.devices.size(); ++i) {
+    plan.predictions.devices[i].engine = outcome.devices[i];
+  }
+  for (Assumption& assumption : outcome.assumptions) {
+    plan.assumptions.push_back(std::move(assumption));
+  }
+  const EngineForecast& first = outcome.devices.front();
+  const std::string sentence = fmt::format(
+      "{}@{}: weights {}, activations {}, others {}, {} for the cache: {} tokens", first.name,
+      first.version, to_text(first.weights), to_text(first.activations + first.compute),
+      to_text(first.non_torch), to_text(first.kv), first.kv_tokens.n);
+  if (verdict == EngineVerdict::kDecides) {
+    plan.predictions.fits = outcome.fits;
+    plan.predictions.binding_constraint = sentence;
+  } else if (!outcome.fits) {
+    plan.predictions.fits = false;
+    plan.predictions.binding_constraint = sentence + "; no room for one sequence";
+  }
+}
+
+void add_serving(const EngineOptions& options, const EngineRequest& request,
+                 PlannedModel& planned) {
+  if (!options.concurrency) return;
+  const Decisions& d = planned.plan.decisions;
+  ServingLoad load;
+  load.output = d.output;
+  load.input = tokens_of(options.input_tokens, "--input-tokens").value_or(d.context - d.output);
+  load.concurrency = *options.concurrency;
+  Predictions& p = planned.plan.predictions;
+  p.serving = forecast_serving(planned.source, planned.device, d, request,
+                               *p.devices.front().engine, load);
+}
+
+}  // namespace vramplan::cli

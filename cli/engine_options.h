@@ -1,0 +1,41 @@
+#pragma once
+// EngineOptions: the flags that describe an inference engine, shared by plan, emit and search.
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include <CLI/CLI.hpp>
+
+#include "cli/plan_options.h"
+#include "planner/engines/twin.h"
+
+namespace vramplan::cli {
+
+struct EngineOptions {
+  std::string engine;  // "vllm@0.19.0"; empty = none
+  std::optional<double> memory_fraction;
+  std::string max_model_len, max_num_batched_tokens, kv_cache_memory, tower;
+  std::optional<std::int64_t> max_num_seqs;
+  std::string dtype = "auto", kv_cache_dtype, quantization = "none";
+  bool no_flash_attention = false;
+  std::string input_tokens;  // of a request, for serving times
+  std::optional<std::int64_t> concurrency;
+};
+
+void add_engine_flags(CLI::App& command, EngineOptions& options);
+/// Errors: kUnknownName, kUsage naming the flag; an engine flag without --engine is kUsage.
+std::optional<EngineRequest> engine_request(const EngineOptions& options);
+/// The context of a plan for an engine is its max model length unless --context says otherwise.
+void follow_engine(const EngineOptions& engine, PlanOptions& plan);
+/// Whether a plan fits when its executor and the engine both say so, or when the engine does.
+enum class EngineVerdict { kBothDecide, kDecides };
+/// Adds the twin's numbers to every device of the plan, its assumptions, and its verdict.
+void add_forecast(const EngineRequest& request, PlannedModel& planned,
+                  EngineVerdict verdict = EngineVerdict::kBothDecide);
+
+/// Adds serving times when --concurrency is given; --output-tokens is the plan's. Errors: kUsage,
+/// kUnsupported.
+void add_serving(const EngineOptions& options, const EngineRequest& request,
+                 PlannedModel& planned);
+
+}  // namespace vramplan::cli

@@ -1,0 +1,11 @@
+#pragma once
+// ModelNames: the card that stands for a model as engines name it.
+#include <string>
+
+namespace vramplan::cli {
+
+/// "meta-llama/Llama-3.1-8B-Instruct" -> "llama-3.1-8b"; a path or a card's own name is returned as
+/// it is. Errors: kUnknownName with the nearest cards.
+std::string card_for(const std::string& model);
+
+}  // namespace vramplan::cli

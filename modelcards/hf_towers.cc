@@ -1,0 +1,93 @@
+// Vision and audio towers beside a decoder: parameters from their own configs, for the towers whose
+// layers are known; the others are named as not counted.
+#include "modelcards/hf_config.h"
+
+namespace vramplan {
+namespace {
+
+constexpr std::int64_t kMost = std::int64_t{1} << 24;
+
+std::int64_t number(const JsonNode& node, std::initializer_list<const char*> names,
+                    std::int64_t usual) {
+  for (const char* name : names) {
+    if (node.has(name)) return node.integer_or(name, usual, 1, kMost);
+  }
+  return usual;
+}
+
+/// Attention and feed-forward with biases, two LayerNorms with biases.
+std::int64_t biased_layer(std::int64_t h, std::int64_t f) {
+  return 4 * (h * h + h) + (h * f + f) + (f * h + h) + 2 * 2 * h;
+}
+
+/// SigLIP with Gemma 3's projector.
+std::int64_t siglip(const JsonNode& vision, std::int64_t text_hidden) {
+  const std::int64_t h = number(vision, {"hidden_size"}, 1152);
+  const std::int64_t f = number(vision, {"intermediate_size"}, 4304);
+  const std::int64_t patch = number(vision, {"patch_size"}, 14);
+  const std::int64_t side = number(vision, {"image_size"}, 896) / patch;
+  const std::int64_t layers = number(vision, {"num_hidden_layers"}, 27);
+  const std::int64_t embeddings = h * 3 * patch * patch + h + side * side * h;
+  return embeddings + layers * biased_layer(h, f) + 2 * h + h * text_hidden + h;
+}
+
+/// Pixtral's tower with Mistral 3's projector (patches merged 2 x 2).
+std::int64_t pixtral(const JsonNode& root, const JsonNode& vision, std::int64_t text_hidden) {
+  const std::int64_t h = number(vision, {"hidden_size"}, 1024);
+  const std::int64_t f = number(vision, {"intermediate_size"}, 4096);
+  const std::int64_t patch = number(vision, {"patch_size"}, 16);
+  const std::int64_t layers = number(vision, {"num_hidden_layers"}, 24);
+  const std::int64_t tower = h * 3 * patch * patch + h + layers * (4 * h * h + 3 * h * f + 2 * h);
+  const std::int64_t merge = number(root, {"spatial_merge_size"}, 2);
+  const std::int64_t projector = h + h * h * merge * merge + h * text_hidden +
+                                 text_hidden * text_hidden;
+  return tower + projector;
+}
+
+std::int64_t llama4(const JsonNode& vision, std::int64_t text_hidden) {
+  const std::int64_t h = number(vision, {"hidden_size"}, 1408);
+  const std::int64_t f = number(vision, {"intermediate_size"}, 5632);
+  const std::int64_t patch = number(vision, {"patch_size"}, 14);
+  const std::int64_t side = number(vision, {"image_size"}, 336) / patch;
+  const std::int64_t layers = number(vision, {"num_hidden_layers"}, 34);
+  const std::int64_t in = number(vision, {"projector_input_dim"}, 4096);
+  const std::int64_t out = number(vision, {"projector_output_dim"}, 4096);
+  const std::int64_t embeddings = h * 3 * patch * patch + h + (side * side + 1) * h;
+  const std::int64_t adapter = f * in + out * out;
+  const std::int64_t width = number(vision, {"vision_output_dim"}, 4096);
+  return embeddings + layers * biased_layer(h, f) + 4 * h + adapter + width * text_hidden;
+}
+
+void add(ModelCard& card, const char* name, std::int64_t parameters) {
+  ExtraTensor tower;
+  tower.name = name;
+  tower.group = "encoder";
+  tower.columns = parameters;
+  tower.quantisable = false;
+  card.extras.push_back(tower);
+}
+
+}  // namespace
+
+void read_hf_towers(const HfFields& f, ModelCard& card, std::string& notes) {
+  for (const char* tower : {"vision_config", "audio_config"}) {
+    if (!f.root.has(tower)) continue;
+    const JsonNode node = f.root.at(tower);
+    if (!node.is_object()) continue;
+    const std::string kind = node.text_or("model_type", "");
+    std::int64_t parameters = 0;
+    if (kind == "siglip_vision_model" && f.is({"gemma3"})) parameters = siglip(node, card.hidden);
+    if (kind == "pixtral" && f.root.has("spatial_merge_size")) {
+      parameters = pixtral(f.root, node, card.hidden);
+    }
+    if (kind == "llama4_vision_model") parameters = llama4(node, card.hidden);
+    if (parameters > 0) {
+      add(card, tower[0] == 'v' ? "vision_tower" : "audio_tower", parameters);
+    } else {
+      notes += std::string("; the ") + (tower[0] == 'v' ? "vision" : "audio") + " tower" +
+               (kind.empty() ? "" : " " + printable(kind)) + " is not counted";
+    }
+  }
+}
+
+}  // namespace vramplan

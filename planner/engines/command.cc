@@ -1,0 +1,275 @@
+#include "planner/engines/command.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+
+#include "modelcards/nearest_names.h"
+#include "planner/kv_cache.h"
+
+namespace vramplan {
+namespace {
+
+/// Shortest decimal that reads back to the same double.
+std::string real_text(double value) { return fmt::format("{}", value); }
+
+bool reads_as_integer(const std::string& text) {
+  std::int64_t n = 0;
+  const auto [end, status] = std::from_chars(text.data(), text.data() + text.size(), n);
+  return status == std::errc() && end == text.data() + text.size();
+}
+
+bool reads_as_real(const std::string& text) {
+  double x = 0;
+  const auto [end, status] = std::from_chars(text.data(), text.data() + text.size(), x);
+  return status == std::errc() && end == text.data() + text.size() && std::isfinite(x);
+}
+
+/// Writes the flags of one engine.
+class Writer {
+ public:
+  Writer(const EngineSetup& setup, const EngineTable& table) : s_(setup), table_(table) {
+    out_.id = setup.id;
+  }
+
+  EngineCommand run() {
+    switch (table_.kind) {
+      case EngineKind::kVllm:
+        vllm();
+        break;
+      case EngineKind::kSglang:
+        sglang();
+        break;
+      case EngineKind::kTrtllm:
+        trtllm();
+        break;
+      case EngineKind::kLlamacpp:
+        llamacpp();
+        break;
+    }
+    check_flags(out_.flags, table_);
+    return std::move(out_);
+  }
+
+ private:
+  void add(const char* name, const std::string& value) { out_.flags.push_back({name, value}); }
+  void add(const char* name, std::int64_t value) { add(name, std::to_string(value)); }
+  template <class Number>
+  void add_tokens(const char* name, const std::optional<Number>& value) {
+    if (value) add(name, value->n);
+  }
+  void add_count(const char* name, const std::optional<std::int64_t>& value) {
+    if (value) add(name, *value);
+  }
+  void add_fraction(const char* name) {
+    if (s_.memory_fraction) add(name, real_text(*s_.memory_fraction));
+  }
+
+  void vllm() {
+    out_.program = {"vllm", "serve", s_.model};
+    add("--tensor-parallel-size", s_.tp);
+    add("--pipeline-parallel-size", s_.pp);
+    if (s_.nodes > 1) add("--nnodes", s_.nodes);
+    add_tokens("--max-model-len", s_.context);
+    add_count("--max-num-seqs", s_.sequences);
+    add_tokens("--max-num-batched-tokens", s_.chunk);
+    add_count("--block-size", s_.block_tokens);
+    add_fraction("--gpu-memory-utilization");
+    add_tokens("--kv-cache-memory-bytes", s_.kv_bytes);
+    add("--dtype", s_.dtype);
+    add("--kv-cache-dtype", s_.kv_cache_dtype);
+    if (s_.quantization != "none") add("--quantization", s_.quantization);
+    add("--enable-chunked-prefill", "");
+  }
+
+  void sglang() {
+    out_.program = {"python", "-m", "sglang.launch_server"};
+    add("--model-path", s_.model);
+    add("--tp-size", s_.tp);
+    add("--pp-size", s_.pp);
+    if (s_.nodes > 1) add("--nnodes", s_.nodes);
+    add_tokens("--context-length", s_.context);
+    add_count("--max-running-requests", s_.sequences);
+    add_tokens("--chunked-prefill-size", s_.chunk);
+    add_count("--page-size", s_.block_tokens);
+    add_fraction("--mem-fraction-static");
+    add_tokens("--max-total-tokens", s_.kv_tokens);
+    add("--dtype", s_.dtype);
+    add("--kv-cache-dtype", s_.kv_cache_dtype);
+    if (s_.quantization != "none") add("--quantization", s_.quantization);
+  }
+
+  /// Keys of the configuration file; the program reads it with --config.
+  void trtllm() {
+    if (s_.quantization != "none") {
+      throw Error(ErrorCode::kUnsupported,
+                  "TensorRT-LLM takes the format of weights from the checkpoint, not from a flag")
+          .at("", "--quantization")
+          .help("name a checkpoint in that format and leave --quantization out");
+    }
+    out_.program = {"trtllm-serve", s_.model};
+    add("tensor_parallel_size", s_.tp);
+    add("pipeline_parallel_size", s_.pp);
+    add_tokens("max_seq_len", s_.context);
+    add_count("max_batch_size", s_.sequences);
+    add_tokens("max_num_tokens", s_.chunk);
+    add("enable_chunked_prefill", "true");
+    add("dtype", s_.dtype);
+    add("kv_cache_config.dtype", s_.kv_cache_dtype);
+    add_count("kv_cache_config.tokens_per_block", s_.block_tokens);
+    add_fraction("kv_cache_config.free_gpu_memory_fraction");
+    add_tokens("kv_cache_config.max_gpu_total_bytes", s_.kv_bytes);
+  }
+
+  void llamacpp() {
+    if (s_.quantization != "none") {
+      throw Error(ErrorCode::kUnsupported, "llama.cpp takes the format of weights from the file")
+          .at("", "--quantization")
+          .help("name a GGUF file in that format and leave --quantization out");
+    }
+    out_.program = {"llama-server"};
+    const std::int64_t slots = s_.sequences.value_or(1);
+    add("-m", s_.model);
+    if (s_.context) add("-c", detail::checked_mul(s_.context->n, slots));
+    add("-np", slots);
+    add_tokens("-b", s_.chunk);
+    add_tokens("-ub", s_.chunk);
+    add("-ctk", s_.kv_cache_dtype == "auto" ? "f16" : s_.kv_cache_dtype);
+    add("-ctv", s_.kv_cache_dtype == "auto" ? "f16" : s_.kv_cache_dtype);
+    add("-fa", s_.flash_attention ? "on" : "off");
+    add("-ngl", "999");
+    const int devices = s_.tp * s_.pp;
+    add("-sm", devices == 1 ? "none" : s_.tp > 1 ? "row" : "layer");
+    if (devices == 1) return;
+    std::string shares = "1";
+    for (int i = 1; i < devices; ++i) shares += ",1";
+    add("-ts", shares);
+  }
+
+  const EngineSetup& s_;
+  const EngineTable& table_;
+  EngineCommand out_;
+};
+
+[[noreturn]] void unknown_flag(const std::string& name, const EngineTable& table) {
+  const auto gone = table.gone.find(name);
+  Error error(ErrorCode::kUnknownName,
+              fmt::format("{}@{} has no flag '{}'", name_of(table.kind), table.version,
+                          printable(name)));
+  error.at("command line", printable(name));
+  error.help(gone != table.gone.end() ? gone->second : did_you_mean(name, table.flag_names()));
+  throw error;
+}
+
+void check_value(const EngineFlag& given, const TableFlag& flag) {
+  const auto wrong = [&](const std::string& wanted) {
+    throw Error(ErrorCode::kUsage,
+                fmt::format("{} takes {}, not '{}'", flag.name, wanted, printable(given.value)))
+        .at("command line", flag.name)
+        .help("see the engine's help for that version");
+  };
+  if (flag.type == "switch") {
+    if (!given.value.empty()) wrong("no value");
+    return;
+  }
+  if (given.value.empty()) wrong("a value");
+  if (flag.type == "integer" && !reads_as_integer(given.value)) wrong("a plain integer");
+  if (flag.type == "real" && !reads_as_real(given.value)) wrong("a number");
+  const bool listed = std::find(flag.choices.begin(), flag.choices.end(), given.value) !=
+                      flag.choices.end();
+  if (flag.type == "choice" && !listed) {
+    wrong(fmt::format("one of {}", fmt::join(flag.choices, " ")));
+  }
+}
+
+struct Program {
+  EngineKind kind;
+  std::vector<std::string> start;  // words that start it
+  bool model_follows;              // MODEL is the next word
+};
+const Program kPrograms[] = {
+    {EngineKind::kVllm, {"vllm", "serve"}, true},
+    {EngineKind::kSglang, {"sglang.launch_server"}, false},
+    {EngineKind::kSglang, {"sglang", "serve"}, false},
+    {EngineKind::kTrtllm, {"trtllm-serve", "serve"}, true},
+    {EngineKind::kTrtllm, {"trtllm-serve"}, true},
+    {EngineKind::kLlamacpp, {"llama-server"}, false},
+    {EngineKind::kLlamacpp, {"llama-cli"}, false},
+};
+
+std::string base_name(const std::string& word) {
+  const std::size_t slash = word.rfind('/');
+  return slash == std::string::npos ? word : word.substr(slash + 1);
+}
+
+/// Index after the words that start the program, or nothing.
+std::optional<std::size_t> starts(const Program& program, const std::vector<std::string>& words) {
+  for (std::size_t i = 0; i + program.start.size() <= words.size(); ++i) {
+    bool same = true;
+    for (std::size_t k = 0; k < program.start.size(); ++k) {
+      same = same && base_name(words[i + k]) == program.start[k];
+    }
+    if (same) return i + program.start.size();
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
+bool EngineSetup::operator==(const EngineSetup& o) const {
+  return id.kind == o.id.kind && id.version == o.id.version && model == o.model && tp == o.tp &&
+         pp == o.pp && nodes == o.nodes && context == o.context && sequences == o.sequences &&
+         chunk == o.chunk && block_tokens == o.block_tokens &&
+         memory_fraction == o.memory_fraction && kv_bytes == o.kv_bytes &&
+         kv_tokens == o.kv_tokens && dtype == o.dtype && kv_cache_dtype == o.kv_cache_dtype &&
+         quantization == o.quantization && flash_attention == o.flash_attention;
+}
+
+EngineCommand command_of(const EngineSetup& setup, const EngineTable& table) {
+  return Writer(setup, table).run();
+}
+
+void check_flags(const std::vector<EngineFlag>& flags, const EngineTable& table) {
+  for (const EngineFlag& given : flags) {
+    const TableFlag* flag = table.flag(given.name);
+    if (flag == nullptr) unknown_flag(given.name, table);
+    check_value(given, *flag);
+  }
+}
+
+EngineCommand parse_command(const std::vector<std::string>& words, const std::string& version) {
+  for (const Program& program : kPrograms) {
+    const auto after = starts(program, words);
+    if (!after) continue;
+    std::size_t i = *after;
+    EngineCommand command;
+    command.id = {program.kind, version};
+    const EngineTable table = engine_table(command.id);
+    command.program.assign(words.begin(), words.begin() + static_cast<std::ptrdiff_t>(i));
+    if (program.model_follows && i < words.size() && words[i].rfind("-", 0) != 0) {
+      command.program.push_back(words[i++]);
+    }
+    while (i < words.size()) {
+      std::string name = words[i++];
+      std::optional<std::string> value;
+      const std::size_t equals = name.find('=');
+      if (name.rfind("--", 0) == 0 && equals != std::string::npos) {
+        value = name.substr(equals + 1);
+        name.erase(equals);
+      }
+      const TableFlag* flag = table.flag(name);
+      if (flag == nullptr) unknown_flag(name, table);
+      if (!value && flag->type != "switch" && i < words.size()) value = words[i++];
+      command.flags.push_back({flag->name, value.value_or("")});
+    }
+    check_flags(command.flags, table);
+    return command;
+  }
+  throw Error(ErrorCode::kUsage, "the command starts no engine that is known here")
+      .at("command line")
+      .help("known: vllm serve, python -m sglang.launch_server, trtllm-serve, llama-server");
+}
+
+}  // namespace vramplan

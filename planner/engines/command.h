@@ -1,0 +1,72 @@
+#pragma once
+// EngineCommand: an engine's start-up command as flags with values, and EngineSetup, the same
+// choices in one vocabulary for all engines. Setup to command and back lose nothing that decides
+// memory. Every flag is checked against the strict table of the engine's version.
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "planner/engines/twin.h"
+
+namespace vramplan {
+
+/// What is set, engine by engine in its own words; what is empty was not said.
+struct EngineSetup {
+  EngineId id;
+  std::string model;
+  int tp = 1, pp = 1, nodes = 1;
+  std::optional<Tokens> context;           // of one sequence
+  std::optional<std::int64_t> sequences;   // at the same time
+  std::optional<Tokens> chunk;             // tokens of one step
+  std::optional<std::int64_t> block_tokens;
+  std::optional<double> memory_fraction;
+  std::optional<Bytes> kv_bytes;           // vllm, trtllm: per device
+  std::optional<Tokens> kv_tokens;         // sglang: of all sequences
+  std::string dtype = "auto", kv_cache_dtype = "auto", quantization = "none";
+  bool flash_attention = true;             // llamacpp
+
+  bool operator==(const EngineSetup& other) const;
+};
+
+struct EngineFlag {
+  std::string name, value;  // value empty for a switch
+  bool operator==(const EngineFlag&) const = default;
+};
+struct EngineCommand {
+  EngineId id;
+  std::vector<std::string> program;  // "vllm", "serve", MODEL
+  std::vector<EngineFlag> flags;
+};
+
+/// Errors: kUnsupported for a choice the engine has no flag for.
+EngineCommand command_of(const EngineSetup& setup, const EngineTable& table);
+/// The inverse. Flags that do not concern memory are passed over. Errors: kUsage for a value that
+/// is no number, kUnsupported for a memory flag no twin models (offload, data parallel).
+EngineSetup setup_of(const EngineCommand& command, const EngineTable& table);
+
+/// Words of a command line to a command: finds the program, its model and flags "--a b", "--a=b".
+/// Errors: kUsage when no known engine is started; kUnknownName for a flag that version does not
+/// have, with the nearest one or what replaced it; kUsage for a value of the wrong type.
+EngineCommand parse_command(const std::vector<std::string>& words, const std::string& version);
+/// Strict: every flag is one of the table's and its value has the flag's type. Errors as above.
+void check_flags(const std::vector<EngineFlag>& flags, const EngineTable& table);
+
+std::vector<std::string> words_of(const EngineCommand& command);
+/// One word for a POSIX shell, quoted when it needs to be.
+std::string shell_quoted(const std::string& word);
+/// Splits a command line as a POSIX shell does: quotes, escapes, continued lines, comments; no
+/// expansion. Errors: kUsage for an open quote or for $( ` | ; & < > outside quotes.
+std::vector<std::string> shell_words(const std::string& text);
+/// The command over several lines.
+std::string shell_text(const EngineCommand& command);
+
+/// What the plan decided, for this engine. `engine` fills what a plan does not hold (fraction,
+/// quantization). Errors: kUnsupported for formats the engine cannot load.
+EngineSetup setup_of_plan(const Plan& plan, const EngineRequest& engine, const ModelSource& source,
+                          const DeviceCard& device);
+/// The requests that predict a setup: PlanRequest without device, and EngineRequest.
+PlanRequest plan_request_of(const EngineSetup& setup);
+EngineRequest engine_request_of(const EngineSetup& setup);
+
+}  // namespace vramplan

@@ -1,0 +1,250 @@
+#include "planner/engines/engine_model.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "modelcards/nearest_names.h"
+#include "planner/kv_cache.h"
+#include "planner/weight_names.h"
+
+namespace vramplan {
+namespace {
+
+struct QuantizationName {
+  const char* name;
+  Quantization quantization;
+};
+/// The words vLLM and SGLang use, by what they store.
+constexpr QuantizationName kQuantizationNames[] = {
+    {"none", Quantization::kNone},           {"fp8", Quantization::kFp8},
+    {"ptpc_fp8", Quantization::kFp8},        {"modelopt_fp8", Quantization::kFp8},
+    {"w8a8_fp8", Quantization::kFp8},        {"fp8_block", Quantization::kFp8Block},
+    {"int8", Quantization::kInt8},           {"w8a8_int8", Quantization::kInt8},
+    {"int4", Quantization::kInt4},           {"awq", Quantization::kInt4},
+    {"awq_marlin", Quantization::kInt4},     {"gptq", Quantization::kInt4},
+    {"gptq_marlin", Quantization::kInt4},    {"mxfp4", Quantization::kMxfp4},
+    {"nvfp4", Quantization::kNvfp4},         {"modelopt_fp4", Quantization::kNvfp4},
+};
+
+bool is_expert(Part part) {
+  return part == Part::kExpertGate || part == Part::kExpertUp || part == Part::kExpertDown;
+}
+
+bool is_linear(Part part) {
+  switch (part) {
+    case Part::kQ:
+    case Part::kK:
+    case Part::kV:
+    case Part::kAttentionOutput:
+    case Part::kGate:
+    case Part::kUp:
+    case Part::kDown:
+    case Part::kMatrix:
+      return true;
+    default:
+      return is_expert(part);
+  }
+}
+
+bool is_plain_float(DType dtype) {
+  return dtype == DType::kF32 || dtype == DType::kF16 || dtype == DType::kBF16;
+}
+
+class Builder {
+ public:
+  Builder(const ModelSource& source, const Decisions& decisions, const EngineFormats& formats,
+          int rank)
+      : card_(source.card),
+        formats_(formats),
+        model_(rank_model(source.card, decisions, source.stored, rank)) {}
+
+  EngineModel run() {
+    out_.embedding = model_.shape.embedding;
+    out_.head = model_.shape.head;
+    out_.hidden = model_.hidden;
+    out_.vocab = card_.vocab;
+    out_.tied = card_.tied_head;
+    for (const LayerKind& kind : model_.kinds) layer(kind);
+    for (const WeightTensor& tensor : model_.outside) outside(tensor);
+    // A tower runs on the first stage, its layers split like the decoder's.
+    if (out_.embedding) out_.weights += {ceil_div(formats_.tower.n, model_.shape.tp)};
+    out_.vision = formats_.tower.n > 0;
+    if (formats_.rotary_tables) out_.weights += rotary_tables();
+    return std::move(out_);
+  }
+
+ private:
+  Bytes stored(const WeightTensor& tensor, std::int64_t rows) const {
+    const std::int64_t elements = detail::checked_mul(rows, tensor.columns);
+    const bool quantise = formats_.quantization != Quantization::kNone && is_linear(tensor.part) &&
+                          (formats_.quantization != Quantization::kMxfp4 || is_expert(tensor.part));
+    if (quantise && formats_.quantization == Quantization::kMxfp4) return padded_experts(tensor);
+    if (quantise) return quantised_bytes(formats_.quantization, rows, tensor.columns);
+    if (is_plain_float(tensor.dtype)) return Bytes{formats_.dtype_bytes} * elements;
+    return bytes_of(tensor.dtype, rows, tensor.columns);
+  }
+
+  /// Experts in mxfp4, their widths padded as the kernels want them.
+  Bytes padded_experts(const WeightTensor& tensor) const {
+    const std::int64_t h = formats_.mxfp4_hidden_granule, i = formats_.mxfp4_intermediate_granule;
+    const bool down = tensor.part == Part::kExpertDown;
+    const std::int64_t row_granule = down ? h : i, column_granule = down ? i : h;
+    const std::int64_t rows = ceil_div(tensor.rows / experts_, row_granule) * row_granule;
+    const std::int64_t columns = ceil_div(tensor.columns, column_granule) * column_granule;
+    return quantised_bytes(Quantization::kMxfp4, detail::checked_mul(rows, experts_), columns);
+  }
+
+  void layer(const LayerKind& kind) {
+    experts_ = std::max<std::int64_t>(1, kind.layer.feed_forward.experts);
+    for (const WeightTensor& tensor : kind.tensors) {
+      const Bytes bytes = stored(tensor, tensor.rows) * kind.count;
+      const std::int64_t elements =
+          detail::checked_mul(detail::checked_mul(tensor.rows, tensor.columns), kind.count);
+      out_.weights += bytes;
+      (is_expert(tensor.part) ? out_.expert_weights : out_.linear_weights) += bytes;
+      (is_expert(tensor.part) ? out_.expert_elements : out_.linear_elements) += elements;
+    }
+    out_.layers += kind.count;
+    const Mixer& mixer = kind.layer.mixer;
+    const FeedForward& ff = kind.layer.feed_forward;
+    out_.heads = std::max(out_.heads, kind.shape.heads);
+    out_.head_dim = std::max(out_.head_dim, mixer.head_dim);
+    if (ff.kind == FeedForwardKind::kDense) {
+      out_.intermediate = std::max(out_.intermediate, kind.shape.intermediate);
+    }
+    if (ff.kind == FeedForwardKind::kMoe) {
+      out_.expert_intermediate = std::max(out_.expert_intermediate, kind.shape.intermediate);
+      out_.experts = std::max(out_.experts, ff.experts);
+      out_.experts_per_token = std::max(out_.experts_per_token, ff.experts_per_token);
+      out_.intermediate = std::max(out_.intermediate, kind.shape.shared_intermediate);
+    }
+    if (mixer.kind == MixerKind::kMla && formats_.latent_copies) {
+      const std::int64_t width = mixer.head_dim - mixer.qk_rope_dim + mixer.value_dim;
+      out_.weights += Bytes{formats_.dtype_bytes} *
+                      detail::checked_mul(detail::checked_mul(kind.shape.heads, width),
+                                          mixer.kv_lora_rank) *
+                      kind.count;
+    }
+    if (mixer.kind == MixerKind::kLinear || mixer.linear.kind != LinearKind::kNone) {
+      throw Error(ErrorCode::kUnsupported,
+                  fmt::format("{} has linear or state-space layers: no twin models the engine's "
+                              "state pool yet", card_.name))
+          .at("", "--engine")
+          .help("plan it without --engine");
+    }
+    const BytesPerToken per_token = kv_bytes_per_token(kind.shape, cache_format());
+    if (per_token.n > 0) keep({mixer.kind, mixer.window_tokens, kind.count, per_token});
+  }
+
+  KvFormat cache_format() const {
+    if (formats_.kv_element_bytes == 1) return KvFormat::kFp8;
+    return formats_.kv_element_bytes == 2 ? KvFormat::kBF16 : KvFormat::kF32;
+  }
+
+  void keep(const KvLayers& layers) {
+    for (KvLayers& known : out_.kv) {
+      if (known.kind == layers.kind && known.window == layers.window &&
+          known.bytes_per_token == layers.bytes_per_token) {
+        known.layers += layers.layers;
+        return;
+      }
+    }
+    out_.kv.push_back(layers);
+  }
+
+  void outside(const WeightTensor& tensor) {
+    const bool table = tensor.part == Part::kEmbedding || tensor.part == Part::kHead;
+    std::int64_t rows = tensor.rows;
+    if (table && tensor.rows > 1) {
+      const std::int64_t granule = formats_.vocab_granule;
+      rows = ceil_div(ceil_div(card_.vocab, granule) * granule, model_.shape.tp);
+    }
+    const Bytes bytes = stored(tensor, rows);
+    if (tensor.part == Part::kEmbedding) out_.embedding_table = bytes;
+    const bool tied = tensor.part == Part::kEmbedding && card_.tied_head;
+    if (tensor.part == Part::kHead || tied) out_.head_weights = bytes;
+    out_.weights += bytes;
+  }
+
+  /// cos and sin of every position, one table a distinct rotary embedding:
+  /// context_limit x rotary_dim in the activation format. Source: vLLM RotaryEmbedding, its
+  /// cos_sin_cache of [max_position, rotary_dim].
+  Bytes rotary_tables() const {
+    std::vector<std::pair<double, std::int64_t>> seen;
+    Bytes bytes;
+    for (const LayerKind& kind : model_.kinds) {
+      const Rope& rope = kind.layer.mixer.rope;
+      const std::pair<double, std::int64_t> key{rope.theta, rope.rotary_dim};
+      if (card_.position != PositionKind::kRope || rope.rotary_dim == 0) continue;
+      if (std::find(seen.begin(), seen.end(), key) != seen.end()) continue;
+      seen.push_back(key);
+      bytes += Bytes{formats_.dtype_bytes} * detail::checked_mul(card_.context_limit,
+                                                                 rope.rotary_dim);
+    }
+    return bytes;
+  }
+
+  const ModelCard& card_;
+  const EngineFormats& formats_;
+  RankModel model_;
+  std::int64_t experts_ = 1;  // of the layer at hand
+  EngineModel out_;
+};
+
+}  // namespace
+
+const char* name_of(Quantization quantization) {
+  for (const QuantizationName& entry : kQuantizationNames) {
+    if (entry.quantization == quantization) return entry.name;
+  }
+  return "?";
+}
+
+Quantization parse_quantization(const std::string& text) {
+  std::vector<std::string> names;
+  for (const QuantizationName& entry : kQuantizationNames) {
+    if (text == entry.name) return entry.quantization;
+    names.emplace_back(entry.name);
+  }
+  throw Error(ErrorCode::kUsage,
+              fmt::format("'{}' does not say how many bits a weight takes", printable(text)))
+      .at("", "--quantization")
+      .help(did_you_mean(text, names, names.size()));
+}
+
+Bytes quantised_bytes(Quantization quantization, std::int64_t rows, std::int64_t columns) {
+  const std::int64_t n = detail::checked_mul(rows, columns);
+  switch (quantization) {
+    case Quantization::kNone:
+      return Bytes{2} * n;
+    case Quantization::kFp8:
+    case Quantization::kInt8:
+      return Bytes{n} + Bytes{4} * rows;
+    case Quantization::kFp8Block:
+      return Bytes{n} + Bytes{4} * detail::checked_mul(ceil_div(rows, 128), ceil_div(columns, 128));
+    case Quantization::kInt4:
+      return Bytes{ceil_div(n, 2)} +
+             Bytes{ceil_div(detail::checked_mul(rows, ceil_div(columns, 128)) * 5, 2)};
+    case Quantization::kMxfp4:
+      return Bytes{17} * detail::checked_mul(rows, ceil_div(columns, 32));
+    case Quantization::kNvfp4:
+      return Bytes{9} * detail::checked_mul(rows, ceil_div(columns, 16)) + Bytes{4};
+  }
+  return {};
+}
+
+BytesPerToken EngineModel::kv_bytes_per_token() const {
+  BytesPerToken sum;
+  for (const KvLayers& entry : kv) sum = sum + entry.bytes_per_token * entry.layers;
+  return sum;
+}
+
+EngineModel engine_model(const ModelSource& source, const Decisions& decisions,
+                         const EngineFormats& formats, int rank) {
+  ModelSource named = source;
+  named.stored = stored_by_gguf_name(source);
+  return Builder(named, decisions, formats, rank).run();
+}
+
+}  // namespace vramplan

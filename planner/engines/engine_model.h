@@ -1,0 +1,69 @@
+#pragma once
+// EngineModel: what an engine's own account needs to know of the part of a model one rank holds:
+// weight bytes by the engine's storage rules and the groups of layers that share a KV layout. Knows
+// no engine version and no device.
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "modelcards/model_source.h"
+#include "planner/decisions.h"
+#include "planner/weights.h"
+
+namespace vramplan {
+
+/// How linear layers are stored, by the words engines use. kNone: as the model stores them.
+enum class Quantization { kNone, kFp8, kFp8Block, kInt8, kInt4, kMxfp4, kNvfp4 };
+const char* name_of(Quantization quantization);
+/// "fp8", "awq", "gptq_marlin", "compressed-tensors" is refused: it says nothing about bits.
+/// Errors: kUsage with the nearest name.
+Quantization parse_quantization(const std::string& text);
+
+/// Bytes of a [rows, columns] linear weight with its scales.
+/// fp8, int8: 1 B + 4 B a row; fp8_block: 1 B + 4 B a 128 x 128 tile; int4: groups of 128 columns,
+/// 0.5 B + 2 B scale + 0.5 B zero a group; mxfp4: 17 B a 32; nvfp4: 9 B a 16, + 4 B a tensor.
+Bytes quantised_bytes(Quantization quantization, std::int64_t rows, std::int64_t columns);
+
+/// Layers alike in what they keep of the past.
+struct KvLayers {
+  MixerKind kind = MixerKind::kFullAttention;
+  std::int64_t window = 0;      // tokens, 0 = all
+  std::int64_t layers = 0;
+  BytesPerToken bytes_per_token;  // of one such layer, on this rank
+};
+
+struct EngineFormats {
+  Quantization quantization = Quantization::kNone;
+  std::int64_t dtype_bytes = 2;     // of activations and of plain weights
+  std::int64_t kv_element_bytes = 2;
+  std::int64_t vocab_granule = 64;  // the vocabulary is padded to a multiple of this
+  std::int64_t mxfp4_hidden_granule = 1, mxfp4_intermediate_granule = 1;  // padding of experts
+  Bytes tower;                      // weights beside the decoder: a vision or audio tower
+  bool latent_copies = false;       // MLA: the up-projections are kept a second time, absorbed
+  bool rotary_tables = true;        // cos and sin are kept for every position
+};
+
+struct EngineModel {
+  bool embedding = true, head = true;
+  std::int64_t hidden = 0, vocab = 0, heads = 0, head_dim = 0;
+  std::int64_t layers = 0;
+  std::int64_t intermediate = 0;         // widest dense feed-forward on this rank
+  std::int64_t expert_intermediate = 0;  // of one expert on this rank
+  std::int64_t experts_per_token = 0;
+  std::int64_t experts = 0;
+  Bytes linear_weights, expert_weights, head_weights;      // read by a step, within weights
+  std::int64_t linear_elements = 0, expert_elements = 0;   // of matrices, on this rank
+  bool vision = false;
+  bool tied = false;  // the head is the input table
+  Bytes weights;   // as the engine stores them, rotary tables included
+  Bytes embedding_table;  // of the input table, within weights
+  std::vector<KvLayers> kv;
+
+  BytesPerToken kv_bytes_per_token() const;  // all layers, windows not cut
+};
+
+/// The part rank `rank` of decisions.sharding holds. Errors: kUnsupported, kUsage of rank_model.
+EngineModel engine_model(const ModelSource& source, const Decisions& decisions,
+                         const EngineFormats& formats, int rank);
+
+}  // namespace vramplan

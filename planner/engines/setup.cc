@@ -1,0 +1,281 @@
+// EngineSetup from a command, from a plan, and as requests: the reading half of command.h.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstdlib>
+
+#include "planner/engines/command.h"
+
+namespace vramplan {
+namespace {
+
+/// Reads the flags of one command; each engine's words go to one field.
+class Reader {
+ public:
+  explicit Reader(const EngineCommand& command) : command_(command) { out_.id = command.id; }
+
+  EngineSetup run() {
+    switch (command_.id.kind) {
+      case EngineKind::kVllm:
+        model_last();
+        break;
+      case EngineKind::kTrtllm:
+        model_last();
+        break;
+      case EngineKind::kSglang:
+      case EngineKind::kLlamacpp:
+        break;
+    }
+    for (const EngineFlag& flag : command_.flags) read(flag);
+    if (command_.id.kind == EngineKind::kLlamacpp) finish_llamacpp();
+    return std::move(out_);
+  }
+
+ private:
+  void model_last() {
+    // "vllm serve MODEL": the word after the program, when it is no part of it.
+    const std::string& last = command_.program.back();
+    const bool program = last == "serve" || last == "vllm" || last.find("trtllm-serve") != std::string::npos;
+    if (!program) out_.model = last;
+  }
+
+  static std::int64_t integer(const EngineFlag& flag) {
+    const std::int64_t n = std::strtoll(flag.value.c_str(), nullptr, 10);
+    if (n < 1) {
+      throw Error(ErrorCode::kUnsupported,
+                  fmt::format("{} {}: no twin predicts what the engine chooses itself", flag.name,
+                              printable(flag.value)))
+          .at("command line", flag.name)
+          .help("give a number of at least 1");
+    }
+    return n;
+  }
+  static int small(const EngineFlag& flag) {
+    const std::int64_t n = integer(flag);
+    if (n <= 65536) return static_cast<int>(n);
+    throw Error(ErrorCode::kUsage, fmt::format("{} of {} is out of range", flag.name, n))
+        .at("command line", flag.name)
+        .help("give at most 65536");
+  }
+
+  [[noreturn]] static void refuse(const EngineFlag& flag) {
+    throw Error(ErrorCode::kUnsupported,
+                fmt::format("{} {} changes memory in a way no twin models yet", flag.name,
+                            printable(flag.value)))
+        .at("command line", flag.name)
+        .help("leave the flag out to plan without it");
+  }
+
+  bool common(const EngineFlag& f) {
+    const std::string& n = f.name;
+    if (n == "--tensor-parallel-size" || n == "--tp-size" || n == "tensor_parallel_size") {
+      out_.tp = small(f);
+    } else if (n == "--pipeline-parallel-size" || n == "--pp-size" ||
+               n == "pipeline_parallel_size") {
+      out_.pp = small(f);
+    } else if (n == "--nnodes") {
+      out_.nodes = small(f);
+    } else if (n == "--max-model-len" || n == "--context-length" || n == "max_seq_len") {
+      out_.context = Tokens{integer(f)};
+    } else if (n == "--max-num-seqs" || n == "--max-running-requests" || n == "max_batch_size") {
+      out_.sequences = integer(f);
+    } else if (n == "--max-num-batched-tokens" || n == "--chunked-prefill-size" ||
+               n == "max_num_tokens") {
+      out_.chunk = Tokens{integer(f)};
+    } else if (n == "--block-size" || n == "--page-size" ||
+               n == "kv_cache_config.tokens_per_block") {
+      out_.block_tokens = integer(f);
+    } else if (n == "--gpu-memory-utilization" || n == "--mem-fraction-static" ||
+               n == "kv_cache_config.free_gpu_memory_fraction") {
+      out_.memory_fraction = std::strtod(f.value.c_str(), nullptr);
+    } else if (n == "--kv-cache-memory-bytes" || n == "kv_cache_config.max_gpu_total_bytes") {
+      out_.kv_bytes = Bytes{integer(f)};
+    } else if (n == "--max-total-tokens") {
+      out_.kv_tokens = Tokens{integer(f)};
+    } else if (n == "--model-path" || n == "-m" || n == "--model") {
+      out_.model = f.value;
+    } else {
+      return false;
+    }
+    return true;
+  }
+
+  void read(const EngineFlag& f) {
+    if (common(f)) return;
+    const std::string& n = f.name;
+    if (n == "--dtype" || n == "dtype") {
+      out_.dtype = f.value;
+    } else if (n == "--kv-cache-dtype" || n == "kv_cache_config.dtype") {
+      out_.kv_cache_dtype = f.value;
+    } else if (n == "--quantization") {
+      out_.quantization = f.value;
+    } else if (n == "-c") {
+      cells_ = integer(f);
+    } else if (n == "-np") {
+      out_.sequences = integer(f);
+    } else if (n == "-ub") {
+      out_.chunk = Tokens{integer(f)};
+    } else if (n == "-ctk") {
+      out_.kv_cache_dtype = f.value;
+    } else if (n == "-ctv") {
+      value_cache_ = f.value;
+    } else if (n == "-fa") {
+      out_.flash_attention = f.value != "off";
+    } else if (n == "-sm") {
+      split_ = f.value;
+    } else if (n == "-ts") {
+      devices_ = 1 + static_cast<int>(std::count(f.value.begin(), f.value.end(), ','));
+    } else if (n == "-ngl") {
+      if (f.value != "all" && f.value != "auto" && integer(f) < 99) refuse(f);
+    } else if (n == "--cpu-offload-gb" || n == "--kv-offloading-size" || n == "-ncmoe" ||
+               n == "-cmoe" || n == "-ot" || n == "-nkvo" || n == "--data-parallel-size" ||
+               n == "--dp-size" || n == "--enable-expert-parallel" || n == "--speculative-config" ||
+               n == "moe_expert_parallel_size" || n == "enable_attention_dp" ||
+               n == "--enable-dp-attention" || n == "--enable-hierarchical-cache" ||
+               n == "--decode-context-parallel-size" || n == "context_parallel_size") {
+      const bool off = f.value == "0" || f.value == "1" || f.value == "false";
+      if (!off) refuse(f);
+    }
+  }
+
+  void finish_llamacpp() {
+    if (cells_) out_.context = Tokens{*cells_ / out_.sequences.value_or(1)};
+    if (out_.kv_cache_dtype == "f16") out_.kv_cache_dtype = "auto";
+    const std::string values = value_cache_ == "f16" || value_cache_.empty() ? "auto" : value_cache_;
+    if (!value_cache_.empty() && values != out_.kv_cache_dtype) refuse({"-ctv", value_cache_});
+    (split_ == "row" || split_ == "tensor" ? out_.tp : out_.pp) = devices_;
+  }
+
+  const EngineCommand& command_;
+  EngineSetup out_;
+  std::optional<std::int64_t> cells_;
+  std::string value_cache_, split_;
+  int devices_ = 1;
+};
+
+/// The engine's word for the plan's cache format; "auto" is the model's own 16-bit format.
+std::string engine_word(EngineKind engine, KvFormat format) {
+  if (engine == EngineKind::kLlamacpp) {
+    const bool known = format == KvFormat::kF32 || format == KvFormat::kBF16 ||
+                       format == KvFormat::kQ8_0 || format == KvFormat::kQ4_0;
+    if (format == KvFormat::kF16) return "auto";
+    if (known) return name_of(format);
+  } else if (format == KvFormat::kF16 || format == KvFormat::kBF16) {
+    return engine == EngineKind::kSglang && format == KvFormat::kBF16 ? "bf16" : "auto";
+  } else if (format == KvFormat::kFp8) {
+    return engine == EngineKind::kSglang ? "fp8_e4m3" : "fp8";
+  }
+  throw Error(ErrorCode::kUnsupported,
+              fmt::format("no flag is written for a cache of {} in {}", name_of(engine),
+                          name_of(format)))
+      .at("", "--kv-cache-dtype")
+      .help("plan with --kv-cache-dtype bf16 or fp8");
+}
+
+/// Bytes a vLLM pool needs for every sequence at once, and its one block that is never handed out.
+Bytes pool_bytes(const EngineModel& model, TokensPerBlock block, Tokens context, Tokens chunk,
+                 std::int64_t sequences) {
+  const KvPool pool = kv_pool(model, block, context, chunk);
+  const std::int64_t blocks =
+      detail::checked_add(detail::checked_mul(pool.pages_per_sequence, sequences), 1);
+  return pool.page * detail::checked_mul(blocks, pool.group_layers);
+}
+
+}  // namespace
+
+EngineSetup setup_of(const EngineCommand& command, const EngineTable& table) {
+  check_flags(command.flags, table);
+  return Reader(command).run();
+}
+
+EngineSetup setup_of_plan(const Plan& plan, const EngineRequest& engine, const ModelSource& source,
+                          const DeviceCard& device) {
+  const Decisions& d = plan.decisions;
+  const EngineTable table = engine_table(engine.id);
+  const bool llama = table.kind == EngineKind::kLlamacpp;
+  const bool plain = !d.weights || *d.weights == DType::kF16 || *d.weights == DType::kBF16;
+  if (!plain && !llama) {
+    throw Error(ErrorCode::kUnsupported, fmt::format("{} cannot recode weights to {} by a flag",
+                                                     name_of(table.kind), info(*d.weights).name))
+        .at("", "--weights")
+        .help("plan a checkpoint in that format, or use --quantization of the engine");
+  }
+  EngineSetup s;
+  s.id = {table.kind, engine.id.version.empty() ? table.version : engine.id.version};
+  s.model = d.model;
+  s.tp = d.sharding.tp;
+  s.pp = d.sharding.pp;
+  const std::int64_t node = std::max<std::int64_t>(1, device.devices_per_node.value);
+  s.nodes = static_cast<int>(ceil_div(d.sharding.ranks(), node));
+  s.context = engine.max_model_len.value_or(d.context);
+  s.sequences = engine.max_num_seqs.value_or(d.batch);
+  s.chunk = engine.max_num_batched_tokens.value_or(d.prefill_chunk);
+  s.dtype = engine.dtype != "auto" || llama ? engine.dtype
+            : d.weights == DType::kF16      ? "float16"
+            : d.weights == DType::kBF16     ? "bfloat16"
+                                            : "auto";
+  s.kv_cache_dtype = engine.kv_cache_dtype != "auto" ? engine.kv_cache_dtype
+                                                     : engine_word(table.kind, d.kv_format);
+  s.quantization = engine.quantization;
+  s.flash_attention = engine.flash_attention;
+  if (llama) return s;
+  s.block_tokens = d.block.n;
+  s.memory_fraction = engine.memory_fraction.value_or(
+      table.has("fraction_default") ? table.number("fraction_default") : 0.85);
+  std::vector<Assumption> unused;
+  EngineRequest full = engine_request_of(s);
+  const EngineSettings settings = engine_settings(table, source, device, d, full, unused);
+  const EngineModel model = engine_model(source, d, settings.formats, 0);
+  const Bytes pool = engine.kv_cache_memory.value_or(
+      pool_bytes(model, d.block, *s.context, *s.chunk, *s.sequences));
+  if (table.kind == EngineKind::kSglang) {
+    s.kv_tokens = Tokens{detail::checked_mul(s.context->n, *s.sequences)};
+  } else {
+    s.kv_bytes = pool;
+  }
+  return s;
+}
+
+PlanRequest plan_request_of(const EngineSetup& s) {
+  PlanRequest request;
+  request.model = s.model;
+  request.tp = s.tp;
+  request.pp = s.pp;
+  request.count = s.tp * s.pp;
+  request.context = s.context;
+  request.batch = s.sequences;
+  request.prefill_chunk = s.chunk;
+  request.block_tokens = s.block_tokens;
+  if (s.dtype == "float16") request.weights = DType::kF16;
+  if (s.dtype == "bfloat16") request.weights = DType::kBF16;
+  const std::string& word = s.kv_cache_dtype;
+  if (word == "f32") request.kv_format = KvFormat::kF32;
+  if (word == "q8_0") request.kv_format = KvFormat::kQ8_0;
+  if (word == "q4_0") request.kv_format = KvFormat::kQ4_0;
+  if (word.rfind("fp8", 0) == 0) request.kv_format = KvFormat::kFp8;
+  if (s.kv_cache_dtype == "bf16" || s.kv_cache_dtype == "bfloat16") {
+    request.kv_format = KvFormat::kBF16;
+  }
+  if (s.id.kind == EngineKind::kLlamacpp && s.kv_cache_dtype == "auto") {
+    request.kv_format = KvFormat::kF16;
+  }
+  return request;
+}
+
+EngineRequest engine_request_of(const EngineSetup& s) {
+  EngineRequest request;
+  request.id = s.id;
+  request.memory_fraction = s.memory_fraction;
+  request.max_model_len = s.context;
+  request.max_num_batched_tokens = s.chunk;
+  request.max_num_seqs = s.sequences;
+  request.kv_cache_memory = s.kv_bytes;
+  request.kv_tokens = s.kv_tokens;
+  request.dtype = s.dtype;
+  request.kv_cache_dtype = s.kv_cache_dtype;
+  request.quantization = s.quantization;
+  request.flash_attention = s.flash_attention;
+  return request;
+}
+
+}  // namespace vramplan

@@ -1,0 +1,235 @@
+#include "planner/engines/twin.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "modelcards/nearest_names.h"
+
+namespace vramplan {
+namespace {
+
+constexpr std::int64_t kMostTokens = std::int64_t{1} << 40;
+
+struct CacheWord {
+  const char* word;
+  double bits;  // of an element, scales included
+};
+/// Cache formats whose bytes are known. llama.cpp's carry the scales of their 32-element blocks.
+constexpr CacheWord kCacheWords[] = {
+    {"f32", 32},  {"f16", 16},  {"float16", 16}, {"fp16", 16},    {"bf16", 16}, {"bfloat16", 16},
+    {"fp8", 8},   {"fp8_e4m3", 8}, {"fp8_e5m2", 8}, {"q8_0", 8.5}, {"q4_0", 4.5}, {"q4_1", 5},
+    {"q5_0", 5.5}, {"q5_1", 6}, {"iq4_nl", 4.5}};
+
+double cache_bits(const std::string& word) {
+  std::vector<std::string> names;
+  for (const CacheWord& entry : kCacheWords) {
+    if (word == entry.word) return entry.bits;
+    names.emplace_back(entry.word);
+  }
+  throw Error(ErrorCode::kUnsupported,
+              fmt::format("no account of a cache in '{}' exists yet", printable(word)))
+      .at("", "--kv-cache-dtype")
+      .help(did_you_mean(word, names, names.size()));
+}
+
+std::int64_t bytes_of_dtype(const std::string& word) {
+  if (word == "float32" || word == "f32" || word == "float") return 4;
+  if (word == "auto" || word == "float16" || word == "bfloat16" || word == "half" ||
+      word == "f16" || word == "bf16") {
+    return 2;
+  }
+  throw Error(ErrorCode::kUsage, fmt::format("'{}' is no element format of engines", printable(word)))
+      .at("", "--dtype")
+      .help("one of: auto float16 bfloat16 float32");
+}
+
+class Settler {
+ public:
+  Settler(const EngineTable& table, const ModelSource& source, const Decisions& decisions,
+          const EngineRequest& request, std::vector<Assumption>& assumptions)
+      : table_(table),
+        source_(source),
+        decisions_(decisions),
+        request_(request),
+        assumptions_(assumptions) {}
+
+  EngineSettings run() {
+    if (table_.nearest) {
+      assume("engine version",
+             fmt::format("{}@{} has no table of its own; the numbers of {} are used",
+                         name_of(table_.kind), request_.id.version, table_.version),
+             "--engine");
+    } else if (request_.id.version.empty()) {
+      assume("engine version", table_.version, "--engine");
+    }
+    fraction();
+    lengths();
+    formats();
+    return std::move(out_);
+  }
+
+ private:
+  void assume(std::string what, std::string value, const char* flag) {
+    assumptions_.push_back({std::move(what), std::move(value), flag});
+  }
+
+  void fraction() {
+    if (table_.kind == EngineKind::kLlamacpp) return;
+    const double most = 1.0;
+    if (request_.memory_fraction) {
+      out_.memory_fraction = *request_.memory_fraction;
+      if (!(out_.memory_fraction > 0 && out_.memory_fraction <= most)) {
+        throw Error(ErrorCode::kUsage,
+                    fmt::format("a memory fraction of {} is out of range", out_.memory_fraction))
+            .at("", "--gpu-memory-utilization")
+            .help("give a share above 0 and up to 1, such as 0.9");
+      }
+      return;
+    }
+    if (!table_.has("fraction_default")) return;  // the engine computes one
+    out_.memory_fraction = table_.number("fraction_default");
+    assume("memory fraction", fmt::format("{} (the engine's default)", out_.memory_fraction),
+           "--gpu-memory-utilization");
+  }
+
+  std::int64_t positive(std::int64_t value, const char* flag) const {
+    if (value >= 1 && value <= kMostTokens) return value;
+    throw Error(ErrorCode::kUsage, fmt::format("{} is out of range", value))
+        .at("", flag)
+        .help(fmt::format("give a number from 1 to {}", kMostTokens));
+  }
+
+  void lengths() {
+    out_.max_model_len = request_.max_model_len.value_or(decisions_.context);
+    if (!request_.max_model_len) {
+      assume("max model length", fmt::format("{} tokens, the plan's context", out_.max_model_len.n),
+             "--max-model-len");
+    }
+    const auto chunk = static_cast<std::int64_t>(table_.number("batched_tokens_default"));
+    out_.max_num_batched_tokens = request_.max_num_batched_tokens.value_or(Tokens{chunk});
+    if (!request_.max_num_batched_tokens) {
+      assume("tokens of an engine step", fmt::format("{}", chunk), "--max-num-batched-tokens");
+    }
+    const auto rows = static_cast<std::int64_t>(table_.number("sequences_default"));
+    const bool llama = table_.kind == EngineKind::kLlamacpp;
+    out_.max_num_seqs = request_.max_num_seqs.value_or(llama ? decisions_.batch : rows);
+    if (!request_.max_num_seqs) {
+      assume("sequences of an engine", fmt::format("{}", out_.max_num_seqs), "--max-num-seqs");
+    }
+    positive(out_.max_model_len.n, "--max-model-len");
+    positive(out_.max_num_batched_tokens.n, "--max-num-batched-tokens");
+    positive(out_.max_num_seqs, "--max-num-seqs");
+    out_.kv_cache_memory = request_.kv_cache_memory;
+    out_.kv_tokens = request_.kv_tokens;
+  }
+
+  void formats() {
+    EngineFormats& f = out_.formats;
+    const bool llama = table_.kind == EngineKind::kLlamacpp;
+    f.quantization = parse_quantization(request_.quantization);
+    f.dtype_bytes = request_.dtype == "auto" && source_.card.stored_weights == DType::kF32 && !llama
+                        ? 2
+                        : bytes_of_dtype(request_.dtype);
+    out_.kv_word = request_.kv_cache_dtype;
+    if (out_.kv_word == "auto") {
+      out_.kv_bits = llama ? 16 : 8.0 * static_cast<double>(f.dtype_bytes);
+    } else {
+      out_.kv_bits = cache_bits(out_.kv_word);
+    }
+    const bool whole = out_.kv_bits == 8 || out_.kv_bits == 16 || out_.kv_bits == 32;
+    if (!whole && !llama) {
+      throw Error(ErrorCode::kUnsupported, fmt::format("{} keeps no cache in {}",
+                                                       name_of(table_.kind), out_.kv_word))
+          .at("", "--kv-cache-dtype")
+          .help("formats with block scales are llama.cpp's");
+    }
+    f.kv_element_bytes = llama ? 2 : static_cast<std::int64_t>(out_.kv_bits / 8);
+    f.vocab_granule = static_cast<std::int64_t>(table_.number("vocab_granule"));
+    f.rotary_tables = table_.number("rotary_tables") != 0;
+    f.tower = request_.tower;
+    f.latent_copies = table_.has("latent_copies") && table_.number("latent_copies") != 0;
+    if (table_.has("mxfp4_hidden_granule")) {
+      f.mxfp4_hidden_granule = static_cast<std::int64_t>(table_.number("mxfp4_hidden_granule"));
+      f.mxfp4_intermediate_granule =
+          static_cast<std::int64_t>(table_.number("mxfp4_intermediate_granule"));
+    }
+    out_.flash_attention = request_.flash_attention;
+  }
+
+  const EngineTable& table_;
+  const ModelSource& source_;
+  const Decisions& decisions_;
+  const EngineRequest& request_;
+  std::vector<Assumption>& assumptions_;
+  EngineSettings out_;
+};
+
+EngineForecast forecast_rank(const TwinInput& in) {
+  switch (in.table.kind) {
+    case EngineKind::kVllm:
+      return vllm_rank(in);
+    case EngineKind::kSglang:
+      return sglang_rank(in);
+    case EngineKind::kTrtllm:
+      return trtllm_rank(in);
+    case EngineKind::kLlamacpp:
+      return llamacpp_rank(in);
+  }
+  return {};
+}
+
+/// A scheduler counts blocks for all ranks alike: the rank with the fewest decides.
+void share_the_least(std::vector<EngineForecast>& ranks) {
+  const auto by_tokens = [](const EngineForecast& a, const EngineForecast& b) {
+    return a.kv_tokens < b.kv_tokens;
+  };
+  const EngineForecast least = *std::min_element(ranks.begin(), ranks.end(), by_tokens);
+  for (EngineForecast& rank : ranks) {
+    rank.kv_tokens = least.kv_tokens;
+    rank.max_concurrency = std::min(rank.max_concurrency, least.max_concurrency);
+    rank.boots = rank.boots && least.boots;
+  }
+}
+
+}  // namespace
+
+EngineSettings engine_settings(const EngineTable& table, const ModelSource& source,
+                               const DeviceCard& /*device*/, const Decisions& decisions,
+                               const EngineRequest& request,
+                               std::vector<Assumption>& assumptions) {
+  return Settler(table, source, decisions, request, assumptions).run();
+}
+
+EngineOutcome forecast_engine(const ModelSource& source, const DeviceCard& device,
+                              const Decisions& decisions, const EngineRequest& request) {
+  const EngineTable table = engine_table(request.id);
+  if (device.kind != DeviceKind::kGpu && table.kind != EngineKind::kLlamacpp) {
+    throw Error(ErrorCode::kUnsupported, fmt::format("no account of {} on {} exists",
+                                                     name_of(table.kind), device.name))
+        .at("", "--engine")
+        .help("name a GPU with --device, or llamacpp");
+  }
+  EngineOutcome out;
+  const EngineSettings settings =
+      engine_settings(table, source, device, decisions, request, out.assumptions);
+  for (int rank = 0; rank < decisions.sharding.ranks(); ++rank) {
+    if (rank % decisions.sharding.tp != 0) {  // ranks of a stage are alike
+      out.devices.push_back(out.devices.back());
+      continue;
+    }
+    const EngineModel model = engine_model(source, decisions, settings.formats, rank);
+    EngineForecast forecast =
+        forecast_rank({table, device, decisions, settings, model});
+    forecast.name = name_of(table.kind);
+    forecast.version = request.id.version.empty() ? table.version : request.id.version;
+    forecast.table = table.version;
+    out.devices.push_back(std::move(forecast));
+  }
+  if (table.kind != EngineKind::kLlamacpp) share_the_least(out.devices);
+  out.fits = std::all_of(out.devices.begin(), out.devices.end(),
+                         [](const EngineForecast& rank) { return rank.boots; });
+  return out;
+}
+
+}  // namespace vramplan

@@ -1,0 +1,86 @@
+#pragma once
+// Twin: what an inference engine would reserve for a model on a device, and print at start-up,
+// computed as that engine computes it, with the constants of its version's data table. Four
+// engines, four meanings of "fraction" and four of "context"; each has its own .cc.
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "modelcards/device_card.h"
+#include "planner/engines/engine_model.h"
+#include "planner/engines/engine_table.h"
+#include "planner/engines/forecast.h"
+#include "planner/plan.h"
+
+namespace vramplan {
+
+/// An engine's own settings. What is not set follows the plan or the table's default, and is listed
+/// as an assumption.
+struct EngineRequest {
+  EngineId id;
+  std::optional<double> memory_fraction;  // each engine's own fraction; see twin.cc
+  std::optional<Tokens> max_model_len, max_num_batched_tokens;
+  std::optional<std::int64_t> max_num_seqs;
+  std::optional<Bytes> kv_cache_memory;     // vLLM --kv-cache-memory-bytes: instead of profiling
+  std::optional<Tokens> kv_tokens;          // SGLang --max-total-tokens: at most these
+  std::string dtype = "auto";               // auto float16 bfloat16 float32
+  std::string kv_cache_dtype = "auto";      // auto fp16 bf16 fp8 ... by engine
+  std::string quantization = "none";
+  Bytes tower;                              // weights beside the decoder, on every first stage
+  bool flash_attention = true;              // llama.cpp
+};
+
+/// The request with every question answered.
+struct EngineSettings {
+  double memory_fraction = 0;
+  Tokens max_model_len, max_num_batched_tokens;
+  std::int64_t max_num_seqs = 1;
+  std::optional<Bytes> kv_cache_memory;
+  std::optional<Tokens> kv_tokens;
+  EngineFormats formats;
+  bool flash_attention = true;
+  std::string kv_word;   // the engine's word for the cache format
+  double kv_bits = 16;   // bits of a cache element, scales included
+};
+
+struct EngineOutcome {
+  std::vector<EngineForecast> devices;  // by rank
+  std::vector<Assumption> assumptions;
+  bool fits = false;                    // every rank boots, within the device
+};
+
+EngineSettings engine_settings(const EngineTable& table, const ModelSource& source,
+                               const DeviceCard& device, const Decisions& decisions,
+                               const EngineRequest& request,
+                               std::vector<Assumption>& assumptions);
+
+/// Errors: kUnsupported by name for what the engine's twin does not model, kUsage for settings that
+/// contradict each other.
+EngineOutcome forecast_engine(const ModelSource& source, const DeviceCard& device,
+                              const Decisions& decisions, const EngineRequest& request);
+
+/// One rank, by engine. `model` is the rank's part.
+struct TwinInput {
+  const EngineTable& table;
+  const DeviceCard& device;
+  const Decisions& decisions;
+  const EngineSettings& settings;
+  const EngineModel& model;
+};
+EngineForecast vllm_rank(const TwinInput& in);
+EngineForecast sglang_rank(const TwinInput& in);
+EngineForecast trtllm_rank(const TwinInput& in);
+EngineForecast llamacpp_rank(const TwinInput& in);
+
+/// vLLM's KV pool: pages of one size for all layers, layers of one kind in groups of equal length.
+/// Source: vLLM v1/core/kv_cache_utils.py, reference in planner/engines/README.md.
+struct KvPool {
+  std::int64_t group_layers = 0;  // layers of a group after padding
+  std::int64_t groups = 0;
+  Bytes page;                     // one block of one layer
+  std::int64_t pages_per_sequence = 0;  // of max_model_len tokens, all groups together
+};
+KvPool kv_pool(const EngineModel& model, TokensPerBlock block, Tokens max_model_len,
+               Tokens batched_tokens);
+
+}  // namespace vramplan

@@ -1,0 +1,232 @@
+#include "planner/search.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <tuple>
+
+#include "planner/account.h"
+#include "planner/text.h"
+
+namespace vramplan {
+namespace {
+
+constexpr std::size_t kMostFront = 64;
+
+/// Fewest devices, then fewest machines, then price, then speed, then the simpler sharding.
+auto golden_key(const Evaluation& e) {
+  return std::tuple(e.strategy.devices(), e.nodes, e.usd_per_hour, e.tpot.v, -e.tokens_per_second,
+                    e.strategy.pp, e.strategy.format, e.strategy.kv_format);
+}
+auto price_key(const Evaluation& e) {
+  return std::tuple(e.usd_per_million_tokens(), e.strategy.devices(), e.nodes, e.tpot.v);
+}
+auto speed_key(const Evaluation& e) {
+  return std::tuple(e.tpot.v, e.strategy.devices(), e.nodes, e.usd_per_hour);
+}
+
+template <class Key>
+void keep_best(const Evaluation& e, std::optional<Evaluation>& best, Key key) {
+  if (!best || key(e) < key(*best)) best = e;
+}
+
+/// Whether `a` is at least as good as `b` in devices, price, tpot and throughput, and better in one.
+bool dominates(const Evaluation& a, const Evaluation& b) {
+  const auto cost = [](const Evaluation& e) {
+    return e.usd_per_hour > 0 ? e.usd_per_hour : static_cast<double>(e.strategy.devices());
+  };
+  const bool as_good = cost(a) <= cost(b) && a.tpot <= b.tpot &&
+                       a.tokens_per_second >= b.tokens_per_second;
+  return as_good && (cost(a) < cost(b) || a.tpot < b.tpot ||
+                     a.tokens_per_second > b.tokens_per_second);
+}
+
+/// Sorted by cost and speed, one sweep against what is kept.
+std::vector<Evaluation> pareto_front(std::vector<Evaluation> all) {
+  std::sort(all.begin(), all.end(), [](const Evaluation& a, const Evaluation& b) {
+    return std::tuple(a.usd_per_hour, a.strategy.devices(), a.tpot.v, -a.tokens_per_second) <
+           std::tuple(b.usd_per_hour, b.strategy.devices(), b.tpot.v, -b.tokens_per_second);
+  });
+  std::vector<Evaluation> front;
+  for (const Evaluation& e : all) {
+    const bool beaten = std::any_of(front.begin(), front.end(),
+                                    [&](const Evaluation& f) { return dominates(f, e); });
+    if (!beaten) front.push_back(e);
+  }
+  std::erase_if(front, [&](const Evaluation& e) {
+    return std::any_of(front.begin(), front.end(),
+                       [&](const Evaluation& f) { return dominates(f, e); });
+  });
+  if (front.size() > kMostFront) {  // evenly over the front, both ends kept
+    std::vector<Evaluation> kept;
+    for (std::size_t i = 0; i < kMostFront; ++i) {
+      kept.push_back(front[i * (front.size() - 1) / (kMostFront - 1)]);
+    }
+    front = std::move(kept);
+  }
+  return front;
+}
+
+/// Replicas that reach the fleet's throughput and sequences; 0 when more devices than allowed.
+int replicas_for(const Evaluation& one, const SearchLimits& limits) {
+  double needed = 1;
+  if (limits.tokens_per_second) {
+    needed = std::max(needed, std::ceil(*limits.tokens_per_second / one.tokens_per_second));
+  }
+  if (limits.sequences) {
+    needed = std::max(needed, std::ceil(static_cast<double>(*limits.sequences) /
+                                        static_cast<double>(one.strategy.batch)));
+  }
+  const int each = one.strategy.tp * one.strategy.pp;
+  return needed * each <= limits.most_devices ? static_cast<int>(needed) : 0;
+}
+
+bool within(const Evaluation& e, const SearchLimits& limits) {
+  if (limits.ttft && e.ttft > *limits.ttft) return false;
+  if (limits.tpot && e.tpot > *limits.tpot) return false;
+  return !limits.usd_per_hour || (e.usd_per_hour > 0 && e.usd_per_hour <= *limits.usd_per_hour);
+}
+
+void check_limits(const SearchLimits& limits) {
+  const auto positive = [](double value, const char* flag) {
+    if (value > 0 && std::isfinite(value)) return;
+    throw Error(ErrorCode::kUsage, fmt::format("{} must be above zero", flag)).at("", flag);
+  };
+  if (limits.ttft) positive(limits.ttft->v, "--ttft");
+  if (limits.tpot) positive(limits.tpot->v, "--tpot");
+  if (limits.tokens_per_second) positive(*limits.tokens_per_second, "--throughput");
+  if (limits.usd_per_hour) positive(*limits.usd_per_hour, "--price");
+  if (limits.sequences) positive(static_cast<double>(*limits.sequences), "--sequences");
+  if (limits.most_devices < 1 || limits.most_devices > 64) {
+    throw Error(ErrorCode::kUsage, fmt::format("{} devices are out of range", limits.most_devices))
+        .at("", "--most-devices")
+        .help("give a number from 1 to 64");
+  }
+}
+
+std::string reason(const Evaluation& tightest, const SearchRequest& request) {
+  const DeviceCard& device = request.devices[tightest.strategy.device];
+  return fmt::format("the nearest miss is {} x {}: {} missing on each", tightest.strategy.devices(),
+                     device.name, to_text(-tightest.headroom));
+}
+
+}  // namespace
+
+const char* name_of(Quality quality) {
+  switch (quality) {
+    case Quality::kLossless:
+      return "lossless";
+    case Quality::kEightBit:
+      return "eight_bit";
+    case Quality::kFourBit:
+      return "four_bit";
+  }
+  return "?";
+}
+
+double Evaluation::usd_per_million_tokens() const {
+  if (usd_per_hour <= 0 || tokens_per_second <= 0) return 1e30;
+  return usd_per_hour / (tokens_per_second * 3600) * 1e6;
+}
+
+namespace {
+
+/// What a change of one unit does to the plan of `best`, each computed as a strategy of its own.
+std::vector<ShadowPrice> shadow_prices(const StrategySpace& space, const Evaluation& best) {
+  std::vector<ShadowPrice> out;
+  const Strategy& s = best.strategy;
+  const auto change = [&](const std::string& what, const Strategy& other) {
+    const Evaluation e = space.evaluate(other);
+    if (e.tpot.v <= 0) return;
+    out.push_back({what, fmt::format("{:+.1f} tokens/s, TPOT {} instead of {}, headroom {} a device{}",
+                                     e.tokens_per_second - best.tokens_per_second, to_text(e.tpot),
+                                     to_text(best.tpot), to_text(e.headroom),
+                                     e.fits ? "" : ": does not fit")});
+  };
+  const auto& batches = space.batches();
+  const auto at = std::find(batches.begin(), batches.end(), s.batch);
+  if (at + 1 != batches.end()) {
+    Strategy more = s;
+    more.batch = *(at + 1);
+    const Bytes each{(space.evaluate(more).peak - best.peak).n / (more.batch - s.batch)};
+    change(fmt::format("batch {} instead of {}", more.batch, s.batch), more);
+    if (each.n > 0) {
+      out.push_back({"+1 sequence on each replica", fmt::format("costs {} a device", to_text(each))});
+      const double per_gib = static_cast<double>((1_GiB).n) / static_cast<double>(each.n);
+      const double gain = (space.evaluate(more).tokens_per_second - best.tokens_per_second) /
+                          static_cast<double>(more.batch - s.batch);
+      out.push_back({"+1 GiB of device memory",
+                     fmt::format("buys {:.1f} more sequences a replica, {:+.0f} tokens/s", per_gib,
+                                 gain * per_gib)});
+    }
+  }
+  for (std::size_t f = 0; f < space.weights().size(); ++f) {
+    if (f == s.format) continue;
+    Strategy other = s;
+    other.format = static_cast<std::uint8_t>(f);
+    change("weights in " + space.weights()[f].name, other);
+  }
+  for (std::size_t k = 0; k < space.kv_formats().size(); ++k) {
+    if (k == s.kv_format) continue;
+    Strategy other = s;
+    other.kv_format = static_cast<std::uint8_t>(k);
+    change(std::string("KV cache in ") + name_of(space.kv_formats()[k].format), other);
+  }
+  Strategy wider = s;
+  wider.tp = static_cast<std::uint16_t>(s.tp * 2);
+  if (wider.tp <= 64) change(fmt::format("tp {} instead of {}", wider.tp, s.tp), wider);
+  return out;
+}
+
+}  // namespace
+
+SearchResult search(const StrategySpace& space, const SearchRequest& request) {
+  check_limits(request.limits);
+  SearchResult out;
+  std::vector<Evaluation> good;
+  std::optional<Evaluation> tightest;
+  for (Strategy s : space.strategies()) {
+    Evaluation e = space.evaluate(s);
+    ++out.evaluated;
+    if (!e.fits) {
+      if (e.tpot.v > 0 && (!tightest || e.headroom > tightest->headroom)) tightest = e;
+      continue;
+    }
+    ++out.fitting;
+    const int replicas = replicas_for(e, request.limits);
+    if (replicas == 0) continue;
+    if (replicas > 1) {
+      s.replicas = static_cast<std::uint16_t>(replicas);
+      e = space.evaluate(s);
+      ++out.evaluated;
+    }
+    if (!within(e, request.limits)) continue;
+    ++out.within_limits;
+    keep_best(e, out.smallest, golden_key);
+    keep_best(e, out.fastest, speed_key);
+    if (e.usd_per_hour > 0) keep_best(e, out.cheapest, price_key);
+    good.push_back(e);
+  }
+  out.front = pareto_front(std::move(good));
+  if (out.smallest) {
+    out.shadow_prices = shadow_prices(space, *out.smallest);
+  } else if (out.fitting > 0) {
+    out.binding = fmt::format("{} strategies fit, none meets the limits", out.fitting);
+  } else if (tightest) {
+    out.binding = "nothing fits; " + reason(*tightest, request);
+  }
+  if (!out.cheapest) {
+    out.assumptions.push_back({"prices", "unknown: the front counts devices instead", "--price-file"});
+  }
+  out.assumptions.push_back({"time", "the planner's own executor, not an engine's", "plan --engine"});
+  out.assumptions.push_back({"batch", "powers of two up to 512 on each replica", "none"});
+  return out;
+}
+
+SearchResult search(const ModelSource& source, const SearchRequest& request) {
+  check_limits(request.limits);
+  return search(StrategySpace(source, request), request);
+}
+
+}  // namespace vramplan

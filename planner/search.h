@@ -1,0 +1,158 @@
+#pragma once
+// Search: every strategy of device x count x sharding x formats x batch that meets the limits, and
+// what is best by price, size and speed. A strategy is evaluated in closed form: what does not
+// depend on the device is worked out once a sharding and format, the rest is a few sums. Bytes are
+// the planner's to the byte, seconds its sum of the same terms; tests hold both.
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "planner/plan.h"
+
+namespace vramplan {
+
+/// What a strategy may lose of the model: nothing, what 8 bits lose, or what 4 bits lose.
+enum class Quality : std::uint8_t { kLossless, kEightBit, kFourBit };
+const char* name_of(Quality quality);  // lossless eight_bit four_bit
+
+struct SearchLimits {
+  std::optional<Seconds> ttft, tpot;
+  std::optional<double> tokens_per_second;   // decode, of the whole fleet
+  std::optional<double> usd_per_hour;
+  std::optional<std::int64_t> sequences;     // of the whole fleet, at the same time
+  Quality quality = Quality::kFourBit;       // the most that may be lost
+  int most_devices = 64;
+};
+
+struct SearchRequest {
+  PlanRequest plan;                   // model, context, output, prefill chunk; the rest is searched
+  std::vector<DeviceCard> devices;
+  std::map<std::string, double> usd_per_hour;  // by device card, of one device
+  SearchLimits limits;
+};
+
+/// One strategy: `replicas` copies of a model on tp x pp devices each.
+struct Strategy {
+  std::uint16_t device = 0;           // index into SearchRequest::devices
+  std::uint16_t tp = 1, pp = 1;
+  std::uint16_t replicas = 1;
+  std::uint8_t format = 0, kv_format = 0;  // indices into the tables of StrategySpace
+  std::int64_t batch = 1;             // of one replica
+
+  int devices() const { return tp * pp * replicas; }
+};
+
+struct Evaluation {
+  Strategy strategy;
+  Bytes peak;                         // of the fullest rank
+  Bytes headroom;
+  Seconds ttft, tpot;
+  double tokens_per_second = 0;       // decode, all replicas
+  double usd_per_hour = 0;            // 0 = no price known
+  int nodes = 1;
+  bool fits = false;
+  double usd_per_million_tokens() const;
+};
+
+struct WeightChoice {
+  std::string name;                   // stored, or the format's name
+  std::optional<DType> dtype;
+  Quality quality = Quality::kLossless;
+};
+struct KvChoice {
+  KvFormat format = KvFormat::kBF16;
+  Quality quality = Quality::kLossless;
+};
+
+/// Everything that does not depend on the device, worked out once.
+class StrategySpace {
+ public:
+  /// Errors: kUsage, kUnsupported as make_plan; kUnsupported for a device card with measured cost
+  /// lines.
+  StrategySpace(const ModelSource& source, const SearchRequest& request);
+
+  /// One strategy, some tens of nanoseconds. Errors: none; a batch that is not in batches() is our
+  /// bug.
+  Evaluation evaluate(const Strategy& strategy) const;
+  /// The same as decisions for make_plan.
+  PlanRequest plan_request(const Strategy& strategy) const;
+
+  const std::vector<std::int64_t>& batches() const { return batches_; }
+  const std::vector<WeightChoice>& weights() const { return weights_; }
+  const std::vector<KvChoice>& kv_formats() const { return kv_formats_; }
+  /// Every strategy with one replica.
+  std::vector<Strategy> strategies() const;
+
+ private:
+  struct Link {
+    double call_s = 0, byte_s = 0;
+  };
+  struct Device {
+    Bytes capacity, runtime_one, runtime_many;
+    double launch_s = 0, byte_s = 0;
+    double flop_s[3] = {0, 0, 0};
+    std::map<int, Link> links;        // by ranks that take part
+    std::int64_t node = 8;
+    double usd_per_hour = 0;
+  };
+  /// Sums over a pass; seconds of a device are a dot product with them.
+  struct Work {
+    double calls = 0, bytes = 0, flops[3] = {0, 0, 0};
+    double link_calls = 0, link_bytes = 0;    // of collectives over tp ranks
+    double send_calls = 0, send_bytes = 0;    // between stages
+  };
+  struct Point {
+    Bytes peak;                       // of the fullest stage, without the device's runtime
+    Work decode;
+  };
+  struct Shard {
+    int tp = 1, pp = 1;
+    std::size_t format = 0, kv_format = 0;
+    Work prefill;
+    std::vector<Point> points;        // by batch
+    std::vector<Link> tp_links, send_links;  // by device
+  };
+
+  void add_shards(const ModelSource& source);
+  Shard make_shard(const ModelSource& source, Decisions decisions, std::size_t format,
+                   std::size_t kv_format);
+  void add_work(const std::vector<struct OpWork>& works, Work& sum);
+  double seconds(const Work& work, const Device& device, const Shard& shard,
+                 std::size_t device_index) const;
+  std::size_t compute_slot(DType dtype);
+
+  SearchRequest request_;
+  Decisions base_;
+  std::vector<Device> devices_;
+  std::vector<WeightChoice> weights_;
+  std::vector<KvChoice> kv_formats_;
+  std::vector<std::int64_t> batches_;
+  std::vector<Shard> shards_;
+  std::vector<int> shard_index_;      // [tp][pp][format][kv], -1 = not valid
+  std::vector<DType> computes_;
+  std::size_t index_of(int tp, int pp, std::size_t format, std::size_t kv) const;
+};
+
+/// What one more of something costs or buys at a strategy.
+struct ShadowPrice {
+  std::string what;                   // "+1 GiB of device memory"
+  std::string buys;
+};
+
+struct SearchResult {
+  std::int64_t evaluated = 0, fitting = 0, within_limits = 0;
+  std::vector<Evaluation> front;      // no other is better in price, tpot and tokens/s at once
+  std::optional<Evaluation> cheapest, smallest, fastest;
+  std::vector<ShadowPrice> shadow_prices;  // at `smallest`
+  std::string binding;                // why nothing fits, when nothing does
+  std::vector<Assumption> assumptions;
+};
+
+/// The golden rule decides ties and `smallest`: fewest devices, then fewest machines, then price,
+/// then speed. Errors: as StrategySpace; kUsage for limits below zero.
+SearchResult search(const ModelSource& source, const SearchRequest& request);
+SearchResult search(const StrategySpace& space, const SearchRequest& request);
+
+}  // namespace vramplan

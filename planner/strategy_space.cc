@@ -1,0 +1,255 @@
+// StrategySpace: the closed form behind search.h.
+#include <algorithm>
+
+#include "planner/account.h"
+#include "planner/activations.h"
+#include "planner/choices.h"
+#include "planner/forward_work.h"
+#include "planner/latency.h"
+#include "planner/search.h"
+#include "planner/weight_names.h"
+
+namespace vramplan {
+namespace {
+
+constexpr std::int64_t kMostBatch = 512;
+constexpr int kMostTp = 64, kMostPp = 16;
+constexpr double kProbe = 1e12;
+
+const WeightChoice kWeightChoices[] = {{"stored", std::nullopt, Quality::kLossless},
+                                       {"f8_e4m3", DType::kF8E4M3, Quality::kEightBit},
+                                       {"nvfp4", DType::kNvfp4, Quality::kFourBit}};
+const KvChoice kKvChoices[] = {{KvFormat::kBF16, Quality::kLossless},
+                               {KvFormat::kFp8, Quality::kEightBit}};
+
+/// Seconds of one call and of one byte, read off the latency model.
+std::pair<double, double> line_of(const DeviceCard& device, OpWork work) {
+  work.calls = 1;
+  work.bytes = 0;
+  work.flops = 0;
+  const double call = op_seconds(device, work).v;
+  work.bytes = kProbe;
+  return {call, (op_seconds(device, work).v - call) / kProbe};
+}
+
+bool is_collective(OpKind op) { return op == OpKind::kAllReduce || op == OpKind::kAllGather; }
+
+}  // namespace
+
+std::size_t StrategySpace::index_of(int tp, int pp, std::size_t format, std::size_t kv) const {
+  const auto t = static_cast<std::size_t>(tp), p = static_cast<std::size_t>(pp);
+  return ((t * (kMostPp + 1) + p) * weights_.size() + format) * kv_formats_.size() + kv;
+}
+
+std::size_t StrategySpace::compute_slot(DType dtype) {
+  const auto found = std::find(computes_.begin(), computes_.end(), dtype);
+  if (found != computes_.end()) return static_cast<std::size_t>(found - computes_.begin());
+  VRAMPLAN_CHECK(computes_.size() < 3);
+  computes_.push_back(dtype);
+  return computes_.size() - 1;
+}
+
+void StrategySpace::add_work(const std::vector<OpWork>& works, Work& sum) {
+  for (const OpWork& work : works) {
+    const double calls = static_cast<double>(work.calls);
+    if (is_collective(work.op)) {
+      sum.link_calls += calls;
+      sum.link_bytes += work.bytes;
+    } else if (work.op == OpKind::kSend) {
+      sum.send_calls += calls;
+      sum.send_bytes += work.bytes;
+    } else {
+      sum.calls += calls;
+      sum.bytes += work.bytes;
+      if (work.flops > 0) sum.flops[compute_slot(work.compute)] += work.flops;
+    }
+  }
+}
+
+StrategySpace::StrategySpace(const ModelSource& given, const SearchRequest& request)
+    : request_(request) {
+  ModelSource source = given;
+  source.stored = stored_by_gguf_name(given);
+  for (const WeightChoice& choice : kWeightChoices) {
+    if (choice.quality <= request.limits.quality) weights_.push_back(choice);
+  }
+  for (const KvChoice& choice : kKvChoices) {
+    if (choice.quality <= request.limits.quality) kv_formats_.push_back(choice);
+  }
+  for (std::int64_t b = 1; b <= kMostBatch; b *= 2) batches_.push_back(b);
+  if (request.devices.empty()) {
+    throw Error(ErrorCode::kUsage, "there is no device to search").at("", "--devices");
+  }
+  base_ = make_choices(source, request.devices.front(), request.plan).decisions;
+  base_.activations = DType::kBF16;
+  add_shards(source);
+  const TokenizerTables tables = tokenizer_tables(source);
+  for (std::size_t i = 0; i < request.devices.size(); ++i) {
+    const DeviceCard& card = request.devices[i];
+    if (!card.op_costs.empty() || card.kind != DeviceKind::kGpu) {
+      throw Error(ErrorCode::kUnsupported, "search knows GPU cards without measured cost lines")
+          .at("", card.name)
+          .help("leave " + card.name + " out of --devices");
+    }
+    Device device;
+    device.capacity = {card.capacity_bytes.value};
+    device.node = std::max<std::int64_t>(1, card.devices_per_node.value);
+    for (const LedgerRow& row : runtime_rows(card, tables, 0, 1)) {
+      if (row.tier == TierKind::kDevice) device.runtime_one += row.bytes;
+    }
+    for (const LedgerRow& row : runtime_rows(card, tables, 0, 2)) {
+      if (row.tier == TierKind::kDevice) device.runtime_many += row.bytes;
+    }
+    OpWork plain;
+    plain.op = OpKind::kAdd;
+    std::tie(device.launch_s, device.byte_s) = line_of(card, plain);
+    for (std::size_t c = 0; c < computes_.size(); ++c) {
+      OpWork product;
+      product.op = OpKind::kLinear;
+      product.compute = computes_[c];
+      product.flops = kProbe;
+      device.flop_s[c] = (op_seconds(card, product).v - device.launch_s) / kProbe;
+    }
+    const auto price = request.usd_per_hour.find(card.name);
+    device.usd_per_hour =
+        price != request.usd_per_hour.end() ? price->second : card.price_per_hour_usd.value;
+    for (Shard& shard : shards_) {
+      OpWork reduce;
+      reduce.op = OpKind::kAllReduce;
+      reduce.ranks = shard.tp;
+      const auto [call, byte] = shard.tp > 1 ? line_of(card, reduce) : std::pair{0.0, 0.0};
+      shard.tp_links.push_back({call, byte});
+      OpWork send;
+      send.op = OpKind::kSend;
+      send.ranks = 2;
+      const auto [send_call, send_byte] = shard.pp > 1 ? line_of(card, send) : std::pair{0.0, 0.0};
+      shard.send_links.push_back({send_call, send_byte});
+    }
+    devices_.push_back(std::move(device));
+  }
+}
+
+void StrategySpace::add_shards(const ModelSource& source) {
+  shard_index_.assign(index_of(kMostTp, kMostPp, weights_.size() - 1, kv_formats_.size() - 1) + 1,
+                      -1);
+  for (const int tp : valid_tensor_parallel(source.card, kMostTp)) {
+    if ((tp & (tp - 1)) != 0 || tp > request_.limits.most_devices) continue;
+    for (int pp = 1; pp <= kMostPp && tp * pp <= request_.limits.most_devices; pp *= 2) {
+      if (pp > source.card.layer_count()) break;
+      for (std::size_t f = 0; f < weights_.size(); ++f) {
+        for (std::size_t k = 0; k < kv_formats_.size(); ++k) {
+          Decisions d = base_;
+          d.sharding = {tp, pp, 1, 1};
+          d.device_count = tp * pp;
+          d.weights = weights_[f].dtype;
+          d.kv_format = kv_formats_[k].format;
+          try {
+            shards_.push_back(make_shard(source, d, f, k));
+          } catch (const Error& error) {
+            if (error.code() != ErrorCode::kUsage) throw;
+            continue;  // a format that does not divide these rows
+          }
+          shard_index_[index_of(tp, pp, f, k)] = static_cast<int>(shards_.size()) - 1;
+        }
+      }
+    }
+  }
+}
+
+StrategySpace::Shard StrategySpace::make_shard(const ModelSource& source, Decisions decisions,
+                                               std::size_t format, std::size_t kv_format) {
+  Shard shard;
+  shard.tp = decisions.sharding.tp;
+  shard.pp = decisions.sharding.pp;
+  shard.format = format;
+  shard.kv_format = kv_format;
+  shard.points.resize(batches_.size());
+  for (int stage = 0; stage < shard.pp; ++stage) {
+    StageAccount account;
+    account.model = rank_model(source.card, decisions, source.stored, stage * shard.tp);
+    account.weights = weight_bytes(account.model);
+    account.padding = arena_padding(account.model);
+    add_work(prefill_work(account.model, decisions), shard.prefill);
+    const Bytes prefill =
+        prefill_peak(account.model, decisions, scratch_rules(decisions, DeviceKind::kGpu));
+    const Tokens mean{(decisions.context - decisions.output).n + decisions.output.n / 2};
+    for (std::size_t b = 0; b < batches_.size(); ++b) {
+      const Decisions d = with_batch(decisions, batches_[b]);
+      const Bytes decode = decode_peak(account.model, d, scratch_rules(d, DeviceKind::kGpu));
+      const Bytes peak =
+          account.weights + account.padding + kv_bytes(account, d) + std::max(prefill, decode);
+      Point& point = shard.points[b];
+      point.peak = std::max(point.peak, peak);
+      const PassWork step{d.batch, d.batch, d.batch, std::max<std::int64_t>(1, mean.n)};
+      add_work(forward_work(account.model, d, step), point.decode);
+    }
+  }
+  return shard;
+}
+
+double StrategySpace::seconds(const Work& work, const Device& device, const Shard& shard,
+                              std::size_t device_index) const {
+  double sum = work.calls * device.launch_s + work.bytes * device.byte_s;
+  for (int c = 0; c < 3; ++c) sum += work.flops[c] * device.flop_s[c];
+  const Link& tp = shard.tp_links[device_index];
+  const Link& send = shard.send_links[device_index];
+  sum += work.link_calls * tp.call_s + work.link_bytes * tp.byte_s;
+  return sum + work.send_calls * send.call_s + work.send_bytes * send.byte_s;
+}
+
+Evaluation StrategySpace::evaluate(const Strategy& s) const {
+  Evaluation out;
+  out.strategy = s;
+  const int index = shard_index_[index_of(s.tp, s.pp, s.format, s.kv_format)];
+  if (index < 0) return out;
+  const Shard& shard = shards_[static_cast<std::size_t>(index)];
+  // Batches are powers of two: the exponent is the index.
+  const auto b =
+      static_cast<std::size_t>(__builtin_ctzll(static_cast<unsigned long long>(s.batch)));
+  VRAMPLAN_CHECK(b < batches_.size() && batches_[b] == s.batch);
+  const Point& point = shard.points[b];
+  const Device& device = devices_[s.device];
+  const bool many = s.tp * s.pp > 1;
+  out.peak = {point.peak.n + (many ? device.runtime_many : device.runtime_one).n};
+  out.headroom = {device.capacity.n - out.peak.n};
+  out.fits = out.headroom.n >= 0;
+  out.ttft = {seconds(shard.prefill, device, shard, s.device)};
+  out.tpot = {seconds(point.decode, device, shard, s.device)};
+  out.tokens_per_second = static_cast<double>(s.batch) * s.replicas / out.tpot.v;
+  out.usd_per_hour = device.usd_per_hour * s.devices();
+  out.nodes = static_cast<int>((s.devices() + device.node - 1) / device.node);
+  return out;
+}
+
+PlanRequest StrategySpace::plan_request(const Strategy& s) const {
+  PlanRequest request = request_.plan;
+  request.device = request_.devices[s.device].name;
+  request.count = s.tp * s.pp;
+  request.tp = s.tp;
+  request.pp = s.pp;
+  request.weights = weights_[s.format].dtype;
+  request.kv_format = kv_formats_[s.kv_format].format;
+  request.batch = s.batch;
+  return request;
+}
+
+std::vector<Strategy> StrategySpace::strategies() const {
+  std::vector<Strategy> out;
+  for (const Shard& shard : shards_) {
+    for (std::size_t d = 0; d < devices_.size(); ++d) {
+      for (const std::int64_t batch : batches_) {
+        Strategy s;
+        s.device = static_cast<std::uint16_t>(d);
+        s.tp = static_cast<std::uint16_t>(shard.tp);
+        s.pp = static_cast<std::uint16_t>(shard.pp);
+        s.format = static_cast<std::uint8_t>(shard.format);
+        s.kv_format = static_cast<std::uint8_t>(shard.kv_format);
+        s.batch = batch;
+        out.push_back(s);
+      }
+    }
+  }
+  return out;
+}
+
+}  // namespace vramplan

@@ -1,0 +1,136 @@
+#include "reports/engine_report.h"
+
+#include <fmt/format.h>
+
+#include <cstring>
+#include <vector>
+
+#include "reports/escape.h"
+
+namespace vramplan {
+namespace {
+
+bool is_llamacpp(const EngineForecast& f) { return f.name == "llamacpp"; }
+
+struct Row {
+  const char* name;
+  Bytes bytes;
+};
+
+std::vector<Row> rows_of(const EngineForecast& f) {
+  if (is_llamacpp(f)) {
+    return {{"model buffer", f.weights}, {"KV buffer", f.kv},    {"compute buffer", f.compute},
+            {"driver", f.non_torch},     {"sum", f.total}};
+  }
+  return {{"weights", f.weights},     {"activation peak", f.activations},
+          {"non-torch", f.non_torch}, {"KV cache", f.kv},
+          {"CUDA graphs", f.graphs},  {"sum", f.total}};
+}
+
+/// Ranks that differ from the one before; alike ranks are shown once.
+std::vector<const DevicePrediction*> distinct(const Plan& plan) {
+  std::vector<const DevicePrediction*> out;
+  for (const DevicePrediction& device : plan.predictions.devices) {
+    if (!device.engine) continue;
+    const bool same = !out.empty() && out.back()->engine->total == device.engine->total &&
+                      out.back()->engine->weights == device.engine->weights;
+    if (!same) out.push_back(&device);
+  }
+  return out;
+}
+
+std::string capacity_line(const EngineForecast& f) {
+  std::string line = fmt::format("{} KV tokens", f.kv_tokens.n);
+  if (!is_llamacpp(f)) {
+    line += fmt::format(", {:.2f} sequences of the longest length at once", f.max_concurrency);
+  }
+  if (f.kv_high.n > 0) {
+    line += fmt::format("; KV cache 99 % {} to {}", to_text(f.kv_low), to_text(f.kv_high));
+  }
+  return line;
+}
+
+}  // namespace
+
+nlohmann::json engine_object(const EngineForecast& f) {
+  nlohmann::json out = {{"name", f.name},        {"version", f.version},
+                        {"table", f.table},      {"kv_bytes", f.kv.n},
+                        {"kv_tokens", f.kv_tokens.n}, {"total_bytes", f.total.n},
+                        {"boots", f.boots}};
+  if (is_llamacpp(f)) {
+    out["model_bytes"] = f.weights.n;
+    out["compute_bytes"] = f.compute.n;
+    out["driver_bytes"] = f.non_torch.n;
+    return out;
+  }
+  out["weight_bytes"] = f.weights.n;
+  out["activation_bytes"] = f.activations.n;
+  out["non_torch_bytes"] = f.non_torch.n;
+  out["graph_bytes"] = f.graphs.n;
+  out["available_bytes"] = f.available.n;
+  out["max_concurrency"] = f.max_concurrency;
+  if (f.kv_high.n > 0) {
+    out["interval"] = {{"confidence", 0.99},
+                       {"kv_bytes_low", f.kv_low.n},
+                       {"kv_bytes_high", f.kv_high.n},
+                       {"total_bytes_high", f.total_high.n}};
+  }
+  return out;
+}
+
+nlohmann::json serving_object(const ServingForecast& s) {
+  return {{"input_tokens", s.input_tokens},
+          {"output_tokens", s.output_tokens},
+          {"concurrency", s.concurrency},
+          {"running", s.running},
+          {"ttft_seconds", s.ttft.v},
+          {"tpot_seconds", s.tpot.v},
+          {"tokens_per_second", s.tokens_per_second},
+          {"requests_per_second", s.requests_per_second},
+          {"ttft_error", s.ttft_error},
+          {"tpot_error", s.tpot_error}};
+}
+
+std::string engine_text(const Plan& plan, const TextOptions& o) {
+  std::string out;
+  for (const DevicePrediction* device : distinct(plan)) {
+    const EngineForecast& f = *device->engine;
+    TextTable table({{"engine"}, {"bytes", true}, {"size", true}, {"", false, 1}}, o);
+    for (const Row& row : rows_of(f)) {
+      const double part = static_cast<double>(row.bytes.n) / static_cast<double>(device->capacity.n);
+      table.add({row.name, fmt::format("{}", row.bytes.n), to_text(row.bytes),
+                 bar(std::min(1.0, part), 20, o)},
+                std::strcmp(row.name, "sum") == 0 ? Ink::kBold : Ink::kPlain);
+    }
+    const std::string title =
+        fmt::format("{}@{} on rank {}{}", f.name, f.version, device->rank,
+                    f.boots ? "" : ": does not start");
+    out += "\n" + ink(terminal_text(title, o.ascii), f.boots ? Ink::kBold : Ink::kBad, o) + "\n" +
+           table.render() + "  " + capacity_line(f) + "\n";
+  }
+  if (plan.predictions.serving) {
+    const ServingForecast& s = *plan.predictions.serving;
+    out += fmt::format(
+        "  serving {} requests of {} + {} tokens: TTFT {} (+-{:.0f} %), TPOT {} (+-{:.0f} %), {:.0f} "
+        "tokens/s\n",
+        s.concurrency, s.input_tokens, s.output_tokens, to_text(s.ttft), 100 * s.ttft_error,
+        to_text(s.tpot), 100 * s.tpot_error, s.tokens_per_second);
+  }
+  return out;
+}
+
+std::string engine_markdown(const Plan& plan) {
+  std::string out;
+  for (const DevicePrediction* device : distinct(plan)) {
+    const EngineForecast& f = *device->engine;
+    out += fmt::format("\n### {}@{} on rank {}\n\n| part | bytes | size |\n|---|---:|---:|\n", f.name,
+                       f.version, device->rank);
+    for (const Row& row : rows_of(f)) {
+      out += fmt::format("| {} | {} | {} |\n", row.name, row.bytes.n, to_text(row.bytes));
+    }
+    out += "\n" + capacity_line(f) + "\n";
+  }
+  return out;
+}
+
+}  // namespace vramplan

@@ -1,0 +1,69 @@
+#include "planner/engines/engine_model.h"
+
+#include <gtest/gtest.h>
+
+#include "modelcards/library.h"
+
+namespace vramplan {
+namespace {
+
+EngineModel model_of(const char* card, int tp, const EngineFormats& formats) {
+  ModelSource source;
+  source.card = model_card(card);
+  Decisions d;
+  d.sharding.tp = tp;
+  return engine_model(source, d, formats, 0);
+}
+
+TEST(EngineModel, PlainWeightsAreParametersTimesTwoAndTheRotaryTable) {
+  const EngineModel model = model_of("llama-3.1-8b", 1, {});
+  // 8,030,261,248 parameters; 131,072 positions x 128 of cos and sin.
+  EXPECT_EQ(model.weights.n, 8'030'261'248 * 2 + 131'072 * 128 * 2);
+  EXPECT_EQ(model.kv_bytes_per_token().n, 131'072);
+}
+
+TEST(EngineModel, WithoutRotaryTablesOnlyTensorsCount) {
+  EngineFormats formats;
+  formats.rotary_tables = false;
+  EXPECT_EQ(model_of("llama-3.1-8b", 1, formats).weights.n, 8'030'261'248 * 2);
+}
+
+TEST(EngineModel, Fp8LinearsTakeAByteAndAScaleARow) {
+  EngineFormats formats;
+  formats.rotary_tables = false;
+  formats.quantization = Quantization::kFp8;
+  // Per layer: 4096 x (4096 + 1024 + 1024) + 4096 x 4096 + 3 x 4096 x 14336 weights in
+  // 4096 + 1024 + 1024 + 4096 + 2 x 14336 + 4096 rows; two norms; two tables and the last norm.
+  const std::int64_t linear = 4096LL * 6144 + 4096LL * 4096 + 3LL * 4096 * 14336;
+  const std::int64_t rows = 4096 + 1024 + 1024 + 4096 + 2 * 14336 + 4096;
+  const std::int64_t outside = (2LL * 128256 * 4096 + 4096) * 2;
+  EXPECT_EQ(model_of("llama-3.1-8b", 1, formats).weights.n,
+            32 * (linear + 4 * rows + 2 * 4096 * 2) + outside);
+}
+
+TEST(EngineModel, FormatsTakeTheirBlocksAndScales) {
+  EXPECT_EQ(quantised_bytes(Quantization::kInt4, 128, 256).n, 128 * 128 + 128 * 2 * 5 / 2);
+  EXPECT_EQ(quantised_bytes(Quantization::kMxfp4, 32, 64).n, 32 * 2 * 17);
+  EXPECT_EQ(quantised_bytes(Quantization::kNvfp4, 16, 64).n, 16 * 4 * 9 + 4);
+  EXPECT_EQ(quantised_bytes(Quantization::kFp8Block, 256, 256).n, 256 * 256 + 4 * 4);
+  EXPECT_EQ(quantised_bytes(Quantization::kFp8, 10, 20).n, 200 + 40);
+}
+
+TEST(EngineModel, FewerKvHeadsThanRanksAreReplicated) {
+  // qwen2.5-7b has 4 kv heads: on 4 ranks one each; per token 28 layers x 2 x 128 x 2 B.
+  EXPECT_EQ(model_of("qwen2.5-7b", 4, {}).kv_bytes_per_token().n, 28 * 2 * 128 * 2);
+}
+
+TEST(EngineModel, LayersOfOneKindAreOneEntry) {
+  const EngineModel model = model_of("gemma-3-27b", 1, {});
+  ASSERT_EQ(model.kv.size(), 2u);
+  EXPECT_EQ(model.kv[0].layers + model.kv[1].layers, 62);
+}
+
+TEST(EngineModel, AnUnknownQuantizationIsRefusedByName) {
+  EXPECT_THROW(parse_quantization("compressed-tensors"), Error);
+  EXPECT_EQ(parse_quantization("awq_marlin"), Quantization::kInt4);
+}
+
+}  // namespace
+}  // namespace vramplan

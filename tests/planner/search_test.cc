@@ -1,0 +1,145 @@
+#include "planner/search.h"
+
+#include <gtest/gtest.h>
+
+#include <rapidcheck/gtest.h>
+
+#include <algorithm>
+
+#include "modelcards/library.h"
+
+namespace vramplan {
+namespace {
+
+ModelSource model(const char* card) {
+  ModelSource source;
+  source.card = model_card(card);
+  return source;
+}
+
+SearchRequest request_of(const std::vector<std::string>& devices) {
+  SearchRequest request;
+  request.plan.context = Tokens{4096};
+  request.plan.output = Tokens{256};
+  for (const std::string& name : devices) {
+    request.devices.push_back(device_card(name));
+    request.usd_per_hour[name] = 1.0 + static_cast<double>(request.devices.size());
+  }
+  return request;
+}
+
+const std::vector<std::string> kGpus = {"h100-sxm-80gb", "a100-sxm-40gb", "rtx-4090-24gb",
+                                        "b200-sxm-180gb"};
+
+class SearchOf : public ::testing::TestWithParam<const char*> {};
+
+// The closed form is the plan: same bytes, same seconds, whatever the strategy.
+TEST_P(SearchOf, EveryStrategyIsThePlannersPlanToTheByte) {
+  const ModelSource source = model(GetParam());
+  const SearchRequest request = request_of(kGpus);
+  const StrategySpace space(source, request);
+  const std::vector<Strategy> all = space.strategies();
+  ASSERT_FALSE(all.empty());
+  rc::check([&] {
+    const Strategy s = *rc::gen::elementOf(all);
+    const Evaluation e = space.evaluate(s);
+    const Plan plan = make_plan(source, request.devices[s.device], space.plan_request(s));
+    Bytes peak;
+    for (const DevicePrediction& d : plan.predictions.devices) peak = std::max(peak, d.predicted);
+    RC_ASSERT(e.peak.n == peak.n);
+    RC_ASSERT(e.fits == plan.predictions.fits);
+    const Performance& p = plan.predictions.performance;
+    RC_ASSERT(std::abs(e.ttft.v / p.ttft.v - 1) < 1e-9);
+    RC_ASSERT(std::abs(e.tpot.v / p.tpot.v - 1) < 1e-9);
+  });
+}
+INSTANTIATE_TEST_SUITE_P(Models, SearchOf,
+                         ::testing::Values("llama-3-8b", "gemma-2-9b", "qwen3-32b", "gpt2-xl"));
+
+TEST(Search, TheFastSearchFindsWhatTryingEverythingFinds) {
+  const ModelSource source = model("qwen3-32b");
+  SearchRequest request = request_of(kGpus);
+  request.limits.tpot = Seconds{0.03};
+  request.limits.most_devices = 8;
+  const StrategySpace space(source, request);
+  const SearchResult result = search(space, request);
+  ASSERT_TRUE(result.smallest && result.fastest && result.cheapest);
+  int fewest = 1000;
+  double fastest = 1e9;
+  for (const Strategy& s : space.strategies()) {
+    const Evaluation e = space.evaluate(s);
+    if (!e.fits || e.tpot > *request.limits.tpot) continue;
+    fewest = std::min(fewest, s.devices());
+    fastest = std::min(fastest, e.tpot.v);
+  }
+  EXPECT_EQ(result.smallest->strategy.devices(), fewest);
+  EXPECT_EQ(result.fastest->tpot.v, fastest);
+  for (const Evaluation& e : result.front) EXPECT_LE(e.tpot, *request.limits.tpot);
+}
+
+TEST(Search, NoneOfTheFrontIsBeaten) {
+  const SearchRequest request = request_of(kGpus);
+  const SearchResult result = search(model("llama-3-8b"), request);
+  ASSERT_GT(result.front.size(), 3u);
+  for (const Evaluation& a : result.front) {
+    for (const Evaluation& b : result.front) {
+      const bool better = a.usd_per_hour < b.usd_per_hour && a.tpot < b.tpot &&
+                          a.tokens_per_second > b.tokens_per_second;
+      EXPECT_FALSE(better);
+    }
+  }
+}
+
+TEST(Search, ThroughputIsReachedWithReplicas) {
+  SearchRequest request = request_of({"rtx-4090-24gb"});
+  request.limits.tokens_per_second = 20000;
+  const SearchResult result = search(model("llama-3-8b"), request);
+  ASSERT_TRUE(result.smallest);
+  EXPECT_GE(result.smallest->tokens_per_second, 20000);
+  EXPECT_GT(result.smallest->strategy.replicas, 1);
+}
+
+TEST(Search, QualityKeepsFormatsOut) {
+  SearchRequest request = request_of({"h100-sxm-80gb"});
+  request.limits.quality = Quality::kLossless;
+  const ModelSource source = model("llama-3-70b");
+  const SearchResult strict = search(source, request);
+  ASSERT_TRUE(strict.smallest);
+  EXPECT_EQ(strict.smallest->strategy.devices(), 2);  // 141 GB in 16 bits
+  request.limits.quality = Quality::kFourBit;
+  EXPECT_EQ(search(source, request).smallest->strategy.devices(), 1);
+}
+
+TEST(Search, WhatCannotBeDoneSaysWhy) {
+  SearchRequest request = request_of({"rtx-4090-24gb"});
+  request.limits.most_devices = 1;
+  request.limits.quality = Quality::kLossless;
+  const SearchResult result = search(model("llama-3-70b"), request);
+  EXPECT_FALSE(result.smallest);
+  EXPECT_NE(result.binding.find("rtx-4090-24gb"), std::string::npos) << result.binding;
+  request.limits.tpot = Seconds{1e-9};
+  request.limits.quality = Quality::kFourBit;
+  EXPECT_NE(search(model("llama-3-8b"), request).binding.find("none meets"), std::string::npos);
+}
+
+TEST(Search, AGibibyteMoreHasAPrice) {
+  const SearchResult result = search(model("llama-3-8b"), request_of({"h100-sxm-80gb"}));
+  const auto priced = std::find_if(
+      result.shadow_prices.begin(), result.shadow_prices.end(),
+      [](const ShadowPrice& price) { return price.what == "+1 GiB of device memory"; });
+  ASSERT_NE(priced, result.shadow_prices.end());
+  EXPECT_NE(priced->buys.find("more sequences"), std::string::npos);
+}
+
+TEST(Search, LimitsBelowZeroAndCpusAreRefused) {
+  SearchRequest request = request_of({"h100-sxm-80gb"});
+  request.limits.tpot = Seconds{-1};
+  EXPECT_THROW(search(model("llama-3-8b"), request), Error);
+  request = request_of({"cpu-generic"});
+  EXPECT_THROW(search(model("llama-3-8b"), request), Error);
+  request.devices.clear();
+  EXPECT_THROW(search(model("llama-3-8b"), request), Error);
+}
+
+}  // namespace
+}  // namespace vramplan

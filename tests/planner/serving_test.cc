@@ -1,0 +1,78 @@
+#include "planner/serving.h"
+
+#include <gtest/gtest.h>
+
+#include <rapidcheck/gtest.h>
+
+#include "modelcards/library.h"
+
+namespace vramplan {
+namespace {
+
+ServingForecast serve(const char* engine, std::int64_t concurrency, std::int64_t input,
+                      std::int64_t output, int tp = 1, const char* card = "llama-3.1-8b",
+                      int pp = 1) {
+  ModelSource source;
+  source.card = model_card(card);
+  const DeviceCard device = device_card("h100-sxm-80gb");
+  Decisions d;
+  d.sharding.tp = tp;
+  d.sharding.pp = pp;
+  d.device_count = tp * pp;
+  d.context = Tokens{input + output};
+  d.capacity = {device.capacity_bytes.value};
+  EngineRequest request;
+  request.id = parse_engine(engine);
+  request.max_num_seqs = 1024;
+  const EngineOutcome outcome = forecast_engine(source, device, d, request);
+  return forecast_serving(source, device, d, request, outcome.devices.front(),
+                          {{input}, {output}, concurrency});
+}
+
+// A step reads 15 GB of weights once: at 3.35 TB/s no faster than 4.5 ms.
+TEST(Serving, OneRequestIsNearTheMemoryFloor) {
+  const ServingForecast s = serve("vllm", 1, 1024, 1024);
+  EXPECT_GT(s.tpot.v, 15.0e9 / 3.35e12);
+  EXPECT_LT(s.tpot.v, 3 * 15.0e9 / 3.35e12);
+}
+
+TEST(Serving, RequestsBeyondTheCacheWait) {
+  const ServingForecast few = serve("trtllm", 8, 8192, 1024);
+  const ServingForecast many = serve("trtllm", 1000, 8192, 1024);
+  EXPECT_DOUBLE_EQ(few.running, 8);
+  EXPECT_LT(many.running, 100);
+  EXPECT_GT(many.ttft.v, 10 * few.ttft.v);
+}
+
+TEST(Serving, MoreRanksMakeAPrefillShorter) {
+  EXPECT_LT(serve("vllm", 1, 8192, 128, 8).ttft.v, serve("vllm", 1, 8192, 128, 1).ttft.v);
+}
+
+TEST(Serving, RequestsASecondFollowFromTheTimesOfOne) {
+  const ServingForecast s = serve("sglang", 16, 1000, 500);
+  EXPECT_NEAR(s.requests_per_second, 16 / (s.ttft.v + 499 * s.tpot.v), 1e-9);
+  EXPECT_NEAR(s.tokens_per_second, 500 * s.requests_per_second, 1e-9);
+}
+
+RC_GTEST_PROP(Serving, MoreLoadIsNeverFaster, ()) {
+  const std::int64_t a = *rc::gen::inRange(1, 400), b = *rc::gen::inRange(1, 400);
+  const char* engine = *rc::gen::element("vllm", "trtllm", "sglang");
+  const ServingForecast low = serve(engine, std::min(a, b), 1024, 256);
+  const ServingForecast high = serve(engine, std::max(a, b), 1024, 256);
+  RC_ASSERT(low.tpot.v <= high.tpot.v);
+  RC_ASSERT(low.ttft.v <= high.ttft.v);
+}
+
+TEST(Serving, WhatWasNotFittedIsRefusedByName) {
+  EXPECT_THROW(serve("vllm", 1, 1024, 128, 1, "llama-3.1-8b", 2), Error);
+  EXPECT_THROW(serve("vllm", 0, 1024, 128), Error);
+  try {
+    serve("llamacpp", 1, 1024, 128);
+    FAIL() << "no error";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::kUnsupported);
+  }
+}
+
+}  // namespace
+}  // namespace vramplan

@@ -184,7 +184,15 @@ PlannedModel plan_model(const PlanOptions& options) {
   auto [source, source_resident] = open_measured(options.model, options.set, options.assume_like);
   ChosenDevice device = choose_device(options.device);
   request.device = device.name;
+  // A plan for GPUs is one for engines, which free what left the window; verify asks for keep_all.
+  const bool engines = !request.kv_policy && device.card.kind == DeviceKind::kGpu;
+  if (engines) request.kv_policy = KvPolicy::kWindow;
   Plan plan = make_plan(source, device.card, request);
+  if (engines && plan.decisions.kv_policy == KvPolicy::kWindow) {
+    plan.assumptions.push_back({"sliding-window layers",
+                                "keep their window and a chunk; this program runs keep_all only",
+                                "--kv-policy"});
+  }
   if (device.assumption) plan.assumptions.push_back(*device.assumption);
   return {std::move(source), source_resident, std::move(device.card), std::move(plan)};
 }

@@ -140,20 +140,15 @@ class Chooser {
       assume("time of quantised linears", "that of f32 weights of their bytes", "--linear-inputs");
   }
 
-  /// Engines on GPUs free what left the window; the executor of this program keeps all tokens.
+  /// The executor of this program keeps all tokens, so that is the choice until another is asked for.
   void policy() {
     const bool windowed =
         std::any_of(source_.card.layers.begin(), source_.card.layers.end(),
                     [](const Layer& layer) { return layer.mixer.window_tokens > 0; });
-    const KvPolicy usual = windowed && gpu_ ? KvPolicy::kWindow : KvPolicy::kKeepAll;
-    d().kv_policy = request_.kv_policy.value_or(usual);
-    if (!windowed) d().kv_policy = KvPolicy::kKeepAll;
-    if (!windowed || request_.kv_policy) return;
-    assume("sliding-window layers",
-           usual == KvPolicy::kWindow ? "keep their window and a chunk; the executor of this "
-                                        "program runs keep_all only"
-                                      : "keep the whole context in the cache",
-           "--kv-policy");
+    if (!windowed) return;
+    d().kv_policy = request_.kv_policy.value_or(KvPolicy::kKeepAll);
+    if (request_.kv_policy) return;
+    assume("sliding-window layers", "keep the whole context in the cache", "--kv-policy");
   }
 
   void lengths() {

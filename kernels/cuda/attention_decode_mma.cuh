@@ -92,7 +92,6 @@ VRAMPLAN_KERNEL VRAMPLAN_BOUNDS(128) attention_decode_mma_kernel(AttentionArgume
     __syncwarp();  // all lanes have read the tile that is filled next
     slot ^= 1;
   }
-  dev::copy_wait<0>();
   __syncthreads();  // the buffers become the place of the results
   auto* merged = reinterpret_cast<float*>(staged);
   store_rows(state, merged + dev::warp() * kMmaHeads * (kDim + 2));

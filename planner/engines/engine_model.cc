@@ -244,7 +244,10 @@ EngineModel engine_model(const ModelSource& source, const Decisions& decisions,
                          const EngineFormats& formats, int rank) {
   ModelSource named = source;
   named.stored = stored_by_gguf_name(source);
-  return Builder(named, decisions, formats, rank).run();
+  Decisions asked = decisions;
+  // An engine's format replaces the stored one, padding where its blocks do not divide a row.
+  if (formats.quantization != Quantization::kNone) asked.weights = DType::kBF16;
+  return Builder(named, asked, formats, rank).run();
 }
 
 }  // namespace vramplan

@@ -35,8 +35,8 @@ std::string bash_offers(const Folder& folder, const std::string& words) {
 TEST(Completion, BashOffersSubcommandsFlagsAndCards) {
   if (!has_program("bash")) GTEST_SKIP() << "no bash here";
   const Folder folder;
-  EXPECT_EQ(bash_offers(folder, "vramplan ver"), "verify\nversion\n");
-  EXPECT_EQ(bash_offers(folder, "vramplan plan --kv"), "--kv-cache-dtype\n");
+  EXPECT_EQ(bash_offers(folder, "vramplan ver"), "verify\nverify-log\nversion\n");
+  EXPECT_HOLDS(bash_offers(folder, "vramplan plan --kv"), "--kv-cache-dtype\n");
   EXPECT_EQ(bash_offers(folder, "vramplan plan llama-3-70"), "llama-3-70b\n");
   EXPECT_HOLDS(bash_offers(folder, "vramplan plan x --device h100"), "h100-sxm-80gb\n");
 }

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <map>
 #include <string>
 #include <utility>
@@ -19,10 +20,11 @@ namespace {
 TEST(ModelPart, HoldsTheTensorsThePlannerCounts) {
   for (const std::string& name : model_card_names()) {
     const ModelCard card = model_card(name);
-    if (card.layers[0].mixer.kind == MixerKind::kMla ||
-        card.layers.back().feed_forward.kind != FeedForwardKind::kDense) {
-      continue;
-    }
+    const bool other = std::any_of(card.layers.begin(), card.layers.end(), [](const Layer& layer) {
+      return layer.mixer.kind == MixerKind::kNone ||
+             layer.feed_forward.kind != FeedForwardKind::kDense;
+    });
+    if (other || !special_parts(card).empty()) continue;  // refused by name
     for (const int tp : valid_tensor_parallel(card, 8)) {
       SCOPED_TRACE(name + " tp " + std::to_string(tp));
       Decisions decisions;

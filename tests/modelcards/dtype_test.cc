@@ -50,5 +50,23 @@ TEST(DTypeTable, RowsHaveTheBytesOfTheirBlocks) {
   EXPECT_THROW(bytes_of(DType::kF32, std::int64_t{1} << 40, std::int64_t{1} << 40), Error);
 }
 
+// One matrix of 4096 x 4096, each part by hand.
+TEST(DTypeTable, PackedMatricesCarryWhatDecodesThem) {
+  constexpr std::int64_t kRows = 4096, kColumns = 4096, kAll = kRows * kColumns;
+  EXPECT_EQ(bytes_of(DType::kAwqI4, kRows, kColumns).n, kAll / 2 + kAll / 128 * 2 + kAll / 128 / 2);
+  EXPECT_EQ(bytes_of(DType::kGptqI4, kRows, kColumns).n,
+            kAll / 2 + kAll / 128 * 2 + kAll / 128 / 2 + 4 * kColumns);
+  EXPECT_EQ(bytes_of(DType::kFp8Block, kRows, kColumns).n, kAll + 32 * 32 * 4);
+  EXPECT_EQ(bytes_of(DType::kFp8Channel, kRows, kColumns).n, kAll + kRows * 2);
+  EXPECT_EQ(bytes_of(DType::kPackedI4, kRows, kColumns).n, kAll / 2 + kAll / 128 * 2 + 16);
+  EXPECT_EQ(bytes_of(DType::kNf4, kRows, kColumns).n, kAll / 2 + kAll / 64 * 4 + 64);
+  EXPECT_EQ(bytes_of(DType::kNf4Double, kRows, kColumns).n,
+            kAll / 2 + kAll / 64 + kAll / 64 / 256 * 4 + 64 + 1024 + 4);
+  EXPECT_EQ(bytes_of(DType::kNvfp4Packed, kRows, kColumns).n, kAll / 2 + kAll / 16 + 8);
+  // Stacked matrices have their own constants.
+  EXPECT_EQ(bytes_of(DType::kFp8Tensor, 3 * 64, 64, 3).n, 3 * (64 * 64 + 8));
+  EXPECT_THROW(bytes_of(DType::kAwqI4, 64, 64), Error);
+}
+
 }  // namespace
 }  // namespace vramplan

@@ -68,7 +68,20 @@ TEST(KvCache, AWindowedLayerCouldKeepLess) {
   d.context = 1024_tokens;
   d.prefill_chunk = 16_tokens;
   const RankModel rank = rank_model(card, d, {}, 0);
-  EXPECT_EQ(window_saving(rank, d).n, 2 * 2 * 16 * 2 * (1024 - 64));  // 47 tokens take 3 blocks, and may begin within one
+  // 47 tokens take 3 blocks, and may begin within one.
+  EXPECT_EQ(window_saving(rank, d).n, 2 * 2 * 16 * 2 * (1024 - 64));
+}
+
+TEST(KvCache, TwoBitsWithScalesAreThreeAndTheNewestTokensStayWhole) {
+  const ModelCard card = llama("wide", {2, 256, 4, 2, 64, 128, 96});
+  Decisions d = decisions_of();
+  d.kv_format = KvFormat::kKivi2;
+  d.context = 1024_tokens;
+  const RankModel rank = rank_model(card, d, {}, 0);
+  EXPECT_EQ(kv_bytes_per_token(rank, KvFormat::kKivi2).n * 8, 2 * 2 * 2 * 64 * 3);
+  EXPECT_EQ(kv_residual_bytes(rank, d).n, 128 * 2 * 2 * 2 * 64 * 2);
+  EXPECT_EQ(kv_bytes_per_token(rank, KvFormat::kInt8).n, 2 * 2 * 2 * (64 + 4));
+  EXPECT_EQ(code_of([&] { kv_bytes_per_token(rank, KvFormat::kFp8DsMla); }), ErrorCode::kUsage);
 }
 
 RC_GTEST_PROP(KvCache, RanksSplitTheCacheWhenHeadsDivide, ()) {

@@ -157,10 +157,11 @@ TEST(Plan, SlidingWindowsAreChargedAsChosenAndSaidSo) {
   }
   PlanRequest request = ask(8192, 1);
   request.prefill_chunk = 512_tokens;
-  // A GPU's engines keep the window: 511 + 512 tokens take 64 blocks, and one to begin within.
+  request.kv_policy = KvPolicy::kWindow;
+  // The window is kept: 511 + 512 tokens take 64 blocks, and one to begin within.
   const Plan windowed = plan_of(card, bare_gpu(1_GiB), request);
   EXPECT_EQ(windowed.predictions.totals.kv_bytes * 512, full * 65);
-  request.kv_policy = KvPolicy::kKeepAll;
+  request.kv_policy.reset();
   const Plan plan = plan_of(card, bare_gpu(1_GiB), request);
   EXPECT_EQ(plan.predictions.totals.kv_bytes, full);
   bool said = false;

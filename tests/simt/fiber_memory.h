@@ -24,10 +24,10 @@ class Memory {
   simt::DeviceMemory memory_;
 };
 
-/// How many schedules a test runs: VRAMPLAN_SCHEDULES, 2 by default.
+/// How many schedules a test runs: VRAMPLAN_SCHEDULES, 4 by default.
 inline int schedule_count() {
   const char* text = std::getenv("VRAMPLAN_SCHEDULES");
-  const int count = text == nullptr ? 2 : std::atoi(text);
+  const int count = text == nullptr ? 4 : std::atoi(text);
   return count > 0 ? count : 1;
 }
 

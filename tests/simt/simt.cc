@@ -14,6 +14,9 @@
 
 #if VRAMPLAN_SIMT_TSAN
 #include <sanitizer/tsan_interface.h>
+#else
+inline void __tsan_acquire(void*) {}
+inline void __tsan_release(void*) {}
 #endif
 
 namespace simt {
@@ -36,6 +39,10 @@ struct Thread {
   const char* name = nullptr;  // of the collective it waits in
   std::uint32_t mask = 0;
   void* payload = nullptr;
+  // For ThreadSanitizer: edges are drawn at meetings only. Two tags by turns, because a thread that
+  // runs ahead reaches the next meeting before others have left this one.
+  unsigned barriers = 0, collectives = 0;
+  char meetings[2] = {};                 // of its warp, when it is lane 0
   std::vector<Copy> open;                // cp.async not yet committed
   std::deque<std::vector<Copy>> groups;  // committed, oldest first
 };
@@ -77,6 +84,9 @@ class Runtime {
   void yield_point();
   [[noreturn]] void fault(const std::string& what, Site site);
   Thread& self() { return *current_; }
+  /// A copy may land at any time until its wait: seed 0 leaves all to the wait, others half of
+  /// them.
+  bool copy_at_once() { return seed_ != 0 && random_.below(2) == 0; }
 
   const char* kernel_ = nullptr;
   Dim3 grid_, block_, block_index_;
@@ -87,6 +97,7 @@ class Runtime {
   void check_limits(std::size_t dynamic_bytes);
   void run_block(Dim3 index, std::size_t dynamic_bytes);
   void schedule();
+  std::size_t pick(std::size_t head);
   void stuck();
   void make_ready(Thread& thread);
   void suspend();
@@ -103,6 +114,8 @@ class Runtime {
   std::exception_ptr thrown_;
   Random random_{0};
   std::uint64_t seed_ = 0;
+  std::uint32_t last_warp_ = 0;
+  char started_ = 0, ended_ = 0, barriers_[2] = {};  // for ThreadSanitizer
 };
 
 Runtime& runtime() {
@@ -174,17 +187,13 @@ void Runtime::launch(const char* kernel, Dim3 grid, Dim3 block, std::size_t dyna
 void Runtime::thread_main(void* argument) {
   auto& thread = *static_cast<Thread*>(argument);
   Runtime& run = runtime();
-#if VRAMPLAN_SIMT_TSAN
-  __tsan_acquire(&run);
-#endif
+  __tsan_acquire(&run.started_);
   try {
     (*run.body_)();
   } catch (...) {
     run.thrown_ = std::current_exception();
   }
-#if VRAMPLAN_SIMT_TSAN
-  __tsan_release(&run);
-#endif
+  __tsan_release(&run.ended_);
   thread.state = State::kDone;
   --run.live_;
   for (;;) thread.fiber.suspend();
@@ -201,22 +210,19 @@ void Runtime::run_block(Dim3 index, std::size_t dynamic_bytes) {
   at_barrier_ = 0;
   failure_.clear();
   thrown_ = nullptr;
-#if VRAMPLAN_SIMT_TSAN
-  __tsan_release(this);
-#endif
+  __tsan_release(&started_);
   for (std::uint32_t i = 0; i < thread_count_; ++i) {
     Thread& thread = *threads_[i];
     thread.index = {i % block_.x, i / block_.x % block_.y, i / block_.x / block_.y};
     thread.linear = i;
+    thread.barriers = thread.collectives = 0;
     thread.open.clear();
     thread.groups.clear();
     thread.fiber.start(&thread_main, &thread);
     make_ready(thread);
   }
   schedule();
-#if VRAMPLAN_SIMT_TSAN
-  __tsan_acquire(this);
-#endif
+  __tsan_acquire(&ended_);
   const std::string damage = arena_.damage();
   if (!damage.empty()) raise(damage);
 }
@@ -226,12 +232,27 @@ void Runtime::make_ready(Thread& thread) {
   ready_.push_back(&thread);
 }
 
-/// Runs ready threads until all are done; in order of arrival, or at random.
+/// Which of ready_[head..) runs next. Seed 0: first come, first served. Others take turns: the last
+/// to come (so threads start from the highest), any, or another lane of the warp that ran last,
+/// which lets single warps run far ahead.
+std::size_t Runtime::pick(std::size_t head) {
+  if (seed_ == 0) return head;
+  if (seed_ % 3 == 1) return ready_.size() - 1;
+  const std::size_t any = head + random_.below(ready_.size() - head);
+  if (seed_ % 3 == 2) return any;
+  for (std::size_t i = head; i < ready_.size(); ++i) {
+    if (ready_[i]->linear / kWarpLanes == last_warp_) return i;
+  }
+  return any;
+}
+
+/// Runs ready threads until all are done.
 void Runtime::schedule() {
   std::size_t head = 0;
   while (live_ > 0) {
     if (head == ready_.size()) stuck();
-    if (seed_ != 0) std::swap(ready_[head], ready_[head + random_.below(ready_.size() - head)]);
+    std::swap(ready_[head], ready_[pick(head)]);
+    last_warp_ = ready_[head]->linear / kWarpLanes;
     current_ = ready_[head++];
     if (head == ready_.size() || head > 4096) {
       ready_.erase(ready_.begin(), ready_.begin() + static_cast<std::ptrdiff_t>(head));
@@ -282,9 +303,8 @@ void Runtime::barrier(Site site) {
     }
     break;
   }
-#if VRAMPLAN_SIMT_TSAN
-  __tsan_release(&at_barrier_);
-#endif
+  char* meeting = &barriers_[me.barriers++ % 2];
+  __tsan_release(meeting);
   me.state = State::kBarrier;
   me.site = site;
   if (++at_barrier_ == thread_count_) {
@@ -292,9 +312,7 @@ void Runtime::barrier(Site site) {
     for (std::uint32_t i = 0; i < thread_count_; ++i) make_ready(*threads_[i]);
   }
   suspend();
-#if VRAMPLAN_SIMT_TSAN
-  __tsan_acquire(&at_barrier_);
-#endif
+  __tsan_acquire(meeting);
 }
 
 void Runtime::collective(const char* name, Operation operation, void* payload, std::uint32_t mask,
@@ -325,24 +343,23 @@ void Runtime::collective(const char* name, Operation operation, void* payload, s
     arrived |= 1U << l;
     payloads[l] = t.payload;
   }
-#if VRAMPLAN_SIMT_TSAN
-  __tsan_release(threads_[warp].get());
-#endif
+  char* meeting = &threads_[warp]->meetings[me.collectives++ % 2];
+  __tsan_release(meeting);
   me.state = State::kCollective;
   me.site = site;
   me.name = name;
   me.mask = mask;
   me.payload = payload;
   if (arrived == mask) {
+    __tsan_acquire(meeting);  // what the other lanes brought
     operation(payloads, mask);
+    __tsan_release(meeting);
     for (std::uint32_t l = 0; l < kWarpLanes; ++l) {
       if (((mask >> l) & 1U) != 0) make_ready(*threads_[warp + l]);
     }
   }
   suspend();
-#if VRAMPLAN_SIMT_TSAN
-  __tsan_acquire(threads_[warp].get());
-#endif
+  __tsan_acquire(meeting);
 }
 
 void Runtime::yield_point() {
@@ -407,8 +424,13 @@ void async_copy(void* to, const void* from, std::size_t bytes, std::size_t valid
       misaligned(from)) {
     fault("cp.async of " + std::to_string(bytes) + " bytes: size or alignment", site);
   }
-  runtime().self().open.push_back(
-      {static_cast<std::byte*>(to), static_cast<const std::byte*>(from), bytes, valid_bytes});
+  const Copy copy{static_cast<std::byte*>(to), static_cast<const std::byte*>(from), bytes,
+                  valid_bytes};
+  if (runtime().copy_at_once()) {
+    perform({copy});
+  } else {
+    runtime().self().open.push_back(copy);
+  }
 }
 
 void async_commit() {

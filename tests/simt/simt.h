@@ -36,7 +36,8 @@ class Fault : public std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
-/// The order in which threads and blocks run while it lives. 0: ascending; otherwise random.
+/// The order in which threads and blocks run while it lives. 0: ascending; otherwise, by turns, the
+/// latest first, at random, and at random with one warp running ahead.
 class Schedule {
  public:
   explicit Schedule(std::uint64_t seed);
@@ -93,7 +94,7 @@ void yield_point();
 /// Reports a broken rule; does not return.
 [[noreturn]] void fault(const std::string& what, Site site);
 
-/// cp.async: copies that happen at the wait, not before.
+/// cp.async: copies that happen at the wait or, in schedules other than 0, some at once.
 void async_copy(void* to, const void* from, std::size_t bytes, std::size_t valid_bytes, Site site);
 void async_commit();
 void async_wait(int groups_left);

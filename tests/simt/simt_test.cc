@@ -10,6 +10,11 @@
 #include "device_memory.h"
 #include "kernels/cuda/dev.h"
 
+#if defined(__SANITIZE_ADDRESS__)
+// A reported thread never returns, so the words of its report stay on its abandoned stack.
+extern "C" const char* __asan_default_options() { return "detect_leaks=0"; }
+#endif
+
 // The runtime catches what it is there to catch: each fault is planted here, and must be reported.
 namespace {
 
@@ -87,23 +92,24 @@ TEST(Simt, ARemovedBarrierGivesWrongValues) {
   }
 }
 
-TEST(Simt, ASharedWriteOneElementTooFarIsReported) {
-  const std::string fault = fault_of(1, 65, 0, [] {
-    VRAMPLAN_SHARED(float, tile, 64);
-    tile[threadIdx.x] = 1.0F;
-  });
-#if !defined(__SANITIZE_ADDRESS__)
-  EXPECT_TRUE(contains(fault, "past the end of simt_test.cc")) << fault;
-#endif
+void write_past_shared() {
+  VRAMPLAN_SHARED(float, tile, 64);
+  tile[threadIdx.x] = 1.0F;
+}
+void write_before_shared() {
+  VRAMPLAN_DYNAMIC_SHARED(float, tile);
+  tile[-1] = 1.0F;
 }
 
-TEST(Simt, ADynamicSharedWriteBeforeItsStartIsReported) {
-#if !defined(__SANITIZE_ADDRESS__)
-  const std::string fault = fault_of(1, 1, 64, [] {
-    VRAMPLAN_DYNAMIC_SHARED(float, tile);
-    tile[-1] = 1.0F;
-  });
-  EXPECT_TRUE(contains(fault, "before dynamic shared")) << fault;
+TEST(Simt, ASharedWriteOutsideAnArrayIsReported) {
+#if defined(__SANITIZE_ADDRESS__)  // stops at the write itself
+  EXPECT_DEATH(fault_of(1, 65, 0, write_past_shared), "use-after-poison");
+  EXPECT_DEATH(fault_of(1, 1, 64, write_before_shared), "use-after-poison");
+#else
+  const std::string past = fault_of(1, 65, 0, write_past_shared);
+  EXPECT_TRUE(contains(past, "past the end of simt_test.cc")) << past;
+  const std::string before = fault_of(1, 1, 64, write_before_shared);
+  EXPECT_TRUE(contains(before, "before dynamic shared")) << before;
 #endif
 }
 

@@ -89,6 +89,12 @@ TEST_F(AttentionDecode, TensorCoresGiveTheSameRows) {
         AttentionPath::kTensorCore);
 }
 
+TEST_F(AttentionDecode, SmallTensorCoreCase) {
+  for (const DType kv : {DType::kF16, DType::kF8E4M3}) {
+    check({{kv, 1, 64, 64, 8}, {{1, 40}}, params_of(2)}, 1, AttentionPath::kTensorCore);
+  }
+}
+
 TEST_F(AttentionDecode, SplitsGrowWithTheDeviceAndTheContext) {
   EXPECT_EQ(cuda::attention_splits(1, 8, 32768, 132), 33);  // 264 / 8
   EXPECT_EQ(cuda::attention_splits(64, 8, 2048, 132), 1);

@@ -9,7 +9,7 @@ TEST_F(AttentionNaive, RaggedSlicesWindowsAndSoftcaps) {
   for (const DType kv : kCaches) {
     for (const std::int64_t window : {0, 9}) {
       const AttentionCase c{{kv, 2, 16, 24, 8},
-                            {{5, 5}, {1, 30}, {7, 20}, {0, 3}},
+                            {{5, 5}, {1, 150}, {7, 20}, {0, 3}},
                             params_of(4, 0.25F, window > 0 ? 2.0F : 0.0F, window)};
       const AttentionProblem problem(c);
       const cuda::DeviceSlices slices = problem.slices();
@@ -22,6 +22,17 @@ TEST_F(AttentionNaive, RaggedSlicesWindowsAndSoftcaps) {
       });
     }
   }
+}
+
+TEST_F(AttentionNaive, SmallCase) {
+  const AttentionCase c{{DType::kF16, 1, 8, 8, 4}, {{2, 70}}, params_of(1)};
+  const AttentionProblem problem(c);
+  for_each_schedule([&] {
+    Tensor out(DType::kF32, 2, 8), scores(DType::kF32, 2, problem.slices().most_kv);
+    cuda::attention_naive({}, out.view(), problem.q.view(), problem.cache.view(), problem.slices(),
+                          c.params, scores.view());
+    expect_close(out.values(), problem.expected(), 1e-5, describe(c));
+  });
 }
 
 }  // namespace

@@ -57,6 +57,12 @@ TEST_F(AttentionPrefill, TensorCoresGiveTheSameRows) {
         AttentionPath::kTensorCore);
 }
 
+TEST_F(AttentionPrefill, SmallTensorCoreCase) {
+  for (const DType kv : {DType::kF16, DType::kF8E4M3}) {
+    check({{kv, 1, 64, 64, 8}, {{3, 80}}, params_of(1)}, AttentionPath::kTensorCore);
+  }
+}
+
 TEST_F(AttentionPrefill, ShapesWithoutTensorCoresAreRefusedWhenAskedFor) {
   const AttentionCase c{{DType::kF32, 1, 64, 64, 16}, {{1, 1}}, params_of(1)};
   EXPECT_THROW(check(c, AttentionPath::kTensorCore), Error);

@@ -1,0 +1,54 @@
+#include <nlohmann/json.hpp>
+
+#include "tests/cli/program.h"
+
+namespace vramplan::testing {
+namespace {
+
+TEST(EmitCommand, WhatIsEmittedLintsToTheSamePlan) {
+  const Folder folder;
+  const std::string plan = folder / "plan.yaml", out = folder / "out.yaml";
+  ASSERT_EQ(run_program({"plan", "llama-3-8b", "--device", "h100-sxm-80gb", "--count", "2",
+                         "--context", "4k", "--batch", "8", "--out", plan})
+                .code,
+            0);
+  for (const char* target : {"vllm@0.19.0", "sglang", "trtllm", "llamacpp", "k8s", "lws", "kserve",
+                             "ray", "compose"}) {
+    const Outcome emitted = run_program({"emit", plan, "--engine", target, "--out", out});
+    ASSERT_EQ(emitted.code, 0) << target << emitted.err;
+    const Outcome linted = run_program({"lint", out, "--json"});
+    ASSERT_EQ(linted.code, 0) << target << linted.err;
+    const auto d = nlohmann::json::parse(linted.out).at("decisions");
+    EXPECT_EQ(d.at("model"), "llama-3-8b") << target;
+    EXPECT_EQ(d.at("device"), "h100-sxm-80gb") << target;
+    EXPECT_EQ(d.at("tp"), 2) << target;
+    EXPECT_EQ(d.at("context_tokens"), 4096) << target;
+    EXPECT_EQ(d.at("batch"), 8) << target;
+    EXPECT_EQ(d.at("kv_format"), "bf16") << target;
+  }
+}
+
+TEST(EmitCommand, AnUnknownTargetNamesTheNearest) {
+  const Outcome run = run_program({"emit", "llama-3-8b", "--engine", "kube"});
+  EXPECT_EQ(run.code, 2);
+  EXPECT_HOLDS(run.err, "nothing is emitted for 'kube'");
+}
+
+TEST(EmitCommand, PlanWithAnEngineSaysWhatItWouldPrint) {
+  const Outcome run = run_program(
+      {"plan", "llama-3.1-8b", "--device", "h100-sxm-80gb", "--engine", "vllm@0.19.0",
+       "--gpu-memory-utilization", "0.95", "--max-model-len", "8192", "--max-num-batched-tokens",
+       "8192", "--max-num-seqs", "1024", "--json"});
+  ASSERT_EQ(run.code, 0) << run.err;
+  const auto engine = nlohmann::json::parse(run.out).at("devices").at(0).at("engine");
+  for (const char* field : {"weight_bytes", "activation_bytes", "non_torch_bytes", "graph_bytes",
+                            "kv_bytes", "kv_tokens"}) {
+    EXPECT_TRUE(engine.at(field).is_number_integer()) << field;
+  }
+  EXPECT_EQ(engine.at("name"), "vllm");
+  EXPECT_EQ(engine.at("version"), "0.19.0");
+  EXPECT_NEAR(engine.at("max_concurrency").get<double>(), 58.11, 0.1);
+}
+
+}  // namespace
+}  // namespace vramplan::testing

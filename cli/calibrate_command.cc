@@ -1,10 +1,11 @@
-// calibrate: measures this machine into a device card.
+// calibrate: measures this machine, or a GPU of it, into a device card.
 #include <filesystem>
 
 #include <fmt/format.h>
 
 #include "cli/calibrate_json.h"
 #include "cli/commands.h"
+#include "cli/execution.h"
 #include "cli/fresh_process.h"
 #include "cli/interrupt.h"
 #include "cli/terminal.h"
@@ -12,6 +13,9 @@
 #include "cli/usage.h"
 #include "cli/warm_up.h"
 #include "executor/calibrate.h"
+#include "executor/calibrate_cuda.h"
+#include "executor/environment.h"
+#include "kernels/cuda/driver.h"
 
 namespace vramplan::cli {
 namespace {
@@ -20,6 +24,8 @@ struct CalibrateOptions {
   std::string out;
   std::optional<int> threads;
   bool quick = false;
+  std::string backend = "cpu";
+  CudaRequest cuda;
 };
 
 std::string rate_text(double per_s, double unit, const char* word) {
@@ -44,22 +50,45 @@ std::string table(const Calibration& result, const std::string& path) {
   return text + "\nwritten to " + path + "\n";
 }
 
-int run_calibrate(const CalibrateOptions& options, const Session& session) {
-  if (options.threads && *options.threads < 1) {
-    throw Error(ErrorCode::kUsage, "--threads must be at least 1").at("", "--threads");
-  }
-  const std::string path = options.out.empty() ? this_machine_path() : options.out;
+Calibration calibrate_cpu(const CalibrateOptions& options, const CalibrationProgress& progress) {
   CalibrationRequest request;
   request.threads = options.threads.value_or(machine_facts().cores);
   request.quick = options.quick;
   request.process_base = fresh_process_base(request.threads);
+  request.progress = progress;
+  return calibrate_this_machine(request);
+}
+
+Calibration calibrate_gpu(const CalibrateOptions& options, const CalibrationProgress& progress) {
+  require_backend("cuda");
+  const std::unique_ptr<cuda::Runtime> runtime = cuda::driver().make_runtime();
+  GpuCalibrationRequest request;
+  request.device = options.cuda.device;
+  request.quick = options.quick;
+  request.progress = progress;
+  return calibrate_cuda(*runtime, *cuda::driver().kernels(), this_environment("cuda", 1), request);
+}
+
+int run_calibrate(const CalibrateOptions& options, const Session& session) {
+  if (options.threads && *options.threads < 1) {
+    throw Error(ErrorCode::kUsage, "--threads must be at least 1").at("", "--threads");
+  }
+  const bool gpu = options.backend == "cuda";
+  if (!gpu && options.backend != "cpu") {
+    throw Error(ErrorCode::kUsage,
+                fmt::format("'{}' cannot be calibrated", printable(options.backend)))
+        .at("", "--backend")
+        .help("cpu or cuda");
+  }
+  const std::string usual = gpu ? this_gpu_path() : this_machine_path();
+  const std::string path = options.out.empty() ? usual : options.out;
   const InterruptScope interruptible;
   Progress progress;
-  request.progress = [&progress](const std::string& stage, double fraction) {
+  const CalibrationProgress show = [&progress](const std::string& stage, double fraction) {
     check_interrupt();
     progress.show("calibrate: " + stage, fraction);
   };
-  const Calibration result = calibrate_this_machine(request);
+  const Calibration result = gpu ? calibrate_gpu(options, show) : calibrate_cpu(options, show);
   progress.clear();
   if (options.out.empty()) {
     std::error_code failed;  // write_file says it better than this would
@@ -76,11 +105,14 @@ void add_calibrate_command(CLI::App& app, Session& session) {
   auto options = std::make_shared<CalibrateOptions>();
   CLI::App* command = app.add_subcommand("calibrate", "Measures this machine into a device card");
   command->add_option("--out", options->out,
-                      "the card; default: where plan looks for this-machine");
+                      "the card; default: where plan looks for this-machine or this-gpu");
   command->add_option("--threads", options->threads, "threads of the cpu backend; default: all");
+  command->add_option("--backend", options->backend, "cpu: this machine; cuda: a GPU of it");
+  command->add_option("--gpu", options->cuda.device, "number of the GPU, as the driver counts");
   command->add_flag("--quick", options->quick, "fewer points and repetitions, larger errors");
   command->add_flag("--json", session.json, "result as JSON");
   set_examples(*command, {"vramplan calibrate", "vramplan calibrate --quick --out machine.yaml",
+                          "vramplan calibrate --backend cuda",
                           "vramplan plan model.gguf --device this-machine"});
   command->callback([options, &session] {
     session.command = [options, &session] { return run_calibrate(*options, session); };

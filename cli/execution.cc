@@ -7,6 +7,7 @@
 #include "cli/interrupt.h"
 #include "cli/terminal.h"
 #include "cli/warm_up.h"
+#include "kernels/cuda/driver.h"
 #include "kernels/cuda/probe.h"
 #include "modelcards/library.h"
 
@@ -105,33 +106,40 @@ void require_backend(const std::string& backend) {
         .at("", "--backend")
         .help("one of: cpu cuda dry");
   }
-  if (backend == "cuda") {
-    const cuda::Probe found = cuda::probe();
-    const std::string other =
-        "'--backend dry' runs the same scheduler and block pool on a virtual device; '--backend "
-        "cpu' "
-        "computes here";
-    if (found.devices.empty()) {
-      throw Error(ErrorCode::kNoDevice, "no CUDA device: " + found.why_none)
-          .at("", "--backend")
-          .help(other);
-    }
-    throw Error(ErrorCode::kUnsupported, "there is a CUDA device (" + found.devices.front().name +
-                                             "), but no CUDA executor in this version")
+  if (backend != "cuda") return;
+  const cuda::Probe found = cuda::probe();
+  const std::string other =
+      "'--backend dry' runs the same scheduler and block pool on a virtual device; '--backend cpu' "
+      "computes here";
+  if (found.devices.empty()) {
+    throw Error(ErrorCode::kNoDevice, "no CUDA device: " + found.why_none)
         .at("", "--backend")
         .help(other);
+  }
+  if (cuda::driver().kernels() == nullptr) {
+    throw Error(ErrorCode::kUnsupported, "there is a CUDA device (" + found.devices.front().name +
+                                             "), but this build has no kernels for it")
+        .at("", "--backend")
+        .help("build where nvcc is installed; " + other);
   }
 }
 
 void require_runnable(const std::string& backend, const PlannedModel& planned) {
-  if (backend != "cpu") return;
+  if (backend == "dry") return;
   const Decisions& decisions = planned.plan.decisions;
   if (decisions.sharding.ranks() > 1) {
-    throw Error(
-        ErrorCode::kUnsupported,
-        fmt::format("the plan has {} ranks; the cpu backend runs one", decisions.sharding.ranks()))
+    throw Error(ErrorCode::kUnsupported,
+                fmt::format("the plan has {} ranks; the {} backend runs one",
+                            decisions.sharding.ranks(), backend))
         .at(decisions.device, "--backend")
         .help("'--backend dry' runs all ranks, or plan for one device");
+  }
+  if (backend == "cuda") {
+    if (planned.device.kind == DeviceKind::kGpu) return;
+    throw Error(ErrorCode::kUnsupported,
+                fmt::format("the plan is for {}, which is no GPU", decisions.device))
+        .at(decisions.device, "--backend")
+        .help("plan with the --device of this GPU; 'vramplan devices' lists the cards");
   }
   if (decisions.activations != DType::kF32) {
     throw Error(ErrorCode::kUnsupported,
@@ -157,6 +165,15 @@ void require_fit(const Plan& plan) {
                 : plan.predictions.advice.front());
 }
 
+void add_cuda_flags(CLI::App& command, CudaRequest& cuda) {
+  const char* group = "CUDA";
+  command.add_option("--gpu", cuda.device, "number of the GPU, as the driver counts")
+      ->check(CLI::NonNegativeNumber)
+      ->group(group);
+  command.add_flag("!--no-graphs", cuda.graphs, "run decode steps one kernel at a time")
+      ->group(group);
+}
+
 std::string run_name(const PlannedModel& planned, const std::string& backend) {
   return fmt::format("{} on {}, {}", planned.source.card.name, planned.device.name, backend);
 }
@@ -172,7 +189,7 @@ Measurement execute(PlannedModel& planned, const std::string& backend, const Tex
   if (wants_text && backend == "dry") {
     throw Error(ErrorCode::kUsage, "the dry backend computes nothing, so it has no text to give")
         .at("", "--backend")
-        .help("use --backend cpu, or leave --prompt and --chat out");
+        .help("use --backend cpu or cuda, or leave --prompt and --chat out");
   }
   Bytes base;
   if (backend == "cpu") {
@@ -185,6 +202,7 @@ Measurement execute(PlannedModel& planned, const std::string& backend, const Tex
   request.sampling = text.sampling;
   request.random_weights = planned.source.gguf == nullptr;
   request.check_first = text.check_first;
+  request.cuda = text.cuda;
   request.process_base = base;
   if (tokenizer != nullptr)
     request.tokenizer = planned.source_resident + std::max(Bytes{0}, tables);

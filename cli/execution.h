@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+#include <CLI/CLI.hpp>
+
 #include "cli/plan_options.h"
 #include "executor/engine.h"
 #include "executor/tokenizer.h"
@@ -15,10 +17,11 @@ namespace vramplan::cli {
 
 /// Named, or cpu for a plan of one cpu device, or dry.
 std::string choose_backend(const std::string& named, const PlannedModel& planned);
-/// Errors: kUsage for a name that is no backend, kNoDevice for cuda here.
+/// Errors: kUsage for a name that is no backend; for cuda kNoDevice where there is no device, and
+/// kUnsupported where this build has no kernels.
 void require_backend(const std::string& backend);
-/// Errors: kUnsupported when the cpu backend is asked to run a plan made for another kind of
-/// device.
+/// Errors: kUnsupported when a backend that computes is asked to run a plan made for another kind
+/// of device, or for several ranks.
 void require_runnable(const std::string& backend, const PlannedModel& planned);
 /// Errors: kDoesNotFit with the missing bytes, when a rank was predicted to need more than
 /// `capacity`.
@@ -29,11 +32,15 @@ std::string run_name(const PlannedModel& planned, const std::string& backend);
 /// Without a file there are no weights: an assumption says that they will be random.
 void note_random_weights(PlannedModel& planned, const std::string& backend);
 
+/// --gpu and --no-graphs.
+void add_cuda_flags(CLI::App& command, CudaRequest& cuda);
+
 struct TextRequest {
   std::optional<std::string> prompt, chat;  // at most one
   std::optional<std::int64_t> max_tokens;
   Sampling sampling;
-  bool check_first = true;                          // refuse before anything is taken
+  bool check_first = true;  // refuse before anything is taken
+  CudaRequest cuda;
   std::function<void(const std::string&)> on_text;  // whole UTF-8 characters, as they are generated
 };
 

@@ -21,6 +21,7 @@ struct RunCommand {
   Sampling sampling;
   std::optional<std::uint64_t> seed;
   bool no_precheck = false;
+  CudaRequest cuda;
   ReportFiles files;
 };
 
@@ -43,6 +44,7 @@ TextRequest text_request(const RunCommand& options, const Session& session) {
   if (options.seed) text.sampling.seed = *options.seed;
   check_sampling(text.sampling);
   text.check_first = !options.no_precheck;
+  text.cuda = options.cuda;
   if (!session.json) text.on_text = [](const std::string& piece) { print_result(piece); };
   return text;
 }
@@ -110,6 +112,7 @@ void add_run_command(CLI::App& app, Session& session) {
   command->add_option("--top-p", options->sampling.top_p, "nucleus of the sampling")->group(text);
   command->add_option("--seed", options->seed, "seed of weights, prompts and sampling")
       ->group(text);
+  add_cuda_flags(*command, options->cuda);
   add_report_flags(*command, options->files);
   command->add_flag("--json", session.json, "one JSON object (schema vramplan.run/1), no stream");
   set_examples(*command, {"vramplan run plan.yaml --chat \"What is a GPU?\" --max-tokens 80",

@@ -9,6 +9,7 @@ namespace vramplan::cli {
 namespace {
 
 constexpr const char* kThisMachine = "this-machine";
+constexpr const char* kThisGpu = "this-gpu";
 constexpr const char* kFallback = "cpu-generic";
 
 std::string environment(const char* name) {
@@ -17,14 +18,14 @@ std::string environment(const char* name) {
 }
 
 /// The path, or empty when the environment names no home.
-std::string path_or_empty() {
+std::string path_or_empty(const std::string& card) {
   std::string base = environment("XDG_DATA_HOME");
   if (base.empty()) {
     const std::string home = environment("HOME");
     if (home.empty()) return {};
     base = home + "/.local/share";
   }
-  return base + "/vramplan/devices/" + kThisMachine + ".yaml";
+  return base + "/vramplan/devices/" + card + ".yaml";
 }
 
 bool is_file(const std::string& path) {
@@ -34,8 +35,10 @@ bool is_file(const std::string& path) {
 
 }  // namespace
 
-std::string this_machine_path() {
-  std::string path = path_or_empty();
+namespace {
+
+std::string path_of(const char* card) {
+  std::string path = path_or_empty(card);
   if (path.empty()) {
     throw Error(ErrorCode::kFile, "neither XDG_DATA_HOME nor HOME is set")
         .help("name the file with --out");
@@ -43,8 +46,20 @@ std::string this_machine_path() {
   return path;
 }
 
+}  // namespace
+
+std::string this_machine_path() { return path_of(kThisMachine); }
+std::string this_gpu_path() { return path_of(kThisGpu); }
+
 ChosenDevice choose_device(const std::string& named) {
-  const std::string calibrated = path_or_empty();
+  if (named == kThisGpu) {
+    const std::string gpu = path_or_empty(kThisGpu);
+    if (is_file(gpu)) return {gpu, device_card(gpu), std::nullopt};
+    throw Error(ErrorCode::kUnknownName, "this machine's GPU has no device card yet")
+        .at(gpu)
+        .help("run 'vramplan calibrate --backend cuda' once");
+  }
+  const std::string calibrated = path_or_empty(kThisMachine);
   if (named == kThisMachine && !is_file(calibrated)) {
     throw Error(ErrorCode::kUnknownName, "this machine has no device card yet")
         .at(calibrated)

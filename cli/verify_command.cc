@@ -18,6 +18,7 @@ struct VerifyCommand {
   ToleranceOptions tolerances;
   ReportFiles files;
   std::string backend, out;
+  CudaRequest cuda;
 };
 
 int run_verify(const VerifyCommand& options, const Session& session) {
@@ -31,7 +32,9 @@ int run_verify(const VerifyCommand& options, const Session& session) {
   require_fit(planned.plan);
   note_random_weights(planned, backend);
   if (!options.out.empty()) write_file(options.out, write_plan(planned.plan));
-  Measurement measurement = execute(planned, backend, {});
+  TextRequest no_text;
+  no_text.cuda = options.cuda;
+  Measurement measurement = execute(planned, backend, no_text);
   const RunRecord run = make_run(run_name(planned, backend), std::move(planned.plan),
                                  std::move(measurement), tolerances);
   write_reports(options.files, {run});
@@ -51,6 +54,7 @@ void add_verify_command(CLI::App& app, Session& session) {
                       "cpu, cuda or dry; default: cpu on a cpu device, else dry");
   add_plan_flags(*command, options->plan);
   add_tolerance_flags(*command, options->tolerances);
+  add_cuda_flags(*command, options->cuda);
   add_report_flags(*command, options->files);
   command->add_option("--out", options->out, "also write the plan file");
   command->add_flag("--json", session.json, "one JSON object (schema vramplan.verify/1)");

@@ -1,10 +1,13 @@
 # Warnings, sanitizers and the helper that makes one library a folder.
 add_library(vramplan_options INTERFACE)
+set(warnings -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Wsign-compare -Wnon-virtual-dtor)
+if(VRAMPLAN_WERROR)
+  list(APPEND warnings -Werror)
+endif()
 target_compile_options(vramplan_options INTERFACE
-  -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Wsign-compare -Wnon-virtual-dtor
+  "$<$<COMPILE_LANGUAGE:CXX>:${warnings}>"
   # g++ 12 reports impossible overlaps inside std::string (GCC bug 105651).
-  $<$<CXX_COMPILER_ID:GNU>:-Wno-restrict>
-  $<$<BOOL:${VRAMPLAN_WERROR}>:-Werror>)
+  $<$<COMPILE_LANG_AND_ID:CXX,GNU>:-Wno-restrict>)
 if(VRAMPLAN_SANITIZE)
   target_compile_options(vramplan_options INTERFACE -fsanitize=${VRAMPLAN_SANITIZE} -fno-omit-frame-pointer)
   target_link_options(vramplan_options INTERFACE -fsanitize=${VRAMPLAN_SANITIZE})

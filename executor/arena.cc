@@ -41,6 +41,23 @@ TensorView Arena::take(DType dtype, std::int64_t rows, std::int64_t columns,
   return {region_.data + offset, dtype, rows, columns};
 }
 
+TensorView Arena::retake(const TensorView& tensor) {
+  const std::int64_t offset = offset_of(tensor.data);
+  const std::int64_t size = round_up(tensor.bytes(), Bytes{kAlignment}).n;
+  const auto at = std::lower_bound(used_.begin(), used_.end(), offset,
+                                   [](const Used& u, std::int64_t o) { return u.offset < o; });
+  VRAMPLAN_CHECK(offset >= 0 && size <= region_.size.n - offset);
+  VRAMPLAN_CHECK(at == used_.end() || at->offset - offset >= size);
+  VRAMPLAN_CHECK(at == used_.begin() || std::prev(at)->offset + std::prev(at)->size <= offset);
+  packed_ = std::min(packed_, static_cast<std::size_t>(at - used_.begin()));
+  used_.insert(at, Used{offset, size, tensor.bytes()});
+  live_ += Bytes{size};
+  exact_ += tensor.bytes();
+  high_water_ = std::max(high_water_, live_);
+  extent_ = std::max(extent_, Bytes{offset + size});
+  return tensor;
+}
+
 void Arena::give_back(TensorView& tensor) {
   if (tensor.data == nullptr) {
     VRAMPLAN_CHECK(tensor.bytes() == Bytes{0});

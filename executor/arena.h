@@ -22,6 +22,8 @@ class Arena {
   /// A tensor of rows * columns elements at the lowest address where it fits. An empty tensor takes
   /// nothing and has no data. Errors: kOutOfPlan naming the tensor and the missing bytes.
   TensorView take(DType dtype, std::int64_t rows, std::int64_t columns, std::string_view name);
+  /// Takes the place of `tensor` once more, where a replayed pass leaves it: it must be free.
+  TensorView retake(const TensorView& tensor);
   /// Makes `tensor` empty. Giving back what was not taken stops the program.
   void give_back(TensorView& tensor);
 

@@ -1,15 +1,34 @@
 #pragma once
 // Backend: Ops + tiers + clock + synchronise. Three of them: cpu, cuda, dry.
+#include <cstring>
+#include <functional>
 #include <memory>
+#include <vector>
 
 #include "executor/clock.h"
+#include "executor/gpu_workspace.h"
+#include "executor/pass_input.h"
+#include "executor/sampler.h"
 #include "executor/tier.h"
 #include "executor/timed_ops.h"
+#include "executor/weight_upload.h"
 #include "kernels/ops.h"
 #include "modelcards/device_card.h"
 #include "planner/decisions.h"
 
 namespace vramplan {
+
+/// The forward pass of a transformer: logits [R, vocab] in the activation arena.
+using ForwardPass = std::function<TensorView(const PassInput&)>;
+
+/// Tokens to draw: from `rows` rows of `logits`, from row `first` on.
+struct SampleRequest {
+  TensorView logits;
+  std::int64_t first = 0, rows = 0;
+  Sampling sampling;
+  std::span<const float> uniform;  // [rows] in [0, 1), for a temperature above 0
+  TensorView workspace;
+};
 
 class Backend {
  public:
@@ -21,6 +40,32 @@ class Backend {
   virtual void synchronize() = 0;
   /// True when tensors have memory and values (cpu, cuda), false on dry.
   virtual bool computes() const = 0;
+
+  // What follows differs on a GPU only.
+
+  /// Null when this stands for no GPU: then a rank has no GpuWorkspace.
+  virtual const GpuFacts* gpu() const { return nullptr; }
+  /// Takes all that the regions of a rank will need in one piece.
+  virtual void reserve_all(Bytes) {}
+  /// The workspace that passes use from now on; null before it goes away.
+  virtual void bind(GpuWorkspace*) {}
+  /// Runs `forward` on a pass of the same content, or replays what an earlier one did at the same
+  /// addresses. The logits may have more rows than `pass` asked for; those behind mean nothing.
+  virtual TensorView run_pass(const PassInput& pass, Arena& activations,
+                              const ForwardPass& forward) {
+    static_cast<void>(activations);
+    return forward(pass);
+  }
+  /// Draws tokens where the logits are, and waits. Only with gpu().
+  virtual std::vector<std::int32_t> sample(const SampleRequest& request) {
+    return std::vector<std::int32_t>(static_cast<std::size_t>(request.rows), 0);
+  }
+  /// Null: weights are written straight into their tensors.
+  virtual WeightUpload* upload() { return nullptr; }
+  /// Copies bytes of a tensor for the CPU to read, and waits.
+  virtual void read(void* to, const void* from, Bytes size) {
+    std::memcpy(to, from, static_cast<std::size_t>(size.n));
+  }
   /// What the operations took since the last call; empty where a call does not wait for its result.
   virtual OpTimings take_timings() { return {}; }
 };

@@ -62,6 +62,16 @@ DryBackend::DryBackend(const DeviceCard& card, int threads, DType linear_inputs,
       device_(make_dry_tier(TierKind::kDevice, capacity)),
       host_(make_dry_tier(TierKind::kHost, Bytes{card.host_capacity_bytes.value})) {}
 
+void DryBackend::stand_for(const GpuFacts& gpu, DType activations) {
+  gpu_ = gpu;
+  activations_ = activations;
+}
+
+void DryBackend::bind(GpuWorkspace* workspace) {
+  ops_.use_gpu_rules({gpu_->multiprocessors, activations_,
+                      workspace == nullptr ? 0 : workspace->most_context()});
+}
+
 Tier& DryBackend::tier(TierKind kind) {
   if (kind == TierKind::kDisk)
     throw Error(ErrorCode::kUnsupported, "a disk tier on the dry backend");

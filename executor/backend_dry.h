@@ -1,6 +1,7 @@
 #pragma once
 // DryBackend: one virtual device of any capacity with a clock driven by its card.
 #include <memory>
+#include <optional>
 
 #include "executor/backend.h"
 #include "executor/communicator.h"
@@ -21,10 +22,17 @@ class DryBackend final : public Backend {
   bool computes() const override { return false; }
   DryOps& dry_ops() { return ops_; }
 
+  /// Ranks take a GpuWorkspace and its rules of scratch from now on.
+  void stand_for(const GpuFacts& gpu, DType activations);
+  const GpuFacts* gpu() const override { return gpu_ ? &*gpu_ : nullptr; }
+  void bind(GpuWorkspace* workspace) override;
+
  private:
   VirtualClock clock_;
   DryOps ops_;
   std::unique_ptr<Tier> device_, host_;
+  std::optional<GpuFacts> gpu_;
+  DType activations_ = DType::kBF16;
 };
 
 /// One rank of `size`, alone in its process: counts what it would move and charges the time for it.

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "kernels/cuda/workspace.h"
 #include "kernels/workspace.h"
 
 namespace vramplan {
@@ -143,6 +144,7 @@ void DryOps::softcap(TensorView x, float) {
 }
 
 Bytes DryOps::linear_workspace(std::int64_t tokens, std::int64_t in_features, DType weight) const {
+  if (gpu_) return cuda::linear_workspace(tokens, in_features, weight, gpu_->activations);
   if (kind_ != DeviceKind::kCpu) return {};
   return cpu::linear_workspace(tokens, in_features, weight, linear_inputs_, threads_);
 }
@@ -151,12 +153,9 @@ Bytes DryOps::attention_workspace(std::span<const SequenceSlice> slices, const K
                                   const AttentionParams& params) const {
   if (kind_ == DeviceKind::kCpu)
     return cpu::attention_workspace(slices, kv.value_dim, params, threads_);
-  Bytes scores;  // of the largest slice, f32; tiled kernels keep theirs on the chip
-  if (!params.naive) return scores;
-  for (const SequenceSlice& slice : slices) {
-    scores = std::max(scores, Bytes{4} * params.heads * slice.query_count * slice.kv_length);
-  }
-  return scores;
+  const DryGpuRules rules = gpu_.value_or(DryGpuRules{});
+  if (!gpu_ && !params.naive) return {};  // a device whose kernels keep all on the chip
+  return cuda::attention_workspace(slices, kv, params, rules.most_context, rules.multiprocessors);
 }
 
 }  // namespace vramplan

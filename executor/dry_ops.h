@@ -2,6 +2,7 @@
 // DryOps: the operations without the arithmetic: counts calls, bytes and flops from the shapes it
 // is given and moves a virtual clock by what a device card says they cost.
 #include <functional>
+#include <optional>
 
 #include "executor/clock.h"
 #include "kernels/ops.h"
@@ -44,12 +45,21 @@ struct DryCounts {
 
 using DryCost = std::function<Seconds(const DryWork&)>;
 
+/// What the scratch of a GPU's operations depends on besides their shapes.
+struct DryGpuRules {
+  int multiprocessors = 1;
+  DType activations = DType::kBF16;
+  std::int64_t most_context = 0;  // longest cache of a sequence that the plan allows
+};
+
 class DryOps final : public Ops {
  public:
   /// `kind`, `threads` and `linear_inputs` choose the scratch rules of the device this stands for.
   /// A null `cost` leaves the clock alone.
   DryOps(DeviceKind kind, int threads, DType linear_inputs, VirtualClock& clock, DryCost cost);
 
+  /// Scratch as CudaOps asks for it.
+  void use_gpu_rules(const DryGpuRules& rules) { gpu_ = rules; }
   const DryCounts& counts() const { return counts_; }
   void count(const DryWork& work);
 
@@ -87,6 +97,7 @@ class DryOps final : public Ops {
   VirtualClock& clock_;
   DryCost cost_;
   DryCounts counts_;
+  std::optional<DryGpuRules> gpu_;
 };
 
 }  // namespace vramplan

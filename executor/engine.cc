@@ -4,6 +4,7 @@
 
 #include "executor/need.h"
 #include "executor/rank_run.h"
+#include "executor/run_cuda.h"
 #include "executor/run_dry.h"
 #include "executor/run_local.h"
 #include "executor/support.h"
@@ -25,11 +26,7 @@ Measurement run_plan(const Decisions& decisions, const ModelSource& source,
       return make_cpu_backend(decisions.threads, capacity, decisions.linear_inputs);
     });
   }
-  if (backend == "cuda") {
-    throw Error(ErrorCode::kUnsupported, "there is no CUDA executor in this version")
-        .at("", "--backend")
-        .help("run with --backend cpu or --backend dry");
-  }
+  if (backend == "cuda") return run_cuda(decisions, source, device, request);
   throw Error(ErrorCode::kUsage, "'" + backend + "' is no backend")
       .at("", "--backend")
       .help("cpu, cuda or dry");
@@ -43,27 +40,33 @@ std::vector<float> prompt_logits(const Decisions& decisions, const ModelSource& 
   one.output = Tokens{1};
   one.context = Tokens{static_cast<std::int64_t>(prompt.size()) + 1};
   one.kv_blocks = blocks_for(one.context, one.block);
-  refuse_unsupported(source, one, true, random_weights);
+  refuse_unsupported(source, one, true, random_weights, backend.gpu() != nullptr);
   const std::vector<std::vector<std::int32_t>> prompts =
       prompts_of(one, source.card.vocab, {{prompt.begin(), prompt.end()}});
 
-  DeviceCard cpu;  // only its scratch rules are asked for
-  cpu.kind = DeviceKind::kCpu;
+  DeviceCard card;  // only its scratch rules are asked for
+  card.kind = backend.gpu() == nullptr ? DeviceKind::kCpu : DeviceKind::kGpu;
   const ModelPart part = model_part(source.card, one.sharding, 0);
-  const RankNeed need =
-      measure_need(one, source, cpu, part, {static_cast<std::int64_t>(prompt.size())}, true);
+  const RankNeed need = measure_need(
+      one, source, card, part, {static_cast<std::int64_t>(prompt.size())}, true, backend.gpu());
+  backend.reserve_all(need.reservation(need.sizes));
   SingleCommunicator alone, alone_too;
   RankEngine engine({backend, alone, alone_too}, one, source, part, need.sizes);
   const std::unique_ptr<File> file = source.gguf != nullptr ? open_file(source.path) : nullptr;
-  engine.load(
-      {file != nullptr ? WeightFill::kFile : WeightFill::kRandom, file.get(), one.seed, {}});
+  LoadOptions load;
+  load.fill = file != nullptr ? WeightFill::kFile : WeightFill::kRandom;
+  load.file = file.get();
+  load.seed = one.seed;
+  engine.load(load);
   Scheduler scheduler(engine.pool(), prompts,
                       {one.block, one.prefill_chunk.n, one.output.n, {}, true});
   std::vector<float> logits;
   RunHooks hooks;
-  hooks.on_logits = [&](const Pass&, const TensorView& rows) {
-    const auto* const data = static_cast<const float*>(rows.data);
-    logits.insert(logits.end(), data, data + rows.rows * rows.columns);
+  hooks.on_logits = [&](const Pass& pass, const TensorView& rows) {
+    const auto wanted = static_cast<std::int64_t>(pass.logit_rows.size());
+    const std::size_t before = logits.size();
+    logits.resize(before + static_cast<std::size_t>(wanted * rows.columns));
+    backend.read(logits.data() + before, rows.data, Bytes{4} * wanted * rows.columns);
   };
   run_passes(engine, scheduler, hooks);
   return logits;

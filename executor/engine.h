@@ -15,6 +15,13 @@
 
 namespace vramplan {
 
+/// What only the cuda backend asks.
+struct CudaRequest {
+  int device = 0;
+  bool graphs = true;           // capture decode steps and replay them
+  bool random_on_host = false;  // random weights with the values other backends make
+};
+
 struct RunRequest {
   /// One per sequence, at most context - output tokens each; empty = seeded random ids of that
   /// length.
@@ -31,6 +38,7 @@ struct RunRequest {
   Bytes process_base;
   Bytes tokenizer;                  // resident bytes that opening the vocabulary added, 0 = none
   ProcessMemory* memory = nullptr;  // null = this process
+  CudaRequest cuda;
   std::function<void(std::int64_t sequence, std::int32_t token)> on_token;
   std::function<void(const std::string& stage, double fraction)> on_progress;
 };

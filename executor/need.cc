@@ -8,24 +8,42 @@
 namespace vramplan {
 namespace {
 
-constexpr Bytes kRegion{std::int64_t{1} << 60};  // more than any rank takes
+constexpr Bytes kRegion{std::int64_t{1} << 59};  // more than any rank takes
 constexpr Bytes kDevice{std::int64_t{1} << 62};
+constexpr Bytes kGranule{Arena::kAlignment};
 
 }  // namespace
 
 RegionSizes RankNeed::within(Bytes free_now) const {
   RegionSizes fitted = sizes;
-  fitted.weights = std::min(fitted.weights, free_now);
-  fitted.activations = std::min(fitted.activations, free_now - fitted.weights);
-  const Bytes left = free_now - fitted.weights - fitted.activations;
+  Bytes left = free_now;
+  const auto cut = [&left](Bytes& size) {
+    size = std::min(size, left);
+    left -= std::min(left, round_up(size, kGranule));
+  };
+  for (Bytes* size : {&fitted.weights, &fitted.activations, &fitted.gpu.gemm, &fitted.gpu.indices,
+                      &fitted.gpu.vectors}) {
+    cut(*size);
+  }
   fitted.blocks = std::min(fitted.blocks, Blocks{floor_div(left.n, block_bytes.n)});
   return fitted;
 }
 
+Bytes RankNeed::total() const {
+  return sizes.weights + sizes.activations + block_bytes * sizes.blocks.n + sizes.gpu.total();
+}
+
+Bytes RankNeed::reservation(const RegionSizes& fitted) const {
+  return round_up(fitted.weights, kGranule) + round_up(fitted.activations, kGranule) +
+         round_up(block_bytes * fitted.blocks.n, kGranule) + fitted.gpu.total();
+}
+
 RankNeed measure_need(const Decisions& decisions, const ModelSource& source,
                       const DeviceCard& device, const ModelPart& part,
-                      const std::vector<std::int64_t>& prompt_tokens, bool logits_of_all) {
+                      const std::vector<std::int64_t>& prompt_tokens, bool logits_of_all,
+                      const GpuFacts* gpu) {
   DryBackend backend(device, decisions.threads, decisions.linear_inputs, kDevice, false);
+  if (gpu != nullptr) backend.stand_for(*gpu, decisions.activations);
   DryCommunicator tensor_group(part.tensor_rank, part.tp, backend.dry_ops());
   DryCommunicator stages(part.stage, part.pp, backend.dry_ops());
   std::vector<std::vector<std::int32_t>> prompts;
@@ -35,7 +53,7 @@ RankNeed measure_need(const Decisions& decisions, const ModelSource& source,
     blocks += blocks_for(Tokens{tokens} + decisions.output, decisions.block);
   }
   RankEngine engine({backend, tensor_group, stages}, decisions, source, part,
-                    {kRegion, kRegion, blocks});
+                    {kRegion, kRegion, blocks, {kRegion, kRegion, kRegion}});
   engine.load({});
   Scheduler scheduler(
       engine.pool(), std::move(prompts),
@@ -47,8 +65,9 @@ RankNeed measure_need(const Decisions& decisions, const ModelSource& source,
   RankNeed need;
   need.held = engine.pool().most_held();
   need.block_bytes = engine.pool().block_bytes();
-  need.sizes = {engine.weights_arena().extent(), engine.activations().extent(),
-                decisions.kv_blocks};
+  need.sizes = {
+      engine.weights_arena().extent(), engine.activations().extent(), decisions.kv_blocks, {}};
+  if (engine.gpu() != nullptr) need.sizes.gpu = engine.gpu()->extents();
   return need;
 }
 

@@ -16,12 +16,17 @@ struct RankNeed {
   /// activations first, whole blocks from the rest. The take that does not fit then fails where it
   /// happens.
   RegionSizes within(Bytes free_now) const;
-  Bytes total() const { return sizes.weights + sizes.activations + block_bytes * sizes.blocks.n; }
+  /// Of tensors and blocks; on a GPU regions begin at multiples of 256 B.
+  Bytes total() const;
+  /// What the device is asked for: the regions as `within` cut them, rounded to its pages.
+  Bytes reservation(const RegionSizes& fitted) const;
 };
 
-/// `prompt_tokens`: one length a sequence. `logits_of_all`: see SchedulerOptions.
+/// `prompt_tokens`: one length a sequence. `gpu`: null for a rank without a GpuWorkspace.
+/// `logits_of_all`: see SchedulerOptions.
 RankNeed measure_need(const Decisions& decisions, const ModelSource& source,
                       const DeviceCard& device, const ModelPart& part,
-                      const std::vector<std::int64_t>& prompt_tokens, bool logits_of_all);
+                      const std::vector<std::int64_t>& prompt_tokens, bool logits_of_all,
+                      const GpuFacts* gpu);
 
 }  // namespace vramplan

@@ -1,6 +1,19 @@
 #include "executor/rank_engine.h"
 
+#include "kernels/cuda/workspace.h"
+
 namespace vramplan {
+namespace {
+
+std::optional<GpuWorkspace> gpu_workspace(Backend& backend, const Decisions& decisions,
+                                          const GpuRegions& regions) {
+  if (backend.gpu() == nullptr) return {};
+  return std::optional<GpuWorkspace>(std::in_place, backend.tier(TierKind::kDevice), *backend.gpu(),
+                                     decisions, regions);
+}
+
+}  // namespace
+
 RankEngine::RankEngine(const Parts& parts, const Decisions& decisions, const ModelSource& source,
                        const ModelPart& part, const RegionSizes& sizes)
     : parts_(parts),
@@ -8,31 +21,65 @@ RankEngine::RankEngine(const Parts& parts, const Decisions& decisions, const Mod
       source_(source),
       part_(part),
       weights_arena_(parts.backend.tier(TierKind::kDevice), sizes.weights, "the weight region"),
+      gpu_(gpu_workspace(parts.backend, decisions, sizes.gpu)),
       pool_(parts.backend.tier(TierKind::kDevice), sizes.blocks,
             KvStore::block_bytes(source.card, part, decisions.kv_format, decisions.block)),
       activations_(parts.backend.tier(TierKind::kDevice), sizes.activations,
                    "the activation region"),
-      kv_(pool_, source.card, part, decisions.kv_format, decisions.block) {}
+      kv_(pool_, source.card, part, decisions.kv_format, decisions.block) {
+  if (gpu_) parts_.backend.bind(&*gpu_);
+}
 
-void RankEngine::load(const LoadOptions& options) {
+RankEngine::~RankEngine() {
+  if (gpu_) parts_.backend.bind(nullptr);
+}
+
+void RankEngine::load(const LoadOptions& given) {
   VRAMPLAN_CHECK(!transformer_.has_value());
   Ops& ops = parts_.backend.ops();
+  LoadOptions options = given;
+  if (gpu_) options.f32_vectors = &gpu_->vectors();
+  options.upload = parts_.backend.upload();
   loaded_ = load_weights(source_, decisions_, part_, weights_arena_, ops, options);
   parts_.backend.synchronize();
   const TransformerParts parts{ops, activations_,        loaded_.weights,
                                kv_, parts_.tensor_group, parts_.stages};
   transformer_.emplace(source_.card, part_, decisions_.activations, decisions_.attention, parts);
+  if (!gpu_) return;
+  for (const RopeTable& table : transformer_->rope_tables()) {
+    const TensorView view = gpu_->add_rope_table(table);
+    if (options.upload == nullptr) continue;
+    options.upload->send_all(view.data, std::as_bytes(std::span(table.inverse_frequency())));
+  }
+  parts_.backend.synchronize();
 }
 
 TensorView RankEngine::forward(const Pass& pass) {
   VRAMPLAN_CHECK(transformer_.has_value());
-  TensorView logits = transformer_->forward(pass.input());
-  parts_.backend.synchronize();
-  return logits;
+  return parts_.backend.run_pass(pass.input(), activations_, [this](const PassInput& input) {
+    return transformer_->forward(input);
+  });
+}
+
+std::vector<std::int32_t> RankEngine::sample(const Pass& pass, const TensorView& logits,
+                                             const Sampling& sampling,
+                                             std::span<const float> uniform) {
+  VRAMPLAN_CHECK(gpu_.has_value());
+  const auto rows = static_cast<std::int64_t>(pass.sampled.size());
+  TensorView scratch = activations_.take(
+      DType::kI8, 1, cuda::sampling_workspace(rows, logits.columns).n, "sampling scratch");
+  // Rows wanted besides the sampled ones come first.
+  const auto first = static_cast<std::int64_t>(pass.logit_rows.size()) - rows;
+  std::vector<std::int32_t> tokens =
+      parts_.backend.sample({logits, first, rows, sampling, uniform, scratch});
+  activations_.give_back(scratch);
+  return tokens;
 }
 
 Bytes RankEngine::taken() const {
-  return weights_arena_.live() + pool_.block_bytes() * pool_.held().n + activations_.live();
+  Bytes taken = weights_arena_.live() + pool_.block_bytes() * pool_.held().n + activations_.live();
+  if (gpu_) taken += gpu_->gemm_bytes() + gpu_->index_bytes() + gpu_->vector_bytes();
+  return taken;
 }
 
 }  // namespace vramplan

@@ -14,10 +14,11 @@
 
 namespace vramplan {
 
-/// How much a rank reserves.
+/// How much a rank reserves; `gpu` only where the backend stands for one.
 struct RegionSizes {
   Bytes weights, activations;
   Blocks blocks;
+  GpuRegions gpu = {};
 };
 
 class RankEngine {
@@ -30,12 +31,19 @@ class RankEngine {
   /// `source` must outlive the engine. Errors: kOutOfPlan when a region does not fit its tier.
   RankEngine(const Parts& parts, const Decisions& decisions, const ModelSource& source,
              const ModelPart& part, const RegionSizes& sizes);
+  ~RankEngine();
+  RankEngine(const RankEngine&) = delete;
+  RankEngine& operator=(const RankEngine&) = delete;
 
   /// Once, before forward. Errors: those of load_weights.
   void load(const LoadOptions& options);
-  /// Runs one pass and waits for it; see Transformer::forward. Give the logits back before the
-  /// next.
+  /// Runs one pass; see Transformer::forward and Backend::run_pass. Wait before the logits are
+  /// read, and give them back before the next.
   TensorView forward(const Pass& pass);
+  void wait() { parts_.backend.synchronize(); }
+  /// Draws the pass's tokens where the logits are. Only with a gpu workspace. `uniform`: one a row.
+  std::vector<std::int32_t> sample(const Pass& pass, const TensorView& logits,
+                                   const Sampling& sampling, std::span<const float> uniform);
   void give_back(TensorView& logits) { activations_.give_back(logits); }
 
   const ModelPart& part() const { return part_; }
@@ -45,6 +53,8 @@ class RankEngine {
   Arena& activations() { return activations_; }
   const std::map<std::string, Bytes>& weight_groups() const { return loaded_.group_bytes; }
   const RankWeights& weights() const { return loaded_.weights; }
+  /// Null on a CPU.
+  const GpuWorkspace* gpu() const { return gpu_ ? &*gpu_ : nullptr; }
   /// What tensors and held blocks take now: aligned weights and activations, whole blocks.
   Bytes taken() const;
 
@@ -54,6 +64,7 @@ class RankEngine {
   const ModelSource& source_;
   ModelPart part_;
   Arena weights_arena_;
+  std::optional<GpuWorkspace> gpu_;
   BlockPool pool_;
   Arena activations_;
   KvStore kv_;

@@ -1,6 +1,7 @@
 #include "executor/rank_run.h"
 
 #include <algorithm>
+#include <cmath>
 #include <span>
 #include <string>
 
@@ -9,15 +10,36 @@
 namespace vramplan {
 namespace {
 
-/// Tokens of the rows a pass sampled; zeros where nothing is computed.
-std::vector<std::int32_t> sample(const Pass& pass, const TensorView& logits,
+/// Draws of the rows a pass samples on the device: the ones the sampler would draw on the host.
+std::vector<float> draws(const Pass& pass, const Scheduler& scheduler, const RunHooks& hooks) {
+  std::vector<float> uniform;
+  if (hooks.sampler == nullptr || hooks.sampler->sampling().temperature == 0) return uniform;
+  for (const std::int64_t sequence : pass.sampled) {
+    const auto step = static_cast<std::int64_t>(scheduler.generated(sequence).size());
+    const auto draw = static_cast<float>(hooks.sampler->draw(sequence, step));
+    uniform.push_back(std::min(draw, std::nextafter(1.0F, 0.0F)));
+  }
+  return uniform;
+}
+
+/// Tokens of the rows a pass sampled; zeros where nothing is computed. Waits for the pass.
+std::vector<std::int32_t> sample(RankEngine& engine, const Pass& pass, const TensorView& logits,
                                  const Scheduler& scheduler, const RunHooks& hooks) {
   std::vector<std::int32_t> tokens(pass.sampled.size(), 0);
-  if (hooks.sampler == nullptr) {
-    if (hooks.charge_sampling && logits.rows > 0)
-      hooks.charge_sampling(static_cast<std::int64_t>(tokens.size()));
+  if (hooks.charge_sampling && logits.rows > 0)
+    hooks.charge_sampling(static_cast<std::int64_t>(tokens.size()));
+  if (engine.gpu() != nullptr && !tokens.empty() && logits.data != nullptr) {
+    const Sampling sampling = hooks.sampler != nullptr ? hooks.sampler->sampling() : Sampling{};
+    tokens = engine.sample(pass, logits, sampling, draws(pass, scheduler, hooks));
+    for (const std::int32_t token : tokens) {
+      if (token >= 0 && token < logits.columns) continue;
+      throw Error(ErrorCode::kInternal, "the device drew token id " + std::to_string(token))
+          .help("the weights or the cache are damaged; check the model file");
+    }
     return tokens;
   }
+  engine.wait();
+  if (hooks.sampler == nullptr) return tokens;
   // Rows wanted besides the sampled ones come first: the last row of each sequence is sampled.
   const std::size_t first = pass.logit_rows.size() - pass.sampled.size();
   for (std::size_t i = 0; i < tokens.size(); ++i) {
@@ -56,8 +78,11 @@ RankRun run_passes(RankEngine& engine, Scheduler& scheduler, const RunHooks& hoo
     const Seconds begin = clock.now();
     TensorView logits = engine.forward(*pass);
     const Seconds sampling = clock.now();
-    const std::vector<std::int32_t> tokens = sample(*pass, logits, scheduler, hooks);
+    const std::vector<std::int32_t> tokens = sample(engine, *pass, logits, scheduler, hooks);
     const Seconds end = clock.now(), seconds = end - begin;
+    // A GPU's pass is waited for together with its tokens: one cannot be told from the other.
+    const bool together = engine.gpu() != nullptr && engine.backend().computes();
+    const double sampled = together ? 0 : (end - sampling).v;
     OpTimings& ops = phase == Phase::kPrefill ? run.prefill_ops : run.decode_ops;
     for (const auto& [name, timing] : engine.backend().take_timings()) {
       ops[name].calls += timing.calls;
@@ -68,7 +93,7 @@ RankRun run_passes(RankEngine& engine, Scheduler& scheduler, const RunHooks& hoo
     engine.give_back(logits);
     run.passes.push_back({pass->phase, static_cast<std::int64_t>(pass->ids.size()),
                           static_cast<std::int64_t>(tokens.size()), pass->sequences.front(),
-                          seconds.v, (end - sampling).v});
+                          seconds.v, sampled});
     scheduler.complete(tokens);
     if (hooks.on_token) {
       for (std::size_t i = 0; i < tokens.size(); ++i) hooks.on_token(pass->sampled[i], tokens[i]);
@@ -102,6 +127,16 @@ void add_observed_rows(Ledger& ledger, RankEngine& engine, const RankRun& run) {
   if (run.decode_peak.n > 0) {  // one output token comes from prefill: there is no decode
     add(Category::kActivations, "peak", Phase::kDecode, run.decode_peak,
         "high-water mark of the activation arena in decode");
+  }
+  if (const GpuWorkspace* gpu = engine.gpu()) {
+    add(Category::kWorkspace, "gemm", Phase::kLoad, gpu->gemm_bytes(),
+        "taken from the reservation for the GEMM library");
+    add(Category::kWorkspace, "indices", Phase::kLoad, gpu->index_bytes(),
+        std::to_string(gpu->tensor_count()) + " arrays and rotary tables");
+    if (gpu->vector_bytes().n > 0) {
+      add(Category::kWorkspace, "f32 vectors", Phase::kLoad, gpu->vector_bytes(),
+          "f32 copies of 16-bit norms and biases");
+    }
   }
   add(Category::kRuntime, "arena padding", Phase::kLoad, engine.weights_arena().padding(),
       std::to_string(engine.weights_arena().tensor_count()) + " tensors at multiples of " +

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "executor/backend_dry.h"
+#include "executor/cuda_upload.h"
 #include "executor/environment.h"
 #include "executor/need.h"
 #include "executor/rank_run.h"
@@ -10,6 +11,10 @@
 
 namespace vramplan {
 namespace {
+
+// Of one node of an instantiated graph on a virtual GPU. Assumed: "about 10 KB per node",
+// NVIDIA/cccl#3768.
+constexpr Bytes kGraphNodeBytes{10 * 1024};
 
 /// What a virtual device holds before a model: its card says so. These bytes are taken from the
 /// tier like any other, so that the capacity is honest; the row says that a card is where they come
@@ -24,7 +29,9 @@ class VirtualRuntime {
     if (gpu) {
       take(TierKind::kDevice, Category::kRuntime, "context", device.context_bytes);
       take(TierKind::kDevice, Category::kRuntime, "modules", device.module_bytes);
-      take(TierKind::kDevice, Category::kWorkspace, "gemm", device.workspace_bytes);
+      if (device.kind != DeviceKind::kGpu) {  // on a GPU the rank's engine takes it
+        take(TierKind::kDevice, Category::kWorkspace, "gemm", device.workspace_bytes);
+      }
       if (ranks > 1) take(TierKind::kDevice, Category::kComm, "communicator", device.comm_bytes);
     }
     take(process, Category::kRuntime, "process base", device.process_base_bytes);
@@ -64,6 +71,28 @@ class VirtualRuntime {
   std::vector<std::pair<TierKind, Region>> regions_;
 };
 
+std::optional<GpuFacts> gpu_facts(const DeviceCard& device) {
+  if (device.kind != DeviceKind::kGpu) return {};
+  return GpuFacts{static_cast<int>(std::max<std::int64_t>(1, device.multiprocessors.value)),
+                  {device.workspace_bytes.value}};
+}
+
+/// What a virtual GPU takes in whole pages: the rest of the reservation's last one, and graphs.
+class VirtualPages {
+ public:
+  explicit VirtualPages(Tier& tier) : tier_(tier) {}
+  ~VirtualPages() {
+    for (Region& region : regions_) tier_.release(region);
+  }
+  VirtualPages(const VirtualPages&) = delete;
+  VirtualPages& operator=(const VirtualPages&) = delete;
+  void take(Bytes bytes, const char* name) { regions_.push_back(tier_.reserve(bytes, name)); }
+
+ private:
+  Tier& tier_;
+  std::vector<Region> regions_;
+};
+
 class DryRun {
  public:
   DryRun(const Decisions& decisions, const ModelSource& source, const DeviceCard& device,
@@ -72,6 +101,7 @@ class DryRun {
         source_(source),
         device_(device),
         request_(request),
+        gpu_(gpu_facts(device)),
         prompts_(prompts_of(decisions, source.card.vocab, request.prompts)) {
     for (const auto& prompt : prompts_) {
       prompt_tokens_.push_back(static_cast<std::int64_t>(prompt.size()));
@@ -83,7 +113,8 @@ class DryRun {
     std::vector<RankNeed> needs;
     for (int rank = 0; rank < ranks; ++rank) {
       const ModelPart part = model_part(source_.card, decisions_.sharding, rank);
-      needs.push_back(measure_need(decisions_, source_, device_, part, prompt_tokens_, false));
+      needs.push_back(measure_need(decisions_, source_, device_, part, prompt_tokens_, false,
+                                   gpu_ ? &*gpu_ : nullptr));
       if (request_.check_first) refuse_if_too_large(rank, needs.back());
     }
     std::vector<RankRun> runs;
@@ -107,8 +138,8 @@ class DryRun {
     if (device_.kind == DeviceKind::kCpu) {
       return Bytes{device_.process_base_bytes.value} + request_.tokenizer;
     }
-    Bytes bytes = Bytes{device_.context_bytes.value} + Bytes{device_.module_bytes.value} +
-                  Bytes{device_.workspace_bytes.value};
+    Bytes bytes = Bytes{device_.context_bytes.value} + Bytes{device_.module_bytes.value};
+    if (!gpu_) bytes += Bytes{device_.workspace_bytes.value};
     if (decisions_.sharding.ranks() > 1) bytes += Bytes{device_.comm_bytes.value};
     return bytes;
   }
@@ -119,7 +150,8 @@ class DryRun {
                   "rank " + std::to_string(rank) + " needs " + std::to_string(need.held.n) +
                       " KV blocks, the plan has " + std::to_string(need.sizes.blocks.n));
     }
-    const Bytes bytes = need.total() + runtime_bytes();
+    const Bytes tensors = gpu_ ? round_up(need.reservation(need.sizes), kDevicePage) : need.total();
+    const Bytes bytes = tensors + runtime_bytes();
     if (bytes <= decisions_.capacity) return;
     throw Error(ErrorCode::kDoesNotFit, "rank " + std::to_string(rank) + " needs " +
                                             to_text(bytes) + " (" + std::to_string(bytes.n) +
@@ -132,39 +164,86 @@ class DryRun {
     const ModelPart part = model_part(source_.card, decisions_.sharding, rank);
     DryBackend backend(device_, decisions_.threads, decisions_.linear_inputs, decisions_.capacity,
                        true);
+    if (gpu_) backend.stand_for(*gpu_, decisions_.activations);
     VirtualRuntime runtime(backend, device_, rank, decisions_.sharding.ranks(), request_.tokenizer,
                            measurement_.observed);
     Tier& tier = backend.tier(TierKind::kDevice);
+    VirtualPages pages(tier);
     DryCommunicator tensor_group(part.tensor_rank, part.tp, backend.dry_ops());
     DryCommunicator stages(part.stage, part.pp, backend.dry_ops());
-    RankEngine engine({backend, tensor_group, stages}, decisions_, source_, part,
-                      need.within(tier.free_now()));
+    const Bytes free = tier.free_now();
+    const RegionSizes sizes =
+        need.within(gpu_ ? Bytes{free.n / kDevicePage.n * kDevicePage.n} : free);
+    RankEngine engine({backend, tensor_group, stages}, decisions_, source_, part, sizes);
+    if (gpu_) {
+      const Bytes regions = free - tier.free_now();
+      reserved_ = round_up(need.reservation(sizes), kDevicePage);
+      pages.take(reserved_ - regions, "the rest of the reservation");
+    }
     engine.load({});
     if (rank == 0) look(engine, Phase::kLoad, "weights loaded");
     Scheduler scheduler(
         engine.pool(), prompts_,
         {decisions_.block, decisions_.prefill_chunk.n, decisions_.output.n, {}, false});
     RunHooks hooks;
+    std::int64_t calls_before = 0, step_calls = 0, samplings = 0;
     hooks.charge_sampling = [&](std::int64_t rows) {
+      ++samplings;  // is no part of the graph
       const double logits = static_cast<double>(rows) * static_cast<double>(source_.card.vocab);
       backend.dry_ops().count({DryOp::kSample, DType::kF32, DType::kF32, 4 * logits, 0});
     };
     const std::int64_t every = std::max<std::int64_t>(1, decisions_.output.n / 32);
-    if (rank == 0) {
-      hooks.after_pass = [&](const Pass& pass) {
-        const bool prefill = pass.phase == Phase::kPrefill;
-        if (!prefill && pass.number % every != 0 && pass.number != 1) return;
-        look(engine, pass.phase,
-             (prefill ? "prefill chunk " : "decode step ") + std::to_string(pass.number));
-      };
-    }
+    hooks.after_pass = [&](const Pass& pass) {
+      const std::int64_t calls = backend.dry_ops().counts().calls - samplings;
+      // The second decode step is the one that a GPU captures.
+      const bool captured = gpu_ && pass.phase == Phase::kDecode && pass.number == 2 &&
+                            decisions_.attention != AttentionAlgorithm::kNaive;
+      if (captured) {
+        step_calls = calls - calls_before;
+        pages.take(graph_pages(step_calls), "the graph of a decode step");
+      }
+      calls_before = calls;
+      if (rank != 0) return;
+      const bool prefill = pass.phase == Phase::kPrefill;
+      if (!prefill && pass.number % every != 0 && pass.number != 1) return;
+      look(engine, pass.phase,
+           (prefill ? "prefill chunk " : "decode step ") + std::to_string(pass.number));
+    };
     RankRun run = run_passes(engine, scheduler, hooks);
     add_observed_rows(measurement_.observed, engine, run);
+    if (gpu_) add_gpu_rows(rank, engine, run, step_calls);
     const Bytes rows = measurement_.observed.peak(rank, TierKind::kDevice);
     const Bytes free_now = tier.free_now();
     measurement_.capacity.push_back(
         {rank, decisions_.capacity, free_now, rows, decisions_.capacity - free_now - rows});
     return run;
+  }
+
+  static Bytes graph_pages(std::int64_t nodes) {
+    return round_up(kGraphNodeBytes * nodes, kDevicePage);
+  }
+
+  void add_gpu_rows(int rank, RankEngine& engine, const RankRun& run, std::int64_t step_calls) {
+    const auto add = [&](TierKind tier, Category category, const char* name, Bytes bytes,
+                         std::string probe) {
+      measurement_.observed.add(
+          {rank, tier, category, name, Phase::kLoad, bytes, std::move(probe)});
+    };
+    const GpuWorkspace& gpu = *engine.gpu();
+    const Bytes inside = engine.weights_arena().live() + gpu.gemm_bytes() + gpu.index_bytes() +
+                         gpu.vector_bytes() +
+                         engine.pool().block_bytes() * engine.pool().total().n +
+                         std::max(run.prefill_peak, run.decode_peak);
+    add(TierKind::kDevice, Category::kRuntime, "arena rounding", reserved_ - inside,
+        "regions in whole pages of the virtual device, less all they were made for");
+    if (step_calls > 0) {
+      add(TierKind::kDevice, Category::kGraphs, "decode", graph_pages(step_calls),
+          "virtual device: " + std::to_string(step_calls) +
+              " operations of the second decode step");
+    }
+    add(TierKind::kHost, Category::kWorkspace, "staging",
+        gpu.arrays_bytes() * 2 + Bytes{CudaUpload::kBufferBytes} * 2,
+        "virtual host: two copies of the arrays of a pass, two buffers of weights");
   }
 
   void look(RankEngine& engine, Phase phase, std::string moment) {
@@ -176,8 +255,10 @@ class DryRun {
   const ModelSource& source_;
   const DeviceCard& device_;
   const RunRequest& request_;
+  std::optional<GpuFacts> gpu_;
   std::vector<std::vector<std::int32_t>> prompts_;
   std::vector<std::int64_t> prompt_tokens_;
+  Bytes reserved_;  // of the rank that runs, on a GPU
   Measurement measurement_;
 };
 

@@ -4,33 +4,14 @@
 #include <utility>
 
 #include "executor/environment.h"
-#include "executor/need.h"
 #include "executor/rank_run.h"
+#include "executor/run_parts.h"
 #include "executor/support.h"
 
 namespace vramplan {
 namespace {
 
 constexpr std::int64_t kDecodeSamples = 32;  // looks at memory during decode, about
-
-std::vector<std::int64_t> lengths_of(const std::vector<std::vector<std::int32_t>>& prompts) {
-  std::vector<std::int64_t> lengths;
-  for (const auto& prompt : prompts) lengths.push_back(static_cast<std::int64_t>(prompt.size()));
-  return lengths;
-}
-
-/// What the run needs: as planned, and as asked when the prompts are shorter (first fit may place
-/// smaller tensors otherwise).
-RankNeed need_of(const Decisions& decisions, const ModelSource& source, const DeviceCard& device,
-                 const ModelPart& part, const std::vector<std::int64_t>& asked) {
-  const std::vector<std::int64_t> planned(static_cast<std::size_t>(decisions.batch),
-                                          (decisions.context - decisions.output).n);
-  RankNeed need = measure_need(decisions, source, device, part, planned, false);
-  if (asked == planned) return need;
-  const RankNeed other = measure_need(decisions, source, device, part, asked, false);
-  need.sizes.activations = std::max(need.sizes.activations, other.sizes.activations);
-  return need;
-}
 
 class LocalRun {
  public:
@@ -45,7 +26,7 @@ class LocalRun {
         prompts_(prompts_of(decisions, source.card.vocab, request.prompts)) {
     base_ = request.process_base;
     if (base_.n == 0) base_ = std::max(Bytes{0}, memory_.now().resident - request.tokenizer);
-    need_ = need_of(decisions, source, device, part_, lengths_of(prompts_));
+    need_ = need_of_run(decisions, source, device, part_, prompts_, nullptr);
   }
 
   /// What is left of the capacity for tensors and blocks.
@@ -87,46 +68,19 @@ class LocalRun {
     RankEngine engine({backend, alone, alone_too}, decisions_, source_, part_,
                       need_.within(free_now));
     look(engine, Phase::kLoad, "regions reserved");
-    load(engine);
+    load_engine(engine, source_, decisions_, request_);
     measurement_.timings.load = backend.clock().now() - begin_;
     look(engine, Phase::kLoad, "weights loaded");
 
-    Scheduler scheduler(
-        engine.pool(), prompts_,
-        {decisions_.block, decisions_.prefill_chunk.n, decisions_.output.n, end_tokens(), false});
+    Scheduler scheduler(engine.pool(), prompts_,
+                        {decisions_.block, decisions_.prefill_chunk.n, decisions_.output.n,
+                         end_tokens_of(request_, source_), false});
     const RankRun run = run_passes(engine, scheduler, hooks(engine, scheduler));
     finish(engine, scheduler, run, peak_is_ours);
     return std::move(measurement_);
   }
 
  private:
-  void load(RankEngine& engine) {
-    std::unique_ptr<File> file;
-    LoadOptions options;
-    options.fill = WeightFill::kRandom;
-    options.seed = decisions_.seed;
-    if (source_.gguf != nullptr) {
-      file = open_file(source_.path);
-      options.fill = WeightFill::kFile;
-      options.file = file.get();
-    }
-    if (request_.on_progress) {
-      options.progress = [this](double fraction) { request_.on_progress("load", fraction); };
-    }
-    engine.load(options);
-  }
-
-  std::vector<std::int32_t> end_tokens() const {
-    if (!request_.stop_at_end) return {};
-    if (!request_.end_tokens.empty() || source_.gguf == nullptr) return request_.end_tokens;
-    std::vector<std::int32_t> ids;
-    for (const char* key : {"tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id"}) {
-      if (source_.gguf->has(key))
-        ids.push_back(static_cast<std::int32_t>(source_.gguf->integer(key)));
-    }
-    return ids;
-  }
-
   RunHooks hooks(RankEngine& engine, const Scheduler& scheduler) {
     RunHooks hooks;
     hooks.sampler = &sampler_;
@@ -135,17 +89,12 @@ class LocalRun {
     const std::int64_t steps = decisions_.output.n - 1;
     const std::int64_t every = std::max<std::int64_t>(1, steps / kDecodeSamples);
     const std::int64_t chunks = scheduler.prefill_pass_count();
-    hooks.after_pass = [this, &engine, steps, every, chunks](const Pass& pass) {
+    hooks.after_pass = [this, &engine, every, chunks](const Pass& pass) {
       const bool prefill = pass.phase == Phase::kPrefill;
       if (prefill || pass.number % every == 0 || pass.number == 1) {
-        look(engine, pass.phase,
-             (prefill ? "prefill chunk " : "decode step ") + std::to_string(pass.number));
+        look(engine, pass.phase, moment_of(pass));
       }
-      if (request_.on_progress) {
-        request_.on_progress(
-            name_of(pass.phase),
-            static_cast<double>(pass.number) / static_cast<double>(prefill ? chunks : steps));
-      }
+      report_progress(request_, decisions_, pass, chunks);
     };
     return hooks;
   }

@@ -79,17 +79,21 @@ std::int32_t Sampler::sample(std::span<const float> logits, std::int64_t sequenc
   const std::size_t best = highest(logits, sequence, step);
   if (sampling_.temperature == 0) return static_cast<std::int32_t>(best);
   const auto kept = nucleus(logits, sampling_.temperature, sampling_.top_p);
-  // One draw a token, from a generator of its own, so that batches and orders do not matter.
-  SplitMix64 sequence_rng(sampling_.seed ^
-                          (static_cast<std::uint64_t>(sequence) * 0xd1342543de82ef95ULL));
-  SplitMix64 rng(sequence_rng.next() + static_cast<std::uint64_t>(step));
-  const double draw = rng.uniform();
+  const double drawn = draw(sequence, step);
   double sum = 0;
   for (const auto& [id, probability] : kept) {
     sum += probability;
-    if (draw < sum) return id;
+    if (drawn < sum) return id;
   }
   return kept.back().first;  // rounding left the sum a little below 1
+}
+
+// One draw a token, from a generator of its own, so that batches and orders do not matter.
+double Sampler::draw(std::int64_t sequence, std::int64_t step) const {
+  SplitMix64 sequence_rng(sampling_.seed ^
+                          (static_cast<std::uint64_t>(sequence) * 0xd1342543de82ef95ULL));
+  SplitMix64 rng(sequence_rng.next() + static_cast<std::uint64_t>(step));
+  return rng.uniform();
 }
 
 }  // namespace vramplan

@@ -31,6 +31,9 @@ class Sampler {
   /// -infinity.
   std::int32_t sample(std::span<const float> logits, std::int64_t sequence,
                       std::int64_t step) const;
+  /// The uniform number in [0, 1) that decides this token.
+  double draw(std::int64_t sequence, std::int64_t step) const;
+  const Sampling& sampling() const { return sampling_; }
 
  private:
   Sampling sampling_;

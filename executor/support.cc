@@ -121,7 +121,7 @@ void check_vectors(const Gguf& gguf) {
   }
 }
 
-void check_formats(const ModelSource& source, const Decisions& decisions) {
+void check_formats(const ModelSource& source, const Decisions& decisions, bool gpu) {
   if (source.gguf != nullptr && decisions.weights) {
     refuse(std::string("converting a file's weights to ") + info(*decisions.weights).name +
                " when they are loaded",
@@ -137,17 +137,32 @@ void check_formats(const ModelSource& source, const Decisions& decisions) {
   else
     for (const GgufTensor& tensor : source.gguf->tensors()) check(tensor.dtype, tensor.name);
   if (source.gguf != nullptr) check_vectors(*source.gguf);
-  if (decisions.activations != DType::kF32) {
-    refuse(std::string("activations of format ") + info(decisions.activations).name +
-               " on this backend",
-           "activations", "f32 activations run on a CPU");
+  const DType a = decisions.activations;
+  if (gpu && (a == DType::kF32 || a == DType::kF16 || a == DType::kBF16)) return;
+  if (a != DType::kF32) {
+    refuse(std::string("activations of format ") + info(a).name + " on this backend", "activations",
+           "f32 activations run on a CPU; f32, f16 and bf16 on a GPU");
   }
+}
+
+/// The attention kernels of a GPU load eight elements at a time.
+void check_gpu_kv(const ModelCard& card, KvFormat kv) {
+  for (std::int64_t i = 0; i < card.layer_count(); ++i) {
+    const Mixer& mixer = card.layers[static_cast<std::size_t>(i)].mixer;
+    if (mixer.head_dim % 8 == 0 && mixer.value_dim % 8 == 0 && mixer.value_dim <= 256) continue;
+    refuse("head dimensions " + std::to_string(mixer.head_dim) + " and " +
+               std::to_string(mixer.value_dim) + " on a GPU",
+           "layers[" + std::to_string(i) + "]", "multiples of 8 up to 256 run");
+  }
+  if (kv == KvFormat::kF32 || kv == KvFormat::kF16 || kv == KvFormat::kBF16) return;
+  refuse(std::string("a KV cache of format ") + name_of(kv) + " on a GPU", "--kv-cache-dtype",
+         "f32, f16 and bf16 run");
 }
 
 }  // namespace
 
 void refuse_unsupported(const ModelSource& source, const Decisions& decisions, bool computes,
-                        bool random_weights) {
+                        bool random_weights, bool gpu) {
   check_layers(source.card);
   check_parts(source.card);
   check_cache(source.card, decisions);
@@ -176,7 +191,8 @@ void refuse_unsupported(const ModelSource& source, const Decisions& decisions, b
     refuse(std::to_string(decisions.sharding.ranks()) + " ranks on a backend that computes",
            "--tp, --pp", "run several ranks with --backend dry");
   }
-  check_formats(source, decisions);
+  check_formats(source, decisions, gpu);
+  if (gpu) check_gpu_kv(source.card, decisions.kv_format);
   if (source.gguf == nullptr && !random_weights) {
     throw Error(ErrorCode::kUsage, source.card.name + " is a card without weights")
         .at("", "MODEL")

@@ -8,8 +8,9 @@
 namespace vramplan {
 
 /// Errors: kUnsupported naming layer, kind, format or choice; kUsage for counts that make no run.
-/// `computes`: the backend has values, so formats must have kernels and there is one rank.
+/// `computes`: the backend has values, so formats must have kernels and there is one rank; `gpu`:
+/// activations may have 16 bits.
 void refuse_unsupported(const ModelSource& source, const Decisions& decisions, bool computes,
-                        bool random_weights);
+                        bool random_weights, bool gpu = false);
 
 }  // namespace vramplan

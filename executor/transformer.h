@@ -8,20 +8,12 @@
 #include "executor/arena.h"
 #include "executor/communicator.h"
 #include "executor/kv_store.h"
+#include "executor/pass_input.h"
 #include "executor/rank_weights.h"
 #include "executor/rope_table.h"
 #include "kernels/ops.h"
 
 namespace vramplan {
-
-/// The tokens of one forward pass; T rows. The spans live until the pass is synchronised.
-struct PassInput {
-  std::span<const std::int32_t> ids;         // [T]
-  std::span<const std::int32_t> positions;   // [T]
-  std::span<const std::int64_t> slots;       // [T] where their K and V go
-  std::span<const SequenceSlice> slices;     // query rows of each sequence, in order
-  std::span<const std::int32_t> logit_rows;  // [R] rows whose logits are wanted
-};
 
 /// What the transformer works with, on one rank.
 struct TransformerParts {
@@ -42,6 +34,8 @@ class Transformer {
   /// 1 a row ends in the padding of the split vocabulary. Empty when R = 0 and before the last
   /// stage. Errors: kOutOfPlan naming the tensor that did not fit.
   TensorView forward(const PassInput& pass);
+  /// The distinct rotary tables; a GPU needs copies of them.
+  const std::vector<RopeTable>& rope_tables() const { return rope_tables_; }
 
  private:
   struct Linear {

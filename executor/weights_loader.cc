@@ -59,17 +59,29 @@ class Loader {
     const Bytes before = arena_.live() - arena_.padding();
     into = arena_.take(dtype, spec.rows, spec.columns, spec.name);
     result_.group_bytes[spec.group] += arena_.live() - arena_.padding() - before;
-    if (options_.fill == WeightFill::kFile) read(into, stored.offset);
-    if (options_.fill == WeightFill::kRandom) {
+    const bool vector = spec.role == TensorRole::kNorm || spec.role == TensorRole::kBias;
+    if (options_.fill == WeightFill::kNone) {
+      if (vector && options_.f32_vectors != nullptr) take_f32(spec, into);
+      return;
+    }
+    if (options_.upload != nullptr) return send(spec, into, stored.offset, vector);
+    if (options_.fill == WeightFill::kFile) {
+      read(into, stored.offset);
+    } else {
       fill_random(into, spec.name, spec.role, source_.card.norm_one_plus, options_.seed);
     }
-    const bool vector = spec.role == TensorRole::kNorm || spec.role == TensorRole::kBias;
-    if (vector && options_.fill != WeightFill::kNone) widen(into);
+    if (vector) widen(into);
   }
 
   /// Points a 16-bit vector's view to an f32 copy.
   void widen(TensorView& view) {
     if (view.dtype == DType::kF32) return;
+    result_.f32_vectors.push_back(f32_copy(view));
+    view.data = result_.f32_vectors.back().data();
+    view.dtype = DType::kF32;
+  }
+
+  static std::vector<float> f32_copy(const TensorView& view) {
     VRAMPLAN_CHECK(view.dtype == DType::kF16 || view.dtype == DType::kBF16);
     const auto* const stored = static_cast<const std::uint16_t*>(view.data);
     std::vector<float> copy(static_cast<std::size_t>(view.columns));
@@ -77,9 +89,46 @@ class Loader {
       copy[i] =
           view.dtype == DType::kF16 ? cpu::f16_to_f32(stored[i]) : cpu::bf16_to_f32(stored[i]);
     }
-    result_.f32_vectors.push_back(std::move(copy));
-    view.data = result_.f32_vectors.back().data();
-    view.dtype = DType::kF32;
+    return copy;
+  }
+
+  /// The f32 copy of a 16-bit vector in the device's arena.
+  void take_f32(const TensorSpec& spec, TensorView& view) {
+    if (view.dtype == DType::kF32) return;
+    view = options_.f32_vectors->take(DType::kF32, view.rows, view.columns, spec.name);
+  }
+
+  /// Fills a tensor the CPU cannot write.
+  void send(const TensorSpec& spec, TensorView& into, Bytes offset, bool vector) {
+    WeightUpload& upload = *options_.upload;
+    const bool random = options_.fill == WeightFill::kRandom;
+    if (!vector && !random) return send_file(into, offset);
+    if (!vector && upload.fill_random(into, spec.name, options_.seed)) return;
+    std::vector<std::byte> host(static_cast<std::size_t>(into.bytes().n));
+    TensorView here = into;
+    here.data = host.data();
+    if (random)
+      fill_random(here, spec.name, spec.role, source_.card.norm_one_plus, options_.seed);
+    else
+      read(here, offset);
+    upload.send_all(into.data, host);
+    if (!vector || into.dtype == DType::kF32) return;
+    VRAMPLAN_CHECK(options_.f32_vectors != nullptr);
+    take_f32(spec, into);
+    const std::vector<float> wide = f32_copy(here);
+    upload.send_all(into.data, std::as_bytes(std::span(wide)));
+  }
+
+  void send_file(const TensorView& into, Bytes offset) {
+    const std::int64_t size = into.bytes().n;
+    for (std::int64_t at = 0; at < size;) {
+      const std::span<std::byte> room = options_.upload->buffer(std::min(kReadChunk, size - at));
+      options_.file->read_at(offset + Bytes{at}, room);
+      const auto chunk = static_cast<std::int64_t>(room.size());
+      options_.upload->send(static_cast<std::byte*>(into.data) + at, chunk);
+      at += chunk;
+      count(chunk);
+    }
   }
 
   StoredPart find(const TensorSpec& spec) {
@@ -139,10 +188,14 @@ class Loader {
       const std::int64_t chunk = std::min(kReadChunk, size - at);
       options_.file->read_at(offset + Bytes{at},
                              std::span(data + at, static_cast<std::size_t>(chunk)));
-      done_ += Bytes{chunk};
-      if (options_.progress && total_.n > 0) {
-        options_.progress(static_cast<double>(done_.n) / static_cast<double>(total_.n));
-      }
+      count(chunk);
+    }
+  }
+
+  void count(std::int64_t chunk) {
+    done_ += Bytes{chunk};
+    if (options_.progress && total_.n > 0) {
+      options_.progress(static_cast<double>(done_.n) / static_cast<double>(total_.n));
     }
   }
 

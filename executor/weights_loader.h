@@ -8,6 +8,7 @@
 
 #include "executor/arena.h"
 #include "executor/rank_weights.h"
+#include "executor/weight_upload.h"
 #include "kernels/ops.h"
 #include "modelcards/file.h"
 #include "modelcards/model_source.h"
@@ -25,12 +26,15 @@ struct LoadOptions {
   const File* file = nullptr;                     // of a GGUF source, for kFile
   std::uint64_t seed = 0;                         // for kRandom
   std::function<void(double fraction)> progress;  // by bytes
+  WeightUpload* upload = nullptr;                 // when the CPU cannot write the tensors
+  Arena* f32_vectors = nullptr;  // where f32 copies of 16-bit norms and biases go, on a GPU
 };
 
 struct LoadedWeights {
   RankWeights weights;
   /// Operations read norms and biases as f32: of 16-bit ones (cards without a file) the arena holds
-  /// the bytes of the plan and these are what the views of `weights` point to, a few KiB a layer.
+  /// the bytes of the plan and these are what the views of `weights` point to, a few KiB a layer;
+  /// on a GPU they are in LoadOptions::f32_vectors instead.
   std::vector<std::vector<float>> f32_vectors;
   std::map<std::string, Bytes> group_bytes;  // what the arena handed out, by row of the ledger
 };

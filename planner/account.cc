@@ -21,6 +21,9 @@ std::vector<StageAccount> stage_accounts(const ModelSource& source, const Device
       if (row.tier == TierKind::kDevice) account.runtime += row.bytes;
     }
     account.kv_per_token = kv_growing_per_token(account.model, decisions);
+    if (device.kind == DeviceKind::kGpu) {
+      account.gpu = gpu_account(account.model, device, decisions);
+    }
     stages.push_back(std::move(account));
   }
   return stages;
@@ -30,10 +33,43 @@ Bytes kv_bytes(const StageAccount& stage, const Decisions& decisions) {
   return kv_bytes(stage.model, decisions);
 }
 
+ScratchRules rules_of(const StageAccount& stage, const Decisions& decisions, DeviceKind kind) {
+  return scratch_rules(decisions, kind, stage.gpu ? stage.gpu->multiprocessors : 0);
+}
+
+Bytes activation_peak(const StageAccount& stage, const Decisions& decisions, DeviceKind kind) {
+  const ScratchRules rules = rules_of(stage, decisions, kind);
+  return std::max(prefill_peak(stage.model, decisions, rules),
+                  decode_peak(stage.model, decisions, rules));
+}
+
+Bytes reservation_bytes(const StageAccount& stage, const Decisions& decisions) {
+  const Bytes granule{256};
+  const ScratchRules rules = rules_of(stage, decisions, DeviceKind::kGpu);
+  return stage.weights + stage.padding + round_up(kv_bytes(stage, decisions), granule) +
+         activation_extent(stage.model, decisions, rules) + round_up(stage.gpu->gemm, granule) +
+         index_bytes(*stage.gpu, decisions) + stage.gpu->vectors;
+}
+
+Bytes arena_rounding(const StageAccount& stage, const Decisions& decisions) {
+  return round_up(reservation_bytes(stage, decisions), kGpuPage) - stage.weights - stage.padding -
+         kv_bytes(stage, decisions) - activation_peak(stage, decisions, DeviceKind::kGpu) -
+         stage.gpu->gemm - index_bytes(*stage.gpu, decisions) - stage.gpu->vectors;
+}
+
+Bytes shaped_bytes(const StageAccount& stage, const Decisions& decisions, DeviceKind kind) {
+  if (!stage.gpu || kind != DeviceKind::kGpu) return {};
+  return index_bytes(*stage.gpu, decisions) + stage.gpu->vectors +
+         graph_bytes(*stage.gpu, decisions) + arena_rounding(stage, decisions);
+}
+
 Bytes stage_peak(const StageAccount& stage, const Decisions& decisions, DeviceKind kind) {
-  const Bytes activations = std::max(prefill_peak(stage.model, decisions, kind),
-                                     decode_peak(stage.model, decisions, kind));
-  return stage.weights + stage.padding + stage.runtime + kv_bytes(stage, decisions) + activations;
+  if (stage.gpu && kind == DeviceKind::kGpu) {
+    return stage.runtime - stage.gpu->gemm + graph_bytes(*stage.gpu, decisions) +
+           round_up(reservation_bytes(stage, decisions), kGpuPage);
+  }
+  return stage.weights + stage.padding + stage.runtime + kv_bytes(stage, decisions) +
+         activation_peak(stage, decisions, kind);
 }
 
 Bytes largest_peak(const std::vector<StageAccount>& stages, const Decisions& decisions,

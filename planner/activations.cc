@@ -18,10 +18,12 @@ class LiveSet {
   void take(const char* name, Bytes bytes) {
     if (bytes.n == 0) return;
     const Bytes rounded = round_up(bytes, kAlignment);
+    VRAMPLAN_CHECK(count_ < kMost);
+    begins_[count_] = first_fit(rounded);
+    extent_ = std::max(extent_, begins_[count_] + rounded);
     live_ += rounded;
-    if (count_ < kMost) tensors_[count_] = {name, rounded};
+    tensors_[count_] = {name, rounded};
     ++count_;
-    VRAMPLAN_CHECK(count_ <= kMost);
     if (live_ > peak_.live) remember();
   }
   void drop(const char* name) {
@@ -29,13 +31,29 @@ class LiveSet {
       if (tensors_[i].name != name) continue;
       live_ -= tensors_[i].bytes;
       std::copy(tensors_ + i + 1, tensors_ + count_, tensors_ + i);
+      std::copy(begins_ + i + 1, begins_ + count_, begins_ + i);
       --count_;
       return;
     }
   }
   const Moment& peak() const { return peak_; }
+  Bytes extent() const { return extent_; }
 
  private:
+  /// The lowest address where no live tensor is in the way.
+  Bytes first_fit(Bytes size) const {
+    Bytes at;
+    for (bool moved = true; moved;) {
+      moved = false;
+      for (std::size_t i = 0; i < count_; ++i) {
+        const Bytes end = begins_[i] + tensors_[i].bytes;
+        if (at >= end || begins_[i] >= at + size) continue;
+        at = end;
+        moved = true;
+      }
+    }
+    return at;
+  }
   void remember() {
     peak_.live = live_;
     if (!keep_) return;
@@ -46,8 +64,9 @@ class LiveSet {
   static constexpr std::size_t kMost = 16;
   bool keep_;
   const char* where_ = "";
-  Bytes live_;
+  Bytes live_, extent_;
   LiveTensor tensors_[kMost];
+  Bytes begins_[kMost];
   std::size_t count_ = 0;
   Moment peak_;
 };
@@ -58,7 +77,8 @@ constexpr const char *kX = "x", *kNormed = "n", *kNormed2 = "n2", *kQ = "q", *kK
                      *kRows = "rows", *kLogits = "logits", *kAllLogits = "gathered logits",
                      *kRouter = "router scores", *kRouted = "routed rows",
                      *kExpertGate = "expert gate", *kExpertUp = "expert up",
-                     *kExpertOut = "expert output", *kLatent = "latent", *kState = "state inputs";
+                     *kExpertOut = "expert output", *kLatent = "latent", *kState = "state inputs",
+                     *kSampling = "sampling";
 
 class Pass {
  public:
@@ -72,6 +92,7 @@ class Pass {
     if (pass_.logit_rows > 0) head();
     return live_.peak();
   }
+  Bytes extent() const { return live_.extent(); }
 
  private:
   Bytes rows(std::int64_t count, std::int64_t columns) const {
@@ -210,9 +231,12 @@ class Pass {
     live_.drop(kScratch);
     live_.drop(kNormed);
     live_.drop(kRows);
-    if (model_.shape.tp == 1) return;
     const std::int64_t gathered = detail::checked_mul(model_.shape.vocab_rows, model_.shape.tp);
-    live_.take(kAllLogits, bytes_of(DType::kF32, r, gathered));
+    if (model_.shape.tp > 1) {
+      live_.take(kAllLogits, bytes_of(DType::kF32, r, gathered));
+      live_.drop(kLogits);
+    }
+    live_.take(kSampling, sample_scratch(rules_, r, gathered));
   }
 
   const RankModel& model_;
@@ -232,6 +256,15 @@ Bytes most(const RankModel& model, const ScratchRules& rules,
 
 Bytes linear_scratch(const ScratchRules& rules, std::int64_t tokens, std::int64_t in_features,
                      DType weight) {
+  if (rules.multiprocessors > 0) {
+    // Above 32 tokens, rows of a quantised weight are made plain in a tile: at most 8192 of them
+    // and at most 64 MiB.
+    const bool tiled =
+        is_block_quantised(weight) && tokens > 32 && rules.activations != DType::kF32;
+    const std::int64_t fitting = (std::int64_t{64} << 20) / (2 * in_features);
+    return tiled ? bytes_of(DType::kBF16, std::clamp<std::int64_t>(fitting, 1, 8192), in_features)
+                 : Bytes{};
+  }
   if (rules.kind != DeviceKind::kCpu || !is_block_quantised(weight)) return {};
   if (rules.linear_inputs == DType::kF32)
     return bytes_of(DType::kF32, kDequantisedRows, in_features) * rules.threads;
@@ -245,7 +278,19 @@ Bytes attention_scratch(const ScratchRules& rules, const PassShape& pass, const 
   if (rules.attention == AttentionAlgorithm::kNaive) {
     return bytes_of(DType::kF32, detail::checked_mul(kind.shape.heads, queries), pass.kv_length);
   }
-  if (rules.kind != DeviceKind::kCpu || queries != 1) return {};
+  if (queries != 1) return {};
+  if (rules.multiprocessors > 0) {
+    // Splits of a sequence and kv head: two blocks a multiprocessor, of 256 tokens or more each, at
+    // most 64; per split and head a partial output, its maximum and its sum.
+    const std::int64_t groups = detail::checked_mul(pass.sequences, kind.shape.kv_heads);
+    const std::int64_t wanted = ceil_div(2 * std::int64_t{rules.multiprocessors}, groups);
+    const std::int64_t splits = std::min(
+        {wanted, std::max<std::int64_t>(1, ceil_div(rules.most_context, 256)), std::int64_t{64}});
+    const std::int64_t rows =
+        detail::checked_mul(detail::checked_mul(kind.shape.heads, pass.sequences), splits);
+    return bytes_of(DType::kF32, rows, kind.layer.mixer.value_dim + 2);
+  }
+  if (rules.kind != DeviceKind::kCpu) return {};
   // A partial output, its maximum and its sum per thread, head and sequence.
   const std::int64_t partials =
       detail::checked_mul(detail::checked_mul(kind.shape.heads, rules.threads), pass.sequences);
@@ -259,6 +304,14 @@ Moment peak_moment(const RankModel& model, const ScratchRules& rules, const Pass
 Bytes peak_bytes(const RankModel& model, const ScratchRules& rules, const PassShape& pass) {
   return Pass(model, rules, pass, false).run().live;
 }
+
+Bytes pass_extent(const RankModel& model, const ScratchRules& rules, const PassShape& pass) {
+  Pass walk(model, rules, pass, false);
+  walk.run();
+  return walk.extent();
+}
+
+Bytes sample_scratch(const ScratchRules&, std::int64_t, std::int64_t) { return {}; }
 
 std::vector<PassShape> prefill_passes(const Decisions& decisions, bool head) {
   const std::int64_t prompt = (decisions.context - decisions.output).n;
@@ -276,17 +329,35 @@ std::vector<PassShape> decode_passes(const Decisions& decisions, bool head) {
   return {{decisions.batch, head ? decisions.batch : 0, decisions.batch, decisions.context.n - 1}};
 }
 
-ScratchRules scratch_rules(const Decisions& decisions, DeviceKind kind) {
-  return {kind, decisions.threads, decisions.activations, decisions.attention,
-          decisions.linear_inputs};
+ScratchRules scratch_rules(const Decisions& decisions, DeviceKind kind, int multiprocessors) {
+  return {kind,
+          decisions.threads,
+          decisions.activations,
+          decisions.attention,
+          decisions.linear_inputs,
+          kind == DeviceKind::kGpu ? multiprocessors : 0,
+          decisions.context.n};
 }
 
-Bytes prefill_peak(const RankModel& model, const Decisions& decisions, DeviceKind kind) {
-  return most(model, scratch_rules(decisions, kind), prefill_passes(decisions, model.shape.head));
+Bytes prefill_peak(const RankModel& model, const Decisions& decisions, const ScratchRules& rules) {
+  return most(model, rules, prefill_passes(decisions, model.shape.head));
 }
 
-Bytes decode_peak(const RankModel& model, const Decisions& decisions, DeviceKind kind) {
-  return most(model, scratch_rules(decisions, kind), decode_passes(decisions, model.shape.head));
+Bytes decode_peak(const RankModel& model, const Decisions& decisions, const ScratchRules& rules) {
+  return most(model, rules, decode_passes(decisions, model.shape.head));
+}
+
+Bytes activation_extent(const RankModel& model, const Decisions& decisions,
+                        const ScratchRules& rules) {
+  Bytes extent;
+  for (const bool decode : {false, true}) {
+    const bool head = model.shape.head;
+    for (const PassShape& pass :
+         decode ? decode_passes(decisions, head) : prefill_passes(decisions, head)) {
+      extent = std::max(extent, pass_extent(model, rules, pass));
+    }
+  }
+  return extent;
 }
 
 }  // namespace vramplan

@@ -28,6 +28,9 @@ struct ScratchRules {
   DType activations = DType::kF32;
   AttentionAlgorithm attention = AttentionAlgorithm::kTiled;
   DType linear_inputs = DType::kI8;
+  // A GPU whose kernels are ours: 0 = a device whose kernels keep all on the chip.
+  int multiprocessors = 0;
+  std::int64_t most_context = 0;  // a decode step is laid out for the longest cache of the plan
 };
 
 struct LiveTensor {
@@ -44,6 +47,9 @@ struct Moment {
 Moment peak_moment(const RankModel& model, const ScratchRules& rules, const PassShape& pass);
 /// Only its bytes; the fast form.
 Bytes peak_bytes(const RankModel& model, const ScratchRules& rules, const PassShape& pass);
+/// The region that holds the pass when each tensor goes to the lowest address where it fits: never
+/// less than the peak.
+Bytes pass_extent(const RankModel& model, const ScratchRules& rules, const PassShape& pass);
 
 /// The distinct passes of a phase that can hold its peak. Prefill: the longest full chunk without
 /// logits, and the last chunk with one logits row. Decode: the last step (none when output is one
@@ -51,14 +57,19 @@ Bytes peak_bytes(const RankModel& model, const ScratchRules& rules, const PassSh
 std::vector<PassShape> prefill_passes(const Decisions& decisions, bool head);
 std::vector<PassShape> decode_passes(const Decisions& decisions, bool head);
 
-ScratchRules scratch_rules(const Decisions& decisions, DeviceKind kind);
-Bytes prefill_peak(const RankModel& model, const Decisions& decisions, DeviceKind kind);
-Bytes decode_peak(const RankModel& model, const Decisions& decisions, DeviceKind kind);
+ScratchRules scratch_rules(const Decisions& decisions, DeviceKind kind, int multiprocessors = 0);
+Bytes prefill_peak(const RankModel& model, const Decisions& decisions, const ScratchRules& rules);
+Bytes decode_peak(const RankModel& model, const Decisions& decisions, const ScratchRules& rules);
+/// The region that holds every pass.
+Bytes activation_extent(const RankModel& model, const Decisions& decisions,
+                        const ScratchRules& rules);
 
 /// Scratch of one linear on the rules' device; own formula, compared with kernels/workspace.h by a
 /// test.
 Bytes linear_scratch(const ScratchRules& rules, std::int64_t tokens, std::int64_t in_features,
                      DType weight);
 Bytes attention_scratch(const ScratchRules& rules, const PassShape& pass, const LayerKind& kind);
+/// Of drawing tokens from `rows` rows of logits on a GPU.
+Bytes sample_scratch(const ScratchRules& rules, std::int64_t rows, std::int64_t vocab);
 
 }  // namespace vramplan

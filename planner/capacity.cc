@@ -29,8 +29,19 @@ std::int64_t largest(std::int64_t low, std::int64_t most, Fits fits) {
 }
 
 Tokens pool_tokens(const StageAccount& stage, const Decisions& decisions, DeviceKind kind) {
-  const Bytes others = stage_peak(stage, decisions, kind) - kv_growing_bytes(stage.model, decisions);
-  const Bytes left = decisions.capacity - others;
+  const Bytes growing = kv_growing_bytes(stage.model, decisions);
+  Bytes left = decisions.capacity - (stage_peak(stage, decisions, kind) - growing);
+  if (stage.gpu && kind == DeviceKind::kGpu) {
+    // Whole pages are left for the reservation, and what does not grow with the tokens in it stays.
+    const Bytes cache = kv_bytes(stage, decisions);
+    const Bytes reservation = reservation_bytes(stage, decisions);
+    const Bytes outside = stage_peak(stage, decisions, kind) - round_up(reservation, kGpuPage);
+    const Bytes room = decisions.capacity - outside;
+    if (room.n <= 0) return {};
+    left = Bytes{floor_div(room.n, kGpuPage.n)} * kGpuPage.n -
+           (reservation - round_up(cache, Bytes{256}));
+    left = Bytes{left.n / 256 * 256} - (cache - growing);
+  }
   const Bytes block = stage.kv_per_token * Tokens{decisions.block.n};
   if (left.n <= 0) return {};
   if (block.n == 0) return {kMostTokens};

@@ -71,9 +71,8 @@ std::string moment_formula(const Moment& moment, const PassShape& pass) {
   return text;
 }
 
-LedgerRow activation_row(const RankModel& model, const Decisions& decisions, DeviceKind kind,
-                         Phase phase) {
-  const ScratchRules rules = scratch_rules(decisions, kind);
+LedgerRow activation_row(const RankModel& model, const Decisions& decisions,
+                         const ScratchRules& rules, Phase phase) {
   const std::vector<PassShape> passes = phase == Phase::kPrefill
                                             ? prefill_passes(decisions, model.shape.head)
                                             : decode_passes(decisions, model.shape.head);
@@ -126,11 +125,39 @@ std::vector<LedgerRow> kv_rows(const RankModel& model, const Decisions& decision
   }
   const Bytes residual = kv_residual_bytes(model, decisions);
   if (residual.n > 0) {
-    rows.push_back(kv_row("residual window", residual,
-                          fmt::format("{} sequence{} x the newest 128 tokens in f16",
-                                      decisions.batch, plural)));
+    rows.push_back(kv_row(
+        "residual window", residual,
+        fmt::format("{} sequence{} x the newest 128 tokens in f16", decisions.batch, plural)));
   }
   return rows;
+}
+
+void add_gpu_rows(const StageAccount& stage, const Decisions& decisions,
+                  std::vector<LedgerRow>& rows) {
+  const GpuAccount& gpu = *stage.gpu;
+  const auto add = [&](TierKind tier, Category category, const char* name, Bytes bytes,
+                       std::string formula) {
+    if (bytes.n == 0) return;
+    rows.push_back({0, tier, category, name, Phase::kLoad, bytes, std::move(formula)});
+  };
+  const Bytes arrays = pass_array_bytes(decisions);
+  add(TierKind::kDevice, Category::kWorkspace, "indices", index_bytes(gpu, decisions),
+      fmt::format("ids, positions, slots, rows and draws of the longest pass, block tables of {} "
+                  "sequence{} x ceil({} / {}): {} + rotary tables {}",
+                  decisions.batch, decisions.batch == 1 ? "" : "s", grouped(decisions.context.n),
+                  decisions.block.n, exact(arrays), exact(gpu.rope)));
+  add(TierKind::kDevice, Category::kWorkspace, "f32 vectors", gpu.vectors,
+      "f32 copies of 16-bit norms and biases, each rounded up to 256 B");
+  const Bytes reserved = round_up(reservation_bytes(stage, decisions), kGpuPage);
+  add(TierKind::kDevice, Category::kRuntime, "arena rounding", arena_rounding(stage, decisions),
+      fmt::format("one reservation of {} in pages of {}, less the tensors in it", exact(reserved),
+                  exact(kGpuPage)));
+  add(TierKind::kDevice, Category::kGraphs, "decode", graph_bytes(gpu, decisions),
+      fmt::format("{} operations of a decode step x {} (assumed: NVIDIA/cccl#3768), in pages of {}",
+                  gpu.decode_calls, exact(kGraphNodeBytes), exact(kGpuPage)));
+  add(TierKind::kHost, Category::kWorkspace, "staging", staging_bytes(decisions),
+      fmt::format("pinned: {} copies of a pass's arrays + {} for weights", kStagedPasses,
+                  exact(kUploadBytes)));
 }
 
 std::vector<LedgerRow> stage_rows(const StageAccount& stage, const Decisions& decisions,
@@ -146,9 +173,10 @@ std::vector<LedgerRow> stage_rows(const StageAccount& stage, const Decisions& de
     rows.push_back(std::move(row));
   }
   for (LedgerRow& row : kv_rows(stage.model, decisions)) rows.push_back(std::move(row));
-  rows.push_back(activation_row(stage.model, decisions, device.kind, Phase::kPrefill));
+  const ScratchRules rules = rules_of(stage, decisions, device.kind);
+  rows.push_back(activation_row(stage.model, decisions, rules, Phase::kPrefill));
   if (!decode_passes(decisions, stage.model.shape.head).empty()) {
-    rows.push_back(activation_row(stage.model, decisions, device.kind, Phase::kDecode));
+    rows.push_back(activation_row(stage.model, decisions, rules, Phase::kDecode));
   }
   LedgerRow padding;
   padding.category = Category::kRuntime;
@@ -159,6 +187,7 @@ std::vector<LedgerRow> stage_rows(const StageAccount& stage, const Decisions& de
   for (LedgerRow& row : runtime_rows(device, tables, 0, decisions.sharding.ranks())) {
     rows.push_back(std::move(row));
   }
+  if (stage.gpu) add_gpu_rows(stage, decisions, rows);
   return rows;
 }
 

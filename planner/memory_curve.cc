@@ -24,14 +24,16 @@ Seconds load_seconds(const StageAccount& stage, const DeviceCard& device) {
 
 std::vector<CurvePoint> memory_curve(const StageAccount& stage, const Decisions& decisions,
                                      const DeviceCard& device, const Performance& performance) {
-  const Bytes fixed = stage.weights + stage.padding + stage.runtime;
-  const Bytes prefill = prefill_peak(stage.model, decisions, device.kind);
-  const Bytes decode = decode_peak(stage.model, decisions, device.kind);
+  const Bytes shaped = shaped_bytes(stage, decisions, device.kind);
+  const Bytes fixed = stage.weights + stage.padding + stage.runtime + shaped;
+  const ScratchRules rules = rules_of(stage, decisions, device.kind);
+  const Bytes prefill = prefill_peak(stage.model, decisions, rules);
+  const Bytes decode = decode_peak(stage.model, decisions, rules);
   const Tokens prompt = decisions.context - decisions.output;
   const auto cache = [&](std::int64_t sequences, std::int64_t tokens) {
     return kv_bytes(stage, with_context(with_batch(decisions, sequences), Tokens{tokens}));
   };
-  std::vector<CurvePoint> curve{{{}, Phase::kLoad, stage.runtime}};
+  std::vector<CurvePoint> curve{{{}, Phase::kLoad, stage.runtime + shaped}};
   Seconds now = load_seconds(stage, device);
   curve.push_back({now, Phase::kLoad, fixed});
   const std::int64_t prefills = std::min(decisions.batch, kMostPoints);

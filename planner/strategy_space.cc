@@ -111,8 +111,8 @@ StrategySpace::StrategySpace(const ModelSource& given, const SearchRequest& requ
       device.flop_s[c] = (op_seconds(card, product).v - device.launch_s) / kProbe;
     }
     const auto price = request.usd_per_hour.find(card.name);
-    device.usd_per_hour = price != request.usd_per_hour.end() ? price->second
-                                                              : card.price_per_hour_usd.value;
+    device.usd_per_hour =
+        price != request.usd_per_hour.end() ? price->second : card.price_per_hour_usd.value;
     for (Shard& shard : shards_) {
       OpWork reduce;
       reduce.op = OpKind::kAllReduce;
@@ -170,11 +170,12 @@ StrategySpace::Shard StrategySpace::make_shard(const ModelSource& source, Decisi
     account.weights = weight_bytes(account.model);
     account.padding = arena_padding(account.model);
     add_work(prefill_work(account.model, decisions), shard.prefill);
-    const Bytes prefill = prefill_peak(account.model, decisions, DeviceKind::kGpu);
+    const Bytes prefill =
+        prefill_peak(account.model, decisions, scratch_rules(decisions, DeviceKind::kGpu));
     const Tokens mean{(decisions.context - decisions.output).n + decisions.output.n / 2};
     for (std::size_t b = 0; b < batches_.size(); ++b) {
       const Decisions d = with_batch(decisions, batches_[b]);
-      const Bytes decode = decode_peak(account.model, d, DeviceKind::kGpu);
+      const Bytes decode = decode_peak(account.model, d, scratch_rules(d, DeviceKind::kGpu));
       const Bytes peak =
           account.weights + account.padding + kv_bytes(account, d) + std::max(prefill, decode);
       Point& point = shard.points[b];
@@ -203,7 +204,8 @@ Evaluation StrategySpace::evaluate(const Strategy& s) const {
   if (index < 0) return out;
   const Shard& shard = shards_[static_cast<std::size_t>(index)];
   // Batches are powers of two: the exponent is the index.
-  const auto b = static_cast<std::size_t>(__builtin_ctzll(static_cast<unsigned long long>(s.batch)));
+  const auto b =
+      static_cast<std::size_t>(__builtin_ctzll(static_cast<unsigned long long>(s.batch)));
   VRAMPLAN_CHECK(b < batches_.size() && batches_[b] == s.batch);
   const Point& point = shard.points[b];
   const Device& device = devices_[s.device];

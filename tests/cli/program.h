@@ -55,11 +55,13 @@ inline std::string shell_word(const std::string& text) {
 
 /// Runs the program with an empty home, so that a calibrated card of this machine plays no part.
 /// `prefix` goes before the program on the shell's line ("NO_COLOR=1").
+/// `program`: also VRAMPLAN_ON_FAKE, the same with a fake CUDA driver.
 inline Outcome run_program(const std::vector<std::string>& arguments,
-                           const std::string& prefix = "") {
+                           const std::string& prefix = "",
+                           const std::string& program = VRAMPLAN_BINARY) {
   const Folder folder;
   std::string line = "HOME=" + shell_word(folder / "home") + " XDG_DATA_HOME= " + prefix + " " +
-                     shell_word(VRAMPLAN_BINARY);
+                     shell_word(program);
   for (const auto& argument : arguments) line += " " + shell_word(argument);
   line += " >" + shell_word(folder / "out") + " 2>" + shell_word(folder / "err") + " </dev/null";
   const int status = std::system(line.c_str());

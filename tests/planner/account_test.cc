@@ -58,7 +58,10 @@ RC_GTEST_PROP(Account, LongerContextsAndLargerBatchesNeverTakeLess, ()) {
   const Decisions here = with_batch(with_context(d, context), batch);
   const Bytes peak = largest_peak(stages, here, device.kind);
   RC_ASSERT(largest_peak(stages, with_context(here, context + 1_tokens), device.kind) >= peak);
-  RC_ASSERT(largest_peak(stages, with_batch(here, batch + 1), device.kind) > peak);
+  const Bytes more = largest_peak(stages, with_batch(here, batch + 1), device.kind);
+  // A GPU's reservation grows by whole pages.
+  const bool in_pages = device.kind == DeviceKind::kGpu;
+  RC_ASSERT(more > peak || (in_pages && more == peak));
 }
 
 TEST(Account, AShorterContextLeavesRoomForAPrompt) {

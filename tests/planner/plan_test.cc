@@ -94,6 +94,11 @@ TEST(Plan, RowsAreThoseOfTheContract) {
   on_gpu.insert({{device, Category::kRuntime, "context", Phase::kLoad},
                  {device, Category::kRuntime, "modules", Phase::kLoad},
                  {device, Category::kWorkspace, "gemm", Phase::kLoad},
+                 {device, Category::kWorkspace, "indices", Phase::kLoad},
+                 {device, Category::kWorkspace, "f32 vectors", Phase::kLoad},
+                 {device, Category::kRuntime, "arena rounding", Phase::kLoad},
+                 {device, Category::kGraphs, "decode", Phase::kLoad},
+                 {TierKind::kHost, Category::kWorkspace, "staging", Phase::kLoad},
                  {TierKind::kHost, Category::kRuntime, "process base", Phase::kLoad}});
   EXPECT_EQ(keys(plan_of(tiny(), gpu_80gb(), ask(128, 1))), on_gpu);
   on_gpu.insert({device, Category::kComm, "communicator", Phase::kLoad});

@@ -1,0 +1,101 @@
+#pragma once
+// CudaBackend: one GPU behind the seam of kernels/cuda/runtime.h and a table of kernels, so that
+// the whole engine also runs on a fake runtime. Passes of one query a sequence are captured once
+// per padded batch size and replayed as a graph.
+#include <map>
+#include <memory>
+#include <set>
+#include <vector>
+
+#include "executor/backend.h"
+#include "executor/cuda_ops.h"
+#include "executor/cuda_upload.h"
+#include "executor/tier_cuda.h"
+
+namespace vramplan {
+
+struct CudaOptions {
+  int device = 0;
+  DType activations = DType::kBF16;
+  bool graphs = true;
+  bool naive = false;  // attention by all scores: its scratch grows with the cache, so no graphs
+  bool random_on_host = false;  // the values every other backend makes, not the device's own
+};
+
+class CudaBackend final : public Backend {
+ public:
+  /// `runtime` already uses the device. Errors: kUnsupported without a GEMM library.
+  CudaBackend(cuda::Runtime& runtime, const cuda::KernelTable& kernels, const CudaOptions& options,
+              Bytes capacity);
+  ~CudaBackend() override;
+
+  const char* name() const override { return "cuda"; }
+  Ops& ops() override { return ops_; }
+  Tier& tier(TierKind kind) override;
+  Clock& clock() override { return clock_; }
+  void synchronize() override { runtime_.synchronize(stream_.value); }
+  cuda::Stream stream() const { return stream_.value; }
+  bool computes() const override { return true; }
+  const GpuFacts* gpu() const override { return &facts_; }
+  void reserve_all(Bytes size) override { device_.reserve_all(size); }
+  void bind(GpuWorkspace* workspace) override;
+  TensorView run_pass(const PassInput& pass, Arena& activations,
+                      const ForwardPass& forward) override;
+  std::vector<std::int32_t> sample(const SampleRequest& request) override;
+  WeightUpload* upload() override { return &upload_; }
+  void read(void* to, const void* from, Bytes size) override;
+
+  /// Pinned memory taken so far: two slots of a pass's arrays, two buffers of weights.
+  Bytes staging_bytes() const { return host_.reserved(); }
+  std::int64_t graph_count() const { return static_cast<std::int64_t>(graphs_.size()); }
+  std::int64_t graph_nodes() const;
+
+  static constexpr std::size_t kSlots = 2;  // one is filled while the other is on its way
+
+ private:
+  struct OwnedStream {
+    explicit OwnedStream(cuda::Runtime& r) : runtime(r), value(r.make_stream()) {}
+    ~OwnedStream() { runtime.destroy(value); }
+    OwnedStream(const OwnedStream&) = delete;
+    OwnedStream& operator=(const OwnedStream&) = delete;
+    cuda::Runtime& runtime;
+    cuda::Stream value;
+  };
+  struct CapturedPass {
+    cuda::Graph graph;
+    TensorView logits;
+  };
+  /// Pinned memory of one pass's arrays, free again once `sent` is reached.
+  struct Slot {
+    Region memory;
+    cuda::Event sent;
+    std::vector<SequenceSlice> slices;
+    bool in_flight = false;
+  };
+  /// Where `array` of the device lies in the staging.
+  template <class T>
+  T* staged(const Slot& slot, const TensorView& array) const;
+  void drop_pass_state() noexcept;
+  PassInput stage(const PassInput& pass, std::int64_t rows);
+  void fill(Slot& slot, const PassInput& pass, std::int64_t rows) const;
+  std::int64_t padded_rows(std::int64_t rows) const;
+  TensorView captured(std::int64_t rows, const PassInput& staged, const ForwardPass& forward);
+
+  cuda::Runtime& runtime_;
+  const cuda::KernelTable& kernels_;
+  CudaOptions options_;
+  SteadyClock clock_;
+  GpuFacts facts_;
+  CudaDeviceTier device_;
+  CudaHostTier host_;
+  OwnedStream stream_;
+  CudaOps ops_;
+  CudaUpload upload_;
+  GpuWorkspace* workspace_ = nullptr;
+  std::vector<Slot> slots_;
+  std::size_t slot_ = 0;         // of the running pass
+  std::set<std::int64_t> warm_;  // padded sizes that ran once without a graph
+  std::map<std::int64_t, CapturedPass> graphs_;
+};
+
+}  // namespace vramplan

@@ -1,0 +1,124 @@
+#include "executor/cuda_ops.h"
+
+#include <algorithm>
+
+#include "kernels/cuda/workspace.h"
+
+namespace vramplan {
+
+template <class T>
+const T* CudaOps::on_device(std::span<const T> staged) const {
+  const std::int64_t offset = reinterpret_cast<const std::byte*>(staged.data()) - pass_.staged;
+  VRAMPLAN_CHECK(pass_.staged != nullptr && offset >= 0 &&
+                 offset + static_cast<std::int64_t>(staged.size_bytes()) <= pass_.size.n);
+  return reinterpret_cast<const T*>(pass_.device + offset);
+}
+
+void CudaOps::embed(TensorView out, const WeightView& table, std::span<const std::int32_t> ids,
+                    float scale) {
+  kernels_.embed(stream_, out, table.tensor, on_device(ids), scale);
+}
+
+void CudaOps::add_rows(TensorView out, const WeightView& table,
+                       std::span<const std::int32_t> positions) {
+  kernels_.add_rows(stream_, out, table.tensor, on_device(positions));
+}
+
+void CudaOps::rmsnorm(TensorView out, TensorView x, TensorView weight, float eps, bool one_plus) {
+  kernels_.rmsnorm(stream_, out, x, weight, eps, one_plus);
+}
+
+void CudaOps::layernorm(TensorView out, TensorView x, TensorView weight, TensorView bias,
+                        float eps) {
+  kernels_.layernorm(stream_, out, x, weight, bias, eps);
+}
+
+/// Few tokens read the weight once by a GEMV; many go to the GEMM library, by way of a tile of
+/// plain rows when the weight is quantised. Formats the library cannot mix stay with our kernel.
+void CudaOps::linear(TensorView out, TensorView in, const WeightView& weight, TensorView bias,
+                     TensorView workspace) {
+  const DType format = weight.tensor.dtype;
+  const bool tiled = cuda::linear_workspace(in.rows, in.columns, format, in.dtype).n > 0;
+  const bool plain = in.rows > cuda::kGemvTokens && format == in.dtype;
+  if (!tiled && !plain) return kernels_.linear(stream_, out, in, weight, bias);
+  if (tiled)
+    dequantised_gemm(out, in, weight, workspace);
+  else
+    gemm(out, out.columns, in, weight.tensor);
+  if (bias.data != nullptr) kernels_.add_bias(stream_, out, bias);
+}
+
+void CudaOps::gemm(TensorView out, std::int64_t out_stride, TensorView in, TensorView weight) {
+  VRAMPLAN_CHECK(workspace_ != nullptr);
+  runtime_.gemm(stream_, {out, in, weight, out_stride, workspace_->gemm()});
+}
+
+void CudaOps::dequantised_gemm(TensorView out, TensorView in, const WeightView& weight,
+                               TensorView workspace) {
+  const TensorView& w = weight.tensor;
+  const std::int64_t most = cuda::tile_rows(in.columns);
+  const std::int64_t row_bytes = bytes_of(w.dtype, 1, w.columns).n;
+  VRAMPLAN_CHECK(workspace.bytes() >= bytes_of(in.dtype, most, in.columns));
+  for (std::int64_t row = 0; row < w.rows; row += most) {
+    const std::int64_t count = std::min(most, w.rows - row);
+    const WeightView part{
+        {static_cast<std::byte*>(w.data) + row * row_bytes, w.dtype, count, w.columns},
+        weight.packing};
+    const TensorView tile{workspace.data, in.dtype, count, in.columns};
+    kernels_.dequantise(stream_, tile, part);
+    const TensorView columns{static_cast<std::byte*>(out.data) + bytes_of(out.dtype, 1, row).n,
+                             out.dtype, out.rows, count};
+    gemm(columns, out.columns, in, tile);
+  }
+}
+
+void CudaOps::rope(TensorView x, std::span<const std::int32_t> positions,
+                   const RopeParams& params) {
+  VRAMPLAN_CHECK(workspace_ != nullptr);
+  const float* const table = workspace_->rope_table(params.inverse_frequency);
+  VRAMPLAN_CHECK(table != nullptr);
+  kernels_.rope(stream_, x, on_device(positions),
+                {params.head_dim, params.rotary_dim, params.interleaved, table, params.magnitude});
+}
+
+void CudaOps::kv_write(const KvLayerView& kv, TensorView k, TensorView v,
+                       std::span<const std::int64_t> slots) {
+  kernels_.kv_write(stream_, kv, k, v, on_device(slots));
+}
+
+void CudaOps::attention(TensorView out, TensorView q, const KvLayerView& kv,
+                        std::span<const SequenceSlice> slices, const AttentionParams& params,
+                        TensorView workspace) {
+  VRAMPLAN_CHECK(slices.data() == pass_.slices);
+  const cuda::DeviceSlices& on = pass_.device_slices;
+  if (params.naive) return kernels_.attention_naive(stream_, out, q, kv, on, params, workspace);
+  if (cuda::is_decode(slices)) {
+    return kernels_.attention_decode(stream_, out, q, kv, on, params, workspace);
+  }
+  kernels_.attention_prefill(stream_, out, q, kv, on, params);
+}
+
+void CudaOps::gated_activation(TensorView gate, TensorView up, GateKind kind) {
+  kernels_.gated_activation(stream_, gate, up, kind);
+}
+
+void CudaOps::add(TensorView x, TensorView y) { kernels_.add(stream_, x, y); }
+
+void CudaOps::gather_rows(TensorView out, TensorView x, std::span<const std::int32_t> rows) {
+  kernels_.gather_rows(stream_, out, x, on_device(rows));
+}
+
+void CudaOps::softcap(TensorView x, float cap) { kernels_.softcap(stream_, x, cap); }
+
+Bytes CudaOps::linear_workspace(std::int64_t tokens, std::int64_t in_features, DType weight) const {
+  return cuda::linear_workspace(tokens, in_features, weight, activations_);
+}
+
+Bytes CudaOps::attention_workspace(std::span<const SequenceSlice> slices, const KvLayerView& kv,
+                                   const AttentionParams& params) const {
+  VRAMPLAN_CHECK(workspace_ != nullptr);
+  return cuda::attention_workspace(slices, kv, params, workspace_->most_context(),
+                                   multiprocessors_);
+}
+
+}  // namespace vramplan

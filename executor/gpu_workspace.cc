@@ -1,0 +1,65 @@
+#include "executor/gpu_workspace.h"
+
+#include <algorithm>
+
+namespace vramplan {
+
+IndexShape index_shape(const Decisions& decisions) {
+  const Tokens prompt = decisions.context - decisions.output;
+  IndexShape shape;
+  shape.tokens = std::max(std::min(decisions.prefill_chunk, prompt).n, decisions.batch);
+  shape.slices = decisions.batch;
+  shape.block = decisions.block;
+  shape.blocks_per_slice = blocks_for(decisions.context, decisions.block).n;
+  return shape;
+}
+
+GpuWorkspace::GpuWorkspace(Tier& tier, const GpuFacts& facts, const Decisions& decisions,
+                           const GpuRegions& regions)
+    : gemm_(tier, std::min(regions.gemm, facts.gemm_workspace), "the GEMM workspace"),
+      indices_(tier, regions.indices, "the index region"),
+      vectors_(tier, regions.vectors, "the region of f32 norms and biases"),
+      shape_(index_shape(decisions)),
+      most_context_(decisions.context.n) {
+  gemm_view_ = gemm_.take(DType::kI8, 1, facts.gemm_workspace.n, "GEMM workspace");
+  const auto per_token = [&](const char* name, DType dtype) {
+    return indices_.take(dtype, 1, shape_.tokens, name);
+  };
+  const auto per_slice = [&](const char* name) {
+    return indices_.take(DType::kI32, 1, shape_.slices, name);
+  };
+  arrays_.ids = per_token("ids", DType::kI32);
+  arrays_.positions = per_token("positions", DType::kI32);
+  arrays_.slots = per_token("slots", DType::kI64);
+  arrays_.logit_rows = per_token("logit rows", DType::kI32);
+  arrays_.uniform = per_token("uniform draws", DType::kF32);
+  arrays_.sampled = per_token("sampled ids", DType::kI32);
+  arrays_.query_begin = per_slice("query begins");
+  arrays_.query_count = per_slice("query counts");
+  arrays_.kv_length = per_slice("cache lengths");
+  arrays_.block_tables =
+      indices_.take(DType::kI32, shape_.slices, shape_.blocks_per_slice, "block tables");
+}
+
+Bytes GpuWorkspace::arrays_bytes() const {
+  const auto* const begin = static_cast<const std::byte*>(arrays_.ids.data);
+  const auto* const end = static_cast<const std::byte*>(arrays_.block_tables.data);
+  return Bytes{end - begin} + arrays_.block_tables.bytes();
+}
+
+TensorView GpuWorkspace::add_rope_table(const RopeTable& table) {
+  const std::vector<float>& values = table.inverse_frequency();
+  const TensorView view =
+      indices_.take(DType::kF32, 1, static_cast<std::int64_t>(values.size()), "rotary table");
+  rope_tables_.emplace_back(values.data(), view);
+  return view;
+}
+
+const float* GpuWorkspace::rope_table(const float* host) const {
+  for (const auto& [known, view] : rope_tables_) {
+    if (known == host) return static_cast<const float*>(view.data);
+  }
+  return nullptr;
+}
+
+}  // namespace vramplan

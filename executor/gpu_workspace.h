@@ -1,0 +1,84 @@
+#pragma once
+// GpuWorkspace: what a rank on a GPU takes from the device besides weights, cache and activations:
+// the GEMM library's workspace, arrays of indices of a pass, rotary tables, and f32 copies of
+// 16-bit norms and biases. The cuda backend fills it; the dry backend only takes it.
+#include <cstdint>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "executor/arena.h"
+#include "executor/rope_table.h"
+#include "planner/decisions.h"
+
+namespace vramplan {
+
+/// What the executor must know of a GPU before it takes anything.
+struct GpuFacts {
+  int multiprocessors = 1;
+  Bytes gemm_workspace;
+};
+
+/// Granule of device allocations: cudaMalloc hands out whole pages of 2 MiB.
+inline constexpr Bytes kDevicePage{2 * 1024 * 1024};
+
+/// Sizes of the regions.
+struct GpuRegions {
+  Bytes gemm, indices, vectors;
+  Bytes total() const {
+    const Bytes granule{Arena::kAlignment};
+    return round_up(gemm, granule) + round_up(indices, granule) + round_up(vectors, granule);
+  }
+};
+
+/// The most a pass of these decisions holds. Tokens: of a prompt's chunk or one a sequence.
+struct IndexShape {
+  std::int64_t tokens = 0, slices = 0, blocks_per_slice = 0;
+  TokensPerBlock block{1};
+};
+IndexShape index_shape(const Decisions& decisions);
+
+/// The arrays of one pass, in device memory (or at the same offsets of their staging).
+struct IndexArrays {
+  TensorView ids, positions, logit_rows, sampled, uniform;  // [tokens] i32 (uniform: f32)
+  TensorView slots;                                         // [tokens] i64
+  TensorView query_begin, query_count, kv_length;           // [slices] i32
+  TensorView block_tables;  // [slices, blocks_per_slice] i32, last: most of it is seldom used
+};
+
+class GpuWorkspace {
+ public:
+  GpuWorkspace(Tier& tier, const GpuFacts& facts, const Decisions& decisions,
+               const GpuRegions& regions);
+
+  Arena& vectors() { return vectors_; }
+  Arena& indices() { return indices_; }
+  const TensorView& gemm() const { return gemm_view_; }
+  const IndexArrays& arrays() const { return arrays_; }
+  const IndexShape& shape() const { return shape_; }
+  /// From the first array to the end of the block tables.
+  Bytes arrays_bytes() const;
+  std::int64_t most_context() const { return most_context_; }
+
+  /// Room for a rotary table; `table` must live as long as this.
+  TensorView add_rope_table(const RopeTable& table);
+  /// The device copy of a table, null when it was not added.
+  const float* rope_table(const float* host) const;
+
+  /// What tensors took of the three regions.
+  Bytes gemm_bytes() const { return gemm_view_.bytes(); }
+  Bytes index_bytes() const { return indices_.live(); }
+  std::size_t tensor_count() const { return indices_.tensor_count(); }
+  Bytes vector_bytes() const { return vectors_.live(); }
+  GpuRegions extents() const { return {gemm_.size(), indices_.extent(), vectors_.extent()}; }
+
+ private:
+  Arena gemm_, indices_, vectors_;
+  TensorView gemm_view_;
+  IndexShape shape_;
+  IndexArrays arrays_;
+  std::int64_t most_context_;
+  std::vector<std::pair<const float*, TensorView>> rope_tables_;
+};
+
+}  // namespace vramplan

@@ -1,0 +1,255 @@
+#include "executor/run_cuda.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "executor/backend_cuda.h"
+#include "executor/driver_memory.h"
+#include "executor/environment.h"
+#include "executor/rank_run.h"
+#include "executor/run_parts.h"
+#include "executor/support.h"
+#include "kernels/cuda/driver.h"
+
+namespace vramplan {
+namespace {
+
+constexpr std::int64_t kDecodeSamples = 32;  // looks at memory during decode, about
+
+std::string bytes_text(Bytes bytes) {
+  return to_text(bytes) + " (" + std::to_string(bytes.n) + " B)";
+}
+
+class CudaRun {
+ public:
+  CudaRun(const Decisions& decisions, const ModelSource& source, const DeviceCard& device,
+          const RunRequest& request, cuda::Runtime& runtime)
+      : decisions_(decisions),
+        source_(source),
+        card_(device),
+        request_(request),
+        runtime_(runtime),
+        sampler_(request.sampling),
+        part_(model_part(source.card, decisions.sharding, 0)),
+        prompts_(prompts_of(decisions, source.card.vocab, request.prompts)),
+        driver_(runtime, request.cuda.device) {
+    card_.kind = DeviceKind::kGpu;  // whatever the plan was made for: these are its scratch rules
+    ProcessMemory& host = request.memory != nullptr ? *request.memory : this_process_memory();
+    base_ = request.process_base;
+    if (base_.n == 0) base_ = std::max(Bytes{0}, host.now().resident - request.tokenizer);
+  }
+
+  Measurement run(const cuda::KernelTable& kernels) {
+    runtime_.use_device(request_.cuda.device);
+    context_ = driver_.look("context");
+    CudaBackend backend(runtime_, kernels, options(), decisions_.capacity);
+    modules_ += driver_.look("GEMM library, stream");
+    begin_ = backend.clock().now();
+    need_ = need_of_run(decisions_, source_, card_, part_, prompts_, backend.gpu());
+    const Bytes free_now = backend.tier(TierKind::kDevice).free_now();
+    if (request_.check_first) refuse_if_too_large(free_now);
+    const RegionSizes sizes = need_.within(Bytes{free_now.n / kDevicePage.n * kDevicePage.n});
+    backend.reserve_all(need_.reservation(sizes));
+    reservation_ = driver_.look("reservation");
+
+    SingleCommunicator alone, alone_too;
+    RankEngine engine({backend, alone, alone_too}, decisions_, source_, part_, sizes);
+    look(engine, Phase::kLoad, "regions reserved");
+    load_engine(engine, source_, decisions_, request_);
+    measurement_.timings.load = backend.clock().now() - begin_;
+    modules_ += driver_.look("weights loaded");
+    look(engine, Phase::kLoad, "weights loaded");
+    Scheduler scheduler(engine.pool(), prompts_,
+                        {decisions_.block, decisions_.prefill_chunk.n, decisions_.output.n,
+                         end_tokens_of(request_, source_), false});
+    const RankRun run = run_passes(engine, scheduler, hooks(engine, backend, scheduler));
+    driver_.look("after the run");
+    finish(engine, backend, scheduler, run);
+    return std::move(measurement_);
+  }
+
+ private:
+  CudaOptions options() const {
+    CudaOptions options;
+    options.device = request_.cuda.device;
+    options.activations = decisions_.activations;
+    options.graphs = request_.cuda.graphs;
+    options.naive = decisions_.attention == AttentionAlgorithm::kNaive;
+    options.random_on_host = request_.cuda.random_on_host;
+    return options;
+  }
+
+  void refuse_if_too_large(Bytes free_now) const {
+    if (need_.held > need_.sizes.blocks) {
+      throw Error(ErrorCode::kDoesNotFit, "the run needs " + std::to_string(need_.held.n) +
+                                              " KV blocks, the plan has " +
+                                              std::to_string(need_.sizes.blocks.n));
+    }
+    const Bytes reservation = round_up(need_.reservation(need_.sizes), kDevicePage);
+    const Bytes ours = driver_.last().ours;
+    if (reservation + ours > decisions_.capacity) {
+      throw Error(ErrorCode::kDoesNotFit, "the run needs " + bytes_text(reservation + ours) +
+                                              ", of which " + std::to_string(ours.n) +
+                                              " B are the context and libraries; the capacity is " +
+                                              bytes_text(decisions_.capacity))
+          .help("plan again for this capacity, or raise it");
+    }
+    if (reservation <= free_now) return;
+    std::string others;
+    for (const std::string& name : driver_.named_others())
+      others += (others.empty() ? "" : ", ") + name;
+    throw Error(ErrorCode::kStalePlan,
+                "the plan takes " + bytes_text(reservation) +
+                    " in one reservation, the driver has " + bytes_text(free_now) +
+                    " free now; other processes hold " + bytes_text(driver_.last().others) +
+                    (others.empty() ? "" : ": " + others))
+        .at("", decisions_.device)
+        .help("free the device, or plan again with --capacity " +
+              std::to_string((free_now + ours).n));
+  }
+
+  RunHooks hooks(RankEngine& engine, const CudaBackend& backend, const Scheduler& scheduler) {
+    RunHooks hooks;
+    hooks.sampler = &sampler_;
+    hooks.vocab = source_.card.vocab;
+    hooks.on_token = request_.on_token;
+    const std::int64_t every =
+        std::max<std::int64_t>(1, (decisions_.output.n - 1) / kDecodeSamples);
+    const std::int64_t chunks = scheduler.prefill_pass_count();
+    hooks.after_pass = [this, &engine, &backend, every, chunks](const Pass& pass) {
+      after_pass(engine, backend, pass, every);
+      report_progress(request_, decisions_, pass, chunks);
+    };
+    return hooks;
+  }
+
+  /// A pass that captured grew by a graph; any other growth is kernels at their first launch.
+  void after_pass(RankEngine& engine, const CudaBackend& backend, const Pass& pass,
+                  std::int64_t every) {
+    const bool captured = backend.graph_count() != graphs_known_;
+    const bool due = pass.phase == Phase::kPrefill || pass.number % every == 0 || pass.number == 1;
+    if (!captured && !due) return;
+    const Bytes grown = driver_.look(moment_of(pass));
+    (captured ? graphs_ : modules_) += grown;
+    graphs_known_ = backend.graph_count();
+    look(engine, pass.phase, moment_of(pass));
+  }
+
+  void look(RankEngine& engine, Phase phase, std::string moment) {
+    MemorySample sample;
+    sample.at = engine.backend().clock().now() - begin_;
+    sample.phase = phase;
+    sample.moment = std::move(moment);
+    sample.taken = engine.taken();
+    sample.resident = driver_.last().ours;
+    measurement_.samples.push_back(std::move(sample));
+  }
+
+  void add_row(TierKind tier, Category category, const char* name, Bytes bytes, std::string probe) {
+    measurement_.observed.add({0, tier, category, name, Phase::kLoad, bytes, std::move(probe)});
+  }
+
+  /// `inside`: bytes of everything the reservation was made for.
+  void add_driver_rows(const CudaBackend& backend, Bytes inside) {
+    const std::string by = std::string("; ") + driver_.method();
+    add_row(TierKind::kDevice, Category::kRuntime, "context", context_,
+            "growth when the context was made" + by);
+    add_row(TierKind::kDevice, Category::kRuntime, "modules", modules_,
+            "growth with the GEMM handle, at loading and at first launches" + by);
+    add_row(TierKind::kDevice, Category::kRuntime, "arena rounding", reservation_ - inside,
+            "growth by the reservation, " + std::to_string(reservation_.n) +
+                " B, less all it was made for" + by);
+    if (backend.graph_count() > 0) {
+      add_row(TierKind::kDevice, Category::kGraphs, "decode", graphs_,
+              std::to_string(backend.graph_count()) + " graphs of " +
+                  std::to_string(backend.graph_nodes()) + " nodes: growth at their capture" + by);
+    }
+    if (driver_.last().others.n > 0) {
+      std::string names;
+      for (const std::string& name : driver_.named_others()) names += "; " + name;
+      add_row(TierKind::kDevice, Category::kRuntime, "other processes", driver_.last().others,
+              "total - free - ours at the end" + names);
+    }
+    add_row(TierKind::kHost, Category::kRuntime, "process base", base_,
+            "resident bytes before the model was opened, smaps_rollup");
+    if (request_.tokenizer.n > 0) {
+      add_row(TierKind::kHost, Category::kRuntime, "tokenizer", request_.tokenizer,
+              "resident bytes that opening the vocabulary added");
+    }
+    add_row(TierKind::kHost, Category::kWorkspace, "staging", backend.staging_bytes(),
+            "pinned memory taken for passes and weights");
+  }
+
+  void finish(RankEngine& engine, CudaBackend& backend, const Scheduler& scheduler,
+              const RankRun& run) {
+    const Seconds load_seconds = measurement_.timings.load;
+    measurement_.timings = timings_of({run}, decisions_.sharding);
+    measurement_.timings.load = load_seconds;
+    add_observed_rows(measurement_.observed, engine, run);
+    const GpuWorkspace& gpu = *engine.gpu();
+    add_driver_rows(backend, engine.weights_arena().live() + gpu.gemm_bytes() + gpu.index_bytes() +
+                                 gpu.vector_bytes() +
+                                 engine.pool().block_bytes() * engine.pool().total().n +
+                                 std::max(run.prefill_peak, run.decode_peak));
+
+    measurement_.process_peak = driver_.most_ours();
+    const DriverSample& last = driver_.last();
+    RankCapacity capacity;
+    capacity.capacity = last.total;
+    capacity.free = last.free;
+    capacity.rows = measurement_.observed.peak(0, TierKind::kDevice);
+    capacity.unaccounted = capacity.capacity - capacity.free - capacity.rows;
+    measurement_.capacity.push_back(capacity);
+    for (std::int64_t i = 0; i < scheduler.sequence_count(); ++i) {
+      measurement_.output.push_back(scheduler.generated(i));
+    }
+    Environment& environment = measurement_.environment;
+    environment = this_environment("cuda", decisions_.threads);
+    const cuda::DeviceProperties p = runtime_.properties(request_.cuda.device);
+    environment.machine = p.name + ", sm_" + std::to_string(p.major) + std::to_string(p.minor) +
+                          ", CUDA driver " + p.driver + "; " + environment.machine;
+    measurement_.complete = true;
+  }
+
+  const Decisions& decisions_;
+  const ModelSource& source_;
+  DeviceCard card_;
+  const RunRequest& request_;
+  cuda::Runtime& runtime_;
+  Sampler sampler_;
+  ModelPart part_;
+  std::vector<std::vector<std::int32_t>> prompts_;
+  DriverMemory driver_;
+  Bytes base_, context_, modules_, reservation_, graphs_;
+  std::int64_t graphs_known_ = 0;
+  RankNeed need_;
+  Seconds begin_;
+  Measurement measurement_;
+};
+
+}  // namespace
+
+Measurement run_cuda(const Decisions& decisions, const ModelSource& source,
+                     const DeviceCard& device, const RunRequest& request, cuda::Runtime& runtime,
+                     const cuda::KernelTable& kernels) {
+  refuse_unsupported(source, decisions, true, request.random_weights, true);
+  return CudaRun(decisions, source, device, request, runtime).run(kernels);
+}
+
+Measurement run_cuda(const Decisions& decisions, const ModelSource& source,
+                     const DeviceCard& device, const RunRequest& request) {
+  const std::unique_ptr<cuda::Runtime> runtime = cuda::driver().make_runtime();
+  std::string why_none;
+  if (runtime->device_count(why_none) == 0) {
+    throw Error(ErrorCode::kNoDevice, "no CUDA device: " + why_none).at("", "--backend");
+  }
+  const cuda::KernelTable* const kernels = cuda::driver().kernels();
+  if (kernels == nullptr) {
+    throw Error(ErrorCode::kUnsupported, "this build has no CUDA kernels")
+        .at("", "--backend")
+        .help("build where nvcc is installed, or run with --backend cpu or dry");
+  }
+  return run_cuda(decisions, source, device, request, *runtime, *kernels);
+}
+
+}  // namespace vramplan

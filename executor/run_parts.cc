@@ -1,0 +1,62 @@
+#include "executor/run_parts.h"
+
+#include <algorithm>
+#include <memory>
+
+namespace vramplan {
+
+RankNeed need_of_run(const Decisions& decisions, const ModelSource& source,
+                     const DeviceCard& device, const ModelPart& part,
+                     const std::vector<std::vector<std::int32_t>>& prompts, const GpuFacts* gpu) {
+  std::vector<std::int64_t> asked;
+  for (const auto& prompt : prompts) asked.push_back(static_cast<std::int64_t>(prompt.size()));
+  const std::vector<std::int64_t> planned(static_cast<std::size_t>(decisions.batch),
+                                          (decisions.context - decisions.output).n);
+  RankNeed need = measure_need(decisions, source, device, part, planned, false, gpu);
+  if (asked == planned) return need;
+  const RankNeed other = measure_need(decisions, source, device, part, asked, false, gpu);
+  need.sizes.activations = std::max(need.sizes.activations, other.sizes.activations);
+  return need;
+}
+
+std::vector<std::int32_t> end_tokens_of(const RunRequest& request, const ModelSource& source) {
+  if (!request.stop_at_end) return {};
+  if (!request.end_tokens.empty() || source.gguf == nullptr) return request.end_tokens;
+  std::vector<std::int32_t> ids;
+  for (const char* key : {"tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id"}) {
+    if (source.gguf->has(key)) ids.push_back(static_cast<std::int32_t>(source.gguf->integer(key)));
+  }
+  return ids;
+}
+
+void load_engine(RankEngine& engine, const ModelSource& source, const Decisions& decisions,
+                 const RunRequest& request) {
+  std::unique_ptr<File> file;
+  LoadOptions options;
+  options.fill = WeightFill::kRandom;
+  options.seed = decisions.seed;
+  if (source.gguf != nullptr) {
+    file = open_file(source.path);
+    options.fill = WeightFill::kFile;
+    options.file = file.get();
+  }
+  if (request.on_progress) {
+    options.progress = [&request](double fraction) { request.on_progress("load", fraction); };
+  }
+  engine.load(options);
+}
+
+void report_progress(const RunRequest& request, const Decisions& decisions, const Pass& pass,
+                     std::int64_t prefill_passes) {
+  if (!request.on_progress) return;
+  const std::int64_t all = pass.phase == Phase::kPrefill ? prefill_passes : decisions.output.n - 1;
+  request.on_progress(name_of(pass.phase),
+                      static_cast<double>(pass.number) / static_cast<double>(all));
+}
+
+std::string moment_of(const Pass& pass) {
+  return (pass.phase == Phase::kPrefill ? "prefill chunk " : "decode step ") +
+         std::to_string(pass.number);
+}
+
+}  // namespace vramplan

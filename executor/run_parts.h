@@ -1,0 +1,27 @@
+#pragma once
+// RunParts: what a run on a backend that computes has to do wherever it computes.
+#include <cstdint>
+#include <vector>
+
+#include "executor/engine.h"
+#include "executor/need.h"
+
+namespace vramplan {
+
+/// What the run needs: as planned, and as asked when the prompts are shorter (first fit may place
+/// smaller tensors otherwise). `gpu`: see measure_need.
+RankNeed need_of_run(const Decisions& decisions, const ModelSource& source,
+                     const DeviceCard& device, const ModelPart& part,
+                     const std::vector<std::vector<std::int32_t>>& prompts, const GpuFacts* gpu);
+/// Ids that end a sequence, when the request wants to stop there.
+std::vector<std::int32_t> end_tokens_of(const RunRequest& request, const ModelSource& source);
+/// Weights from the source's file, or seeded ones.
+void load_engine(RankEngine& engine, const ModelSource& source, const Decisions& decisions,
+                 const RunRequest& request);
+/// Tells the request how far the pass brought its phase.
+void report_progress(const RunRequest& request, const Decisions& decisions, const Pass& pass,
+                     std::int64_t prefill_passes);
+/// "prefill chunk 3", "decode step 10".
+std::string moment_of(const Pass& pass);
+
+}  // namespace vramplan

@@ -1,0 +1,91 @@
+#include "planner/gpu_account.h"
+
+#include <algorithm>
+#include <tuple>
+
+#include "planner/forward_work.h"
+
+namespace vramplan {
+namespace {
+
+constexpr Bytes kAlignment{256};
+
+Bytes rounded(std::int64_t count, std::int64_t each) {
+  return round_up(Bytes{each} * count, kAlignment);
+}
+
+Bytes f32_copy(const WeightTensor& tensor) {
+  const bool wide = tensor.dtype == DType::kF16 || tensor.dtype == DType::kBF16;
+  if (tensor.part != Part::kVector || !wide) return {};
+  return round_up(bytes_of(DType::kF32, tensor.rows, tensor.columns), kAlignment);
+}
+
+Bytes rope_tables(const RankModel& model) {
+  const auto key = [](const Mixer& m) {
+    const Rope& r = m.rope;
+    return std::make_tuple(m.head_dim, r.theta, r.rotary_dim, r.interleaved, r.scaling, r.factor,
+                           r.low_freq_factor, r.high_freq_factor, r.original_context);
+  };
+  std::vector<const Mixer*> seen;
+  Bytes bytes;
+  for (const LayerKind& kind : model.kinds) {
+    const Mixer& mixer = kind.layer.mixer;
+    if (mixer.kind == MixerKind::kNone || mixer.rope.rotary_dim == 0) continue;
+    const bool known = std::any_of(seen.begin(), seen.end(),
+                                   [&](const Mixer* m) { return key(*m) == key(mixer); });
+    if (known) continue;
+    seen.push_back(&mixer);
+    bytes += rounded(mixer.rope.rotary_dim / 2, 4);
+  }
+  return bytes;
+}
+
+}  // namespace
+
+GpuAccount gpu_account(const RankModel& model, const DeviceCard& device,
+                       const Decisions& decisions) {
+  GpuAccount gpu;
+  gpu.multiprocessors = static_cast<int>(std::max<std::int64_t>(1, device.multiprocessors.value));
+  gpu.gemm = {device.workspace_bytes.value};
+  for (const WeightTensor& tensor : model.outside) gpu.vectors += f32_copy(tensor);
+  for (const LayerKind& kind : model.kinds) {
+    for (const WeightTensor& tensor : kind.tensors) gpu.vectors += f32_copy(tensor) * kind.count;
+  }
+  gpu.rope = rope_tables(model);
+  const std::int64_t rows = model.shape.head ? 1 : 0;
+  for (const OpWork& work : forward_work(model, decisions, {1, rows, 1, 1})) {
+    if (work.op != OpKind::kSample) gpu.decode_calls += work.calls;  // drawn after the graph
+  }
+  return gpu;
+}
+
+Bytes pass_array_bytes(const Decisions& decisions) {
+  const std::int64_t prompt = (decisions.context - decisions.output).n;
+  const std::int64_t tokens =
+      std::max(std::min(decisions.prefill_chunk.n, prompt), decisions.batch);
+  const std::int64_t sequences = decisions.batch;
+  const std::int64_t blocks = ceil_div(decisions.context.n, decisions.block.n);
+  return rounded(tokens, 4) * 5 + rounded(tokens, 8) + rounded(sequences, 4) * 3 +
+         rounded(detail::checked_mul(sequences, blocks), 4);
+}
+
+Bytes index_bytes(const GpuAccount& gpu, const Decisions& decisions) {
+  return pass_array_bytes(decisions) + gpu.rope;
+}
+
+Bytes staging_bytes(const Decisions& decisions) {
+  // The last array needs no room behind it; the others begin at multiples of 256 B.
+  const std::int64_t blocks = ceil_div(decisions.context.n, decisions.block.n);
+  const Bytes tables = Bytes{4} * detail::checked_mul(decisions.batch, blocks);
+  const Bytes arrays = pass_array_bytes(decisions) - round_up(tables, kAlignment) + tables;
+  return arrays * kStagedPasses + kUploadBytes;
+}
+
+Bytes graph_bytes(const GpuAccount& gpu, const Decisions& decisions) {
+  const bool captured =
+      decisions.output.n >= 3 && decisions.attention != AttentionAlgorithm::kNaive;
+  if (!captured) return {};
+  return round_up(kGraphNodeBytes * gpu.decode_calls, kGpuPage);
+}
+
+}  // namespace vramplan

@@ -1,0 +1,44 @@
+#pragma once
+// GpuAccount: what a rank on a GPU takes besides weights, cache and activations, and the one
+// reservation that holds all its tensors. The rows and their formulas: planner/README.md.
+#include "modelcards/device_card.h"
+#include "planner/decisions.h"
+#include "planner/weights.h"
+
+namespace vramplan {
+
+/// cudaMalloc and graphs take whole pages. Source: NVIDIA's driver, seen as steps of
+/// cudaMemGetInfo.
+inline constexpr Bytes kGpuPage{2 * 1024 * 1024};
+/// Device memory of one node of an instantiated graph. Assumed: "about 10 KB per node",
+/// NVIDIA/cccl#3768.
+inline constexpr Bytes kGraphNodeBytes{10 * 1024};
+/// Pinned buffers that weights pass through when they are loaded.
+inline constexpr Bytes kUploadBytes{2 * 16 * 1024 * 1024};
+/// Copies of a pass's arrays in pinned memory: one is filled while the other is on its way.
+inline constexpr std::int64_t kStagedPasses = 2;
+
+/// The parts of a GPU's account that context and batch do not change.
+struct GpuAccount {
+  int multiprocessors = 1;
+  Bytes gemm;                     // workspace of the GEMM library
+  Bytes vectors;                  // f32 copies of 16-bit norms and biases, each rounded up to 256 B
+  Bytes rope;                     // distinct rotary tables, 4 B x rotary_dim / 2 each, rounded
+  std::int64_t decode_calls = 0;  // operations of a decode step
+};
+GpuAccount gpu_account(const RankModel& model, const DeviceCard& device,
+                       const Decisions& decisions);
+
+/// With T tokens of the longest pass, S sequences, B = ceil(context / block) and r(x) = x rounded
+/// up to 256 B: 5 r(4 T) + r(8 T) + 3 r(4 S) + r(4 S B). Of the arrays alone, without rotary
+/// tables.
+Bytes pass_array_bytes(const Decisions& decisions);
+/// Pass arrays and rotary tables.
+Bytes index_bytes(const GpuAccount& gpu, const Decisions& decisions);
+/// Pinned host memory: kStagedPasses copies of the pass arrays and the buffers of weights.
+Bytes staging_bytes(const Decisions& decisions);
+/// Operations of a decode step x kGraphNodeBytes in whole pages; 0 when fewer than two decode steps
+/// run (the first runs without), and for naive attention.
+Bytes graph_bytes(const GpuAccount& gpu, const Decisions& decisions);
+
+}  // namespace vramplan

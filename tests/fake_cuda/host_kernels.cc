@@ -1,0 +1,291 @@
+#include "tests/fake_cuda/host_kernels.h"
+
+#include <algorithm>
+#include <functional>
+#include <memory>
+
+#include "executor/rng.h"
+#include "executor/sampler.h"
+#include "kernels/cpu/cpu_ops.h"
+#include "kernels/cpu/dequantise.h"
+#include "kernels/cpu/half.h"
+#include "tests/fake_cuda/fake_runtime.h"
+
+namespace vramplan::cuda {
+namespace host {
+namespace {
+
+Ops& math() {
+  static const std::unique_ptr<Ops> ops = make_cpu_ops(1);
+  return *ops;
+}
+
+/// The values of a device tensor as f32; written back by `done`.
+class Values {
+ public:
+  explicit Values(const TensorView& t, bool read = true) : tensor_(t) {
+    if (t.data == nullptr) return;
+    const auto count = static_cast<std::size_t>(t.rows * t.columns);
+    values_.resize(count);
+    if (!read) return;
+    for (std::size_t i = 0; i < count; ++i) values_[i] = load(i);
+  }
+  TensorView view() {
+    return {values_.empty() ? nullptr : values_.data(), DType::kF32, tensor_.rows, tensor_.columns};
+  }
+  void done() const {
+    for (std::size_t i = 0; i < values_.size(); ++i) store(i, values_[i]);
+  }
+
+ private:
+  float load(std::size_t i) const {
+    if (tensor_.dtype == DType::kF32) return static_cast<const float*>(tensor_.data)[i];
+    const std::uint16_t bits = static_cast<const std::uint16_t*>(tensor_.data)[i];
+    return tensor_.dtype == DType::kF16 ? cpu::f16_to_f32(bits) : cpu::bf16_to_f32(bits);
+  }
+  void store(std::size_t i, float value) const {
+    if (tensor_.dtype == DType::kF32) {
+      static_cast<float*>(tensor_.data)[i] = value;
+      return;
+    }
+    static_cast<std::uint16_t*>(tensor_.data)[i] =
+        tensor_.dtype == DType::kF16 ? cpu::f32_to_f16(value) : cpu::f32_to_bf16(value);
+  }
+  TensorView tensor_;
+  std::vector<float> values_;
+};
+
+template <class T>
+std::span<const T> span_of(const T* data, std::int64_t count) {
+  return {data, static_cast<std::size_t>(count)};
+}
+
+void later(Stream stream, std::function<void()> work) {
+  FakeRuntime::enqueue(stream, std::move(work));
+}
+
+void embed(Stream stream, TensorView out, TensorView table, const std::int32_t* ids, float scale) {
+  later(stream, [=] {
+    Values o(out, false);
+    math().embed(o.view(), {table, 0}, span_of(ids, out.rows), scale);
+    o.done();
+  });
+}
+
+void add_rows(Stream stream, TensorView out, TensorView table, const std::int32_t* positions) {
+  later(stream, [=] {
+    Values o(out);
+    math().add_rows(o.view(), {table, 0}, span_of(positions, out.rows));
+    o.done();
+  });
+}
+
+void rmsnorm(Stream stream, TensorView out, TensorView x, TensorView weight, float eps,
+             bool one_plus) {
+  later(stream, [=] {
+    VRAMPLAN_CHECK(weight.dtype == DType::kF32);
+    Values o(out, false), in(x);
+    math().rmsnorm(o.view(), in.view(), weight, eps, one_plus);
+    o.done();
+  });
+}
+
+void layernorm(Stream stream, TensorView out, TensorView x, TensorView weight, TensorView bias,
+               float eps) {
+  later(stream, [=] {
+    Values o(out, false), in(x);
+    math().layernorm(o.view(), in.view(), weight, bias, eps);
+    o.done();
+  });
+}
+
+void linear(Stream stream, TensorView out, TensorView in, const WeightView& weight,
+            TensorView bias) {
+  later(stream, [=] {
+    Values o(out, false), i(in);
+    std::vector<std::byte> scratch(static_cast<std::size_t>(
+        math().linear_workspace(in.rows, in.columns, weight.tensor.dtype).n));
+    math().linear(o.view(), i.view(), weight, bias,
+                  {scratch.data(), DType::kI8, 1, static_cast<std::int64_t>(scratch.size())});
+    o.done();
+  });
+}
+
+void dequantise(Stream stream, TensorView out, const WeightView& weight) {
+  later(stream, [=] {
+    Values o(out, false);
+    const TensorView values = o.view();
+    const std::int64_t row_bytes = bytes_of(weight.tensor.dtype, 1, out.columns).n;
+    for (std::int64_t r = 0; r < out.rows; ++r) {
+      cpu::dequantise_row(weight.tensor.dtype,
+                          static_cast<const std::byte*>(weight.tensor.data) + r * row_bytes,
+                          static_cast<float*>(values.data) + r * out.columns, out.columns);
+    }
+    o.done();
+  });
+}
+
+void add_bias(Stream stream, TensorView x, TensorView bias) {
+  later(stream, [=] {
+    Values values(x);
+    auto* const at = static_cast<float*>(values.view().data);
+    const auto* const b = static_cast<const float*>(bias.data);
+    for (std::int64_t i = 0; i < x.rows * x.columns; ++i) at[i] += b[i % x.columns];
+    values.done();
+  });
+}
+
+void rope(Stream stream, TensorView x, const std::int32_t* positions, const DeviceRope& r) {
+  later(stream, [=] {
+    Values values(x);
+    math().rope(values.view(), span_of(positions, x.rows),
+                {r.head_dim, r.rotary_dim, r.interleaved, r.inverse_frequency, r.magnitude});
+    values.done();
+  });
+}
+
+void kv_write(Stream stream, const KvLayerView& kv, TensorView k, TensorView v,
+              const std::int64_t* slots) {
+  later(stream, [=] {
+    Values keys(k), values(v);
+    TensorView one_k = keys.view(), one_v = values.view();
+    one_k.rows = one_v.rows = 1;
+    for (std::int64_t t = 0; t < k.rows; ++t) {
+      if (slots[t] >= 0) math().kv_write(kv, one_k, one_v, span_of(slots + t, 1));
+      one_k.data = static_cast<float*>(one_k.data) + k.columns;
+      one_v.data = static_cast<float*>(one_v.data) + v.columns;
+    }
+  });
+}
+
+void attend(Stream stream, TensorView out, TensorView q, const KvLayerView& kv,
+            const DeviceSlices& d, const AttentionParams& params) {
+  later(stream, [=] {
+    std::vector<SequenceSlice> slices;
+    for (std::int64_t s = 0; s < d.count; ++s) {
+      VRAMPLAN_CHECK(d.query_count[s] <= d.most_queries && d.kv_length[s] <= d.most_kv);
+      slices.push_back({d.query_begin[s], d.query_count[s], d.kv_length[s],
+                        d.block_tables + s * d.blocks_per_row});
+    }
+    Values o(out, false), in(q);
+    std::vector<std::byte> scratch(
+        static_cast<std::size_t>(math().attention_workspace(slices, kv, params).n));
+    math().attention(o.view(), in.view(), kv, slices, params,
+                     {scratch.data(), DType::kI8, 1, static_cast<std::int64_t>(scratch.size())});
+    o.done();
+  });
+}
+
+void attention_decode(Stream stream, TensorView out, TensorView q, const KvLayerView& kv,
+                      const DeviceSlices& slices, const AttentionParams& params,
+                      TensorView workspace) {
+  VRAMPLAN_CHECK(workspace.data != nullptr && slices.most_queries == 1);
+  attend(stream, out, q, kv, slices, params);
+}
+
+void attention_prefill(Stream stream, TensorView out, TensorView q, const KvLayerView& kv,
+                       const DeviceSlices& slices, const AttentionParams& params) {
+  attend(stream, out, q, kv, slices, params);
+}
+
+void attention_naive(Stream stream, TensorView out, TensorView q, const KvLayerView& kv,
+                     const DeviceSlices& slices, const AttentionParams& params,
+                     TensorView workspace) {
+  VRAMPLAN_CHECK(workspace.bytes() >=
+                 Bytes{4} * params.heads * slices.most_queries * slices.most_kv);
+  attend(stream, out, q, kv, slices, params);
+}
+
+void gated_activation(Stream stream, TensorView gate, TensorView up, GateKind kind) {
+  later(stream, [=] {
+    Values g(gate), u(up);
+    math().gated_activation(g.view(), up.data == nullptr ? TensorView{} : u.view(), kind);
+    g.done();
+  });
+}
+
+void add(Stream stream, TensorView x, TensorView y) {
+  later(stream, [=] {
+    Values a(x), b(y);
+    math().add(a.view(), b.view());
+    a.done();
+  });
+}
+
+void gather_rows(Stream stream, TensorView out, TensorView x, const std::int32_t* rows) {
+  later(stream, [=] {
+    Values o(out, false), in(x);
+    math().gather_rows(o.view(), in.view(), span_of(rows, out.rows));
+    o.done();
+  });
+}
+
+void softcap(Stream stream, TensorView x, float cap) {
+  later(stream, [=] {
+    Values values(x);
+    math().softcap(values.view(), cap);
+    values.done();
+  });
+}
+
+void sample(Stream stream, std::int32_t* ids, TensorView logits, const float* uniform,
+            float temperature, float top_p, TensorView) {
+  later(stream, [=] {
+    for (std::int64_t t = 0; t < logits.rows; ++t) {
+      const auto row =
+          span_of(static_cast<const float*>(logits.data) + t * logits.columns, logits.columns);
+      if (temperature == 0) {
+        ids[t] = static_cast<std::int32_t>(std::max_element(row.begin(), row.end()) - row.begin());
+        continue;
+      }
+      const auto kept = nucleus(row, static_cast<double>(temperature), static_cast<double>(top_p));
+      double sum = 0;
+      ids[t] = kept.back().first;
+      for (const auto& [id, probability] : kept) {
+        sum += probability;
+        if (static_cast<double>(uniform[t]) >= sum) continue;
+        ids[t] = id;
+        break;
+      }
+    }
+  });
+}
+
+void fill_random(Stream stream, TensorView out, std::uint64_t name_hash, float range) {
+  later(stream, [=] {
+    SplitMix64 rng(name_hash);
+    Values values(out, false);
+    auto* const at = static_cast<float*>(values.view().data);
+    for (std::int64_t i = 0; i < out.rows * out.columns; ++i) {
+      at[i] = range * (2 * static_cast<float>(rng.uniform()) - 1);
+    }
+    values.done();
+  });
+}
+
+}  // namespace
+}  // namespace host
+
+const KernelTable& host_kernels() {
+  static const KernelTable table{host::embed,
+                                 host::add_rows,
+                                 host::rmsnorm,
+                                 host::layernorm,
+                                 host::linear,
+                                 host::dequantise,
+                                 host::add_bias,
+                                 host::rope,
+                                 host::kv_write,
+                                 host::attention_decode,
+                                 host::attention_prefill,
+                                 host::attention_naive,
+                                 host::gated_activation,
+                                 host::add,
+                                 host::gather_rows,
+                                 host::softcap,
+                                 host::sample,
+                                 host::fill_random};
+  return table;
+}
+
+}  // namespace vramplan::cuda

@@ -1,0 +1,103 @@
+// The whole cuda engine on the fake runtime with the device's own kernel sources, run on the CPU.
+#include "executor/engine.h"
+
+#include <gtest/gtest.h>
+
+#include "executor/run_cuda.h"
+#include "executor/run_local.h"
+#include "kernels/cuda/workspace.h"
+#include "modelcards/library.h"
+#include "tests/executor/tiny_model.h"
+#include "tests/fake_cuda/fake_runtime.h"
+#include "tests/fibers/fiber_kernels.h"
+
+namespace vramplan {
+namespace {
+
+cuda::FakeDevice small_device() {
+  cuda::FakeDevice device;
+  device.major = 8;  // a GEMM workspace of 4 MiB
+  return device;
+}
+
+RunRequest request_with_host_values() {
+  RunRequest request;
+  request.random_weights = true;
+  request.cuda.random_on_host = true;
+  request.process_base = 1_MiB;
+  return request;
+}
+
+Measurement run_on_fibers(const Decisions& decisions, const ModelCard& card,
+                          const RunRequest& request) {
+  cuda::FakeRuntime runtime({small_device()}, 5);
+  return run_cuda(decisions, source_of(card), device_card("h200-sxm-141gb"), request, runtime,
+                  cuda::fiber_kernels());
+}
+
+TEST(EngineOnFibers, GreedyTokensAreTheCpuBackends) {
+  DeviceCard cpu;
+  cpu.kind = DeviceKind::kCpu;
+  for (const auto& [name, card] : tiny_families()) {
+    if (card.layers.front().mixer.value_dim % 8 != 0) continue;
+    SCOPED_TRACE(name);
+    Decisions decisions = tiny_decisions(card, 22, 8, 2);
+    decisions.prefill_chunk = Tokens{9};
+    const RunRequest request = request_with_host_values();
+    const auto wanted = run_local(decisions, source_of(card), cpu, request, [](Bytes capacity) {
+                          return make_cpu_backend(1, capacity);
+                        }).output;
+    EXPECT_EQ(run_on_fibers(decisions, card, request).output, wanted);
+  }
+}
+
+/// Random weights made on the device, 16-bit activations, every path of linear: logits are finite
+/// and a replayed step draws what the plain one does.
+TEST(EngineOnFibers, SixteenBitActivationsRunWithGraphsAndWithout) {
+  ModelCard card = tiny_card();
+  card.hidden = 64;
+  for (Layer& layer : card.layers) {
+    layer.mixer.head_dim = layer.mixer.value_dim = 16;
+    layer.mixer.rope.rotary_dim = 16;
+    layer.feed_forward.intermediate = 96;
+  }
+  for (const DType weights : {DType::kBF16, DType::kQ8_0}) {
+    card.stored_weights = weights;
+    Decisions decisions = tiny_decisions(card, 50, 6, 2);
+    decisions.activations = DType::kBF16;
+    decisions.kv_format = KvFormat::kBF16;
+    RunRequest request = request_with_host_values();
+    request.cuda.random_on_host = weights != DType::kBF16;
+    const Measurement with = run_on_fibers(decisions, card, request);
+    request.cuda.graphs = false;
+    EXPECT_EQ(run_on_fibers(decisions, card, request).output, with.output);
+    EXPECT_EQ(with.output.front().size(), 6U);
+  }
+}
+
+/// Our formulas of scratch are the kernels' own.
+TEST(EngineOnFibers, ScratchIsWhatTheKernelsAskFor) {
+  for (const std::int64_t slices : {1, 3, 8, 64, 300}) {
+    for (const std::int64_t kv_heads : {1, 3, 8}) {
+      for (const std::int64_t most_kv : {1, 256, 257, 5000, 131072}) {
+        for (const int multiprocessors : {1, 34, 132, 148}) {
+          KvLayerView kv;
+          kv.kv_heads = kv_heads;
+          kv.value_dim = 128;
+          AttentionParams params;
+          params.heads = kv_heads * 4;
+          const std::vector<SequenceSlice> all(static_cast<std::size_t>(slices),
+                                               SequenceSlice{0, 1, most_kv, nullptr});
+          const std::int64_t splits =
+              cuda::attention_splits(slices, kv_heads, most_kv, multiprocessors);
+          EXPECT_EQ(cuda::attention_workspace(all, kv, params, most_kv, multiprocessors),
+                    cuda::attention_decode_workspace(slices, params.heads, kv.value_dim, splits));
+        }
+      }
+    }
+  }
+  EXPECT_EQ(cuda::sampling_workspace(7, 1000), cuda::sample_workspace(7, 1000));
+}
+
+}  // namespace
+}  // namespace vramplan

@@ -1,0 +1,35 @@
+#include "tests/fibers/fiber_kernels.h"
+
+#include <utility>
+
+#include "tests/fake_cuda/fake_runtime.h"
+#include "tests/simt/simt.h"
+
+namespace vramplan::cuda {
+
+const KernelTable& fiber_kernels() {
+  static const KernelTable table{cuda::embed,
+                                 cuda::add_rows,
+                                 cuda::rmsnorm,
+                                 cuda::layernorm,
+                                 cuda::linear,
+                                 cuda::dequantise,
+                                 cuda::add_bias,
+                                 cuda::rope,
+                                 cuda::kv_write,
+                                 cuda::attention_decode,
+                                 cuda::attention_prefill,
+                                 cuda::attention_naive,
+                                 cuda::gated_activation,
+                                 cuda::add,
+                                 cuda::gather_rows,
+                                 cuda::softcap,
+                                 cuda::sample,
+                                 cuda::fill_random};
+  simt::set_enqueue([](void* stream, std::function<void()> work) {
+    FakeRuntime::enqueue({stream}, std::move(work));
+  });
+  return table;
+}
+
+}  // namespace vramplan::cuda

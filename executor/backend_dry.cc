@@ -68,8 +68,8 @@ void DryBackend::stand_for(const GpuFacts& gpu, DType activations) {
 }
 
 void DryBackend::bind(GpuWorkspace* workspace) {
-  ops_.use_gpu_rules({gpu_->multiprocessors, activations_,
-                      workspace == nullptr ? 0 : workspace->most_context()});
+  ops_.use_gpu_rules(
+      {gpu_->multiprocessors, activations_, workspace == nullptr ? 0 : workspace->most_context()});
 }
 
 Tier& DryBackend::tier(TierKind kind) {

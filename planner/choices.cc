@@ -140,7 +140,8 @@ class Chooser {
       assume("time of quantised linears", "that of f32 weights of their bytes", "--linear-inputs");
   }
 
-  /// The executor of this program keeps all tokens, so that is the choice until another is asked for.
+  /// The executor of this program keeps all tokens, so that is the choice until another is asked
+  /// for.
   void policy() {
     const bool windowed =
         std::any_of(source_.card.layers.begin(), source_.card.layers.end(),

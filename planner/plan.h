@@ -36,7 +36,7 @@ struct Assumption {
 
 struct DevicePrediction {
   int rank = 0;
-  Bytes capacity, predicted, headroom;  // headroom = capacity - predicted, signed
+  Bytes capacity, predicted, headroom;     // headroom = capacity - predicted, signed
   std::optional<EngineForecast> engine{};  // with --engine: what that engine would reserve
 };
 

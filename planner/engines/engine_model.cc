@@ -17,14 +17,14 @@ struct QuantizationName {
 };
 /// The words vLLM and SGLang use, by what they store.
 constexpr QuantizationName kQuantizationNames[] = {
-    {"none", Quantization::kNone},           {"fp8", Quantization::kFp8},
-    {"ptpc_fp8", Quantization::kFp8},        {"modelopt_fp8", Quantization::kFp8},
-    {"w8a8_fp8", Quantization::kFp8},        {"fp8_block", Quantization::kFp8Block},
-    {"int8", Quantization::kInt8},           {"w8a8_int8", Quantization::kInt8},
-    {"int4", Quantization::kInt4},           {"awq", Quantization::kInt4},
-    {"awq_marlin", Quantization::kInt4},     {"gptq", Quantization::kInt4},
-    {"gptq_marlin", Quantization::kInt4},    {"mxfp4", Quantization::kMxfp4},
-    {"nvfp4", Quantization::kNvfp4},         {"modelopt_fp4", Quantization::kNvfp4},
+    {"none", Quantization::kNone},        {"fp8", Quantization::kFp8},
+    {"ptpc_fp8", Quantization::kFp8},     {"modelopt_fp8", Quantization::kFp8},
+    {"w8a8_fp8", Quantization::kFp8},     {"fp8_block", Quantization::kFp8Block},
+    {"int8", Quantization::kInt8},        {"w8a8_int8", Quantization::kInt8},
+    {"int4", Quantization::kInt4},        {"awq", Quantization::kInt4},
+    {"awq_marlin", Quantization::kInt4},  {"gptq", Quantization::kInt4},
+    {"gptq_marlin", Quantization::kInt4}, {"mxfp4", Quantization::kMxfp4},
+    {"nvfp4", Quantization::kNvfp4},      {"modelopt_fp4", Quantization::kNvfp4},
 };
 
 bool is_expert(Part part) {
@@ -121,15 +121,16 @@ class Builder {
     }
     if (mixer.kind == MixerKind::kMla && formats_.latent_copies) {
       const std::int64_t width = mixer.head_dim - mixer.qk_rope_dim + mixer.value_dim;
-      out_.weights += Bytes{formats_.dtype_bytes} *
-                      detail::checked_mul(detail::checked_mul(kind.shape.heads, width),
-                                          mixer.kv_lora_rank) *
-                      kind.count;
+      out_.weights +=
+          Bytes{formats_.dtype_bytes} *
+          detail::checked_mul(detail::checked_mul(kind.shape.heads, width), mixer.kv_lora_rank) *
+          kind.count;
     }
     if (mixer.kind == MixerKind::kLinear || mixer.linear.kind != LinearKind::kNone) {
       throw Error(ErrorCode::kUnsupported,
                   fmt::format("{} has linear or state-space layers: no twin models the engine's "
-                              "state pool yet", card_.name))
+                              "state pool yet",
+                              card_.name))
           .at("", "--engine")
           .help("plan it without --engine");
     }
@@ -179,8 +180,8 @@ class Builder {
       if (card_.position != PositionKind::kRope || rope.rotary_dim == 0) continue;
       if (std::find(seen.begin(), seen.end(), key) != seen.end()) continue;
       seen.push_back(key);
-      bytes += Bytes{formats_.dtype_bytes} * detail::checked_mul(card_.context_limit,
-                                                                 rope.rotary_dim);
+      bytes +=
+          Bytes{formats_.dtype_bytes} * detail::checked_mul(card_.context_limit, rope.rotary_dim);
     }
     return bytes;
   }

@@ -12,8 +12,8 @@ TEST(EmitCommand, WhatIsEmittedLintsToTheSamePlan) {
                          "--context", "4k", "--batch", "8", "--out", plan})
                 .code,
             0);
-  for (const char* target : {"vllm@0.19.0", "sglang", "trtllm", "llamacpp", "k8s", "lws", "kserve",
-                             "ray", "compose"}) {
+  for (const char* target :
+       {"vllm@0.19.0", "sglang", "trtllm", "llamacpp", "k8s", "lws", "kserve", "ray", "compose"}) {
     const Outcome emitted = run_program({"emit", plan, "--engine", target, "--out", out});
     ASSERT_EQ(emitted.code, 0) << target << emitted.err;
     const Outcome linted = run_program({"lint", out, "--json"});
@@ -35,10 +35,10 @@ TEST(EmitCommand, AnUnknownTargetNamesTheNearest) {
 }
 
 TEST(EmitCommand, PlanWithAnEngineSaysWhatItWouldPrint) {
-  const Outcome run = run_program(
-      {"plan", "llama-3.1-8b", "--device", "h100-sxm-80gb", "--engine", "vllm@0.19.0",
-       "--gpu-memory-utilization", "0.95", "--max-model-len", "8192", "--max-num-batched-tokens",
-       "8192", "--max-num-seqs", "1024", "--json"});
+  const Outcome run =
+      run_program({"plan", "llama-3.1-8b", "--device", "h100-sxm-80gb", "--engine", "vllm@0.19.0",
+                   "--gpu-memory-utilization", "0.95", "--max-model-len", "8192",
+                   "--max-num-batched-tokens", "8192", "--max-num-seqs", "1024", "--json"});
   ASSERT_EQ(run.code, 0) << run.err;
   const auto engine = nlohmann::json::parse(run.out).at("devices").at(0).at("engine");
   for (const char* field : {"weight_bytes", "activation_bytes", "non_torch_bytes", "graph_bytes",

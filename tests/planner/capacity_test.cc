@@ -45,7 +45,8 @@ TEST(Capacity, TokensOfTheCacheFillTheLeftOverMemoryToTheBlock) {
   const Bytes block = stages[0].kv_per_token * 16_tokens;
   const Bytes reservation = reservation_bytes(stages[0], plan.decisions);
   const Bytes others = reservation - round_up(kv_bytes(stages[0], plan.decisions), 256_B);
-  const Bytes outside = stage_peak(stages[0], plan.decisions, device.kind) - round_up(reservation, kGpuPage);
+  const Bytes outside =
+      stage_peak(stages[0], plan.decisions, device.kind) - round_up(reservation, kGpuPage);
   const std::int64_t blocks = plan.predictions.capacity.kv_tokens.n / 16;
   const auto peak = [&](std::int64_t n) {
     return outside + round_up(others + round_up(block * n, 256_B), kGpuPage);

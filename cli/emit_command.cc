@@ -82,7 +82,12 @@ int run_emit(const EmitCommand& options) {
                             planned.device.name))
         .help("plan fewer sequences, a shorter context or more devices");
   }
-  if (!options.model_id.empty()) setup.model = options.model_id;
+  if (!options.model_id.empty()) {
+    setup.model = options.model_id;
+  } else if (planned.source.gguf == nullptr && planned.source.path.empty()) {
+    fmt::print(stderr, "note: '{}' is a card's name; give --model-id the name the engine loads\n",
+               setup.model);
+  }
   ManifestNotes notes;
   notes.device = planned.plan.decisions.device;
   notes.devices_per_node =

@@ -15,6 +15,7 @@ BlockPool::BlockPool(Tier& tier, Blocks count, Bytes block_bytes)
   region_ = tier.reserve(block_bytes * count.n, "the KV block pool");
   const auto size = static_cast<std::size_t>(count.n);
   holders_.assign(size, 0);
+  committed_.assign(size, false);
   free_.reserve(size);
   // A stack with the lowest index on top: a first run touches the pool from its start.
   for (std::int64_t i = count.n - 1; i >= 0; --i) free_.push_back(static_cast<std::int32_t>(i));
@@ -32,6 +33,10 @@ std::int32_t BlockPool::take() {
   const std::int32_t block = free_.back();
   free_.pop_back();
   holders_[static_cast<std::size_t>(block)] = 1;
+  if (!committed_[static_cast<std::size_t>(block)]) {
+    tier_.commit(data(block), block_bytes_);
+    committed_[static_cast<std::size_t>(block)] = true;
+  }
   held_ += Blocks{1};
   if (held_ > most_held_) most_held_ = held_;
   return block;

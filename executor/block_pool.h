@@ -16,6 +16,7 @@ class BlockPool {
   BlockPool(const BlockPool&) = delete;
   BlockPool& operator=(const BlockPool&) = delete;
 
+  /// The first time a block is taken its memory is brought (Tier::commit).
   /// Errors: kOutOfPlan naming the pool's size when no block is free.
   std::int32_t take();
   void share(std::int32_t block);      // one more holder
@@ -37,6 +38,7 @@ class BlockPool {
   Bytes block_bytes_;
   Blocks total_, held_, most_held_;
   std::vector<std::int32_t> holders_, free_;
+  std::vector<bool> committed_;  // taken once before: its memory is there
 };
 
 }  // namespace vramplan

@@ -25,6 +25,9 @@ class Tier {
   /// Errors: kOutOfPlan naming `purpose` and the missing bytes.
   virtual Region reserve(Bytes size, const std::string& purpose) = 0;
   virtual void release(Region& region) = 0;
+  /// Part of a region is about to be used: a tier whose memory comes page by page (host) brings the
+  /// pages now, so that no operation is timed with it. Contents stay.
+  virtual void commit(std::byte*, Bytes) {}
 };
 
 /// This machine's memory, anonymous and not touched before use; never more than `capacity` in all.

@@ -1,6 +1,8 @@
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <cstdint>
 #include <cstring>
 
 #include "executor/process_memory.h"
@@ -47,6 +49,21 @@ class HostTier final : public Tier {
     if (region.data != nullptr) munmap(region.data, static_cast<std::size_t>(region.size.n));
     reserved_ -= region.size;
     region = {};
+  }
+
+  void commit(std::byte* data, Bytes size) override {
+    const auto page = static_cast<std::uintptr_t>(sysconf(_SC_PAGESIZE));
+    const auto begin = reinterpret_cast<std::uintptr_t>(data) / page * page;
+    const auto end = reinterpret_cast<std::uintptr_t>(data) + static_cast<std::uintptr_t>(size.n);
+#if defined(MADV_POPULATE_WRITE)
+    if (madvise(reinterpret_cast<void*>(begin), end - begin, MADV_POPULATE_WRITE) == 0) return;
+#endif
+    // An older kernel: every page is written where it is ours, with what it holds.
+    for (std::uintptr_t at = std::max(begin, reinterpret_cast<std::uintptr_t>(data)); at < end;
+         at = at / page * page + page) {
+      auto* byte = reinterpret_cast<volatile std::byte*>(at);
+      *byte = *byte;
+    }
   }
 
  private:

@@ -4,6 +4,8 @@
 #include <rapidcheck/gtest.h>
 
 #include <map>
+#include <memory>
+#include <string>
 
 namespace vramplan {
 namespace {
@@ -19,6 +21,38 @@ TEST(BlockPool, StartsWithTheLowestBlocksAndTakesEachOnce) {
   EXPECT_EQ(pool.take(), 2);
   EXPECT_EQ(pool.data(2) - pool.base(), 2048);
   pool.check_integrity();
+}
+
+/// Counts what is committed of the dry tier below it.
+class CountingTier final : public Tier {
+ public:
+  TierKind kind() const override { return below_->kind(); }
+  Bytes capacity() const override { return below_->capacity(); }
+  Bytes free_now() const override { return below_->free_now(); }
+  Region reserve(Bytes size, const std::string& purpose) override {
+    return below_->reserve(size, purpose);
+  }
+  void release(Region& region) override { below_->release(region); }
+  void commit(std::byte* data, Bytes size) override { ++committed[data], bytes += size; }
+
+  std::map<std::byte*, int> committed;
+  Bytes bytes;
+
+ private:
+  std::unique_ptr<Tier> below_ = make_dry_tier(TierKind::kDevice, kPlenty);
+};
+
+TEST(BlockPool, MemoryOfABlockIsBroughtTheFirstTimeItIsTaken) {
+  CountingTier tier;
+  BlockPool pool(tier, Blocks{3}, 1_KiB);
+  EXPECT_TRUE(tier.committed.empty());
+  const std::int32_t block = pool.take();
+  EXPECT_EQ(tier.committed[pool.data(block)], 1);
+  pool.give_back(block);
+  EXPECT_EQ(pool.take(), block);
+  EXPECT_EQ(tier.committed[pool.data(block)], 1);
+  pool.take();
+  EXPECT_EQ(tier.bytes, 2_KiB);
 }
 
 TEST(BlockPool, OneBlockOverThePlanIsAnErrorThatNamesTheSize) {

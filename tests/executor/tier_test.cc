@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include "executor/process_memory.h"
+
 namespace vramplan {
 namespace {
 
@@ -50,6 +52,21 @@ TEST(Tier, HostMemoryStartsAsZeros) {
   auto tier = make_host_tier(TierKind::kDevice, 1_MiB);
   Region region = tier->reserve(1_MiB, "weights");
   for (std::int64_t i = 0; i < region.size.n; i += 4096) EXPECT_EQ(region.data[i], std::byte{0});
+  tier->release(region);
+}
+
+TEST(HostTier, CommittedPagesAreThereAndKeepTheirContents) {
+  const auto tier = make_host_tier(TierKind::kDevice, 64_MiB);
+  Region region = tier->reserve(32_MiB, "a pool");
+  region.data[5000] = std::byte{7};
+  const Bytes before = this_process_memory().now().resident;
+  tier->commit(region.data + 4999, 16_MiB);
+  const Bytes brought = this_process_memory().now().resident - before;
+  EXPECT_EQ(region.data[5000], std::byte{7});
+  if (before.n > 0) {
+    EXPECT_GE(brought, 15_MiB);
+    EXPECT_LE(brought, 20_MiB);
+  }
   tier->release(region);
 }
 

@@ -11,6 +11,8 @@ namespace {
 
 // Shorter contexts are not split: reading them costs less than merging.
 constexpr std::int64_t kKeysPerPart = 64;
+// Parts begin where the keys of whole vectors lie in one block, whatever the vector's width.
+constexpr std::int64_t kKeysTogether = 16;
 
 void check_call(const TensorView& out, const TensorView& q, const KvLayerView& kv,
                 std::span<const SequenceSlice> slices, const AttentionParams& params) {
@@ -84,19 +86,29 @@ void CpuOps::attention_single_queries(const AttentionCall& call,
   const bool split = threads > 1 && heads < 4 * threads && longest >= 2 * kKeysPerPart;
   const std::int64_t parts = split ? threads : 1;
   const PartialTable table{workspace, call.params->heads, parts, kv.value_dim};
+  // The KV heads of a part lie side by side in the cache and are done one after the other.
+  const std::int64_t groups = singles * parts;
+  const bool even = groups % threads == 0 || groups >= 8 * threads;
+  std::int64_t chunk = even ? kv.kv_heads : 1;
   // A short context is done by the caller alone: waking others would take longer.
-  const std::int64_t chunk = longest * heads * call.group < 256 ? heads * parts : 1;
+  if (longest * heads * call.group < 256) chunk = heads * parts;
+  const auto work_of = [&](std::int64_t item) {
+    const std::int64_t part = item / kv.kv_heads % parts, single = item / kv.kv_heads / parts;
+    const auto index = static_cast<std::size_t>(single_query_[static_cast<std::size_t>(single)]);
+    const SequenceSlice& slice = slices[index];
+    const std::int64_t begin = first_visible(*call.params, slice.kv_length - 1);
+    const std::int64_t share = ceil_div(slice.kv_length - begin, parts);
+    const std::int64_t count = ceil_div(share, kKeysTogether) * kKeysTogether;
+    const std::int64_t from = std::min(begin + part * count, slice.kv_length);
+    return DecodeWork{
+        &slice, single, item % kv.kv_heads, from, std::min(from + count, slice.kv_length), part};
+  };
   pool_.parallel_for(heads * parts, chunk, [&](std::int64_t first, std::int64_t last, int thread) {
+    prefetch_first_keys(call, work_of(first));
     for (std::int64_t item = first; item < last; ++item) {
-      const std::int64_t part = item % parts, single = item / parts / kv.kv_heads;
-      const SequenceSlice& slice =
-          slices[static_cast<std::size_t>(single_query_[static_cast<std::size_t>(single)])];
-      const std::int64_t begin = first_visible(*call.params, slice.kv_length - 1);
-      const std::int64_t count = ceil_div(slice.kv_length - begin, parts);
-      const std::int64_t from = std::min(begin + part * count, slice.kv_length);
-      attention_decode(call, slice, item / parts % kv.kv_heads, from,
-                       std::min(from + count, slice.kv_length), split ? &table : nullptr, single,
-                       part, scratch(thread));
+      const DecodeWork after = work_of(std::min(item + 1, last - 1));
+      attention_decode(call, work_of(item), item + 1 < last ? &after : nullptr,
+                       split ? &table : nullptr, scratch(thread));
     }
   });
   if (!split) return;

@@ -49,12 +49,20 @@ struct PartialTable {
   }
 };
 
-/// One query per sequence. Keys [key_begin, key_end) of `slice` for KV head `kv_head`; the group's
-/// query heads. With `partial` null the result is finished and written to `out`.
-/// scratch: kScratchBytes.
-void attention_decode(const AttentionCall& call, const SequenceSlice& slice, std::int64_t kv_head,
-                      std::int64_t key_begin, std::int64_t key_end, const PartialTable* partial,
-                      std::int64_t single, std::int64_t part, float* scratch);
+/// One unit of work: keys [begin, end) of the `single`-th single-query slice for one KV head and
+/// the query heads of its group. `part` is its place in the PartialTable.
+struct DecodeWork {
+  const SequenceSlice* slice;
+  std::int64_t single, kv_head, begin, end, part;
+};
+
+/// One query per sequence. With `partial` null the result is finished and written to `out`.
+/// `after`, or null, is what this thread does next: its first keys are asked for in time. scratch:
+/// kScratchBytes.
+void attention_decode(const AttentionCall& call, const DecodeWork& work, const DecodeWork* after,
+                      const PartialTable* partial, float* scratch);
+/// Asks for the keys that `work` begins with.
+void prefetch_first_keys(const AttentionCall& call, const DecodeWork& work);
 
 /// Finishes head `head` of the `single`-th sequence from its parts.
 void attention_merge(const AttentionCall& call, const PartialTable& partial, std::int64_t single,

@@ -174,8 +174,23 @@ struct KeyRange {
   std::int64_t kv_head, from, count;
 };
 
+/// The tile that `work` begins with: up to a multiple of kLanes at most, from where on whole
+/// vectors of keys lie in one block.
+KeyRange first_tile(const DecodeWork& work, std::int64_t keys) {
+  const std::int64_t odd = work.begin % kLanes;
+  const std::int64_t most = odd > 0 ? kLanes - odd : keys;
+  return {work.slice, work.kv_head, work.begin, std::min(most, work.end - work.begin)};
+}
+
+/// Asks for the part of keys [i, i + count) of a tile that lies in it.
+void prefetch_keys(const KvLayerView& kv, KvPart part, const KeyRange& tile, std::int64_t i,
+                   std::int64_t count) {
+  prefetch_rows(kv, part, tile.slice->block_table, tile.kv_head, tile.from + i,
+                tile.from + std::min(i + count, tile.count));
+}
+
 template <class Rows>
-void add_tile_in_place(const AttentionCall& call, const KeyRange& range, std::int64_t next,
+void add_tile_in_place(const AttentionCall& call, const KeyRange& range, const KeyRange& next,
                        DecodeTile& t) {
   const KvLayerView& kv = *call.kv;
   const std::int32_t* table = range.slice->block_table;
@@ -186,16 +201,18 @@ void add_tile_in_place(const AttentionCall& call, const KeyRange& range, std::in
       body(table[p / kv.block_tokens], p % kv.block_tokens, i, n);
     }
   };
-  prefetch_rows(kv, KvPart::kValue, table, range.kv_head, range.from, range.from + range.count);
+  // What the other half of the tile needs is asked for a vector of keys at a time: a core keeps
+  // only a few dozen lines in flight, and more at once would make it wait.
   for_vectors([&](std::int64_t block, std::int64_t offset, std::int64_t i, int n) {
+    prefetch_keys(kv, KvPart::kValue, range, i, kLanes);
     const Rows keys = Rows(key_row(kv, block, range.kv_head, offset), kv.head_dim);
     for_row_runs(t.rows, [&]<int kRows>(std::int64_t row) {
       score_vector<kRows>(t, row, keys, i, n, call.params->softcap);
     });
   });
   update_softmax(t, range.count);
-  prefetch_rows(kv, KvPart::kKey, table, range.kv_head, range.from + range.count, next);
   for_vectors([&](std::int64_t block, std::int64_t offset, std::int64_t i, int n) {
+    prefetch_keys(kv, KvPart::kKey, next, i, kLanes);
     const Rows values = Rows(value_row(kv, block, range.kv_head, offset), kv.value_dim);
     for_row_runs(t.rows, [&]<int kRows>(std::int64_t row) {
       add_values_of_rows<kRows>(t, row, values, i, n);
@@ -203,13 +220,13 @@ void add_tile_in_place(const AttentionCall& call, const KeyRange& range, std::in
   });
 }
 
-void add_tile_widened(const AttentionCall& call, const KeyRange& range, std::int64_t next,
+void add_tile_widened(const AttentionCall& call, const KeyRange& range, const KeyRange& next,
                       DecodeTile& t) {
   const KvLayerView& kv = *call.kv;
   const std::int32_t* table = range.slice->block_table;
   const std::int64_t end = range.from + range.count;
   widen_rows(kv, KvPart::kKey, table, range.kv_head, range.from, end, t.kv);
-  prefetch_rows(kv, KvPart::kValue, table, range.kv_head, range.from, end);
+  prefetch_keys(kv, KvPart::kValue, range, 0, range.count);
   for_row_runs(t.rows, [&]<int kRows>(std::int64_t row) {
     for (std::int64_t i = 0; i < range.count; i += kLanes) {
       const int n = static_cast<int>(std::min<std::int64_t>(kLanes, range.count - i));
@@ -219,25 +236,28 @@ void add_tile_widened(const AttentionCall& call, const KeyRange& range, std::int
   });
   update_softmax(t, range.count);
   widen_rows(kv, KvPart::kValue, table, range.kv_head, range.from, end, t.kv);
-  prefetch_rows(kv, KvPart::kKey, table, range.kv_head, end, next);
+  prefetch_keys(kv, KvPart::kKey, next, 0, next.count);
   for_row_runs(t.rows, [&]<int kRows>(std::int64_t row) {
     add_values_of_rows<kRows>(t, row, WideRows{t.kv, t.value_dim}, 0, range.count);
   });
 }
 
-void read_keys(const AttentionCall& call, const SequenceSlice& slice, std::int64_t kv_head,
-               std::int64_t begin, std::int64_t end, DecodeTile& t) {
+void read_keys(const AttentionCall& call, const DecodeWork& work, const DecodeWork* after,
+               DecodeTile& t) {
   const KvLayerView& kv = *call.kv;
-  prefetch_rows(kv, KvPart::kKey, slice.block_table, kv_head, begin, std::min(begin + t.keys, end));
-  const bool in_place = reads_in_place(kv, begin);
-  for (std::int64_t from = begin; from < end; from += t.keys) {
-    const KeyRange range{&slice, kv_head, from, std::min(t.keys, end - from)};
-    const std::int64_t next = std::min(from + range.count + t.keys, end);
-    if (!in_place) {
-      add_tile_widened(call, range, next, t);
-      continue;
+  const bool in_place = reads_in_place(kv);
+  KeyRange range = first_tile(work, t.keys);
+  while (range.count > 0) {
+    const std::int64_t from = range.from + range.count;
+    KeyRange next{work.slice, work.kv_head, from, std::min(t.keys, work.end - from)};
+    const KeyRange wanted = next.count > 0 || after == nullptr ? next : first_tile(*after, t.keys);
+    if (in_place) {
+      with_rows(kv.dtype,
+                [&]<class Rows>(Rows*) { add_tile_in_place<Rows>(call, range, wanted, t); });
+    } else {
+      add_tile_widened(call, range, wanted, t);
     }
-    with_rows(kv.dtype, [&]<class Rows>(Rows*) { add_tile_in_place<Rows>(call, range, next, t); });
+    range = next;
   }
 }
 
@@ -252,12 +272,16 @@ void require_supported_heads(const KvLayerView& kv, std::int64_t group) {
       .help("use the naive attention");
 }
 
-void attention_decode(const AttentionCall& call, const SequenceSlice& slice, std::int64_t kv_head,
-                      std::int64_t key_begin, std::int64_t key_end, const PartialTable* partial,
-                      std::int64_t single, std::int64_t part, float* scratch) {
+void prefetch_first_keys(const AttentionCall& call, const DecodeWork& work) {
+  const std::int64_t keys = tile_keys(*call.kv, std::min(kMostRows, call.group));
+  prefetch_keys(*call.kv, KvPart::kKey, first_tile(work, keys), 0, keys);
+}
+
+void attention_decode(const AttentionCall& call, const DecodeWork& work, const DecodeWork* after,
+                      const PartialTable* partial, float* scratch) {
   const KvLayerView& kv = *call.kv;
   for (std::int64_t first = 0; first < call.group; first += kMostRows) {
-    const std::int64_t head = kv_head * call.group + first;
+    const std::int64_t head = work.kv_head * call.group + first;
     DecodeTile t{};
     t.rows = std::min(kMostRows, call.group - first);
     t.keys = tile_keys(kv, std::min(kMostRows, call.group));
@@ -267,17 +291,18 @@ void attention_decode(const AttentionCall& call, const SequenceSlice& slice, std
     t.kv = t.q + t.rows * t.head_dim;
     t.scores = t.kv + t.keys * std::max(t.head_dim, t.value_dim);
     t.values = t.scores + t.rows * t.keys;
-    load_queries(call, slice.query_begin, head, t);
-    read_keys(call, slice, kv_head, key_begin, key_end, t);
+    load_queries(call, work.slice->query_begin, head, t);
+    const bool again = first + kMostRows < call.group;  // the same keys for the next heads
+    read_keys(call, work, again ? nullptr : after, t);
     for (std::int64_t row = 0; row < t.rows; ++row) {
       const float* values = t.values + row * t.value_dim;
       if (partial != nullptr) {
-        const PartialSoftmax to = partial->at(single, head + row, part);
+        const PartialSoftmax to = partial->at(work.single, head + row, work.part);
         *to.largest = t.largest[row];
         *to.sum = t.sum[row];
         std::copy(values, values + kv.value_dim, to.values);
       } else {
-        float* out = call.result(slice.query_begin, head + row);
+        float* out = call.result(work.slice->query_begin, head + row);
         for (std::int64_t d = 0; d < kv.value_dim; ++d) out[d] = values[d] / t.sum[row];
       }
     }

@@ -133,7 +133,13 @@ void add_plan_flags(CLI::App& command, PlanOptions& o) {
       .add_option("--weights", o.weights, "weight format, e.g. fp16 q8_0; stored = as published")
       ->group(kFormats);
   command.add_option("--kv-cache-dtype", o.kv_format, "f16, fp8, int8 ...")->group(kFormats);
-  command.add_option("--kv-policy", o.kv_policy, "windowed layers: keep_all, or window")
+  command
+      .add_option("--kv-policy", o.kv_policy,
+                  "keep_all; window (windowed layers); sink_window (all layers)")
+      ->group(kFormats);
+  command.add_option("--kv-sinks", o.kv_sinks, "sink_window: first tokens that stay (4)")
+      ->group(kFormats);
+  command.add_option("--kv-window", o.kv_window, "sink_window: newest tokens that stay (1024)")
       ->group(kFormats);
   command.add_option("--block-size", o.block_tokens, "tokens of a KV block")->group(kFormats);
   command.add_option("--attention", o.attention, "tiled, or naive (materialises the scores)")
@@ -172,6 +178,8 @@ PlanRequest request_of(const PlanOptions& o) {
   request.weights = read_weights(o.weights);
   request.kv_format = read_kv_format(o.kv_format);
   request.kv_policy = read_kv_policy(o.kv_policy);
+  request.kv_sinks = read_tokens(o.kv_sinks, "--kv-sinks");
+  request.kv_window = read_tokens(o.kv_window, "--kv-window");
   request.block_tokens = o.block_tokens;
   request.attention = read_attention(o.attention);
   request.linear_inputs = read_linear_inputs(o.linear_inputs);

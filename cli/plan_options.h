@@ -20,8 +20,8 @@ struct PlanOptions {
   std::optional<std::int64_t> batch, block_tokens;
   std::optional<std::uint64_t> seed;
   // Words with units or names; read in request_of, so that the errors are ours.
-  std::string context, output, prefill_chunk, capacity, weights, kv_format, kv_policy, attention,
-      linear_inputs, assume_like;
+  std::string context, output, prefill_chunk, capacity, weights, kv_format, kv_policy, kv_sinks,
+      kv_window, attention, linear_inputs, assume_like;
   std::vector<std::string> set;
 };
 

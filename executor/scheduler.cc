@@ -48,6 +48,7 @@ const Pass* Scheduler::next() {
   for (Pass::Group& group : pass_.groups) {
     group.slots.clear();
     group.slices.clear();
+    group.sink_positions.clear();
   }
   bool filled = false;
   for (std::size_t i = 0; i < sequences_.size() && !filled; ++i) {
@@ -58,7 +59,9 @@ const Pass* Scheduler::next() {
   }
   if (!filled && !fill_decode()) return nullptr;
   pass_.inputs.clear();
-  for (const Pass::Group& group : pass_.groups) pass_.inputs.push_back({group.slots, group.slices});
+  for (const Pass::Group& group : pass_.groups) {
+    pass_.inputs.push_back({group.slots, group.slices, group.sink_positions});
+  }
   return &pass_;
 }
 
@@ -108,6 +111,11 @@ void Scheduler::place(const Sequence& sequence, std::int64_t begin, std::int64_t
     const BlockTable& table = sequence.tables[g];
     Pass::Group& group = pass_.groups[g];
     for (std::int64_t token = begin; token < end; ++token) group.slots.push_back(table.slot(token));
+    const KvKeep& keep = caches_[g].keep;
+    for (std::int64_t token = begin; token < end && keep.sinks.n > 0; ++token) {
+      const std::int64_t seen = std::min(token, (keep.sinks + keep.window).n - 1);
+      group.sink_positions.push_back(static_cast<std::int32_t>(seen));
+    }
     group.slices.push_back({first_row, end - begin, table.index(end - 1) + 1, table.blocks()});
   }
 }

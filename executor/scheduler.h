@@ -19,6 +19,7 @@ struct Pass {
   struct Group {
     std::vector<std::int64_t> slots;
     std::vector<SequenceSlice> slices;
+    std::vector<std::int32_t> sink_positions;  // of a group with sinks
   };
   Phase phase = Phase::kPrefill;
   std::int64_t number = 0;              // chunk or step within its phase, from 1

@@ -146,10 +146,47 @@ class Chooser {
     const bool windowed =
         std::any_of(source_.card.layers.begin(), source_.card.layers.end(),
                     [](const Layer& layer) { return layer.mixer.window_tokens > 0; });
+    if (request_.kv_policy == KvPolicy::kSinkWindow) return sink_window(windowed);
+    for (const auto& [asked, flag] : {std::pair(request_.kv_sinks, "--kv-sinks"),
+                                      std::pair(request_.kv_window, "--kv-window")}) {
+      if (asked)
+        refuse(flag, "only the KV policy sink_window has sinks and a window to choose",
+               "add --kv-policy sink_window");
+    }
     if (!windowed) return;
     d().kv_policy = request_.kv_policy.value_or(KvPolicy::kWindow);
     if (request_.kv_policy) return;
     assume("sliding-window layers", "keep their window and a chunk", "--kv-policy");
+  }
+
+  /// Sinks and a window for every layer, or what stands in the way. Source of the default: four
+  /// sinks suffice, Xiao et al. 2023, "Efficient Streaming Language Models with Attention Sinks".
+  void sink_window(bool windowed) {
+    const auto unsupported = [&](const char* why) {
+      throw Error(
+          ErrorCode::kUnsupported,
+          fmt::format("the KV policy sink_window does not suit {}: {}", source_.card.name, why))
+          .at("", "--kv-policy")
+          .help("keep_all or window");
+    };
+    if (windowed) unsupported("some of its layers have windows of their own");
+    if (source_.card.position == PositionKind::kLearned) {
+      unsupported("its positions are learned rows, which cannot move with a window");
+    }
+    for (const Layer& layer : source_.card.layers) {
+      if (layer.mixer.kind == MixerKind::kFullAttention) continue;
+      unsupported("it has layers without a cache of keys and values");
+    }
+    constexpr std::int64_t kMost = std::int64_t{1} << 40;
+    d().kv_policy = KvPolicy::kSinkWindow;
+    d().kv_keep.sinks = request_.kv_sinks.value_or(Tokens{4});
+    if (!request_.kv_sinks) assume("sink tokens", "4", "--kv-sinks");
+    if (d().kv_keep.sinks.n < 0 || d().kv_keep.sinks.n > kMost) {
+      refuse("--kv-sinks", fmt::format("{} sink tokens are out of range", d().kv_keep.sinks.n),
+             "give 0 (a plain window) or more");
+    }
+    d().kv_keep.window = {
+        number(raw(request_.kv_window), 1024, "tokens of the window", "--kv-window", kMost)};
   }
 
   void lengths() {
@@ -176,7 +213,12 @@ class Chooser {
                                 "--prefill-chunk", kMost)};
     d().kv_blocks = kv_blocks(d().batch, d().context, d().block);
     d().window_pools = window_pools(source_.card, d());
-    if (limit > 0 && d().context.n > limit) {
+    if (d().kv_policy == KvPolicy::kSinkWindow) {
+      assume("positions",
+             fmt::format("places among the {} tokens kept: distances never exceed them",
+                         (d().kv_keep.sinks + d().kv_keep.window).n),
+             "--kv-window");
+    } else if (limit > 0 && d().context.n > limit) {
       assume("context beyond the model",
              fmt::format("{} tokens; {} was made for {}: bytes are right, answers may not be",
                          d().context.n, source_.card.name, limit),

@@ -140,6 +140,10 @@ class PassWorks {
       add(rope_work(t_, shape.q, a_), kind.count);
       add(rope_work(t_, shape.k, a_), kind.count);
     }
+    if (keep_of(decisions_, mixer.window_tokens).sinks.n > 0) {  // a copy of q, rotated for sinks
+      add(gather_work(t_, shape.q, a_), kind.count);
+      if (mixer.rope.rotary_dim > 0) add(rope_work(t_, shape.q, a_), kind.count);
+    }
     const std::int64_t written = shape.latent > 0 ? shape.latent : shape.k + shape.v;
     add(kv_write_work(t_, written, 2 * shape.kv_heads, a_, dtype_of(decisions_.kv_format)),
         kind.count);
@@ -153,11 +157,12 @@ class PassWorks {
   AttentionShape attended(const LayerKind& kind) const {
     const Mixer& mixer = kind.layer.mixer;
     const bool latent = kind.shape.latent > 0;
+    const KvKeep keep = keep_of(decisions_, mixer.window_tokens);
     return AttentionShape{kind.shape.heads,
                           latent ? 1 : std::max<std::int64_t>(1, kind.shape.kv_heads),
                           latent ? kind.shape.latent : mixer.head_dim,
                           latent ? 0 : mixer.value_dim,
-                          mixer.window_tokens,
+                          keep.all() ? mixer.window_tokens : (keep.sinks + keep.window).n,
                           dtype_of(decisions_.kv_format),
                           a_,
                           decisions_.attention == AttentionAlgorithm::kNaive};

@@ -54,6 +54,10 @@ class Writer {
     line("  activations: {}", info(d.activations).name);
     line("  kv_format: {}", name_of(d.kv_format));
     line("  kv_policy: {}", name_of(d.kv_policy));
+    if (d.kv_policy == KvPolicy::kSinkWindow) {
+      line("  kv_keep: {{sink_tokens: {}, window_tokens: {}}}", d.kv_keep.sinks.n,
+           d.kv_keep.window.n);
+    }
     line("  kv_placement: device");
     line("  kv_layout: paged");
     line("  block_tokens: {}", d.block.n);
@@ -232,29 +236,12 @@ class Reader {
   }
 
   static void decisions(const YamlNode& in, Decisions& d) {
-    in.allow_only({"model",
-                   "set",
-                   "card_hash",
-                   "device",
-                   "device_count",
-                   "sharding",
-                   "weights",
-                   "activations",
-                   "kv_format",
-                   "kv_policy",
-                   "kv_placement",
-                   "kv_layout",
-                   "block_tokens",
-                   "kv_blocks",
-                   "window_pools",
-                   "context_tokens",
-                   "output_tokens",
-                   "batch",
-                   "prefill_chunk_tokens",
-                   "attention",
-                   "linear_inputs",
-                   "threads",
-                   "seed",
+    in.allow_only({"model",          "set",           "card_hash", "device",
+                   "device_count",   "sharding",      "weights",   "activations",
+                   "kv_format",      "kv_policy",     "kv_keep",   "kv_placement",
+                   "kv_layout",      "block_tokens",  "kv_blocks", "window_pools",
+                   "context_tokens", "output_tokens", "batch",     "prefill_chunk_tokens",
+                   "attention",      "linear_inputs", "threads",   "seed",
                    "capacity_bytes"});
     d.model = in.at("model").text();
     d.set = texts(in.at("set"));
@@ -270,7 +257,13 @@ class Reader {
     d.kv_format = static_cast<KvFormat>(
         choice(in.at("kv_format"), {"f32", "f16", "bf16", "fp8", "int8", "int4", "q8_0", "q4_0",
                                     "nvfp4", "kivi2", "fp8_ds_mla", "nvfp4_ds_mla"}));
-    d.kv_policy = static_cast<KvPolicy>(choice(in.at("kv_policy"), {"keep_all", "window"}));
+    d.kv_policy =
+        static_cast<KvPolicy>(choice(in.at("kv_policy"), {"keep_all", "window", "sink_window"}));
+    if (d.kv_policy == KvPolicy::kSinkWindow) {
+      const YamlNode keep = in.at("kv_keep");
+      keep.allow_only({"sink_tokens", "window_tokens"});
+      d.kv_keep = {{count(keep, "sink_tokens")}, {count(keep, "window_tokens", 1)}};
+    }
     choice(in.at("kv_placement"), {"device"});
     choice(in.at("kv_layout"), {"paged"});
     d.block = {count(in, "block_tokens", 1)};

@@ -39,6 +39,8 @@ json decisions_object(const Decisions& d) {
       {"activations", info(d.activations).name},
       {"kv_format", name_of(d.kv_format)},
       {"kv_policy", name_of(d.kv_policy)},
+      {"kv_sink_tokens", d.kv_keep.sinks.n},
+      {"kv_window_tokens", d.kv_keep.window.n},
       {"kv_placement", "device"},
       {"kv_layout", "paged"},
       {"block_tokens", d.block.n},
@@ -97,6 +99,9 @@ Decisions decisions_from(const JsonReader& in) {
   d.activations = dtype_from(in.at("activations"));
   d.kv_format = in.at("kv_format").word<KvFormat>(kKvFormats);
   d.kv_policy = in.at("kv_policy").word<KvPolicy>(kKvPolicies);
+  if (d.kv_policy == KvPolicy::kSinkWindow) {
+    d.kv_keep = {{in.at("kv_sink_tokens").count()}, {in.at("kv_window_tokens").count()}};
+  }
   check_only(in.at("kv_placement"), "device");
   check_only(in.at("kv_layout"), "paged");
   d.block = {in.at("block_tokens").count()};

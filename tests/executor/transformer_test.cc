@@ -195,6 +195,47 @@ TEST(Transformer, GivingBlocksBackBehindTheWindowChangesNoLogit) {
   }
 }
 
+/// Keys keep the rotation of their own positions and queries are rotated twice; the definition
+/// rotates everything anew for its place among the tokens that the query sees.
+TEST(Transformer, SinksAndAWindowAreSeenAtTheirPlacesInTheCache) {
+  for (const auto& [name, card] : tiny_families()) {
+    if (card.position == PositionKind::kLearned || card.layers[0].mixer.window_tokens > 0) continue;
+    SCOPED_TRACE(name);
+    const std::vector<std::int32_t> ids = ids_of(70, card.vocab, 13);
+    for (const KvKeep keep : {KvKeep{Tokens{3}, Tokens{6}}, KvKeep{Tokens{0}, Tokens{5}}}) {
+      Decisions decisions = tiny_decisions(card, 71, 1);
+      decisions.kv_policy = KvPolicy::kSinkWindow;
+      decisions.kv_keep = keep;
+      auto tier = make_host_tier(TierKind::kDevice, 64_MiB);
+      Arena arena(*tier, 16_MiB, "weights");
+      ReferenceOps ops;
+      const LoadedWeights loaded =
+          load_weights(source_of(card), decisions, model_part(card, {}, 0), arena, ops,
+                       {WeightFill::kRandom, nullptr, decisions.seed, {}});
+      const auto wanted = ReferenceForward(card, loaded.weights, keep).logits(ids);
+      for (const std::int64_t chunk : {70, 16, 1}) {
+        decisions.prefill_chunk = Tokens{chunk};
+        expect_near(wanted, logits_of(card, decisions, ids), 5e-5);
+      }
+      decisions.block = TokensPerBlock{1};
+      expect_near(wanted, logits_of(card, decisions, ids), 5e-5);
+    }
+  }
+}
+
+TEST(Transformer, AWindowThatHoldsEverythingIsTheWholeCache) {
+  const ModelCard card = tiny_card();
+  const std::vector<std::int32_t> ids = ids_of(20, card.vocab, 14);
+  const Decisions all = tiny_decisions(card, 21, 1);
+  Decisions kept = all;
+  kept.kv_policy = KvPolicy::kSinkWindow;
+  kept.kv_keep = {Tokens{4}, Tokens{16}};
+  expect_near(logits_of(card, all, ids), logits_of(card, kept, ids), 1e-6);
+  kept.kv_keep.window = Tokens{15};  // token 4 is gone when the last query comes
+  const auto a = logits_of(card, all, ids), b = logits_of(card, kept, ids);
+  EXPECT_FALSE(std::equal(a.end() - 40, a.end(), b.end() - 40));
+}
+
 TEST(Transformer, HalfPrecisionCacheStaysNear) {
   const ModelCard card = tiny_card();
   const std::vector<std::int32_t> ids = ids_of(19, card.vocab, 3);

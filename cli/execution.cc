@@ -59,7 +59,8 @@ void replan(PlannedModel& planned, std::int64_t prompt_tokens, std::int64_t outp
     request.kv_sinks = d.kv_keep.sinks;
     request.kv_window = d.kv_keep.window;
   }
-  request.block_tokens = d.block.n;
+  request.kv_layout = d.kv_layout;
+  if (d.kv_layout == KvLayout::kPaged) request.block_tokens = d.block.n;
   request.attention = d.attention;
   if (planned.device.kind == DeviceKind::kCpu) request.linear_inputs = d.linear_inputs;
   request.threads = d.threads;

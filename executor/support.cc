@@ -160,6 +160,23 @@ void check_sinks(const ModelCard& card, const Decisions& decisions, bool gpu) {
   }
 }
 
+/// Blocks are shared in one group that keeps every token.
+void check_sharing(const Decisions& decisions) {
+  if (decisions.batch % decisions.samples != 0) {
+    throw Error(ErrorCode::kUsage, "a batch of " + std::to_string(decisions.batch) +
+                                       " is no multiple of " + std::to_string(decisions.samples) +
+                                       " samples")
+        .at("", "--samples");
+  }
+  const bool shared = decisions.samples > 1 || decisions.shared_prefix.n > 0;
+  if (!shared) return;
+  if (decisions.kv_policy != KvPolicy::kKeepAll || decisions.kv_layout != KvLayout::kPaged ||
+      (decisions.samples > 1 && decisions.shared_prefix.n > 0)) {
+    refuse("shared blocks with this KV policy, layout or both kinds of sharing", "--samples",
+           "keep_all and paged");
+  }
+}
+
 /// The attention kernels of a GPU load eight elements at a time.
 void check_gpu_kv(const ModelCard& card, KvFormat kv) {
   for (std::int64_t i = 0; i < card.layer_count(); ++i) {
@@ -191,6 +208,8 @@ void refuse_unsupported(const ModelSource& source, const Decisions& decisions, b
   positive(decisions.prefill_chunk.n, "prefill_chunk");
   positive(decisions.batch, "batch");
   positive(decisions.block.n, "block");
+  positive(decisions.samples, "samples");
+  check_sharing(decisions);
   positive(decisions.threads, "threads");
   if (decisions.context.n > std::int64_t{1} << 30) {
     refuse("a context of " + std::to_string(decisions.context.n) + " tokens", "context",

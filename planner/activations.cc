@@ -329,7 +329,8 @@ std::vector<PassShape> prefill_passes(const Decisions& decisions, bool head) {
   const std::int64_t full_before_last = ceil_div(prompt, chunk) - 1;
   std::vector<PassShape> passes;
   if (full_before_last > 0) passes.push_back({chunk, 0, 1, full_before_last * chunk, chunk});
-  passes.push_back({prompt - full_before_last * chunk, head ? 1 : 0, 1, prompt});
+  const std::int64_t rows = head ? decisions.samples : 0;  // the last logits once a sample
+  passes.push_back({prompt - full_before_last * chunk, rows, 1, prompt});
   return passes;
 }
 

@@ -23,6 +23,10 @@ const char* name_of(KvPolicy policy) {
   return kNames[static_cast<int>(policy)];
 }
 
+const char* name_of(KvLayout layout) {
+  return layout == KvLayout::kContiguous ? "contiguous" : "paged";
+}
+
 const char* name_of(AttentionAlgorithm algorithm) {
   return algorithm == AttentionAlgorithm::kNaive ? "naive" : "tiled";
 }

@@ -261,7 +261,8 @@ std::vector<OpWork> prefill_work(const RankModel& model, const Decisions& decisi
   if (chunk <= 0) return sum.take();
   const std::int64_t full = ceil_div(prompt, chunk) - 1;
   if (full > 0) PassWorks(model, decisions, {{chunk, 0, 1, chunk}, full}, sum).run();
-  PassWorks(model, decisions, {{prompt - full * chunk, 1, 1, prompt}, 1}, sum).run();
+  PassWorks(model, decisions, {{prompt - full * chunk, decisions.samples, 1, prompt}, 1}, sum)
+      .run();
   return sum.take();
 }
 

@@ -21,6 +21,8 @@ struct Case {
   bool naive = false;
   std::optional<DType> weights = {};
   KvKeep keep = {};  // with a window: policy sink_window
+  std::int64_t samples = 1, shared_prefix = 0;
+  bool contiguous = false;
 };
 
 using Key = std::tuple<int, int, int, std::string, int>;
@@ -47,6 +49,9 @@ Plan plan_of(const Case& c, const ModelSource& source, const DeviceCard& device)
   request.prefill_chunk = Tokens{c.chunk};
   request.weights = c.weights;
   if (c.naive) request.attention = AttentionAlgorithm::kNaive;
+  request.samples = c.samples;
+  request.shared_prefix = Tokens{c.shared_prefix};
+  if (c.contiguous) request.kv_layout = KvLayout::kContiguous;
   if (!c.keep.all()) {
     request.kv_policy = KvPolicy::kSinkWindow;
     request.kv_sinks = c.keep.sinks;
@@ -79,6 +84,11 @@ TEST(RunDry, TakesWhatThePlannersFormulasSayRowByRow) {
       {"smollm2-135m", "cpu-generic", 1, 1, 5000, 300, 2, 512, false, {}, {{4}, {500}}},
       {"smollm2-135m", "cpu-generic", 1, 1, 999, 90, 3, 64, true, {}, {{17}, {100}}},
       {"llama-3.1-8b", "h100-sxm-80gb", 2, 2, 100000, 5, 2, 4096, false, {}, {{0}, {1000}}},
+      {"smollm2-135m", "cpu-generic", 1, 1, 1024, 16, 3, 512, false, {}, {}, 3},
+      {"llama-3.1-8b", "h100-sxm-80gb", 2, 1, 3000, 70, 8, 512, false, {}, {}, 4},
+      {"llama-3.1-8b", "h100-sxm-80gb", 1, 1, 3000, 70, 5, 512, false, {}, {}, 1, 2000},
+      {"smollm2-135m", "cpu-generic", 1, 1, 600, 20, 3, 128, false, {}, {}, 1, 580},
+      {"smollm2-135m", "cpu-generic", 1, 1, 600, 20, 3, 128, false, {}, {}, 1, 0, true},
   };
   for (const Case& c : cases) {
     SCOPED_TRACE(std::string(c.model) + " on " + c.device + " tp " + std::to_string(c.tp) + " pp " +

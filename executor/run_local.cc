@@ -38,11 +38,7 @@ class LocalRun {
   }
 
   void refuse_if_too_large(const Backend& backend, Bytes free_now) const {
-    if (need_.held > need_.sizes.blocks) {
-      throw Error(ErrorCode::kDoesNotFit, "the run needs " + std::to_string(need_.held.n) +
-                                              " KV blocks, the plan has " +
-                                              std::to_string(need_.sizes.blocks.n));
-    }
+    need_.require_blocks("the run");
     const Bytes need = need_.total() + base_ + request_.tokenizer;
     if (need > decisions_.capacity) {
       throw Error(ErrorCode::kDoesNotFit,
@@ -76,7 +72,7 @@ class LocalRun {
     look(engine, Phase::kLoad, "weights loaded");
     const double speed_before = reading_speed(engine);
 
-    Scheduler scheduler(engine.pool(), prompts_,
+    Scheduler scheduler(engine.kv(), prompts_,
                         {decisions_.block, decisions_.prefill_chunk.n, decisions_.output.n,
                          end_tokens_of(request_, source_), false});
     const RankRun run = run_passes(engine, scheduler, hooks(engine, scheduler));

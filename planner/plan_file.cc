@@ -238,33 +238,14 @@ class Reader {
   }
 
   static void decisions(const YamlNode& in, Decisions& d) {
-    in.allow_only({"model",
-                   "set",
-                   "card_hash",
-                   "device",
-                   "device_count",
-                   "sharding",
-                   "weights",
-                   "activations",
-                   "kv_format",
-                   "kv_policy",
-                   "kv_keep",
-                   "samples",
-                   "shared_prefix_tokens",
-                   "kv_placement",
-                   "kv_layout",
-                   "block_tokens",
-                   "kv_blocks",
-                   "window_pools",
-                   "context_tokens",
-                   "output_tokens",
-                   "batch",
-                   "prefill_chunk_tokens",
-                   "attention",
-                   "linear_inputs",
-                   "threads",
-                   "seed",
-                   "capacity_bytes"});
+    // clang-format off
+    in.allow_only({
+        "model", "set", "card_hash", "device", "device_count", "sharding", "weights",
+        "activations", "kv_format", "kv_policy", "kv_keep", "samples", "shared_prefix_tokens",
+        "kv_placement", "kv_layout", "block_tokens", "kv_blocks", "window_pools",
+        "context_tokens", "output_tokens", "batch", "prefill_chunk_tokens", "attention",
+        "linear_inputs", "threads", "seed", "capacity_bytes"});
+    // clang-format on
     d.model = in.at("model").text();
     d.set = texts(in.at("set"));
     d.card_hash = wide(in.at("card_hash"), 16);

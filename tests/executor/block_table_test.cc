@@ -113,7 +113,8 @@ RC_GTEST_PROP(BlockTable, SharingIsInvisible, ()) {
   for (const int action : *rc::gen::container<std::vector<int>>(rc::gen::inRange(0, 400))) {
     const auto pick = static_cast<std::size_t>(action / 4);
     if (action % 4 == 0 || sequences.empty()) {
-      if (sequences.size() < 8) sequences.push_back(std::make_unique<Sequence>(Sequence{BlockTable(pool, block), {}}));
+      if (sequences.size() < 8)
+        sequences.push_back(std::make_unique<Sequence>(Sequence{BlockTable(pool, block), {}}));
     } else if (action % 4 == 1 && sequences.size() < 8) {
       const Sequence& parent = *sequences[pick % sequences.size()];
       BlockTable table(pool, block);

@@ -128,11 +128,12 @@ TensorView Transformer::attention(std::int64_t index, TensorView& n, bool drop_i
   const auto eps = static_cast<float>(card_.norm_eps);
   if (w.q_norm.data != nullptr) ops_.rmsnorm(q, q, w.q_norm, eps, card_.norm_one_plus);
   if (w.k_norm.data != nullptr) ops_.rmsnorm(k, k, w.k_norm, eps, card_.norm_one_plus);
+  const GroupInput& group = pass.groups[kv_.group_of(index)];
   if (card_.position == PositionKind::kRope) {
     const RopeParams rope = rope_tables_[rope_of_[static_cast<std::size_t>(index)]].params();
-    ops_.rope_kv_write(q, k, v, pass.positions, rope, kv, pass.slots);
+    ops_.rope_kv_write(q, k, v, pass.positions, rope, kv, group.slots);
   } else {
-    ops_.kv_write(kv, k, v, pass.slots);
+    ops_.kv_write(kv, k, v, group.slots);
   }
   arena_.give_back(k);
   arena_.give_back(v);
@@ -146,8 +147,8 @@ TensorView Transformer::attention(std::int64_t index, TensorView& n, bool drop_i
   params.naive = naive_;
   TensorView o = take(tokens, width.o, "attention output");
   TensorView scratch = arena_.take(
-      DType::kI8, 1, ops_.attention_workspace(pass.slices, kv, params).n, "attention scratch");
-  ops_.attention(o, q, kv, pass.slices, params, scratch);
+      DType::kI8, 1, ops_.attention_workspace(group.slices, kv, params).n, "attention scratch");
+  ops_.attention(o, q, kv, group.slices, params, scratch);
   arena_.give_back(scratch);
   arena_.give_back(q);
 

@@ -3,82 +3,13 @@
 #include <algorithm>
 
 #include "planner/fused_norms.h"
+#include "planner/kv_groups.h"
+#include "planner/live_set.h"
 
 namespace vramplan {
 namespace {
 
-constexpr Bytes kAlignment{256};
 constexpr std::int64_t kDequantisedRows = 4;  // weight rows a thread holds in f32 at a time
-
-/// Tensors taken and given back; remembers the fullest moment. `keep_tensors` also remembers what
-/// was live.
-class LiveSet {
- public:
-  explicit LiveSet(bool keep_tensors) : keep_(keep_tensors) {}
-
-  void enter(const char* where) { where_ = where; }
-  void take(const char* name, Bytes bytes) {
-    if (bytes.n == 0) return;
-    const Bytes rounded = round_up(bytes, kAlignment);
-    VRAMPLAN_CHECK(count_ < kMost);
-    begins_[count_] = first_fit(rounded);
-    extent_ = std::max(extent_, begins_[count_] + rounded);
-    live_ += rounded;
-    tensors_[count_] = {name, rounded};
-    ++count_;
-    if (live_ > peak_.live) remember();
-  }
-  void drop(const char* name) {
-    for (std::size_t i = count_; i-- > 0;) {
-      if (tensors_[i].name != name) continue;
-      live_ -= tensors_[i].bytes;
-      std::copy(tensors_ + i + 1, tensors_ + count_, tensors_ + i);
-      std::copy(begins_ + i + 1, begins_ + count_, begins_ + i);
-      --count_;
-      return;
-    }
-  }
-  /// Where the tensor ends; 0 when it is not live.
-  Bytes end_of(const char* name) const {
-    for (std::size_t i = 0; i < count_; ++i) {
-      if (tensors_[i].name == name) return begins_[i] + tensors_[i].bytes;
-    }
-    return {};
-  }
-  const Moment& peak() const { return peak_; }
-  Bytes extent() const { return extent_; }
-
- private:
-  /// The lowest address where no live tensor is in the way.
-  Bytes first_fit(Bytes size) const {
-    Bytes at;
-    for (bool moved = true; moved;) {
-      moved = false;
-      for (std::size_t i = 0; i < count_; ++i) {
-        const Bytes end = begins_[i] + tensors_[i].bytes;
-        if (at >= end || begins_[i] >= at + size) continue;
-        at = end;
-        moved = true;
-      }
-    }
-    return at;
-  }
-  void remember() {
-    peak_.live = live_;
-    if (!keep_) return;
-    peak_.where = where_;
-    peak_.tensors.assign(tensors_, tensors_ + count_);
-  }
-
-  static constexpr std::size_t kMost = 16;
-  bool keep_;
-  const char* where_ = "";
-  Bytes live_, extent_;
-  LiveTensor tensors_[kMost];
-  Bytes begins_[kMost];
-  std::size_t count_ = 0;
-  Moment peak_;
-};
 
 // Names are compared by address, so each is written once.
 constexpr const char *kX = "x", *kNormed = "n", *kNormed2 = "n2", *kQ = "q", *kK = "k", *kV = "v",
@@ -207,7 +138,8 @@ class Pass {
       const Bytes size = tokens(model_.hidden);
       live_.take(kNormed, size);
       norm_made_ = true;
-      moved_ = moved_ || live_.end_of(kNormed) != live_.end_of(kX) + round_up(size, kAlignment);
+      moved_ =
+          moved_ || live_.end_of(kNormed) != live_.end_of(kX) + round_up(size, kTensorAlignment);
     }
     live_.drop(kP);
   }
@@ -313,7 +245,11 @@ Bytes attention_scratch(const ScratchRules& rules, const PassShape& pass, const 
   if (kind.shape.heads == 0) return {};
   const std::int64_t queries = pass.tokens / pass.sequences;
   if (rules.attention == AttentionAlgorithm::kNaive) {
-    return bytes_of(DType::kF32, detail::checked_mul(kind.shape.heads, queries), pass.kv_length);
+    const KvKeep keep = keep_of(rules.kv_policy, kind.layer.mixer.window_tokens);
+    const std::int64_t first = pass.first_kv_length > 0 ? pass.first_kv_length : pass.kv_length;
+    const std::int64_t length =
+        most_kept_length(keep, rules.block, {queries, first, pass.kv_length});
+    return bytes_of(DType::kF32, detail::checked_mul(kind.shape.heads, queries), length);
   }
   if (queries != 1) return {};
   if (rules.multiprocessors > 0) {
@@ -356,14 +292,15 @@ std::vector<PassShape> prefill_passes(const Decisions& decisions, bool head) {
   if (chunk <= 0) return {};
   const std::int64_t full_before_last = ceil_div(prompt, chunk) - 1;
   std::vector<PassShape> passes;
-  if (full_before_last > 0) passes.push_back({chunk, 0, 1, full_before_last * chunk});
+  if (full_before_last > 0) passes.push_back({chunk, 0, 1, full_before_last * chunk, chunk});
   passes.push_back({prompt - full_before_last * chunk, head ? 1 : 0, 1, prompt});
   return passes;
 }
 
 std::vector<PassShape> decode_passes(const Decisions& decisions, bool head) {
   if (decisions.output.n <= 1) return {};
-  return {{decisions.batch, head ? decisions.batch : 0, decisions.batch, decisions.context.n - 1}};
+  return {{decisions.batch, head ? decisions.batch : 0, decisions.batch, decisions.context.n - 1,
+           (decisions.context - decisions.output).n + 1}};
 }
 
 ScratchRules scratch_rules(const Decisions& decisions, DeviceKind kind, int multiprocessors) {
@@ -373,7 +310,9 @@ ScratchRules scratch_rules(const Decisions& decisions, DeviceKind kind, int mult
           decisions.attention,
           decisions.linear_inputs,
           kind == DeviceKind::kGpu ? multiprocessors : 0,
-          decisions.context.n};
+          decisions.context.n,
+          decisions.kv_policy,
+          decisions.block};
 }
 
 Bytes prefill_peak(const RankModel& model, const Decisions& decisions, const ScratchRules& rules) {

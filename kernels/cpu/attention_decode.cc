@@ -1,6 +1,8 @@
 // Attention of one query per sequence: keys are read once for all query heads of a group.
+#include <array>
 #include <cmath>
 #include <limits>
+#include <span>
 
 #include "kernels/cpu/attention.h"
 #include "kernels/cpu/cpu_ops.h"
@@ -14,26 +16,29 @@ namespace {
 constexpr float kMinusInfinity = -std::numeric_limits<float>::infinity();
 constexpr std::int64_t kScratchFloats = kScratchBytes / 4;
 constexpr std::int64_t kMostRows = 16;  // query heads per pass over the keys
+constexpr std::int64_t kMostHeadsTogether = 16;
 
-/// What a pass keeps in the thread's scratch, all rows padded to whole vectors.
+/// What a pass keeps of a KV head in the thread's scratch, all rows padded to whole vectors.
 struct DecodeTile {
   std::int64_t rows, keys;  // query heads; keys per tile, a multiple of kLanes
   std::int64_t head_dim, value_dim;
   float* q;       // [rows, head_dim], scaled
-  float* kv;      // [keys, max(head_dim, value_dim)]
-  float* scores;  // [rows, keys]
+  float* kv;      // [keys, max(head_dim, value_dim)], of all heads in turn
+  float* scores;  // [rows, keys], of all heads in turn
   float* values;  // [rows, value_dim]
   float largest[kMostRows], sum[kMostRows];
 };
 
-std::int64_t tile_floats(const KvLayerView& kv, std::int64_t rows, std::int64_t keys) {
+/// Floats of a thread's scratch for `heads` KV heads of `rows` query heads each, side by side.
+std::int64_t tile_floats(const KvLayerView& kv, std::int64_t rows, std::int64_t keys,
+                         std::int64_t heads) {
   const std::int64_t h = padded(kv.head_dim), v = padded(kv.value_dim);
-  return rows * h + keys * std::max(h, v) + rows * keys + rows * v;
+  return heads * rows * (h + v) + keys * std::max(h, v) + rows * keys;
 }
 
-std::int64_t tile_keys(const KvLayerView& kv, std::int64_t rows) {
+std::int64_t tile_keys(const KvLayerView& kv, std::int64_t rows, std::int64_t heads) {
   for (const std::int64_t keys : {64, 16}) {
-    if (tile_floats(kv, rows, keys) <= kScratchFloats) return keys;
+    if (tile_floats(kv, rows, keys, heads) <= kScratchFloats) return keys;
   }
   return 0;
 }
@@ -242,22 +247,45 @@ void add_tile_widened(const AttentionCall& call, const KeyRange& range, const Ke
   });
 }
 
-void read_keys(const AttentionCall& call, const DecodeWork& work, const DecodeWork* after,
-               DecodeTile& t) {
+/// Tile by tile, and in a tile head by head: what lies together in memory is read together.
+void read_keys(const AttentionCall& call, const DecodeWork& work, std::span<DecodeTile> tiles) {
   const KvLayerView& kv = *call.kv;
   const bool in_place = reads_in_place(kv);
-  KeyRange range = first_tile(work, t.keys);
+  KeyRange range = first_tile(work, tiles.front().keys);
   while (range.count > 0) {
     const std::int64_t from = range.from + range.count;
-    KeyRange next{work.slice, work.kv_head, from, std::min(t.keys, work.end - from)};
-    const KeyRange wanted = next.count > 0 || after == nullptr ? next : first_tile(*after, t.keys);
-    if (in_place) {
-      with_rows(kv.dtype,
-                [&]<class Rows>(Rows*) { add_tile_in_place<Rows>(call, range, wanted, t); });
-    } else {
-      add_tile_widened(call, range, wanted, t);
+    const KeyRange behind{work.slice, work.kv_head, from,
+                          std::min(tiles.front().keys, work.end - from)};
+    for (std::size_t i = 0; i < tiles.size(); ++i) {
+      KeyRange next = i + 1 < tiles.size() ? range : behind;
+      if (i + 1 < tiles.size()) ++next.kv_head;
+      if (in_place) {
+        with_rows(kv.dtype,
+                  [&]<class Rows>(Rows*) { add_tile_in_place<Rows>(call, range, next, tiles[i]); });
+      } else {
+        add_tile_widened(call, range, next, tiles[i]);
+      }
+      range.kv_head = next.kv_head;
     }
-    range = next;
+    range = behind;
+  }
+}
+
+/// Query heads [head, head + t.rows): to the table, or finished to the result.
+void write_values(const AttentionCall& call, const DecodeWork& work, std::int64_t head,
+                  const PartialTable* partial, const DecodeTile& t) {
+  const std::int64_t value_dim = call.kv->value_dim;
+  for (std::int64_t row = 0; row < t.rows; ++row) {
+    const float* values = t.values + row * t.value_dim;
+    if (partial != nullptr) {
+      const PartialSoftmax to = partial->at(work.single, head + row, work.part);
+      *to.largest = t.largest[row];
+      *to.sum = t.sum[row];
+      std::copy(values, values + value_dim, to.values);
+    } else {
+      float* out = call.result(work.slice->query_begin, head + row);
+      for (std::int64_t d = 0; d < value_dim; ++d) out[d] = values[d] / t.sum[row];
+    }
   }
 }
 
@@ -265,46 +293,45 @@ void read_keys(const AttentionCall& call, const DecodeWork& work, const DecodeWo
 
 void require_supported_heads(const KvLayerView& kv, std::int64_t group) {
   const std::int64_t rows = std::min(group, kMostRows);
-  if (tile_keys(kv, rows) > 0 && prefill_tile_fits(kv)) return;
+  if (tile_keys(kv, rows, 1) > 0 && prefill_tile_fits(kv)) return;
   throw Error(ErrorCode::kUnsupported, "attention heads of " + std::to_string(kv.head_dim) +
                                            " and " + std::to_string(kv.value_dim) +
                                            " elements are too large for the CPU kernels")
       .help("use the naive attention");
 }
 
-void prefetch_first_keys(const AttentionCall& call, const DecodeWork& work) {
-  const std::int64_t keys = tile_keys(*call.kv, std::min(kMostRows, call.group));
-  prefetch_keys(*call.kv, KvPart::kKey, first_tile(work, keys), 0, keys);
+std::int64_t heads_together(const KvLayerView& kv, std::int64_t group) {
+  const std::int64_t rows = std::min(kMostRows, group);
+  std::int64_t heads = std::min(kMostHeadsTogether, kv.kv_heads);
+  while (heads > 1 && tile_floats(kv, rows, 64, heads) > kScratchFloats) --heads;
+  return heads;
 }
 
-void attention_decode(const AttentionCall& call, const DecodeWork& work, const DecodeWork* after,
+void attention_decode(const AttentionCall& call, const DecodeWork& work,
                       const PartialTable* partial, float* scratch) {
   const KvLayerView& kv = *call.kv;
+  std::array<DecodeTile, kMostHeadsTogether> tiles;
   for (std::int64_t first = 0; first < call.group; first += kMostRows) {
-    const std::int64_t head = work.kv_head * call.group + first;
     DecodeTile t{};
     t.rows = std::min(kMostRows, call.group - first);
-    t.keys = tile_keys(kv, std::min(kMostRows, call.group));
+    t.keys = tile_keys(kv, t.rows, work.kv_heads);
     t.head_dim = padded(kv.head_dim);
     t.value_dim = padded(kv.value_dim);
-    t.q = scratch;
-    t.kv = t.q + t.rows * t.head_dim;
+    t.kv = scratch;
     t.scores = t.kv + t.keys * std::max(t.head_dim, t.value_dim);
-    t.values = t.scores + t.rows * t.keys;
-    load_queries(call, work.slice->query_begin, head, t);
-    const bool again = first + kMostRows < call.group;  // the same keys for the next heads
-    read_keys(call, work, again ? nullptr : after, t);
-    for (std::int64_t row = 0; row < t.rows; ++row) {
-      const float* values = t.values + row * t.value_dim;
-      if (partial != nullptr) {
-        const PartialSoftmax to = partial->at(work.single, head + row, work.part);
-        *to.largest = t.largest[row];
-        *to.sum = t.sum[row];
-        std::copy(values, values + kv.value_dim, to.values);
-      } else {
-        float* out = call.result(work.slice->query_begin, head + row);
-        for (std::int64_t d = 0; d < kv.value_dim; ++d) out[d] = values[d] / t.sum[row];
-      }
+    t.q = t.scores + t.rows * t.keys;
+    for (std::int64_t i = 0; i < work.kv_heads; ++i) {
+      t.values = t.q + t.rows * t.head_dim;
+      load_queries(call, work.slice->query_begin, (work.kv_head + i) * call.group + first, t);
+      tiles[static_cast<std::size_t>(i)] = t;
+      t.q = t.values + t.rows * t.value_dim;
+    }
+    const KeyRange begin = first_tile(work, t.keys);
+    prefetch_keys(kv, KvPart::kKey, begin, 0, begin.count);
+    read_keys(call, work, std::span(tiles).first(static_cast<std::size_t>(work.kv_heads)));
+    for (std::int64_t i = 0; i < work.kv_heads; ++i) {
+      write_values(call, work, (work.kv_head + i) * call.group + first, partial,
+                   tiles[static_cast<std::size_t>(i)]);
     }
   }
 }

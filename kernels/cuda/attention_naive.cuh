@@ -75,7 +75,7 @@ VRAMPLAN_KERNEL VRAMPLAN_BOUNDS(128) naive_values_kernel(AttentionArguments a, i
     for (int t = first_visible(a, position); t <= position; ++t) {
       float v[2];
       load_row<C>(a.kv.base + token_place<C>(a, slice, t, kv_head).value, dim, d & ~1, v);
-      value += probability[t] * v[d & 1];
+      value += probability[t] * ((d & 1) != 0 ? v[1] : v[0]);  // an index would go to memory
     }
     dev::store_as(a.dtype, a.out, ((slice.query_begin + query) * a.heads + head) * dim + d, value);
   }

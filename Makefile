@@ -10,7 +10,7 @@ MODEL := $(CACHE)/smollm2/SmolLM2-135M-Instruct.Q4_1.gguf
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
 BUILD_PACKAGES := g++ cmake ninja-build pkg-config git ca-certificates libeigen3-dev libyaml-cpp-dev \
-  libcli11-dev nlohmann-json3-dev libpcre2-dev libfmt-dev
+  libcli11-dev nlohmann-json3-dev libpcre2-dev libfmt-dev libxxhash-dev liburing-dev
 DEMO_PACKAGES := $(BUILD_PACKAGES) python3-pip
 TEST_PACKAGES := $(DEMO_PACKAGES) libgtest-dev libbenchmark-dev librapidcheck-dev chromium libxml2-utils \
   python3-jsonschema

@@ -22,8 +22,8 @@ struct GpuAccount {
   Bytes vectors;                  // f32 copies of 16-bit norms and biases, each rounded up to 256 B
   Bytes rope;                     // distinct rotary tables, 4 B x rotary_dim / 2 each, rounded
   std::int64_t decode_calls = 0;  // operations of a decode step
-  Bytes graph_node;               // of one of them in a graph, as the device card says
   std::vector<KvKeep> groups;     // of layers that keep the same tokens, at least one
+  Bytes graph_node;               // of one of them in a graph, as the device card says
 };
 GpuAccount gpu_account(const RankModel& model, const DeviceCard& device,
                        const Decisions& decisions);

@@ -169,7 +169,7 @@ StrategySpace::Shard StrategySpace::make_shard(const ModelSource& source, Decisi
     account.model = rank_model(source.card, decisions, source.stored, stage * shard.tp);
     account.weights = weight_bytes(account.model);
     account.padding = arena_padding(account.model);
-    add_work(prefill_work(account.model, decisions), shard.prefill);
+    add_work(prefill_work(account.model, decisions, DeviceKind::kGpu), shard.prefill);
     const Bytes prefill =
         prefill_peak(account.model, decisions, scratch_rules(decisions, DeviceKind::kGpu));
     const Tokens mean{(decisions.context - decisions.output).n + decisions.output.n / 2};
@@ -181,7 +181,7 @@ StrategySpace::Shard StrategySpace::make_shard(const ModelSource& source, Decisi
       Point& point = shard.points[b];
       point.peak = std::max(point.peak, peak);
       const PassWork step{d.batch, d.batch, d.batch, std::max<std::int64_t>(1, mean.n)};
-      add_work(forward_work(account.model, d, step), point.decode);
+      add_work(forward_work(account.model, d, step, DeviceKind::kGpu), point.decode);
     }
   }
   return shard;

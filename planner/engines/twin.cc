@@ -129,6 +129,7 @@ class Settler {
     EngineFormats& f = out_.formats;
     const bool llama = table_.kind == EngineKind::kLlamacpp;
     f.quantization = parse_quantization(request_.quantization);
+    f.quantized_parts = parse_quantized_parts(request_.quantized_parts);
     f.dtype_bytes = request_.dtype == "auto" && source_.card.stored_weights == DType::kF32 && !llama
                         ? 2
                         : bytes_of_dtype(request_.dtype);

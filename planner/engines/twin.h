@@ -26,8 +26,9 @@ struct EngineRequest {
   std::string dtype = "auto";            // auto float16 bfloat16 float32
   std::string kv_cache_dtype = "auto";   // auto fp16 bf16 fp8 ... by engine
   std::string quantization = "none";
-  Bytes tower;                  // weights beside the decoder, on every first stage
-  bool flash_attention = true;  // llama.cpp
+  std::string quantized_parts = "all";  // all feed_forward experts
+  Bytes tower;                          // weights beside the decoder, on every first stage
+  bool flash_attention = true;          // llama.cpp
 };
 
 /// The request with every question answered.

@@ -3,9 +3,12 @@
 //
 //   kernels_bench --benchmark_filter=gemv        (VRAMPLAN_BENCH_THREADS=n sets the threads)
 #include <benchmark/benchmark.h>
+#include <sys/mman.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
+#include <new>
 #include <numeric>
 #include <string>
 #include <thread>
@@ -134,6 +137,71 @@ void attention(benchmark::State& state, std::int64_t queries, std::int64_t lengt
   }
 }
 
+/// Memory in large pages where the system grants them, as the pool of a run has it.
+class LargePages {
+ public:
+  explicit LargePages(std::int64_t size)
+      : size_(static_cast<std::size_t>(size)),
+        data_(mmap(nullptr, size_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)) {
+    if (data_ == MAP_FAILED) throw std::bad_alloc();
+    madvise(data_, size_, MADV_HUGEPAGE);
+  }
+  ~LargePages() { munmap(data_, size_); }
+  LargePages(const LargePages&) = delete;
+  LargePages& operator=(const LargePages&) = delete;
+  std::byte* data() const { return static_cast<std::byte*>(data_); }
+  std::size_t size() const { return size_; }
+
+ private:
+  std::size_t size_;
+  void* data_;
+};
+
+/// The attention of one decode step: every layer of a pool whose blocks hold all layers, 16 tokens
+/// a block; a sequence's blocks lie in order, as a prefill takes them.
+void attention_step(benchmark::State& state, std::int64_t sequences, std::int64_t length,
+                    DType dtype) {
+  constexpr std::int64_t kLayers = 30, kHeads = 3, kGroup = 3, kWidth = 64;
+  const auto ops = make_cpu_ops(thread_count());
+  const std::int64_t blocks = length / 16;
+  KvLayerView kv;
+  kv.block_tokens = 16;
+  kv.block_count = blocks * sequences;
+  kv.kv_heads = kHeads;
+  kv.head_dim = kv.value_dim = kWidth;
+  kv.dtype = dtype;
+  kv.value_offset = kHeads * 16 * kv_row_bytes(dtype, kWidth).n;
+  const std::int64_t layer_bytes = 2 * kv.value_offset;
+  kv.block_stride = kLayers * layer_bytes;
+  const LargePages pool(kv.block_stride * kv.block_count);
+  std::fill_n(reinterpret_cast<std::uint16_t*>(pool.data()), pool.size() / 2,
+              cpu::f32_to_f16(0.25F));
+  std::vector<std::int32_t> table(static_cast<std::size_t>(kv.block_count));
+  std::vector<SequenceSlice> slices;
+  for (std::int64_t s = 0; s < sequences; ++s) {
+    for (std::int64_t b = 0; b < blocks; ++b) {
+      table[static_cast<std::size_t>(s * blocks + b)] = static_cast<std::int32_t>(s * blocks + b);
+    }
+    slices.push_back({s, 1, length, table.data() + s * blocks});
+  }
+  AttentionParams params;
+  params.heads = kHeads * kGroup;
+  params.scale = 0.125F;
+  std::vector<float> q(static_cast<std::size_t>(sequences * params.heads * kWidth), 0.1F), out = q;
+  const Bytes scratch = ops->attention_workspace(slices, kv, params);
+  std::vector<float> workspace(static_cast<std::size_t>(scratch.n / 4 + 1));
+  for (auto _ : state) {
+    for (std::int64_t layer = 0; layer < kLayers; ++layer) {
+      kv.base = pool.data() + layer * layer_bytes;
+      ops->attention(f32(out, sequences, params.heads * kWidth),
+                     f32(q, sequences, params.heads * kWidth), kv, slices, params,
+                     f32(workspace, 1, static_cast<std::int64_t>(workspace.size())));
+    }
+  }
+  state.SetBytesProcessed(static_cast<std::int64_t>(state.iterations()) * kv.block_count *
+                          kv.block_stride);
+}
+
 void register_all() {
   const auto add = [](const std::string& name, auto function) {
     benchmark::RegisterBenchmark(name.c_str(), function)
@@ -177,6 +245,13 @@ void register_all() {
     for (const std::int64_t n : {512, 32768}) {
       add(std::string("attention_decode/") + info(d).name + "/9x64/" + std::to_string(n),
           [n, d](benchmark::State& s) { attention(s, 1, n, 3, 3, 64, d); });
+    }
+  }
+  for (const DType d :
+       {DType::kF16, DType::kF32, DType::kF8E4M3, DType::kI8, DType::kQ8_0, DType::kQ4_0}) {
+    for (const std::int64_t sequences : {1, 16, 64}) {
+      add("attention_step/" + std::string(info(d).name) + "/" + std::to_string(sequences) + "x2048",
+          [sequences, d](benchmark::State& s) { attention_step(s, sequences, 2048, d); });
     }
   }
   add("attention_prefill/9x64/512", [](benchmark::State& s) { attention(s, 512, 512, 3, 3, 64); });

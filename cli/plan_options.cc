@@ -61,10 +61,12 @@ std::optional<KvFormat> read_kv_format(const std::string& text) {
 
 std::optional<KvPolicy> read_kv_policy(const std::string& text) {
   if (text.empty()) return std::nullopt;
-  for (const auto policy : {KvPolicy::kKeepAll, KvPolicy::kWindow}) {
-    if (text == name_of(policy)) return policy;
+  std::vector<std::string> names;
+  for (int i = 0; i < kKvPolicies; ++i) {
+    names.emplace_back(name_of(static_cast<KvPolicy>(i)));
+    if (text == names.back()) return static_cast<KvPolicy>(i);
   }
-  fail_choice("--kv-policy", text, {"keep_all", "window"});
+  fail_choice("--kv-policy", text, names);
 }
 
 std::optional<AttentionAlgorithm> read_attention(const std::string& text) {
@@ -184,15 +186,7 @@ PlannedModel plan_model(const PlanOptions& options) {
   auto [source, source_resident] = open_measured(options.model, options.set, options.assume_like);
   ChosenDevice device = choose_device(options.device);
   request.device = device.name;
-  // A plan for GPUs is one for engines, which free what left the window; verify asks for keep_all.
-  const bool engines = !request.kv_policy && device.card.kind == DeviceKind::kGpu;
-  if (engines) request.kv_policy = KvPolicy::kWindow;
   Plan plan = make_plan(source, device.card, request);
-  if (engines && plan.decisions.kv_policy == KvPolicy::kWindow) {
-    plan.assumptions.push_back({"sliding-window layers",
-                                "keep their window and a chunk; this program runs keep_all only",
-                                "--kv-policy"});
-  }
   if (device.assumption) plan.assumptions.push_back(*device.assumption);
   return {std::move(source), source_resident, std::move(device.card), std::move(plan)};
 }

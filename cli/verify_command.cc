@@ -24,9 +24,7 @@ struct VerifyCommand {
 int run_verify(const VerifyCommand& options, const Session& session) {
   const Tolerances tolerances = tolerances_of(options.tolerances);
   if (!options.backend.empty()) require_backend(options.backend);
-  PlanOptions plan = options.plan;
-  if (plan.kv_policy.empty()) plan.kv_policy = "keep_all";  // what the executor does
-  PlannedModel planned = plan_model(plan);
+  PlannedModel planned = plan_model(options.plan);
   const std::string backend = choose_backend(options.backend, planned);
   require_runnable(backend, planned);
   require_fit(planned.plan);

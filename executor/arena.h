@@ -1,6 +1,7 @@
 #pragma once
 // Arena: tensors taken from one region, first fit, with the high-water mark of the live bytes. What
 // "observed" means for weights, activations and workspace is what was taken here.
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -34,6 +35,10 @@ class Arena {
   /// The end of the highest tensor there ever was: a region of this size runs the same takes.
   Bytes extent() const { return extent_; }
   Bytes size() const { return region_.size; }
+  /// From the region's begin to the end of the highest tensor; not readable on dry.
+  std::span<const std::byte> used() const {
+    return {region_.data, static_cast<std::size_t>(extent_.n)};
+  }
   std::size_t tensor_count() const { return used_.size(); }
   /// Stops the program when tensors overlap, leave the region or do not add up to live().
   void check_integrity() const;

@@ -15,7 +15,7 @@ GpuFacts facts_of(const cuda::DeviceProperties& properties) {
 
 /// One query a sequence and logits of each: what a decode step is.
 bool is_decode_step(const PassInput& pass) {
-  return cuda::is_decode(pass.slices) && pass.logit_rows.size() == pass.ids.size();
+  return cuda::is_decode(pass.groups.front().slices) && pass.logit_rows.size() == pass.ids.size();
 }
 
 }  // namespace
@@ -124,72 +124,101 @@ void CudaBackend::fill(Slot& slot, const PassInput& pass, std::int64_t rows) con
   };
   put(staged<std::int32_t>(slot, a.ids), pass.ids, 0);
   put(staged<std::int32_t>(slot, a.positions), pass.positions, 0);
-  put(staged<std::int64_t>(slot, a.slots), pass.slots, std::int64_t{-1});
-  std::copy(pass.logit_rows.begin(), pass.logit_rows.end(),
-            staged<std::int32_t>(slot, a.logit_rows));
-  const std::int64_t width = workspace_->shape().blocks_per_slice;
-  auto* const tables = staged<std::int32_t>(slot, a.block_tables);
-  const auto padding = rows - static_cast<std::int64_t>(pass.ids.size());
-  slot.slices.assign(pass.slices.begin(), pass.slices.end());
-  for (std::int64_t i = 0; i < padding; ++i) {
-    const auto row = static_cast<std::int64_t>(pass.ids.size()) + i;
-    staged<std::int32_t>(slot, a.logit_rows)[row] = static_cast<std::int32_t>(row);
-    slot.slices.push_back({row, 1, 1, pass.slices.front().block_table});
+  auto* const logit_rows = staged<std::int32_t>(slot, a.logit_rows);
+  std::copy(pass.logit_rows.begin(), pass.logit_rows.end(), logit_rows);
+  for (auto row = static_cast<std::int64_t>(pass.ids.size()); row < rows; ++row) {
+    logit_rows[row] = static_cast<std::int32_t>(row);
   }
-  for (std::size_t s = 0; s < slot.slices.size(); ++s) {
-    SequenceSlice& slice = slot.slices[s];
+  slot.slices.resize(pass.groups.size());
+  slot.groups.clear();
+  for (std::size_t g = 0; g < pass.groups.size(); ++g) {
+    put(staged<std::int64_t>(slot, a.groups[g].slots), pass.groups[g].slots, std::int64_t{-1});
+    fill_group(slot, pass.groups[g], g, rows);
+    slot.groups.push_back(
+        {{staged<std::int64_t>(slot, a.groups[g].slots), static_cast<std::size_t>(rows)},
+         slot.slices[g]});
+  }
+  const std::vector<SequenceSlice>& slices = slot.slices.front();
+  for (std::size_t s = 0; s < slices.size(); ++s) {
+    staged<std::int32_t>(slot, a.query_begin)[s] = static_cast<std::int32_t>(slices[s].query_begin);
+    staged<std::int32_t>(slot, a.query_count)[s] = static_cast<std::int32_t>(slices[s].query_count);
+  }
+}
+
+/// Slices of one group with their tables in the staging; padding reads one token of the first.
+void CudaBackend::fill_group(Slot& slot, const GroupInput& input, std::size_t group,
+                             std::int64_t rows) const {
+  const GroupArrays& a = workspace_->arrays().groups[group];
+  const std::int64_t width = workspace_->shape().blocks_per_slice[group];
+  auto* const tables = staged<std::int32_t>(slot, a.block_tables);
+  std::vector<SequenceSlice>& slices = slot.slices[group];
+  slices.assign(input.slices.begin(), input.slices.end());
+  for (auto row = static_cast<std::int64_t>(input.slots.size()); row < rows; ++row) {
+    slices.push_back({row, 1, 1, input.slices.front().block_table});
+  }
+  for (std::size_t s = 0; s < slices.size(); ++s) {
+    SequenceSlice& slice = slices[s];
     std::int32_t* const table = tables + static_cast<std::int64_t>(s) * width;
     const std::int64_t used = blocks_for(Tokens{slice.kv_length}, workspace_->shape().block).n;
     VRAMPLAN_CHECK(used <= width);
     std::copy_n(slice.block_table, used, table);
     slice.block_table = table;
-    staged<std::int32_t>(slot, a.query_begin)[s] = static_cast<std::int32_t>(slice.query_begin);
-    staged<std::int32_t>(slot, a.query_count)[s] = static_cast<std::int32_t>(slice.query_count);
     staged<std::int32_t>(slot, a.kv_length)[s] = static_cast<std::int32_t>(slice.kv_length);
   }
+}
+
+cuda::DeviceSlices CudaBackend::on_device(const std::vector<SequenceSlice>& slices,
+                                          std::size_t group) const {
+  const IndexArrays& a = workspace_->arrays();
+  cuda::DeviceSlices on;
+  on.count = static_cast<std::int64_t>(slices.size());
+  on.query_begin = static_cast<const std::int32_t*>(a.query_begin.data);
+  on.query_count = static_cast<const std::int32_t*>(a.query_count.data);
+  on.kv_length = static_cast<const std::int32_t*>(a.groups[group].kv_length.data);
+  on.block_tables = static_cast<const std::int32_t*>(a.groups[group].block_tables.data);
+  on.blocks_per_row = workspace_->shape().blocks_per_slice[group];
+  for (const SequenceSlice& slice : slices) {
+    on.most_queries = std::max(on.most_queries, slice.query_count);
+    on.most_kv = std::max(on.most_kv, slice.kv_length);
+  }
+  // A captured step stays valid, and its splits alike, while the caches grow.
+  if (!options_.naive && cuda::is_decode(slices)) on.most_kv = workspace_->most_context();
+  return on;
 }
 
 /// The pass with its arrays in pinned memory, on their way to the device.
 PassInput CudaBackend::stage(const PassInput& pass, std::int64_t rows) {
   const IndexShape& shape = workspace_->shape();
   const IndexArrays& a = workspace_->arrays();
-  VRAMPLAN_CHECK(rows <= shape.tokens && !pass.slices.empty());
-  VRAMPLAN_CHECK(static_cast<std::int64_t>(pass.slices.size()) <= shape.slices);
+  VRAMPLAN_CHECK(rows <= shape.tokens && pass.groups.size() == a.groups.size());
   slot_ = (slot_ + 1) % slots_.size();
   Slot& slot = slots_[slot_];
   if (slot.in_flight) runtime_.synchronize(slot.sent);
   slot.in_flight = false;
+  const auto given = static_cast<std::int64_t>(pass.groups.front().slices.size());
+  VRAMPLAN_CHECK(given > 0 && given <= shape.slices);
   fill(slot, pass, rows);
+  const auto slices = static_cast<std::int64_t>(slot.slices.front().size());
+  VRAMPLAN_CHECK(slices <= shape.slices);
 
   auto* const base = static_cast<std::byte*>(a.ids.data);
-  const Bytes used =
-      Bytes{static_cast<std::byte*>(a.block_tables.data) - base} +
-      bytes_of(DType::kI32, static_cast<std::int64_t>(slot.slices.size()), shape.blocks_per_slice);
+  const Bytes used = Bytes{static_cast<std::byte*>(a.groups.back().block_tables.data) - base} +
+                     bytes_of(DType::kI32, slices, shape.blocks_per_slice.back());
   runtime_.copy(stream_.value, base, slot.memory.data, used, cuda::CopyKind::kToDevice);
   slot.in_flight = true;
   runtime_.record(slot.sent, stream_.value);
 
-  cuda::DeviceSlices on;
-  on.count = static_cast<std::int64_t>(slot.slices.size());
-  on.query_begin = static_cast<const std::int32_t*>(a.query_begin.data);
-  on.query_count = static_cast<const std::int32_t*>(a.query_count.data);
-  on.kv_length = static_cast<const std::int32_t*>(a.kv_length.data);
-  on.block_tables = static_cast<const std::int32_t*>(a.block_tables.data);
-  on.blocks_per_row = shape.blocks_per_slice;
-  for (const SequenceSlice& slice : slot.slices) {
-    on.most_queries = std::max(on.most_queries, slice.query_count);
-    on.most_kv = std::max(on.most_kv, slice.kv_length);
+  CudaPass on{slot.memory.data, base, workspace_->arrays_bytes(), {}};
+  for (std::size_t g = 0; g < slot.slices.size(); ++g) {
+    on.groups.push_back({slot.slices[g].data(), on_device(slot.slices[g], g)});
   }
-  // A captured step stays valid, and its splits alike, while the caches grow.
-  if (!options_.naive && cuda::is_decode(slot.slices)) on.most_kv = workspace_->most_context();
-  ops_.begin({slot.memory.data, base, workspace_->arrays_bytes(), slot.slices.data(), on});
+  ops_.begin(std::move(on));
 
   const auto count = static_cast<std::size_t>(rows);
   const std::size_t logit_rows = pass.logit_rows.size() + (count - pass.ids.size());
   return {{staged<std::int32_t>(slot, a.ids), count},
           {staged<std::int32_t>(slot, a.positions), count},
-          {staged<std::int64_t>(slot, a.slots), count},
-          slot.slices,
+          slot.groups,
           {staged<std::int32_t>(slot, a.logit_rows), logit_rows}};
 }
 

@@ -69,7 +69,8 @@ class CudaBackend final : public Backend {
   struct Slot {
     Region memory;
     cuda::Event sent;
-    std::vector<SequenceSlice> slices;
+    std::vector<std::vector<SequenceSlice>> slices;  // of each group
+    std::vector<GroupInput> groups;                  // of the staged pass
     bool in_flight = false;
   };
   /// Where `array` of the device lies in the staging.
@@ -78,6 +79,8 @@ class CudaBackend final : public Backend {
   void drop_pass_state() noexcept;
   PassInput stage(const PassInput& pass, std::int64_t rows);
   void fill(Slot& slot, const PassInput& pass, std::int64_t rows) const;
+  void fill_group(Slot& slot, const GroupInput& input, std::size_t group, std::int64_t rows) const;
+  cuda::DeviceSlices on_device(const std::vector<SequenceSlice>& slices, std::size_t group) const;
   std::int64_t padded_rows(std::int64_t rows) const;
   TensorView captured(std::int64_t rows, const PassInput& staged, const ForwardPass& forward);
 

@@ -1,5 +1,7 @@
 #pragma once
-// BlockTable: the blocks of one sequence in logical order: token t lives in block t / block_tokens.
+// BlockTable: the blocks of one sequence in one group of layers, in the order of their tokens.
+// Blocks that fell behind may be given back from the middle; what is left keeps its order, and the
+// cache sees it as one run of positions: the index of a token is its place in that run.
 #include <cstdint>
 #include <vector>
 
@@ -9,7 +11,8 @@ namespace vramplan {
 
 class BlockTable {
  public:
-  explicit BlockTable(BlockPool& pool, TokensPerBlock block);
+  /// The first ceil(sinks / block) blocks stay whatever is released.
+  explicit BlockTable(BlockPool& pool, TokensPerBlock block, Tokens sinks = {});
   ~BlockTable();
   BlockTable(BlockTable&&) noexcept;
   BlockTable(const BlockTable&) = delete;
@@ -17,6 +20,12 @@ class BlockTable {
   /// Takes blocks until `length` tokens have a slot. Errors: kOutOfPlan; blocks taken so far are
   /// kept.
   void grow_to(Tokens length);
+  /// Gives back the blocks all of whose tokens are before `token`, but for the sinks.
+  void release_before(Tokens token);
+  /// Tokens given back so far: always whole blocks.
+  Tokens released() const { return {released_ * block_.n}; }
+  /// Place of a token in the run of those kept. Errors (stops): a token that was given back.
+  std::int64_t index(std::int64_t token) const;
   std::int64_t slot(std::int64_t token) const;  // block * block_tokens + offset
   const std::int32_t* blocks() const { return blocks_.data(); }
   std::size_t block_count() const { return blocks_.size(); }
@@ -25,6 +34,8 @@ class BlockTable {
  private:
   BlockPool* pool_;
   TokensPerBlock block_;
+  std::int64_t sink_blocks_;
+  std::int64_t released_ = 0;  // blocks given back behind the sinks
   std::vector<std::int32_t> blocks_;
 };
 

@@ -14,6 +14,7 @@
 
 #include "executor/backend.h"
 #include "executor/environment.h"
+#include "executor/memory_speed.h"
 #include "executor/process_memory.h"
 #include "executor/sampler.h"
 
@@ -43,16 +44,6 @@ Bytes pool_size(const MachineFacts& machine, bool quick) {
   const Bytes wanted = std::max(machine.last_level_cache * 3, quick ? 64_MiB : 128_MiB);
   const Bytes most = std::max(16_MiB, Bytes{machine.available.n / 16});
   return round_up(std::min({wanted, most, 1_GiB}), 4096_B);
-}
-
-std::uint64_t sum_of(const std::uint64_t* words, std::size_t count) {
-  std::uint64_t lanes[8] = {};
-  for (std::size_t i = 0; i + 8 <= count; i += 8) {
-    for (std::size_t k = 0; k < 8; ++k) lanes[k] += words[i + k];
-  }
-  std::uint64_t sum = 0;
-  for (const std::uint64_t lane : lanes) sum += lane;
-  return sum;
 }
 
 template <class T>
@@ -99,24 +90,8 @@ MachineFacts machine_facts() {
 }
 
 double streaming_bytes_per_s(Bytes pool, int threads, const Clock& clock, int repetitions) {
-  std::vector<std::uint64_t> words(static_cast<std::size_t>(pool.n / 8), 1);
-  const auto parts = static_cast<std::size_t>(std::max(1, threads));
-  std::atomic<std::uint64_t> total{0};  // keeps the reads from being left out
-  std::vector<double> rates;
-  for (int r = 0; r < repetitions; ++r) {
-    const double begin = clock.now().v;
-    std::vector<std::thread> readers;
-    for (std::size_t p = 0; p < parts; ++p) {
-      const std::size_t from = words.size() * p / parts, to = words.size() * (p + 1) / parts;
-      readers.emplace_back(
-          [&words, &total, from, to] { total += sum_of(words.data() + from, to - from); });
-    }
-    for (auto& reader : readers) reader.join();
-    const double seconds = clock.now().v - begin;
-    if (seconds > 0) rates.push_back(static_cast<double>(pool.n) / seconds);
-  }
-  VRAMPLAN_CHECK(total.load() > 0);
-  return rates.empty() ? 0 : median_of(std::move(rates));
+  const std::vector<std::byte> bytes(static_cast<std::size_t>(pool.n), std::byte{1});
+  return reading_bytes_per_s(bytes, threads, clock, repetitions);
 }
 
 Calibration calibrate(const MachineFacts& machine, Ops& ops, const Clock& clock,

@@ -55,8 +55,8 @@ GpuBench::GpuBench(cuda::Runtime& runtime, const cuda::KernelTable& kernels,
     begin_ = runtime_.make_event();
     end_ = runtime_.make_event();
     tier_.reserve_all(regions.total() + options.pool);
-    workspace_ =
-        std::make_unique<GpuWorkspace>(tier_, facts, bench_decisions(options.divisor), regions);
+    workspace_ = std::make_unique<GpuWorkspace>(tier_, facts, bench_decisions(options.divisor),
+                                                std::vector<KvKeep>(1), regions);
     arena_ = std::make_unique<Arena>(tier_, options.pool, "the pool of timings");
     pool_ = arena_->take(DType::kI8, 1, options.pool.n, "pool");
     // 0x20 in every byte is a small, normal, finite number in every format we know.
@@ -68,20 +68,17 @@ GpuBench::GpuBench(cuda::Runtime& runtime, const cuda::KernelTable& kernels,
     const IndexArrays& a = workspace_->arrays();
     shadow_.resize(static_cast<std::size_t>(workspace_->arrays_bytes().n));
     // Blocks in order for every row, so that a table of any width below is right for its length.
-    const std::int64_t width = workspace_->shape().blocks_per_slice;
+    const std::int64_t width = workspace_->shape().blocks_per_slice.front();
     auto* const tables = reinterpret_cast<std::int32_t*>(
-        shadow_.data() +
-        (static_cast<std::byte*>(a.block_tables.data) - static_cast<std::byte*>(a.ids.data)));
+        shadow_.data() + (static_cast<std::byte*>(a.groups.front().block_tables.data) -
+                          static_cast<std::byte*>(a.ids.data)));
     for (std::int64_t i = 0; i < width * kMostSequences; ++i) {
       tables[i] = static_cast<std::int32_t>(i);
     }
     ops_ = std::make_unique<CudaOps>(runtime_, kernels_, stream_, multiprocessors_, kActivations);
     ops_->bind(workspace_.get());
-    ops_->begin({shadow_.data(),
-                 static_cast<std::byte*>(a.ids.data),
-                 workspace_->arrays_bytes(),
-                 nullptr,
-                 {}});
+    ops_->begin(
+        {shadow_.data(), static_cast<std::byte*>(a.ids.data), workspace_->arrays_bytes(), {}});
     runtime_.copy(stream_, a.ids.data, shadow_.data(), workspace_->arrays_bytes(),
                   cuda::CopyKind::kToDevice);
     runtime_.synchronize(stream_);
@@ -238,23 +235,23 @@ GpuPoint GpuBench::attention(DType kv_format, AttentionHeads heads, std::int64_t
   };
   slices_.clear();
   // Rows of a block table lie `blocks` apart, so that no two sequences share a block.
-  std::int32_t* const tables = shadow(a.block_tables);
+  std::int32_t* const tables = shadow(a.groups.front().block_tables);
   for (std::int64_t s = 0; s < sequences; ++s) {
     slices_.push_back({s * queries, queries, kv_length, tables + s * blocks});
     shadow(a.query_begin)[s] = static_cast<std::int32_t>(s * queries);
     shadow(a.query_count)[s] = static_cast<std::int32_t>(queries);
-    shadow(a.kv_length)[s] = static_cast<std::int32_t>(kv_length);
+    shadow(a.groups.front().kv_length)[s] = static_cast<std::int32_t>(kv_length);
   }
   runtime_.copy(stream_, a.query_begin.data, shadow(a.query_begin),
-                Bytes{static_cast<std::byte*>(a.block_tables.data) -
+                Bytes{static_cast<std::byte*>(a.groups.front().block_tables.data) -
                       static_cast<std::byte*>(a.query_begin.data)},
                 cuda::CopyKind::kToDevice);
   cuda::DeviceSlices on;
   on.count = sequences;
   on.query_begin = static_cast<const std::int32_t*>(a.query_begin.data);
   on.query_count = static_cast<const std::int32_t*>(a.query_count.data);
-  on.kv_length = static_cast<const std::int32_t*>(a.kv_length.data);
-  on.block_tables = static_cast<const std::int32_t*>(a.block_tables.data);
+  on.kv_length = static_cast<const std::int32_t*>(a.groups.front().kv_length.data);
+  on.block_tables = static_cast<const std::int32_t*>(a.groups.front().block_tables.data);
   on.blocks_per_row = blocks;
   on.most_queries = queries;
   on.most_kv = kv_length;
@@ -292,17 +289,19 @@ GpuPoint GpuBench::kv_write(DType kv_format, AttentionHeads heads, std::int64_t 
   kv.block_stride = 2 * kv.value_offset;
   kv.block_count = ceil_div(tokens, kBlockTokens);
   const IndexArrays& a = workspace_->arrays();
-  auto* const slots =
-      reinterpret_cast<std::int64_t*>(shadow_.data() + (static_cast<std::byte*>(a.slots.data) -
-                                                        static_cast<std::byte*>(a.ids.data)));
+  auto* const slots = reinterpret_cast<std::int64_t*>(
+      shadow_.data() +
+      (static_cast<std::byte*>(a.groups.front().slots.data) - static_cast<std::byte*>(a.ids.data)));
   for (std::int64_t t = 0; t < tokens; ++t) slots[t] = t;
-  runtime_.copy(stream_, a.slots.data, slots, Bytes{8} * tokens, cuda::CopyKind::kToDevice);
+  runtime_.copy(stream_, a.groups.front().slots.data, slots, Bytes{8} * tokens,
+                cuda::CopyKind::kToDevice);
   GpuPoint point{kv_write_work(tokens, 2 * width, 2 * heads.kv_heads, kActivations, kv_format),
                  heads_text(heads) + ", " + std::to_string(tokens), 0};
   const Bytes bytes = Bytes{kv.block_stride} * kv.block_count;
   point.seconds = time([&](std::int64_t call) {
     kv.base = stretch(bytes, call);
-    kernels_.kv_write(stream_, kv, k, v, static_cast<const std::int64_t*>(a.slots.data));
+    kernels_.kv_write(stream_, kv, k, v,
+                      static_cast<const std::int64_t*>(a.groups.front().slots.data));
   });
   return point;
 }

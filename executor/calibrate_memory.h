@@ -3,9 +3,11 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <memory>
 #include <new>
 
 #include "executor/rng.h"
+#include "executor/tier.h"
 
 namespace vramplan {
 
@@ -27,6 +29,24 @@ class Buffer {
   std::int64_t size_;
 };
 
+/// Memory as a run has it for weights and cache blocks: the same tier, so the same page sizes, on
+/// which the reach of the processor's address translation, and with it the speed of scattered
+/// reads, depends.
+class TierBuffer {
+ public:
+  explicit TierBuffer(Bytes size)
+      : tier_(make_host_tier(TierKind::kDevice, size)), region_(tier_->reserve(size, "timing")) {}
+  ~TierBuffer() { tier_->release(region_); }
+  TierBuffer(const TierBuffer&) = delete;
+  TierBuffer& operator=(const TierBuffer&) = delete;
+  std::byte* data() const { return region_.data; }
+  std::int64_t size() const { return region_.size.n; }
+
+ private:
+  std::unique_ptr<Tier> tier_;
+  Region region_;
+};
+
 /// Random bytes 0x20..0x2F: in every format we know they decode to small, normal, finite numbers,
 /// so that no denormal or NaN slows a kernel.
 inline void fill_harmless(std::byte* data, std::int64_t size) {
@@ -36,6 +56,6 @@ inline void fill_harmless(std::byte* data, std::int64_t size) {
     std::memcpy(data + at, &word, sizeof word);
   }
 }
-inline void fill_harmless(const Buffer& buffer) { fill_harmless(buffer.data(), buffer.size()); }
+inline void fill_harmless(const TierBuffer& buffer) { fill_harmless(buffer.data(), buffer.size()); }
 
 }  // namespace vramplan

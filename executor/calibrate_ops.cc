@@ -36,7 +36,7 @@ class OpBench {
         clock_(clock),
         effort_(effort),
         progress_(progress),
-        pool_(effort.pool.n),
+        pool_(effort.pool),
         in_(kMostTokens * kMostColumns * 4),
         out_(kMostTokens * kMostColumns * 4),
         extra_(kMostTokens * kMostColumns * 4) {
@@ -117,7 +117,8 @@ class OpBench {
   CalibrationEffort effort_;
   double begin_ = clock_.now().v;
   const CalibrationProgress& progress_;
-  Buffer pool_, in_, out_, extra_;
+  TierBuffer pool_;
+  Buffer in_, out_, extra_;
   std::unique_ptr<Buffer> scratch_;
   std::map<std::pair<std::string, std::string>, std::vector<CostPoint>> points_;
 };

@@ -89,8 +89,10 @@ void CudaOps::kv_write(const KvLayerView& kv, TensorView k, TensorView v,
 void CudaOps::attention(TensorView out, TensorView q, const KvLayerView& kv,
                         std::span<const SequenceSlice> slices, const AttentionParams& params,
                         TensorView workspace) {
-  VRAMPLAN_CHECK(slices.data() == pass_.slices);
-  const cuda::DeviceSlices& on = pass_.device_slices;
+  const auto group = std::find_if(pass_.groups.begin(), pass_.groups.end(),
+                                  [&](const CudaGroup& g) { return g.slices == slices.data(); });
+  VRAMPLAN_CHECK(group != pass_.groups.end());
+  const cuda::DeviceSlices& on = group->device_slices;
   if (params.naive) return kernels_.attention_naive(stream_, out, q, kv, on, params, workspace);
   if (cuda::is_decode(slices)) {
     return kernels_.attention_decode(stream_, out, q, kv, on, params, workspace);

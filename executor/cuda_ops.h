@@ -8,13 +8,18 @@
 
 namespace vramplan {
 
+/// A span of slices and what stands for it on the device.
+struct CudaGroup {
+  const SequenceSlice* slices = nullptr;
+  cuda::DeviceSlices device_slices;
+};
+
 /// Where the arrays of the running pass are: the same offsets in both memories.
 struct CudaPass {
   const std::byte* staged = nullptr;  // pinned host memory, as the transformer sees it
   std::byte* device = nullptr;
   Bytes size;
-  const SequenceSlice* slices = nullptr;  // the span that `device_slices` stands for
-  cuda::DeviceSlices device_slices;
+  std::vector<CudaGroup> groups;  // of layers that keep the same tokens
 };
 
 class CudaOps final : public Ops {
@@ -28,7 +33,7 @@ class CudaOps final : public Ops {
         activations_(activations) {}
 
   void bind(GpuWorkspace* workspace) { workspace_ = workspace; }
-  void begin(const CudaPass& pass) { pass_ = pass; }
+  void begin(CudaPass pass) { pass_ = std::move(pass); }
 
   void pack(WeightView&) override {}
   void embed(TensorView out, const WeightView& table, std::span<const std::int32_t> ids,

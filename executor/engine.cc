@@ -40,6 +40,12 @@ std::vector<float> prompt_logits(const Decisions& decisions, const ModelSource& 
   one.output = Tokens{1};
   one.context = Tokens{static_cast<std::int64_t>(prompt.size()) + 1};
   one.kv_blocks = blocks_for(one.context, one.block);
+  one.window_pools
+      .clear();  // no plan of this length: the pools are what the passes turn out to need
+  for (const Layer& layer : source.card.layers) {
+    const KvKeep keep = keep_of(one, layer.mixer.window_tokens);
+    if (!keep.all()) one.window_pools.push_back({keep.window, one.kv_blocks});
+  }
   refuse_unsupported(source, one, true, random_weights, backend.gpu() != nullptr);
   const std::vector<std::vector<std::int32_t>> prompts =
       prompts_of(one, source.card.vocab, {{prompt.begin(), prompt.end()}});
@@ -47,8 +53,9 @@ std::vector<float> prompt_logits(const Decisions& decisions, const ModelSource& 
   DeviceCard card;  // only its scratch rules are asked for
   card.kind = backend.gpu() == nullptr ? DeviceKind::kCpu : DeviceKind::kGpu;
   const ModelPart part = model_part(source.card, one.sharding, 0);
-  const RankNeed need = measure_need(
-      one, source, card, part, {static_cast<std::int64_t>(prompt.size())}, true, backend.gpu());
+  RankNeed need = measure_need(one, source, card, part, {static_cast<std::int64_t>(prompt.size())},
+                               true, backend.gpu());
+  need.sizes.blocks = need.held;
   backend.reserve_all(need.reservation(need.sizes));
   SingleCommunicator alone, alone_too;
   RankEngine engine({backend, alone, alone_too}, one, source, part, need.sizes);
@@ -58,7 +65,7 @@ std::vector<float> prompt_logits(const Decisions& decisions, const ModelSource& 
   load.file = file.get();
   load.seed = one.seed;
   engine.load(load);
-  Scheduler scheduler(engine.pool(), prompts,
+  Scheduler scheduler(engine.kv(), prompts,
                       {one.block, one.prefill_chunk.n, one.output.n, {}, true});
   std::vector<float> logits;
   RunHooks hooks;

@@ -4,22 +4,24 @@
 
 namespace vramplan {
 
-IndexShape index_shape(const Decisions& decisions) {
+IndexShape index_shape(const Decisions& decisions, const std::vector<KvKeep>& groups) {
   const Tokens prompt = decisions.context - decisions.output;
   IndexShape shape;
   shape.tokens = std::max(std::min(decisions.prefill_chunk, prompt).n, decisions.batch);
   shape.slices = decisions.batch;
   shape.block = decisions.block;
-  shape.blocks_per_slice = blocks_for(decisions.context, decisions.block).n;
+  for (const KvKeep& keep : groups) {
+    shape.blocks_per_slice.push_back(table_blocks(decisions, keep).n);
+  }
   return shape;
 }
 
 GpuWorkspace::GpuWorkspace(Tier& tier, const GpuFacts& facts, const Decisions& decisions,
-                           const GpuRegions& regions)
+                           const std::vector<KvKeep>& groups, const GpuRegions& regions)
     : gemm_(tier, std::min(regions.gemm, facts.gemm_workspace), "the GEMM workspace"),
       indices_(tier, regions.indices, "the index region"),
       vectors_(tier, regions.vectors, "the region of f32 norms and biases"),
-      shape_(index_shape(decisions)),
+      shape_(index_shape(decisions, groups)),
       most_context_(decisions.context.n) {
   gemm_view_ = gemm_.take(DType::kI8, 1, facts.gemm_workspace.n, "GEMM workspace");
   const auto per_token = [&](const char* name, DType dtype) {
@@ -30,21 +32,24 @@ GpuWorkspace::GpuWorkspace(Tier& tier, const GpuFacts& facts, const Decisions& d
   };
   arrays_.ids = per_token("ids", DType::kI32);
   arrays_.positions = per_token("positions", DType::kI32);
-  arrays_.slots = per_token("slots", DType::kI64);
+  arrays_.groups.resize(groups.size());
+  for (GroupArrays& group : arrays_.groups) group.slots = per_token("slots", DType::kI64);
   arrays_.logit_rows = per_token("logit rows", DType::kI32);
   arrays_.uniform = per_token("uniform draws", DType::kF32);
   arrays_.sampled = per_token("sampled ids", DType::kI32);
   arrays_.query_begin = per_slice("query begins");
   arrays_.query_count = per_slice("query counts");
-  arrays_.kv_length = per_slice("cache lengths");
-  arrays_.block_tables =
-      indices_.take(DType::kI32, shape_.slices, shape_.blocks_per_slice, "block tables");
+  for (GroupArrays& group : arrays_.groups) group.kv_length = per_slice("cache lengths");
+  for (std::size_t g = 0; g < groups.size(); ++g) {
+    arrays_.groups[g].block_tables =
+        indices_.take(DType::kI32, shape_.slices, shape_.blocks_per_slice[g], "block tables");
+  }
 }
 
 Bytes GpuWorkspace::arrays_bytes() const {
   const auto* const begin = static_cast<const std::byte*>(arrays_.ids.data);
-  const auto* const end = static_cast<const std::byte*>(arrays_.block_tables.data);
-  return Bytes{end - begin} + arrays_.block_tables.bytes();
+  const TensorView& last = arrays_.groups.back().block_tables;
+  return Bytes{static_cast<const std::byte*>(last.data) - begin} + last.bytes();
 }
 
 TensorView GpuWorkspace::add_rope_table(const RopeTable& table) {

@@ -33,23 +33,32 @@ struct GpuRegions {
 
 /// The most a pass of these decisions holds. Tokens: of a prompt's chunk or one a sequence.
 struct IndexShape {
-  std::int64_t tokens = 0, slices = 0, blocks_per_slice = 0;
+  std::int64_t tokens = 0, slices = 0;
   TokensPerBlock block{1};
+  std::vector<std::int64_t> blocks_per_slice;  // of each group of layers
 };
-IndexShape index_shape(const Decisions& decisions);
+IndexShape index_shape(const Decisions& decisions, const std::vector<KvKeep>& groups);
+
+/// The arrays of one pass for one group of layers.
+struct GroupArrays {
+  TensorView slots;         // [tokens] i64
+  TensorView kv_length;     // [slices] i32
+  TensorView block_tables;  // [slices, blocks_per_slice] i32
+};
 
 /// The arrays of one pass, in device memory (or at the same offsets of their staging).
 struct IndexArrays {
   TensorView ids, positions, logit_rows, sampled, uniform;  // [tokens] i32 (uniform: f32)
-  TensorView slots;                                         // [tokens] i64
-  TensorView query_begin, query_count, kv_length;           // [slices] i32
-  TensorView block_tables;  // [slices, blocks_per_slice] i32, last: most of it is seldom used
+  TensorView query_begin, query_count;                      // [slices] i32
+  // Block tables lie behind all other arrays: most of the last is seldom used.
+  std::vector<GroupArrays> groups;
 };
 
 class GpuWorkspace {
  public:
+  /// `groups`: what each group of layers keeps.
   GpuWorkspace(Tier& tier, const GpuFacts& facts, const Decisions& decisions,
-               const GpuRegions& regions);
+               const std::vector<KvKeep>& groups, const GpuRegions& regions);
 
   Arena& vectors() { return vectors_; }
   Arena& indices() { return indices_; }

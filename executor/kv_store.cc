@@ -1,50 +1,90 @@
 #include "executor/kv_store.h"
 
+#include <algorithm>
+
 namespace vramplan {
 namespace {
 
-/// The views of all layers relative to `base`; returns the bytes of a block.
-Bytes lay_out(const ModelCard& card, const ModelPart& part, DType dtype, TokensPerBlock block,
-              std::vector<KvLayerView>& layers) {
-  std::int64_t offset = 0;
-  for (std::int64_t i = part.layers.begin; i < part.layers.end; ++i) {
-    const Layer& layer = card.layers[static_cast<std::size_t>(i)];
-    const LayerPart widths = layer_part(layer, part.tp);
-    KvLayerView view;
-    view.dtype = dtype;
-    view.block_tokens = block.n;
-    view.kv_heads = widths.kv_heads;
-    view.head_dim = layer.mixer.head_dim;
-    view.value_dim = layer.mixer.value_dim;
-    const auto part_bytes = [&](std::int64_t width) {
-      return (kv_row_bytes(dtype, width) * detail::checked_mul(widths.kv_heads, block.n)).n;
-    };
-    view.value_offset = part_bytes(view.head_dim);
-    view.block_stride = offset;  // of the layer inside the block, until the stride is known
-    offset = detail::checked_add(offset, view.value_offset);
-    offset = detail::checked_add(offset, part_bytes(view.value_dim));
-    layers.push_back(view);
-  }
-  return {offset};
+/// A layer's part of a block that begins at 0; its last byte is value_offset + the bytes of V.
+KvLayerView layer_view(const Layer& layer, const ModelPart& part, const Decisions& decisions) {
+  KvLayerView view;
+  view.dtype = dtype_of(decisions.kv_format);
+  view.block_tokens = decisions.block.n;
+  view.kv_heads = layer_part(layer, part.tp).kv_heads;
+  view.head_dim = layer.mixer.head_dim;
+  view.value_dim = layer.mixer.value_dim;
+  const std::int64_t rows = detail::checked_mul(view.kv_heads, view.block_tokens);
+  view.value_offset = (kv_row_bytes(view.dtype, view.head_dim) * rows).n;
+  return view;
+}
+
+Bytes part_bytes(const KvLayerView& view) {
+  const std::int64_t rows = detail::checked_mul(view.kv_heads, view.block_tokens);
+  return Bytes{view.value_offset} + kv_row_bytes(view.dtype, view.value_dim) * rows;
+}
+
+const Layer& layer_of(const ModelCard& card, const ModelPart& part, std::int64_t layer) {
+  return card.layers[static_cast<std::size_t>(part.layers.begin + layer)];
 }
 
 }  // namespace
 
-KvStore::KvStore(const BlockPool& pool, const ModelCard& card, const ModelPart& part,
-                 KvFormat format, TokensPerBlock block) {
-  const Bytes stride = lay_out(card, part, dtype_of(format), block, layers_);
-  VRAMPLAN_CHECK(stride == pool.block_bytes());
-  for (KvLayerView& view : layers_) {
-    view.base = pool.base() + view.block_stride;
-    view.block_stride = stride.n;
-    view.block_count = pool.total().n;
+std::vector<KvGroup> kv_groups(const ModelCard& card, const ModelPart& part,
+                               const Decisions& decisions) {
+  std::vector<KvGroup> groups;
+  for (std::int64_t i = 0; i < part.layers.end - part.layers.begin; ++i) {
+    const Layer& layer = layer_of(card, part, i);
+    const KvKeep keep = keep_of(decisions, layer.mixer.window_tokens);
+    auto group = std::find_if(groups.begin(), groups.end(),
+                              [&](const KvGroup& g) { return g.keep == keep; });
+    if (group == groups.end()) {
+      groups.push_back({keep, TierKind::kDevice, {}, {}});
+      group = groups.end() - 1;
+    }
+    group->layers.push_back(i);
+    group->block_bytes += part_bytes(layer_view(layer, part, decisions));
+  }
+  std::sort(groups.begin(), groups.end(),
+            [](const KvGroup& a, const KvGroup& b) { return a.keep.window < b.keep.window; });
+  return groups;
+}
+
+KvStore::KvStore(Tier& device, const ModelCard& card, const ModelPart& part,
+                 const Decisions& decisions, const std::vector<Blocks>& blocks)
+    : groups_(kv_groups(card, part, decisions)) {
+  VRAMPLAN_CHECK(blocks.size() == groups_.size());
+  const auto layer_count = static_cast<std::size_t>(part.layers.end - part.layers.begin);
+  layers_.resize(layer_count);
+  group_of_.resize(layer_count);
+  for (std::size_t g = 0; g < groups_.size(); ++g) {
+    const KvGroup& group = groups_[g];
+    VRAMPLAN_CHECK(group.tier == device.kind());
+    pools_.push_back(std::make_unique<BlockPool>(device, blocks[g], group.block_bytes));
+    const BlockPool& pool = *pools_.back();
+    Bytes offset;
+    for (const std::int64_t layer : group.layers) {
+      KvLayerView view = layer_view(layer_of(card, part, layer), part, decisions);
+      view.base = pool.base() + offset.n;
+      view.block_stride = group.block_bytes.n;
+      view.block_count = pool.total().n;
+      offset += part_bytes(view);
+      layers_[static_cast<std::size_t>(layer)] = view;
+      group_of_[static_cast<std::size_t>(layer)] = g;
+    }
+    VRAMPLAN_CHECK(offset == group.block_bytes);
   }
 }
 
-Bytes KvStore::block_bytes(const ModelCard& card, const ModelPart& part, KvFormat format,
-                           TokensPerBlock block) {
-  std::vector<KvLayerView> layers;
-  return lay_out(card, part, dtype_of(format), block, layers);
+Bytes KvStore::held_bytes() const {
+  Bytes sum;
+  for (const auto& pool : pools_) sum += pool->block_bytes() * pool->held().n;
+  return sum;
+}
+
+Bytes KvStore::pool_bytes() const {
+  Bytes sum;
+  for (const auto& pool : pools_) sum += pool->block_bytes() * pool->total().n;
+  return sum;
 }
 
 }  // namespace vramplan

@@ -1,7 +1,8 @@
 #pragma once
-// KvStore: where the K and V of each layer lie inside the blocks of a pool. A block holds, for
-// every layer of the rank, K [kv_heads, block_tokens, head_dim] and then V [kv_heads, block_tokens,
-// value_dim].
+// KvStore: the KV cache of one rank: its groups of layers, a pool of blocks for each, and where the
+// K and V of a layer lie inside a block. A block holds, for every layer of its group, K [kv_heads,
+// block_tokens, head_dim] and then V [kv_heads, block_tokens, value_dim].
+#include <memory>
 #include <vector>
 
 #include "executor/block_pool.h"
@@ -10,22 +11,42 @@
 
 namespace vramplan {
 
+/// Layers of a rank that keep the same tokens of every sequence, in one tier.
+struct KvGroup {
+  KvKeep keep;
+  TierKind tier = TierKind::kDevice;
+  std::vector<std::int64_t> layers;  // counted from the rank's first layer
+  /// Over the group's layers: block_tokens * kv_heads * (row bytes of K + row bytes of V).
+  Bytes block_bytes;
+};
+/// The group that keeps every token first, the others by growing window.
+std::vector<KvGroup> kv_groups(const ModelCard& card, const ModelPart& part,
+                               const Decisions& decisions);
+
 class KvStore {
  public:
-  KvStore(const BlockPool& pool, const ModelCard& card, const ModelPart& part, KvFormat format,
-          TokensPerBlock block);
+  /// `blocks`: of each group. Errors: kOutOfPlan when a pool does not fit its tier.
+  KvStore(Tier& device, const ModelCard& card, const ModelPart& part, const Decisions& decisions,
+          const std::vector<Blocks>& blocks);
 
-  /// sum over the rank's layers of block * kv_heads * (head_dim + value_dim) * element bytes.
-  static Bytes block_bytes(const ModelCard& card, const ModelPart& part, KvFormat format,
-                           TokensPerBlock block);
-
+  const std::vector<KvGroup>& groups() const { return groups_; }
+  BlockPool& pool(std::size_t group) { return *pools_[group]; }
+  const BlockPool& pool(std::size_t group) const { return *pools_[group]; }
   /// `layer` counts from the rank's first layer.
   const KvLayerView& layer(std::int64_t layer) const {
     return layers_[static_cast<std::size_t>(layer)];
   }
+  std::size_t group_of(std::int64_t layer) const {
+    return group_of_[static_cast<std::size_t>(layer)];
+  }
+  Bytes held_bytes() const;  // of the blocks held now
+  Bytes pool_bytes() const;  // of all blocks
 
  private:
+  std::vector<KvGroup> groups_;
+  std::vector<std::unique_ptr<BlockPool>> pools_;
   std::vector<KvLayerView> layers_;
+  std::vector<std::size_t> group_of_;
 };
 
 }  // namespace vramplan

@@ -40,6 +40,9 @@ struct Timings {
   Seconds tpot;  // median decode step
   // decode_tokens_per_second: tokens of a mean step over tpot
   std::vector<double> decode_step_seconds;
+  // Rate at which the weights were read right before prefill and right after decode, mean, and the
+  // card's rate that the plan counted on; 0 = not measured (weights of a cache's size, no CPU).
+  double memory_bytes_per_s = 0, card_memory_bytes_per_s = 0;
   // By operation: prefill of one sequence, and one decode step, both means; empty = not measured.
   std::vector<ObservedTerm> prefill_terms, decode_terms;
 };

@@ -25,17 +25,40 @@ RegionSizes RankNeed::within(Bytes free_now) const {
                       &fitted.gpu.vectors}) {
     cut(*size);
   }
-  fitted.blocks = std::min(fitted.blocks, Blocks{floor_div(left.n, block_bytes.n)});
+  for (std::size_t g = 0; g < fitted.blocks.size(); ++g) {
+    Blocks& blocks = fitted.blocks[g];
+    blocks = std::min(blocks, Blocks{floor_div(left.n, block_bytes[g].n)});
+    left -= std::min(left, round_up(block_bytes[g] * blocks.n, kGranule));
+  }
   return fitted;
 }
 
+Bytes RankNeed::pool_bytes() const {
+  Bytes bytes;
+  for (std::size_t g = 0; g < block_bytes.size(); ++g) bytes += block_bytes[g] * sizes.blocks[g].n;
+  return bytes;
+}
+
+void RankNeed::require_blocks(const std::string& who) const {
+  for (std::size_t g = 0; g < held.size(); ++g) {
+    if (held[g] <= sizes.blocks[g]) continue;
+    throw Error(ErrorCode::kDoesNotFit, who + " needs " + std::to_string(held[g].n) +
+                                            " KV blocks, the plan has " +
+                                            std::to_string(sizes.blocks[g].n));
+  }
+}
+
 Bytes RankNeed::total() const {
-  return sizes.weights + sizes.activations + block_bytes * sizes.blocks.n + sizes.gpu.total();
+  return sizes.weights + sizes.activations + pool_bytes() + sizes.gpu.total();
 }
 
 Bytes RankNeed::reservation(const RegionSizes& fitted) const {
-  return round_up(fitted.weights, kGranule) + round_up(fitted.activations, kGranule) +
-         round_up(block_bytes * fitted.blocks.n, kGranule) + fitted.gpu.total();
+  Bytes pools;
+  for (std::size_t g = 0; g < block_bytes.size(); ++g) {
+    pools += round_up(block_bytes[g] * fitted.blocks[g].n, kGranule);
+  }
+  return round_up(fitted.weights, kGranule) + round_up(fitted.activations, kGranule) + pools +
+         fitted.gpu.total();
 }
 
 RankNeed measure_need(const Decisions& decisions, const ModelSource& source,
@@ -52,21 +75,25 @@ RankNeed measure_need(const Decisions& decisions, const ModelSource& source,
     prompts.emplace_back(static_cast<std::size_t>(tokens), 0);
     blocks += blocks_for(Tokens{tokens} + decisions.output, decisions.block);
   }
+  // No group holds more than one that keeps every token would.
+  const std::vector<Blocks> pools(kv_groups(source.card, part, decisions).size(), blocks);
   RankEngine engine({backend, tensor_group, stages}, decisions, source, part,
-                    {kRegion, kRegion, blocks, {kRegion, kRegion, kRegion}});
+                    {kRegion, kRegion, pools, {kRegion, kRegion, kRegion}});
   engine.load({});
   Scheduler scheduler(
-      engine.pool(), std::move(prompts),
+      engine.kv(), std::move(prompts),
       {decisions.block, decisions.prefill_chunk.n, decisions.output.n, {}, logits_of_all});
   RunHooks hooks;
   hooks.ends_only = true;
   run_passes(engine, scheduler, hooks);
 
   RankNeed need;
-  need.held = engine.pool().most_held();
-  need.block_bytes = engine.pool().block_bytes();
-  need.sizes = {
-      engine.weights_arena().extent(), engine.activations().extent(), decisions.kv_blocks, {}};
+  need.sizes = {engine.weights_arena().extent(), engine.activations().extent(), {}, {}};
+  for (std::size_t g = 0; g < engine.kv().groups().size(); ++g) {
+    need.held.push_back(engine.kv().pool(g).most_held());
+    need.block_bytes.push_back(engine.kv().pool(g).block_bytes());
+    need.sizes.blocks.push_back(pool_blocks(decisions, engine.kv().groups()[g].keep));
+  }
   if (engine.gpu() != nullptr) need.sizes.gpu = engine.gpu()->extents();
   return need;
 }

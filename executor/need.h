@@ -1,6 +1,7 @@
 #pragma once
 // Need: what a rank will take, found by running the same code on memory that does not exist. Not a
 // formula and not a prediction: the arenas and the pool of that dry run are read off.
+#include <string>
 #include <vector>
 
 #include "executor/rank_engine.h"
@@ -9,13 +10,18 @@
 namespace vramplan {
 
 struct RankNeed {
-  RegionSizes sizes;  // regions that hold every take; blocks = the pool of the plan
-  Blocks held;        // most blocks at the same time
-  Bytes block_bytes;
+  RegionSizes sizes;  // regions that hold every take; blocks = the pools of the plan
+  /// Of each group of layers: most blocks at the same time, and the bytes of one.
+  std::vector<Blocks> held;
+  std::vector<Bytes> block_bytes;
   /// The regions of the plan, or what is left of them on a device with less: weights and
   /// activations first, whole blocks from the rest. The take that does not fit then fails where it
   /// happens.
   RegionSizes within(Bytes free_now) const;
+  /// Of all pools.
+  Bytes pool_bytes() const;
+  /// The first pool that holds less than the run needs. Errors: kDoesNotFit with both numbers.
+  void require_blocks(const std::string& who) const;
   /// Of tensors and blocks; on a GPU regions begin at multiples of 256 B.
   Bytes total() const;
   /// What the device is asked for: the regions as `within` cut them, rounded to its pages.

@@ -7,12 +7,18 @@
 
 namespace vramplan {
 
+/// Where a pass reads and writes the cache of one group of layers. Positions in a slice count the
+/// tokens that are kept: kv_length is the place of the last query in them, plus one.
+struct GroupInput {
+  std::span<const std::int64_t> slots;    // [T] where K and V go, < 0 = nowhere
+  std::span<const SequenceSlice> slices;  // query rows of each sequence, in order
+};
+
 /// The tokens of one forward pass; T rows. The spans live until the pass is synchronised.
 struct PassInput {
   std::span<const std::int32_t> ids;         // [T]
   std::span<const std::int32_t> positions;   // [T]
-  std::span<const std::int64_t> slots;       // [T] where their K and V go, < 0 = nowhere
-  std::span<const SequenceSlice> slices;     // query rows of each sequence, in order
+  std::span<const GroupInput> groups;        // as KvStore::groups
   std::span<const std::int32_t> logit_rows;  // [R] rows whose logits are wanted
 };
 

@@ -5,11 +5,14 @@
 namespace vramplan {
 namespace {
 
-std::optional<GpuWorkspace> gpu_workspace(Backend& backend, const Decisions& decisions,
+std::optional<GpuWorkspace> gpu_workspace(Backend& backend, const ModelCard& card,
+                                          const ModelPart& part, const Decisions& decisions,
                                           const GpuRegions& regions) {
   if (backend.gpu() == nullptr) return {};
+  std::vector<KvKeep> groups;
+  for (const KvGroup& group : kv_groups(card, part, decisions)) groups.push_back(group.keep);
   return std::optional<GpuWorkspace>(std::in_place, backend.tier(TierKind::kDevice), *backend.gpu(),
-                                     decisions, regions);
+                                     decisions, groups, regions);
 }
 
 }  // namespace
@@ -21,12 +24,10 @@ RankEngine::RankEngine(const Parts& parts, const Decisions& decisions, const Mod
       source_(source),
       part_(part),
       weights_arena_(parts.backend.tier(TierKind::kDevice), sizes.weights, "the weight region"),
-      gpu_(gpu_workspace(parts.backend, decisions, sizes.gpu)),
-      pool_(parts.backend.tier(TierKind::kDevice), sizes.blocks,
-            KvStore::block_bytes(source.card, part, decisions.kv_format, decisions.block)),
+      gpu_(gpu_workspace(parts.backend, source.card, part, decisions, sizes.gpu)),
+      kv_(parts.backend.tier(TierKind::kDevice), source.card, part, decisions, sizes.blocks),
       activations_(parts.backend.tier(TierKind::kDevice), sizes.activations,
-                   "the activation region"),
-      kv_(pool_, source.card, part, decisions.kv_format, decisions.block) {
+                   "the activation region") {
   if (gpu_) parts_.backend.bind(&*gpu_);
 }
 
@@ -77,7 +78,7 @@ std::vector<std::int32_t> RankEngine::sample(const Pass& pass, const TensorView&
 }
 
 Bytes RankEngine::taken() const {
-  Bytes taken = weights_arena_.live() + pool_.block_bytes() * pool_.held().n + activations_.live();
+  Bytes taken = weights_arena_.live() + kv_.held_bytes() + activations_.live();
   if (gpu_) taken += gpu_->gemm_bytes() + gpu_->index_bytes() + gpu_->vector_bytes();
   return taken;
 }

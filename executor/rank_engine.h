@@ -17,7 +17,7 @@ namespace vramplan {
 /// How much a rank reserves; `gpu` only where the backend stands for one.
 struct RegionSizes {
   Bytes weights, activations;
-  Blocks blocks;
+  std::vector<Blocks> blocks;  // of each group of layers
   GpuRegions gpu = {};
 };
 
@@ -48,7 +48,7 @@ class RankEngine {
 
   const ModelPart& part() const { return part_; }
   Backend& backend() { return parts_.backend; }
-  BlockPool& pool() { return pool_; }
+  KvStore& kv() { return kv_; }
   Arena& weights_arena() { return weights_arena_; }
   Arena& activations() { return activations_; }
   const std::map<std::string, Bytes>& weight_groups() const { return loaded_.group_bytes; }
@@ -65,9 +65,8 @@ class RankEngine {
   ModelPart part_;
   Arena weights_arena_;
   std::optional<GpuWorkspace> gpu_;
-  BlockPool pool_;
-  Arena activations_;
   KvStore kv_;
+  Arena activations_;
   LoadedWeights loaded_;
   std::optional<Transformer> transformer_;
 };

@@ -60,6 +60,27 @@ double median(std::vector<double> values) {
   return values.size() % 2 == 1 ? values[middle] : (values[middle - 1] + values[middle]) / 2;
 }
 
+/// Blocks of the groups that keep every token, and of those that keep a window.
+void add_cache_rows(Ledger& ledger, RankEngine& engine) {
+  Bytes bytes[2];
+  std::string probes[2];
+  const KvStore& kv = engine.kv();
+  for (std::size_t g = 0; g < kv.groups().size(); ++g) {
+    const BlockPool& pool = kv.pool(g);
+    const std::size_t row = kv.groups()[g].keep.all() ? 0 : 1;
+    bytes[row] += pool.block_bytes() * pool.most_held().n;
+    probes[row] += (probes[row].empty() ? "" : " + ") + std::to_string(pool.most_held().n) +
+                   " blocks held at most x " + std::to_string(pool.block_bytes().n) + " B";
+  }
+  if (probes[0].empty()) probes[0] = "no layer keeps every token";
+  const auto add = [&](const char* name, std::size_t row) {
+    ledger.add({engine.part().rank, TierKind::kDevice, Category::kKvCache, name, Phase::kLoad,
+                bytes[row], std::move(probes[row])});
+  };
+  add("blocks", 0);
+  if (!probes[1].empty()) add("window blocks", 1);
+}
+
 }  // namespace
 
 RankRun run_passes(RankEngine& engine, Scheduler& scheduler, const RunHooks& hooks) {
@@ -118,10 +139,7 @@ void add_observed_rows(Ledger& ledger, RankEngine& engine, const RankRun& run) {
     add(Category::kWeights, group, Phase::kLoad, found->second,
         "tensors taken from the weight arena");
   }
-  const BlockPool& pool = engine.pool();
-  add(Category::kKvCache, "blocks", Phase::kLoad, pool.block_bytes() * pool.most_held().n,
-      std::to_string(pool.most_held().n) + " blocks held at most x " +
-          std::to_string(pool.block_bytes().n) + " B");
+  add_cache_rows(ledger, engine);
   add(Category::kActivations, "peak", Phase::kPrefill, run.prefill_peak,
       "high-water mark of the activation arena in prefill");
   if (run.decode_peak.n > 0) {  // one output token comes from prefill: there is no decode

@@ -59,7 +59,7 @@ class CudaRun {
     measurement_.timings.load = backend.clock().now() - begin_;
     modules_ += driver_.look("weights loaded");
     look(engine, Phase::kLoad, "weights loaded");
-    Scheduler scheduler(engine.pool(), prompts_,
+    Scheduler scheduler(engine.kv(), prompts_,
                         {decisions_.block, decisions_.prefill_chunk.n, decisions_.output.n,
                          end_tokens_of(request_, source_), false});
     const RankRun run = run_passes(engine, scheduler, hooks(engine, backend, scheduler));
@@ -80,11 +80,7 @@ class CudaRun {
   }
 
   void refuse_if_too_large(Bytes free_now) const {
-    if (need_.held > need_.sizes.blocks) {
-      throw Error(ErrorCode::kDoesNotFit, "the run needs " + std::to_string(need_.held.n) +
-                                              " KV blocks, the plan has " +
-                                              std::to_string(need_.sizes.blocks.n));
-    }
+    need_.require_blocks("the run");
     const Bytes reservation = round_up(need_.reservation(need_.sizes), kDevicePage);
     const Bytes ours = driver_.last().ours;
     if (reservation + ours > decisions_.capacity) {
@@ -188,8 +184,7 @@ class CudaRun {
     add_observed_rows(measurement_.observed, engine, run);
     const GpuWorkspace& gpu = *engine.gpu();
     add_driver_rows(backend, engine.weights_arena().live() + gpu.gemm_bytes() + gpu.index_bytes() +
-                                 gpu.vector_bytes() +
-                                 engine.pool().block_bytes() * engine.pool().total().n +
+                                 gpu.vector_bytes() + engine.kv().pool_bytes() +
                                  std::max(run.prefill_peak, run.decode_peak));
 
     measurement_.process_peak = driver_.most_ours();

@@ -145,11 +145,7 @@ class DryRun {
   }
 
   void refuse_if_too_large(int rank, const RankNeed& need) const {
-    if (need.held > need.sizes.blocks) {
-      throw Error(ErrorCode::kDoesNotFit,
-                  "rank " + std::to_string(rank) + " needs " + std::to_string(need.held.n) +
-                      " KV blocks, the plan has " + std::to_string(need.sizes.blocks.n));
-    }
+    need.require_blocks("rank " + std::to_string(rank));
     const Bytes tensors = gpu_ ? round_up(need.reservation(need.sizes), kDevicePage) : need.total();
     const Bytes bytes = tensors + runtime_bytes();
     if (bytes <= decisions_.capacity) return;
@@ -183,7 +179,7 @@ class DryRun {
     engine.load({});
     if (rank == 0) look(engine, Phase::kLoad, "weights loaded");
     Scheduler scheduler(
-        engine.pool(), prompts_,
+        engine.kv(), prompts_,
         {decisions_.block, decisions_.prefill_chunk.n, decisions_.output.n, {}, false});
     RunHooks hooks;
     std::int64_t calls_before = 0, step_calls = 0, samplings = 0;
@@ -231,8 +227,7 @@ class DryRun {
     };
     const GpuWorkspace& gpu = *engine.gpu();
     const Bytes inside = engine.weights_arena().live() + gpu.gemm_bytes() + gpu.index_bytes() +
-                         gpu.vector_bytes() +
-                         engine.pool().block_bytes() * engine.pool().total().n +
+                         gpu.vector_bytes() + engine.kv().pool_bytes() +
                          std::max(run.prefill_peak, run.decode_peak);
     add(TierKind::kDevice, Category::kRuntime, "arena rounding", reserved_ - inside,
         "regions in whole pages of the virtual device, less all they were made for");

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "executor/environment.h"
+#include "executor/memory_speed.h"
 #include "executor/rank_run.h"
 #include "executor/run_parts.h"
 #include "executor/support.h"
@@ -12,6 +13,7 @@ namespace vramplan {
 namespace {
 
 constexpr std::int64_t kDecodeSamples = 32;  // looks at memory during decode, about
+constexpr std::int64_t kLeastToRead = std::int64_t{64} << 20, kMostToRead = kLeastToRead * 4;
 
 class LocalRun {
  public:
@@ -19,6 +21,7 @@ class LocalRun {
            const RunRequest& request)
       : decisions_(decisions),
         source_(source),
+        device_(device),
         request_(request),
         sampler_(request.sampling),
         memory_(request.memory != nullptr ? *request.memory : this_process_memory()),
@@ -35,11 +38,7 @@ class LocalRun {
   }
 
   void refuse_if_too_large(const Backend& backend, Bytes free_now) const {
-    if (need_.held > need_.sizes.blocks) {
-      throw Error(ErrorCode::kDoesNotFit, "the run needs " + std::to_string(need_.held.n) +
-                                              " KV blocks, the plan has " +
-                                              std::to_string(need_.sizes.blocks.n));
-    }
+    need_.require_blocks("the run");
     const Bytes need = need_.total() + base_ + request_.tokenizer;
     if (need > decisions_.capacity) {
       throw Error(ErrorCode::kDoesNotFit,
@@ -71,12 +70,16 @@ class LocalRun {
     load_engine(engine, source_, decisions_, request_);
     measurement_.timings.load = backend.clock().now() - begin_;
     look(engine, Phase::kLoad, "weights loaded");
+    const double speed_before = reading_speed(engine);
 
-    Scheduler scheduler(engine.pool(), prompts_,
+    Scheduler scheduler(engine.kv(), prompts_,
                         {decisions_.block, decisions_.prefill_chunk.n, decisions_.output.n,
                          end_tokens_of(request_, source_), false});
     const RankRun run = run_passes(engine, scheduler, hooks(engine, scheduler));
     finish(engine, scheduler, run, peak_is_ours);
+    const double speed = (speed_before + reading_speed(engine)) / 2;
+    measurement_.timings.memory_bytes_per_s = speed;
+    if (speed > 0) measurement_.timings.card_memory_bytes_per_s = card_rate();
     return std::move(measurement_);
   }
 
@@ -97,6 +100,20 @@ class LocalRun {
       report_progress(request_, decisions_, pass, chunks);
     };
     return hooks;
+  }
+
+  double card_rate() const {
+    const double share = device_.memory_efficiency.value;
+    return device_.memory_bytes_per_s.value * (share > 0 ? share : 1.0);
+  }
+
+  /// How fast memory is now; a shared machine changes. 0 when the weights would tell of caches.
+  double reading_speed(RankEngine& engine) const {
+    const auto weights = engine.weights_arena().used();
+    if (static_cast<std::int64_t>(weights.size()) < kLeastToRead) return 0;
+    const auto part =
+        weights.first(std::min(weights.size(), static_cast<std::size_t>(kMostToRead)));
+    return reading_bytes_per_s(part, decisions_.threads, engine.backend().clock(), 5);
   }
 
   void look(RankEngine& engine, Phase phase, std::string moment) {
@@ -145,6 +162,7 @@ class LocalRun {
 
   const Decisions& decisions_;
   const ModelSource& source_;
+  const DeviceCard& device_;
   const RunRequest& request_;
   Sampler sampler_;
   ProcessMemory& memory_;

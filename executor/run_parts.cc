@@ -16,6 +16,10 @@ RankNeed need_of_run(const Decisions& decisions, const ModelSource& source,
   if (asked == planned) return need;
   const RankNeed other = measure_need(decisions, source, device, part, asked, false, gpu);
   need.sizes.activations = std::max(need.sizes.activations, other.sizes.activations);
+  // Windows that begin elsewhere in their blocks may take one more.
+  for (std::size_t g = 0; g < need.held.size(); ++g) {
+    need.sizes.blocks[g] = std::max(need.sizes.blocks[g], other.held[g]);
+  }
   return need;
 }
 

@@ -4,19 +4,40 @@
 #include <utility>
 
 namespace vramplan {
+namespace {
 
-Scheduler::Scheduler(BlockPool& pool, std::vector<std::vector<std::int32_t>> prompts,
+std::vector<Scheduler::Cache> caches_of(KvStore& kv) {
+  std::vector<Scheduler::Cache> caches;
+  for (std::size_t g = 0; g < kv.groups().size(); ++g) {
+    caches.push_back({&kv.pool(g), kv.groups()[g].keep});
+  }
+  return caches;
+}
+
+}  // namespace
+
+Scheduler::Scheduler(std::vector<Cache> caches, std::vector<std::vector<std::int32_t>> prompts,
                      SchedulerOptions options)
-    : options_(std::move(options)) {
-  VRAMPLAN_CHECK(options_.prefill_chunk > 0 && options_.output >= 1);
+    : caches_(std::move(caches)), options_(std::move(options)) {
+  VRAMPLAN_CHECK(options_.prefill_chunk > 0 && options_.output >= 1 && !caches_.empty());
   sequences_.reserve(prompts.size());
   for (std::vector<std::int32_t>& prompt : prompts) {
     VRAMPLAN_CHECK(!prompt.empty());
     prefill_pass_count_ +=
         ceil_div(static_cast<std::int64_t>(prompt.size()), options_.prefill_chunk);
-    sequences_.push_back({std::move(prompt), {}, BlockTable(pool, options_.block), 0, false});
+    Sequence sequence;
+    sequence.prompt = std::move(prompt);
+    for (const Cache& cache : caches_) {
+      sequence.tables.emplace_back(*cache.pool, options_.block, cache.keep.sinks);
+    }
+    sequences_.push_back(std::move(sequence));
   }
+  pass_.groups.resize(caches_.size());
 }
+
+Scheduler::Scheduler(KvStore& kv, std::vector<std::vector<std::int32_t>> prompts,
+                     SchedulerOptions options)
+    : Scheduler(caches_of(kv), std::move(prompts), std::move(options)) {}
 
 const Pass* Scheduler::next() {
   pass_.sequences.clear();
@@ -24,15 +45,21 @@ const Pass* Scheduler::next() {
   pass_.ids.clear();
   pass_.positions.clear();
   pass_.logit_rows.clear();
-  pass_.slots.clear();
-  pass_.slices.clear();
-  for (std::size_t i = 0; i < sequences_.size(); ++i) {
+  for (Pass::Group& group : pass_.groups) {
+    group.slots.clear();
+    group.slices.clear();
+  }
+  bool filled = false;
+  for (std::size_t i = 0; i < sequences_.size() && !filled; ++i) {
     const auto prompt_tokens = static_cast<std::int64_t>(sequences_[i].prompt.size());
     if (sequences_[i].cached >= prompt_tokens) continue;
     fill_prefill(i);
-    return &pass_;
+    filled = true;
   }
-  return fill_decode() ? &pass_ : nullptr;
+  if (!filled && !fill_decode()) return nullptr;
+  pass_.inputs.clear();
+  for (const Pass::Group& group : pass_.groups) pass_.inputs.push_back({group.slots, group.slices});
+  return &pass_;
 }
 
 void Scheduler::fill_prefill(std::size_t index) {
@@ -59,12 +86,12 @@ void Scheduler::append(std::size_t index, std::int64_t count, bool wants_logits)
   Sequence& sequence = sequences_[index];
   const std::int64_t begin = sequence.cached;
   const std::int64_t end = begin + count;
-  sequence.table.grow_to(Tokens{wants_logits ? end + 1 : end});
+  grow(sequence, wants_logits ? end + 1 : end);
+  place(sequence, begin, end);
   const auto first_row = static_cast<std::int64_t>(pass_.ids.size());
   for (std::int64_t position = begin; position < end; ++position) {
     pass_.ids.push_back(token_at(sequence, position));
     pass_.positions.push_back(static_cast<std::int32_t>(position));
-    pass_.slots.push_back(sequence.table.slot(position));
     const bool last = position + 1 == end;
     if (options_.logits_of_all || (wants_logits && last)) {
       pass_.logit_rows.push_back(static_cast<std::int32_t>(first_row + position - begin));
@@ -72,13 +99,38 @@ void Scheduler::append(std::size_t index, std::int64_t count, bool wants_logits)
   }
   if (wants_logits) pass_.sampled.push_back(static_cast<std::int64_t>(index));
   pass_.sequences.push_back(static_cast<std::int64_t>(index));
-  pass_.slices.push_back({first_row, count, end, sequence.table.blocks()});
+}
+
+/// Slots and slice of tokens [begin, end) in every group; their rows are the next of the pass.
+void Scheduler::place(const Sequence& sequence, std::int64_t begin, std::int64_t end) {
+  const auto first_row = static_cast<std::int64_t>(pass_.ids.size());
+  for (std::size_t g = 0; g < caches_.size(); ++g) {
+    const BlockTable& table = sequence.tables[g];
+    Pass::Group& group = pass_.groups[g];
+    for (std::int64_t token = begin; token < end; ++token) group.slots.push_back(table.slot(token));
+    group.slices.push_back({first_row, end - begin, table.index(end - 1) + 1, table.blocks()});
+  }
+}
+
+void Scheduler::grow(Sequence& sequence, std::int64_t length) {
+  for (BlockTable& table : sequence.tables) table.grow_to(Tokens{length});
+}
+
+/// The next query is at `cached` and sees the window that ends with itself.
+void Scheduler::release_unseen(Sequence& sequence) {
+  for (std::size_t g = 0; g < caches_.size(); ++g) {
+    const KvKeep& keep = caches_[g].keep;
+    if (keep.all()) continue;
+    sequence.tables[g].release_before(Tokens{sequence.cached + 1} - keep.window);
+  }
 }
 
 void Scheduler::complete(std::span<const std::int32_t> tokens) {
   VRAMPLAN_CHECK(tokens.size() == pass_.sampled.size());
-  for (std::size_t i = 0; i < pass_.slices.size(); ++i) {
-    sequences_[static_cast<std::size_t>(pass_.sequences[i])].cached = pass_.slices[i].kv_length;
+  for (std::size_t i = 0; i < pass_.sequences.size(); ++i) {
+    Sequence& sequence = sequences_[static_cast<std::size_t>(pass_.sequences[i])];
+    sequence.cached += pass_.groups.front().slices[i].query_count;
+    release_unseen(sequence);
   }
   for (std::size_t i = 0; i < tokens.size(); ++i) {
     Sequence& sequence = sequences_[static_cast<std::size_t>(pass_.sampled[i])];
@@ -91,13 +143,25 @@ void Scheduler::complete(std::span<const std::int32_t> tokens) {
 }
 
 void Scheduler::skip_to_last_step() {
-  for (Sequence& sequence : sequences_) {
+  std::int64_t longest = 0;
+  for (const Sequence& sequence : sequences_) {
+    VRAMPLAN_CHECK(!sequence.generated.empty());
     const auto made = static_cast<std::int64_t>(sequence.generated.size());
-    VRAMPLAN_CHECK(made >= 1);
-    const std::int64_t skipped = options_.output - 1 - made;
-    if (skipped <= 0) continue;
-    sequence.generated.resize(static_cast<std::size_t>(options_.output - 1), 0);
-    sequence.cached += skipped;
+    longest = std::max(longest, options_.output - 1 - made);
+  }
+  const bool windows = std::any_of(caches_.begin(), caches_.end(),
+                                   [](const Cache& cache) { return !cache.keep.all(); });
+  // Without windows the last step has all blocks of those before.
+  for (std::int64_t step = windows ? 1 : longest; step <= longest; ++step) {
+    for (Sequence& sequence : sequences_) {
+      const auto made = static_cast<std::int64_t>(sequence.generated.size());
+      const std::int64_t to = std::min(options_.output - 1, windows ? made + 1 : made + step);
+      if (to <= made) continue;
+      sequence.cached += to - made;
+      sequence.generated.resize(static_cast<std::size_t>(to), 0);
+      grow(sequence, sequence.cached + 1);
+    }
+    for (Sequence& sequence : sequences_) release_unseen(sequence);
   }
 }
 

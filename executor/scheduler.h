@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "executor/block_table.h"
+#include "executor/kv_store.h"
 #include "executor/transformer.h"
 #include "planner/ledger.h"
 
@@ -14,15 +15,20 @@ namespace vramplan {
 
 /// One forward pass, owning what PassInput points to.
 struct Pass {
+  /// Of one group of layers.
+  struct Group {
+    std::vector<std::int64_t> slots;
+    std::vector<SequenceSlice> slices;
+  };
   Phase phase = Phase::kPrefill;
   std::int64_t number = 0;              // chunk or step within its phase, from 1
   std::vector<std::int64_t> sequences;  // one a slice
   std::vector<std::int64_t> sampled;    // the sequence of each logits row
   std::vector<std::int32_t> ids, positions, logit_rows;
-  std::vector<std::int64_t> slots;
-  std::vector<SequenceSlice> slices;
+  std::vector<Group> groups;
+  std::vector<GroupInput> inputs;  // views of `groups`
 
-  PassInput input() const { return {ids, positions, slots, slices, logit_rows}; }
+  PassInput input() const { return {ids, positions, inputs, logit_rows}; }
 };
 
 struct SchedulerOptions {
@@ -35,18 +41,26 @@ struct SchedulerOptions {
 
 class Scheduler {
  public:
-  Scheduler(BlockPool& pool, std::vector<std::vector<std::int32_t>> prompts,
+  /// Where the layers of one group keep their tokens.
+  struct Cache {
+    BlockPool* pool;
+    KvKeep keep;
+  };
+  Scheduler(std::vector<Cache> caches, std::vector<std::vector<std::int32_t>> prompts,
             SchedulerOptions options);
+  Scheduler(KvStore& kv, std::vector<std::vector<std::int32_t>> prompts, SchedulerOptions options);
 
   /// The next pass with its blocks taken, or nothing when every sequence is done. A pass that
   /// produces a token also takes the slot that token will need. The pass is valid until the next
-  /// call. Errors: kOutOfPlan from the pool.
+  /// call. Errors: kOutOfPlan from a pool.
   const Pass* next();
-  /// The tokens the pass just run produced, one for each of pass.sampled.
+  /// The tokens the pass just run produced, one for each of pass.sampled. Blocks that no later
+  /// query sees are given back.
   void complete(std::span<const std::int32_t> tokens);
 
   /// Puts every sequence right before its last decode step, as if the steps between had run: decode
-  /// needs the most memory there. For a pass that only asks for sizes.
+  /// needs the most memory there. For a pass that only asks for sizes. Blocks are taken and given
+  /// back as those steps would.
   void skip_to_last_step();
 
   std::int64_t sequence_count() const { return static_cast<std::int64_t>(sequences_.size()); }
@@ -56,15 +70,19 @@ class Scheduler {
  private:
   struct Sequence {
     std::vector<std::int32_t> prompt, generated;
-    BlockTable table;
-    std::int64_t cached = 0;  // tokens in the cache
+    std::vector<BlockTable> tables;  // of each cache
+    std::int64_t cached = 0;         // tokens in the cache
     bool finished = false;
   };
   void fill_prefill(std::size_t index);
   bool fill_decode();
   void append(std::size_t index, std::int64_t count, bool wants_logits);
+  void place(const Sequence& sequence, std::int64_t begin, std::int64_t end);
+  void grow(Sequence& sequence, std::int64_t length);
+  void release_unseen(Sequence& sequence);
   std::int32_t token_at(const Sequence& sequence, std::int64_t position) const;
 
+  std::vector<Cache> caches_;
   SchedulerOptions options_;
   std::vector<Sequence> sequences_;
   Pass pass_;

@@ -97,10 +97,6 @@ void check_cache(const ModelCard& card, const Decisions& decisions) {
              "--kv-cache-dtype", "its blocks hold 32 elements of a head; int8 and fp8 run");
     }
   }
-  if (decisions.kv_policy != KvPolicy::kKeepAll) {
-    refuse(std::string("the KV policy ") + name_of(decisions.kv_policy), "--kv-policy",
-           "plan with --kv-policy keep_all: this executor keeps all tokens");
-  }
   if (decisions.weights && packed_rule(*decisions.weights) != nullptr) {
     refuse(std::string("weights packed as ") + info(*decisions.weights).name, "--weights",
            "f32, f16, bf16 and the formats of GGUF run");

@@ -129,7 +129,8 @@ TensorView Transformer::attention(std::int64_t index, TensorView& n, bool drop_i
     ops_.rope(q, pass.positions, rope);
     ops_.rope(k, pass.positions, rope);
   }
-  ops_.kv_write(kv, k, v, pass.slots);
+  const GroupInput& group = pass.groups[kv_.group_of(index)];
+  ops_.kv_write(kv, k, v, group.slots);
   arena_.give_back(k);
   arena_.give_back(v);
 
@@ -142,8 +143,8 @@ TensorView Transformer::attention(std::int64_t index, TensorView& n, bool drop_i
   params.naive = naive_;
   TensorView o = take(tokens, width.o, "attention output");
   TensorView scratch = arena_.take(
-      DType::kI8, 1, ops_.attention_workspace(pass.slices, kv, params).n, "attention scratch");
-  ops_.attention(o, q, kv, pass.slices, params, scratch);
+      DType::kI8, 1, ops_.attention_workspace(group.slices, kv, params).n, "attention scratch");
+  ops_.attention(o, q, kv, group.slices, params, scratch);
   arena_.give_back(scratch);
   arena_.give_back(q);
 

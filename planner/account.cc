@@ -46,7 +46,7 @@ Bytes activation_peak(const StageAccount& stage, const Decisions& decisions, Dev
 Bytes reservation_bytes(const StageAccount& stage, const Decisions& decisions) {
   const Bytes granule{256};
   const ScratchRules rules = rules_of(stage, decisions, DeviceKind::kGpu);
-  return stage.weights + stage.padding + round_up(kv_bytes(stage, decisions), granule) +
+  return stage.weights + stage.padding + kv_region_bytes(stage.model, decisions) +
          activation_extent(stage.model, decisions, rules) + round_up(stage.gpu->gemm, granule) +
          index_bytes(*stage.gpu, decisions) + stage.gpu->vectors;
 }

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "planner/kv_groups.h"
+
 namespace vramplan {
 namespace {
 
@@ -276,7 +278,11 @@ Bytes attention_scratch(const ScratchRules& rules, const PassShape& pass, const 
   if (kind.shape.heads == 0) return {};
   const std::int64_t queries = pass.tokens / pass.sequences;
   if (rules.attention == AttentionAlgorithm::kNaive) {
-    return bytes_of(DType::kF32, detail::checked_mul(kind.shape.heads, queries), pass.kv_length);
+    const KvKeep keep = keep_of(rules.kv_policy, kind.layer.mixer.window_tokens);
+    const std::int64_t first = pass.first_kv_length > 0 ? pass.first_kv_length : pass.kv_length;
+    const std::int64_t length =
+        most_kept_length(keep, rules.block, {queries, first, pass.kv_length});
+    return bytes_of(DType::kF32, detail::checked_mul(kind.shape.heads, queries), length);
   }
   if (queries != 1) return {};
   if (rules.multiprocessors > 0) {
@@ -319,14 +325,15 @@ std::vector<PassShape> prefill_passes(const Decisions& decisions, bool head) {
   if (chunk <= 0) return {};
   const std::int64_t full_before_last = ceil_div(prompt, chunk) - 1;
   std::vector<PassShape> passes;
-  if (full_before_last > 0) passes.push_back({chunk, 0, 1, full_before_last * chunk});
+  if (full_before_last > 0) passes.push_back({chunk, 0, 1, full_before_last * chunk, chunk});
   passes.push_back({prompt - full_before_last * chunk, head ? 1 : 0, 1, prompt});
   return passes;
 }
 
 std::vector<PassShape> decode_passes(const Decisions& decisions, bool head) {
   if (decisions.output.n <= 1) return {};
-  return {{decisions.batch, head ? decisions.batch : 0, decisions.batch, decisions.context.n - 1}};
+  return {{decisions.batch, head ? decisions.batch : 0, decisions.batch, decisions.context.n - 1,
+           (decisions.context - decisions.output).n + 1}};
 }
 
 ScratchRules scratch_rules(const Decisions& decisions, DeviceKind kind, int multiprocessors) {
@@ -336,7 +343,9 @@ ScratchRules scratch_rules(const Decisions& decisions, DeviceKind kind, int mult
           decisions.attention,
           decisions.linear_inputs,
           kind == DeviceKind::kGpu ? multiprocessors : 0,
-          decisions.context.n};
+          decisions.context.n,
+          decisions.kv_policy,
+          decisions.block};
 }
 
 Bytes prefill_peak(const RankModel& model, const Decisions& decisions, const ScratchRules& rules) {

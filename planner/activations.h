@@ -19,6 +19,7 @@ struct PassShape {
   std::int64_t logit_rows = 0;  // R: rows the head is computed for, 0 on other stages than the last
   std::int64_t sequences = 1;   // slices of equal length
   std::int64_t kv_length = 0;   // longest cache of a slice, its queries included
+  std::int64_t first_kv_length = 0;  // of the first pass this stands for; 0 = there is one pass
 };
 
 /// Scratch rules of the device the pass runs on.
@@ -31,6 +32,8 @@ struct ScratchRules {
   // A GPU whose kernels are ours: 0 = a device whose kernels keep all on the chip.
   int multiprocessors = 0;
   std::int64_t most_context = 0;  // a decode step is laid out for the longest cache of the plan
+  KvPolicy kv_policy = KvPolicy::kKeepAll;
+  TokensPerBlock block{16};
 };
 
 struct LiveTensor {

@@ -33,14 +33,13 @@ Tokens pool_tokens(const StageAccount& stage, const Decisions& decisions, Device
   Bytes left = decisions.capacity - (stage_peak(stage, decisions, kind) - growing);
   if (stage.gpu && kind == DeviceKind::kGpu) {
     // Whole pages are left for the reservation, and what does not grow with the tokens in it stays.
-    const Bytes cache = kv_bytes(stage, decisions);
+    const Bytes cache = kv_region_bytes(stage.model, decisions);
     const Bytes reservation = reservation_bytes(stage, decisions);
     const Bytes outside = stage_peak(stage, decisions, kind) - round_up(reservation, kGpuPage);
     const Bytes room = decisions.capacity - outside;
     if (room.n <= 0) return {};
-    left = Bytes{floor_div(room.n, kGpuPage.n)} * kGpuPage.n -
-           (reservation - round_up(cache, Bytes{256}));
-    left = Bytes{left.n / 256 * 256} - (cache - growing);
+    left = Bytes{floor_div(room.n, kGpuPage.n)} * kGpuPage.n - (reservation - cache);
+    left = Bytes{left.n / 256 * 256} - (cache - round_up(growing, Bytes{256}));
   }
   const Bytes block = stage.kv_per_token * Tokens{decisions.block.n};
   if (left.n <= 0) return {};

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "planner/kv_cache.h"
+#include "planner/kv_groups.h"
 #include "planner/runtime_overhead.h"
 #include "planner/sharding.h"
 
@@ -140,16 +141,15 @@ class Chooser {
       assume("time of quantised linears", "that of f32 weights of their bytes", "--linear-inputs");
   }
 
-  /// The executor of this program keeps all tokens, so that is the choice until another is asked
-  /// for.
+  /// A windowed layer reads its window only, so that is what it keeps until more is asked for.
   void policy() {
     const bool windowed =
         std::any_of(source_.card.layers.begin(), source_.card.layers.end(),
                     [](const Layer& layer) { return layer.mixer.window_tokens > 0; });
     if (!windowed) return;
-    d().kv_policy = request_.kv_policy.value_or(KvPolicy::kKeepAll);
+    d().kv_policy = request_.kv_policy.value_or(KvPolicy::kWindow);
     if (request_.kv_policy) return;
-    assume("sliding-window layers", "keep the whole context in the cache", "--kv-policy");
+    assume("sliding-window layers", "keep their window and a chunk", "--kv-policy");
   }
 
   void lengths() {
@@ -175,6 +175,7 @@ class Chooser {
     d().prefill_chunk = {number(raw(request_.prefill_chunk), chunk.n, "tokens of a prefill pass",
                                 "--prefill-chunk", kMost)};
     d().kv_blocks = kv_blocks(d().batch, d().context, d().block);
+    d().window_pools = window_pools(source_.card, d());
     if (limit > 0 && d().context.n > limit) {
       assume("context beyond the model",
              fmt::format("{} tokens; {} was made for {}: bytes are right, answers may not be",

@@ -1,5 +1,7 @@
 #include "planner/decisions.h"
 
+#include <algorithm>
+
 namespace vramplan {
 
 DType dtype_of(KvFormat format) {
@@ -20,6 +22,34 @@ const char* name_of(KvPolicy policy) { return policy == KvPolicy::kWindow ? "win
 
 const char* name_of(AttentionAlgorithm algorithm) {
   return algorithm == AttentionAlgorithm::kNaive ? "naive" : "tiled";
+}
+
+KvKeep keep_of(KvPolicy policy, std::int64_t window_tokens) {
+  const bool all = policy == KvPolicy::kKeepAll || window_tokens <= 0;
+  return {{}, Tokens{all ? 0 : window_tokens}};
+}
+
+KvKeep keep_of(const Decisions& decisions, std::int64_t window_tokens) {
+  return keep_of(decisions.kv_policy, window_tokens);
+}
+
+Blocks pool_blocks(const Decisions& decisions, const KvKeep& keep) {
+  if (keep.all()) return decisions.kv_blocks;
+  for (const WindowPool& pool : decisions.window_pools) {
+    if (pool.window == keep.window) return pool.blocks;
+  }
+  throw Error(ErrorCode::kStalePlan, "the plan has no pool for layers that keep " +
+                                         std::to_string(keep.window.n) + " tokens")
+      .at("", "window_pools")
+      .help("plan again");
+}
+
+Blocks table_blocks(const Decisions& decisions, const KvKeep& keep) {
+  const Blocks whole = blocks_for(decisions.context, decisions.block);
+  if (keep.all()) return whole;
+  const Tokens chunk = std::min(decisions.prefill_chunk, decisions.context - decisions.output);
+  return std::min(whole, blocks_for(keep.sinks, decisions.block) +
+                             blocks_for(keep.window + chunk, decisions.block) + Blocks{1});
 }
 
 LayerRange layers_of_stage(std::int64_t layer_count, int pp, int stage) {

@@ -31,6 +31,7 @@ enum class KvFormat : std::uint8_t {
 inline constexpr int kKvFormats = 12;
 /// Which tokens are kept: all, or of a windowed layer only its window.
 enum class KvPolicy : std::uint8_t { kKeepAll, kWindow };
+inline constexpr int kKvPolicies = 2;
 enum class KvPlacement : std::uint8_t { kDevice };                // which tier a block lives in
 enum class KvLayout : std::uint8_t { kPaged };                    // paged or contiguous
 enum class AttentionAlgorithm : std::uint8_t { kTiled, kNaive };  // naive materialises the scores
@@ -41,6 +42,22 @@ DType dtype_of(KvFormat format);
 const char* name_of(KvFormat format);
 const char* name_of(KvPolicy policy);               // keep_all window
 const char* name_of(AttentionAlgorithm algorithm);  // tiled naive
+
+/// What a layer keeps of a sequence: every token, or the first `sinks` and the newest `window`,
+/// whole blocks of them. Layers of a rank that keep the same form a group: one pool, and one block
+/// table a sequence.
+struct KvKeep {
+  Tokens sinks, window;  // window 0 = every token
+  bool all() const { return window.n == 0; }
+  friend bool operator==(const KvKeep&, const KvKeep&) = default;
+};
+
+/// The pool of the layers that keep a window.
+struct WindowPool {
+  Tokens window;
+  Blocks blocks;  // per rank
+  friend bool operator==(const WindowPool&, const WindowPool&) = default;
+};
 
 struct Sharding {
   int tp = 1, pp = 1, cp = 1, ep = 1;
@@ -61,11 +78,12 @@ struct Decisions {
   KvPlacement kv_placement = KvPlacement::kDevice;
   KvLayout kv_layout = KvLayout::kPaged;
   TokensPerBlock block{16};
-  Blocks kv_blocks;        // per rank
-  Tokens context;          // per sequence, prompt and output together
-  Tokens output;           // of which generated
-  std::int64_t batch = 1;  // sequences at the same time
-  Tokens prefill_chunk;    // most tokens of one forward pass
+  Blocks kv_blocks;                      // per rank, of layers that keep every token
+  std::vector<WindowPool> window_pools;  // of the others, by window; empty when there are none
+  Tokens context;                        // per sequence, prompt and output together
+  Tokens output;                         // of which generated
+  std::int64_t batch = 1;                // sequences at the same time
+  Tokens prefill_chunk;                  // most tokens of one forward pass
   AttentionAlgorithm attention = AttentionAlgorithm::kTiled;
   // CPU: products with block-quantised weights round their input to 8-bit codes (i8), or do not
   // (f32).
@@ -74,6 +92,15 @@ struct Decisions {
   std::uint64_t seed = 0;
   Bytes capacity;  // per device: what the run may take, all in all
 };
+
+/// What a layer keeps whose attention sees `window_tokens` (0 = everything).
+KvKeep keep_of(KvPolicy policy, std::int64_t window_tokens);
+KvKeep keep_of(const Decisions& decisions, std::int64_t window_tokens);
+/// The pool of a group. Errors: kStalePlan when the decisions have none for it.
+Blocks pool_blocks(const Decisions& decisions, const KvKeep& keep);
+/// Room in the block table of one sequence: ceil(context / block), or of a window at most
+/// ceil(sinks / block) + ceil((window + chunk) / block) + 1.
+Blocks table_blocks(const Decisions& decisions, const KvKeep& keep);
 
 /// The layers a rank holds: [begin, end) of the card. Stages differ by at most one layer, the
 /// longer first.

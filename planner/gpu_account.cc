@@ -4,6 +4,7 @@
 #include <tuple>
 
 #include "planner/forward_work.h"
+#include "planner/kv_groups.h"
 
 namespace vramplan {
 namespace {
@@ -40,6 +41,11 @@ Bytes rope_tables(const RankModel& model) {
   return bytes;
 }
 
+Bytes table_bytes(const KvKeep& keep, const Decisions& decisions) {
+  const std::int64_t blocks = table_blocks(decisions, keep).n;
+  return Bytes{4} * detail::checked_mul(decisions.batch, blocks);
+}
+
 }  // namespace
 
 GpuAccount gpu_account(const RankModel& model, const DeviceCard& device,
@@ -52,6 +58,9 @@ GpuAccount gpu_account(const RankModel& model, const DeviceCard& device,
     for (const WeightTensor& tensor : kind.tensors) gpu.vectors += f32_copy(tensor) * kind.count;
   }
   gpu.rope = rope_tables(model);
+  for (const KvGroupBytes& group : kv_group_bytes(model, decisions))
+    gpu.groups.push_back(group.keep);
+  if (gpu.groups.empty()) gpu.groups.push_back({});
   const std::int64_t rows = model.shape.head ? 1 : 0;
   for (const OpWork& work : forward_work(model, decisions, {1, rows, 1, 1})) {
     if (work.op != OpKind::kSample) gpu.decode_calls += work.calls;  // drawn after the graph
@@ -59,25 +68,27 @@ GpuAccount gpu_account(const RankModel& model, const DeviceCard& device,
   return gpu;
 }
 
-Bytes pass_array_bytes(const Decisions& decisions) {
+Bytes pass_array_bytes(const GpuAccount& gpu, const Decisions& decisions) {
   const std::int64_t prompt = (decisions.context - decisions.output).n;
   const std::int64_t tokens =
       std::max(std::min(decisions.prefill_chunk.n, prompt), decisions.batch);
-  const std::int64_t sequences = decisions.batch;
-  const std::int64_t blocks = ceil_div(decisions.context.n, decisions.block.n);
-  return rounded(tokens, 4) * 5 + rounded(tokens, 8) + rounded(sequences, 4) * 3 +
-         rounded(detail::checked_mul(sequences, blocks), 4);
+  const auto groups = static_cast<std::int64_t>(gpu.groups.size());
+  Bytes bytes = rounded(tokens, 4) * 5 + rounded(tokens, 8) * groups +
+                rounded(decisions.batch, 4) * (2 + groups);
+  for (const KvKeep& keep : gpu.groups) {
+    bytes += round_up(table_bytes(keep, decisions), kAlignment);
+  }
+  return bytes;
 }
 
 Bytes index_bytes(const GpuAccount& gpu, const Decisions& decisions) {
-  return pass_array_bytes(decisions) + gpu.rope;
+  return pass_array_bytes(gpu, decisions) + gpu.rope;
 }
 
-Bytes staging_bytes(const Decisions& decisions) {
+Bytes staging_bytes(const GpuAccount& gpu, const Decisions& decisions) {
   // The last array needs no room behind it; the others begin at multiples of 256 B.
-  const std::int64_t blocks = ceil_div(decisions.context.n, decisions.block.n);
-  const Bytes tables = Bytes{4} * detail::checked_mul(decisions.batch, blocks);
-  const Bytes arrays = pass_array_bytes(decisions) - round_up(tables, kAlignment) + tables;
+  const Bytes last = table_bytes(gpu.groups.back(), decisions);
+  const Bytes arrays = pass_array_bytes(gpu, decisions) - round_up(last, kAlignment) + last;
   return arrays * kStagedPasses + kUploadBytes;
 }
 

@@ -25,18 +25,19 @@ struct GpuAccount {
   Bytes vectors;                  // f32 copies of 16-bit norms and biases, each rounded up to 256 B
   Bytes rope;                     // distinct rotary tables, 4 B x rotary_dim / 2 each, rounded
   std::int64_t decode_calls = 0;  // operations of a decode step
+  std::vector<KvKeep> groups;     // of layers that keep the same tokens, at least one
 };
 GpuAccount gpu_account(const RankModel& model, const DeviceCard& device,
                        const Decisions& decisions);
 
-/// With T tokens of the longest pass, S sequences, B = ceil(context / block) and r(x) = x rounded
-/// up to 256 B: 5 r(4 T) + r(8 T) + 3 r(4 S) + r(4 S B). Of the arrays alone, without rotary
-/// tables.
-Bytes pass_array_bytes(const Decisions& decisions);
+/// With T tokens of the longest pass, S sequences, for each of the G groups B = table_blocks, and
+/// r(x) = x rounded up to 256 B: 5 r(4 T) + G r(8 T) + (2 + G) r(4 S) + sum of r(4 S B). Of the
+/// arrays alone, without rotary tables.
+Bytes pass_array_bytes(const GpuAccount& gpu, const Decisions& decisions);
 /// Pass arrays and rotary tables.
 Bytes index_bytes(const GpuAccount& gpu, const Decisions& decisions);
 /// Pinned host memory: kStagedPasses copies of the pass arrays and the buffers of weights.
-Bytes staging_bytes(const Decisions& decisions);
+Bytes staging_bytes(const GpuAccount& gpu, const Decisions& decisions);
 /// Operations of a decode step x kGraphNodeBytes in whole pages; 0 when fewer than two decode steps
 /// run (the first runs without), and for naive attention.
 Bytes graph_bytes(const GpuAccount& gpu, const Decisions& decisions);

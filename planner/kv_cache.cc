@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "planner/kv_groups.h"
+
 namespace vramplan {
 namespace {
 
@@ -72,23 +74,6 @@ std::int64_t index_bytes(KvFormat format, std::int64_t width) {
   return width + 4 * ceil_div(width, kMlaScaleGroup);
 }
 
-bool keeps_window(const LayerKind& kind, const Decisions& decisions) {
-  return decisions.kv_policy == KvPolicy::kWindow && kind.layer.mixer.window_tokens > 0;
-}
-
-/// Blocks of one sequence in a windowed layer: the window may begin anywhere in its first block.
-std::int64_t window_blocks(const LayerKind& kind, const Decisions& decisions) {
-  const Tokens kept = windowed_tokens(kind.layer.mixer, decisions.context, decisions.prefill_chunk);
-  return std::min(blocks_for(kept, decisions.block).n + 1,
-                  blocks_for(decisions.context, decisions.block).n);
-}
-
-Bytes window_bytes(const LayerKind& kind, const Decisions& decisions) {
-  const Tokens tokens = decisions.block * Blocks{window_blocks(kind, decisions)};
-  return kv_bytes_per_token(kind.shape, decisions.kv_format) * tokens * kind.count *
-         decisions.batch;
-}
-
 }  // namespace
 
 BytesPerToken kv_bytes_per_token(const LayerShape& shape, KvFormat format) {
@@ -134,12 +119,11 @@ Blocks kv_blocks(std::int64_t batch, Tokens context, TokensPerBlock block) {
 }
 
 BytesPerToken kv_growing_per_token(const RankModel& model, const Decisions& decisions) {
-  BytesPerToken all = kv_bytes_per_token(model, decisions.kv_format);
-  for (const LayerKind& kind : model.kinds) {
-    if (!keeps_window(kind, decisions)) continue;
-    all = all + kv_bytes_per_token(kind.shape, decisions.kv_format) * -kind.count;
+  BytesPerToken sum;
+  for (const KvGroupBytes& group : kv_group_bytes(model, decisions)) {
+    if (group.keep.all()) sum = sum + group.per_token;
   }
-  return all;
+  return sum;
 }
 
 Bytes kv_growing_bytes(const RankModel& model, const Decisions& decisions) {
@@ -149,8 +133,9 @@ Bytes kv_growing_bytes(const RankModel& model, const Decisions& decisions) {
 
 Bytes kv_window_bytes(const RankModel& model, const Decisions& decisions) {
   Bytes sum;
-  for (const LayerKind& kind : model.kinds) {
-    if (keeps_window(kind, decisions)) sum += window_bytes(kind, decisions);
+  for (const KvGroupBytes& group : kv_group_bytes(model, decisions)) {
+    if (group.keep.all()) continue;
+    sum += group.per_token * (decisions.block * kept_blocks(group.keep, decisions));
   }
   return sum;
 }
@@ -199,10 +184,15 @@ Bytes kv_bytes(const RankModel& model, const Decisions& decisions) {
          kv_state_bytes(model, decisions) + kv_residual_bytes(model, decisions);
 }
 
-Tokens windowed_tokens(const Mixer& mixer, Tokens context, Tokens chunk) {
-  if (mixer.window_tokens <= 0) return context;
-  const Tokens before{mixer.window_tokens - (mixer.kind == MixerKind::kChunked ? 0 : 1)};
-  return std::min(before + chunk, context);
+Bytes kv_region_bytes(const RankModel& model, const Decisions& decisions) {
+  const Bytes granule{256};
+  Bytes sum = round_up(kv_state_bytes(model, decisions), granule) +
+              round_up(kv_residual_bytes(model, decisions), granule);
+  for (const KvGroupBytes& group : kv_group_bytes(model, decisions)) {
+    const Tokens tokens = decisions.block * kept_blocks(group.keep, decisions);
+    sum += round_up(group.per_token * tokens, granule);
+  }
+  return sum;
 }
 
 Bytes window_saving(const RankModel& model, const Decisions& decisions) {

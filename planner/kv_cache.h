@@ -28,8 +28,8 @@ Blocks kv_blocks(std::int64_t batch, Tokens context, TokensPerBlock block);
 /// Of the layers that keep every token: all, or under KvPolicy::kWindow those without a window.
 BytesPerToken kv_growing_per_token(const RankModel& model, const Decisions& decisions);
 Bytes kv_growing_bytes(const RankModel& model, const Decisions& decisions);
-/// Under KvPolicy::kWindow the windowed layers: per sequence min(ceil(kept / block) + 1,
-/// ceil(context / block)) blocks, kept = windowed_tokens.
+/// Of the layers that keep a window: blocks of each group as kept_blocks of kv_groups.h counts
+/// them.
 Bytes kv_window_bytes(const RankModel& model, const Decisions& decisions);
 /// Of linear mixers, whatever the context: (kernel - 1) inputs of each convolution in the
 /// activations' format and the recurrent state in its own, per sequence.
@@ -37,14 +37,12 @@ Bytes kv_state_bytes(const RankModel& model, const Decisions& decisions);
 /// kivi2: the newest 128 tokens of a sequence are kept in f16 as well.
 Bytes kv_residual_bytes(const RankModel& model, const Decisions& decisions);
 Bytes kv_bytes(const RankModel& model, const Decisions& decisions);
+/// The same where each part of the cache begins at a multiple of 256 B.
+Bytes kv_region_bytes(const RankModel& model, const Decisions& decisions);
 
 /// State of one sequence in one layer on a rank.
 Bytes linear_state_bytes(const LinearMixer& linear, const LayerShape& shape, DType activations);
 
-/// Tokens a windowed layer must keep while chunks of `chunk` tokens are prefilled: min(window - 1 +
-/// chunk, context); chunked attention min(window + chunk, context); the whole context when there is
-/// no window. Source: vLLM, kv_cache_interface (sliding window and chunked local attention).
-Tokens windowed_tokens(const Mixer& mixer, Tokens context, Tokens chunk);
 /// What keeping only the window would take off the cache of this rank, all sequences together.
 Bytes window_saving(const RankModel& model, const Decisions& decisions);
 

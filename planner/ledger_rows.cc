@@ -6,6 +6,7 @@
 
 #include "planner/activations.h"
 #include "planner/kv_cache.h"
+#include "planner/kv_groups.h"
 #include "planner/text.h"
 
 namespace vramplan {
@@ -98,6 +99,24 @@ LedgerRow kv_row(const char* name, Bytes bytes, std::string formula) {
   return row;
 }
 
+/// Each group that keeps a window: its blocks, at most at one time, times their bytes.
+std::string window_formula(const RankModel& model, const Decisions& decisions) {
+  std::string text;
+  for (const KvGroupBytes& group : kv_group_bytes(model, decisions)) {
+    if (group.keep.all()) continue;
+    if (!text.empty()) text += " + ";
+    const std::string sinks =
+        group.keep.sinks.n > 0 ? fmt::format("the first {} and ", grouped(group.keep.sinks.n)) : "";
+    text +=
+        fmt::format("{} blocks that hold {}the newest {} tokens of {} sequence{} x {} B",
+                    grouped(kept_blocks(group.keep, decisions).n), sinks,
+                    grouped(group.keep.window.n), decisions.batch, decisions.batch == 1 ? "" : "s",
+                    grouped((group.per_token * Tokens{decisions.block.n}).n));
+  }
+  return text +
+         fmt::format("; most at one time with chunks of {}", grouped(decisions.prefill_chunk.n));
+}
+
 /// Blocks always; the other parts of a cache only where a model or a choice has them.
 std::vector<LedgerRow> kv_rows(const RankModel& model, const Decisions& decisions) {
   const char* plural = decisions.batch == 1 ? "" : "s";
@@ -108,14 +127,8 @@ std::vector<LedgerRow> kv_rows(const RankModel& model, const Decisions& decision
                   kv_formula(model, decisions), decisions.block.n, grouped(decisions.kv_blocks.n),
                   decisions.batch, plural, grouped(decisions.context.n), decisions.block.n)));
   const Bytes window = kv_window_bytes(model, decisions);
-  if (window.n > 0) {
-    rows.push_back(kv_row(
-        "window blocks", window,
-        fmt::format("windowed layers: {} sequence{} x (ceil(min(window - 1 + {} a chunk, {}) / {}) "
-                    "+ 1) blocks",
-                    decisions.batch, plural, grouped(decisions.prefill_chunk.n),
-                    grouped(decisions.context.n), decisions.block.n)));
-  }
+  if (window.n > 0)
+    rows.push_back(kv_row("window blocks", window, window_formula(model, decisions)));
   const Bytes state = kv_state_bytes(model, decisions);
   if (state.n > 0) {
     rows.push_back(kv_row("state", state,
@@ -140,7 +153,7 @@ void add_gpu_rows(const StageAccount& stage, const Decisions& decisions,
     if (bytes.n == 0) return;
     rows.push_back({0, tier, category, name, Phase::kLoad, bytes, std::move(formula)});
   };
-  const Bytes arrays = pass_array_bytes(decisions);
+  const Bytes arrays = pass_array_bytes(gpu, decisions);
   add(TierKind::kDevice, Category::kWorkspace, "indices", index_bytes(gpu, decisions),
       fmt::format("ids, positions, slots, rows and draws of the longest pass, block tables of {} "
                   "sequence{} x ceil({} / {}): {} + rotary tables {}",
@@ -155,7 +168,7 @@ void add_gpu_rows(const StageAccount& stage, const Decisions& decisions,
   add(TierKind::kDevice, Category::kGraphs, "decode", graph_bytes(gpu, decisions),
       fmt::format("{} operations of a decode step x {} (assumed: NVIDIA/cccl#3768), in pages of {}",
                   gpu.decode_calls, exact(kGraphNodeBytes), exact(kGpuPage)));
-  add(TierKind::kHost, Category::kWorkspace, "staging", staging_bytes(decisions),
+  add(TierKind::kHost, Category::kWorkspace, "staging", staging_bytes(gpu, decisions),
       fmt::format("pinned: {} copies of a pass's arrays + {} for weights", kStagedPasses,
                   exact(kUploadBytes)));
 }
@@ -201,7 +214,7 @@ std::string kv_formula(const RankModel& model, const Decisions& decisions) {
   for (const LayerKind& kind : model.kinds) {
     const Mixer& mixer = kind.layer.mixer;
     const std::int64_t bytes = kv_bytes_per_token(kind.shape, format).n;
-    const bool apart = decisions.kv_policy == KvPolicy::kWindow && mixer.window_tokens > 0;
+    const bool apart = !keep_of(decisions, mixer.window_tokens).all();
     if (bytes == 0 || apart) continue;
     if (!text.empty()) text += " + ";
     if (kind.shape.latent > 0 || kind.shape.index > 0 || !plain) {

@@ -21,7 +21,7 @@ struct PlanRequest {
   std::optional<std::int64_t> batch;
   std::optional<DType> weights;
   std::optional<KvFormat> kv_format;
-  std::optional<KvPolicy> kv_policy;  // of windowed layers; unset = keep_all
+  std::optional<KvPolicy> kv_policy;  // unset = window, for models with windows
   std::optional<std::int64_t> block_tokens;
   std::optional<AttentionAlgorithm> attention;
   std::optional<DType> linear_inputs;  // i8 or f32, on a CPU

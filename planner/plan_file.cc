@@ -58,6 +58,10 @@ class Writer {
     line("  kv_layout: paged");
     line("  block_tokens: {}", d.block.n);
     line("  kv_blocks: {}", d.kv_blocks.n);
+    line("  window_pools:{}", d.window_pools.empty() ? " []" : "");
+    for (const WindowPool& pool : d.window_pools) {
+      line("    - {{window_tokens: {}, blocks: {}}}", pool.window.n, pool.blocks.n);
+    }
     line("  context_tokens: {}", d.context.n);
     line("  output_tokens: {}", d.output.n);
     line("  batch: {}", d.batch);
@@ -228,14 +232,30 @@ class Reader {
   }
 
   static void decisions(const YamlNode& in, Decisions& d) {
-    in.allow_only({"model",         "set",           "card_hash",
-                   "device",        "device_count",  "sharding",
-                   "weights",       "activations",   "kv_format",
-                   "kv_policy",     "kv_placement",  "kv_layout",
-                   "block_tokens",  "kv_blocks",     "context_tokens",
-                   "output_tokens", "batch",         "prefill_chunk_tokens",
-                   "attention",     "linear_inputs", "threads",
-                   "seed",          "capacity_bytes"});
+    in.allow_only({"model",
+                   "set",
+                   "card_hash",
+                   "device",
+                   "device_count",
+                   "sharding",
+                   "weights",
+                   "activations",
+                   "kv_format",
+                   "kv_policy",
+                   "kv_placement",
+                   "kv_layout",
+                   "block_tokens",
+                   "kv_blocks",
+                   "window_pools",
+                   "context_tokens",
+                   "output_tokens",
+                   "batch",
+                   "prefill_chunk_tokens",
+                   "attention",
+                   "linear_inputs",
+                   "threads",
+                   "seed",
+                   "capacity_bytes"});
     d.model = in.at("model").text();
     d.set = texts(in.at("set"));
     d.card_hash = wide(in.at("card_hash"), 16);
@@ -255,6 +275,12 @@ class Reader {
     choice(in.at("kv_layout"), {"paged"});
     d.block = {count(in, "block_tokens", 1)};
     d.kv_blocks = {count(in, "kv_blocks")};
+    const YamlNode pools = in.at("window_pools");
+    for (std::size_t i = 0; i < pools.size(); ++i) {
+      const YamlNode pool = pools.at(i);
+      pool.allow_only({"window_tokens", "blocks"});
+      d.window_pools.push_back({{count(pool, "window_tokens", 1)}, {count(pool, "blocks")}});
+    }
     d.context = {count(in, "context_tokens", 2)};
     d.output = {count(in, "output_tokens", 1)};
     d.batch = count(in, "batch", 1);

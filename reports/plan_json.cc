@@ -16,6 +16,14 @@ using nlohmann::json;
 constexpr const char* kSchema = "vramplan.plan/1";
 constexpr int kTiers = 3, kCategories = 8, kPhases = 3;
 
+json pools_array(const Decisions& d) {
+  json pools = json::array();
+  for (const WindowPool& pool : d.window_pools) {
+    pools.push_back({{"window_tokens", pool.window.n}, {"blocks", pool.blocks.n}});
+  }
+  return pools;
+}
+
 json decisions_object(const Decisions& d) {
   return {
       {"model", d.model},
@@ -35,6 +43,7 @@ json decisions_object(const Decisions& d) {
       {"kv_layout", "paged"},
       {"block_tokens", d.block.n},
       {"kv_blocks", d.kv_blocks.n},
+      {"window_pools", pools_array(d)},
       {"context_tokens", d.context.n},
       {"output_tokens", d.output.n},
       {"batch", d.batch},
@@ -87,11 +96,16 @@ Decisions decisions_from(const JsonReader& in) {
   if (!in.at("weights").is_null()) d.weights = dtype_from(in.at("weights"));
   d.activations = dtype_from(in.at("activations"));
   d.kv_format = in.at("kv_format").word<KvFormat>(kKvFormats);
-  d.kv_policy = in.at("kv_policy").word<KvPolicy>(2);
+  d.kv_policy = in.at("kv_policy").word<KvPolicy>(kKvPolicies);
   check_only(in.at("kv_placement"), "device");
   check_only(in.at("kv_layout"), "paged");
   d.block = {in.at("block_tokens").count()};
   d.kv_blocks = {in.at("kv_blocks").count()};
+  if (in.has("window_pools")) {  // records of before have none
+    for (const JsonReader& pool : in.at("window_pools").items()) {
+      d.window_pools.push_back({{pool.at("window_tokens").count()}, {pool.at("blocks").count()}});
+    }
+  }
   d.context = {in.at("context_tokens").count()};
   d.output = {in.at("output_tokens").count()};
   d.batch = in.at("batch").count();

@@ -82,6 +82,8 @@ json performance_object(const Performance& predicted, const Timings& observed) {
             {"decode_steps", observed.decode_steps},
             {"decode_tokens", observed.decode_tokens},
             {"decode_step_seconds", observed.decode_step_seconds},
+            {"memory_bytes_per_second", finite(observed.memory_bytes_per_s)},
+            {"card_memory_bytes_per_second", finite(observed.card_memory_bytes_per_s)},
             {"prefill_terms", terms_array(observed.prefill_terms)},
             {"decode_terms", terms_array(observed.decode_terms)}}}};
 }
@@ -203,6 +205,8 @@ Timings timings_from(const JsonReader& in) {
   for (const JsonReader& step : in.at("decode_step_seconds").items()) {
     t.decode_step_seconds.push_back(step.number());
   }
+  t.memory_bytes_per_s = in.at("memory_bytes_per_second").number();
+  t.card_memory_bytes_per_s = in.at("card_memory_bytes_per_second").number();
   t.prefill_terms = terms_from(in.at("prefill_terms"));
   t.decode_terms = terms_from(in.at("decode_terms"));
   return t;

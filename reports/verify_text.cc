@@ -104,6 +104,15 @@ std::string times_text(const RunRecord& run, const TextOptions& o) {
          table.render();
 }
 
+/// How fast memory was in this run, beside what the plan counted on.
+std::string speed_text(const Timings& t) {
+  if (t.memory_bytes_per_s <= 0 || t.card_memory_bytes_per_s <= 0) return "";
+  return fmt::format(
+      "  memory was read at {:.1f} GB/s in this run, the card says {:.1f} ({:.0f} %)\n",
+      t.memory_bytes_per_s * 1e-9, t.card_memory_bytes_per_s * 1e-9,
+      100 * t.memory_bytes_per_s / t.card_memory_bytes_per_s);
+}
+
 /// Predicted and observed seconds of each operation, where the run could time them.
 std::string terms_text(const RunRecord& run, const TextOptions& o) {
   if (run.verdict.time_terms.empty()) return "";
@@ -157,7 +166,7 @@ std::string verify_text(const RunRecord& run, const TextOptions& o) {
   out += "  " + wrapped(safe(configuration(run.plan.decisions), o), 2, o) + "\n";
   out += list("out of tolerance", verdict.failures, Ink::kBad, o);
   out += rows_text(run, o) + capacity_text(run.measurement, o) + times_text(run, o) +
-         terms_text(run, o) + scoring_text(verdict, o);
+         speed_text(run.measurement.timings) + terms_text(run, o) + scoring_text(verdict, o);
   out += list("notes", verdict.notes, Ink::kBold, o);
   out += machine_text(run.measurement.environment, o) + assumptions_text(run.plan, o);
   return out;

@@ -108,8 +108,10 @@ int run(const std::string& model, const std::string& text_path,
   };
   const ModelPart part = model_part(source.card, {}, 0);
   const auto token_bytes = [&](KvFormat format) {
-    const TokensPerBlock block{16};
-    return static_cast<double>(KvStore::block_bytes(source.card, part, format, block).n) / 16;
+    Decisions decisions;
+    decisions.kv_format = format;
+    return static_cast<double>(kv_groups(source.card, part, decisions).front().block_bytes.n) /
+           static_cast<double>(decisions.block.n);
   };
   const std::vector<float> base = logits_with(KvFormat::kF16);
   const double full = token_bytes(KvFormat::kF16);

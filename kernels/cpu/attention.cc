@@ -11,6 +11,8 @@ namespace {
 
 // Shorter contexts are not split: reading them costs less than merging.
 constexpr std::int64_t kKeysPerPart = 64;
+// Parts begin where the keys of whole vectors lie in one block, whatever the vector's width.
+constexpr std::int64_t kKeysTogether = 16;
 
 void check_call(const TensorView& out, const TensorView& q, const KvLayerView& kv,
                 std::span<const SequenceSlice> slices, const AttentionParams& params) {
@@ -84,19 +86,28 @@ void CpuOps::attention_single_queries(const AttentionCall& call,
   const bool split = threads > 1 && heads < 4 * threads && longest >= 2 * kKeysPerPart;
   const std::int64_t parts = split ? threads : 1;
   const PartialTable table{workspace, call.params->heads, parts, kv.value_dim};
+  // The KV heads of a part lie side by side in the cache and are read together, unless single heads
+  // share the work more evenly.
+  const bool even = singles * parts % threads == 0 || singles * parts >= 8 * threads;
+  const std::int64_t together = even ? heads_together(kv, call.group) : 1;
+  const std::int64_t units = ceil_div(kv.kv_heads, together), items = singles * parts * units;
   // A short context is done by the caller alone: waking others would take longer.
-  const std::int64_t chunk = longest * heads * call.group < 256 ? heads * parts : 1;
-  pool_.parallel_for(heads * parts, chunk, [&](std::int64_t first, std::int64_t last, int thread) {
+  const std::int64_t chunk = longest * heads * call.group < 256 ? items : 1;
+  const auto work_of = [&](std::int64_t item) {
+    const std::int64_t head = item % units * together;
+    const std::int64_t part = item / units % parts, single = item / units / parts;
+    const auto index = static_cast<std::size_t>(single_query_[static_cast<std::size_t>(single)]);
+    const SequenceSlice& slice = slices[index];
+    const std::int64_t begin = first_visible(*call.params, slice.kv_length - 1);
+    const std::int64_t share = ceil_div(slice.kv_length - begin, parts);
+    const std::int64_t count = ceil_div(share, kKeysTogether) * kKeysTogether;
+    const std::int64_t from = std::min(begin + part * count, slice.kv_length);
+    const std::int64_t to = std::min(from + count, slice.kv_length);
+    return DecodeWork{&slice, single, head, std::min(together, kv.kv_heads - head), from, to, part};
+  };
+  pool_.parallel_for(items, chunk, [&](std::int64_t first, std::int64_t last, int thread) {
     for (std::int64_t item = first; item < last; ++item) {
-      const std::int64_t part = item % parts, single = item / parts / kv.kv_heads;
-      const SequenceSlice& slice =
-          slices[static_cast<std::size_t>(single_query_[static_cast<std::size_t>(single)])];
-      const std::int64_t begin = first_visible(*call.params, slice.kv_length - 1);
-      const std::int64_t count = ceil_div(slice.kv_length - begin, parts);
-      const std::int64_t from = std::min(begin + part * count, slice.kv_length);
-      attention_decode(call, slice, item / parts % kv.kv_heads, from,
-                       std::min(from + count, slice.kv_length), split ? &table : nullptr, single,
-                       part, scratch(thread));
+      attention_decode(call, work_of(item), split ? &table : nullptr, scratch(thread));
     }
   });
   if (!split) return;

@@ -1,6 +1,6 @@
 #pragma once
-// Parts of the attention operation. One unit of work reads the keys and values of one KV head of
-// one sequence, for the query heads of its group.
+// Parts of the attention operation. A unit of work reads keys and values of KV heads of one
+// sequence, for the query heads of their groups.
 #include <cstdint>
 #include <vector>
 
@@ -49,12 +49,19 @@ struct PartialTable {
   }
 };
 
-/// One query per sequence. Keys [key_begin, key_end) of `slice` for KV head `kv_head`; the group's
-/// query heads. With `partial` null the result is finished and written to `out`.
+/// One unit of work: keys [begin, end) of the `single`-th single-query slice for KV heads [kv_head,
+/// kv_head + kv_heads) and the query heads of their groups. `part`: its place in the PartialTable.
+struct DecodeWork {
+  const SequenceSlice* slice;
+  std::int64_t single, kv_head, kv_heads, begin, end, part;
+};
+/// The most KV heads of a unit of work that a thread's scratch has room for.
+std::int64_t heads_together(const KvLayerView& kv, std::int64_t group);
+
+/// One query per sequence. With `partial` null the result is finished and written to `out`.
 /// scratch: kScratchBytes.
-void attention_decode(const AttentionCall& call, const SequenceSlice& slice, std::int64_t kv_head,
-                      std::int64_t key_begin, std::int64_t key_end, const PartialTable* partial,
-                      std::int64_t single, std::int64_t part, float* scratch);
+void attention_decode(const AttentionCall& call, const DecodeWork& work,
+                      const PartialTable* partial, float* scratch);
 
 /// Finishes head `head` of the `single`-th sequence from its parts.
 void attention_merge(const AttentionCall& call, const PartialTable& partial, std::int64_t single,

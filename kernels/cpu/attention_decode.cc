@@ -1,6 +1,8 @@
 // Attention of one query per sequence: keys are read once for all query heads of a group.
+#include <array>
 #include <cmath>
 #include <limits>
+#include <span>
 
 #include "kernels/cpu/attention.h"
 #include "kernels/cpu/cpu_ops.h"
@@ -14,26 +16,29 @@ namespace {
 constexpr float kMinusInfinity = -std::numeric_limits<float>::infinity();
 constexpr std::int64_t kScratchFloats = kScratchBytes / 4;
 constexpr std::int64_t kMostRows = 16;  // query heads per pass over the keys
+constexpr std::int64_t kMostHeadsTogether = 16;
 
-/// What a pass keeps in the thread's scratch, all rows padded to whole vectors.
+/// What a pass keeps of a KV head in the thread's scratch, all rows padded to whole vectors.
 struct DecodeTile {
   std::int64_t rows, keys;  // query heads; keys per tile, a multiple of kLanes
   std::int64_t head_dim, value_dim;
   float* q;       // [rows, head_dim], scaled
-  float* kv;      // [keys, max(head_dim, value_dim)]
-  float* scores;  // [rows, keys]
+  float* kv;      // [keys, max(head_dim, value_dim)], of all heads in turn
+  float* scores;  // [rows, keys], of all heads in turn
   float* values;  // [rows, value_dim]
   float largest[kMostRows], sum[kMostRows];
 };
 
-std::int64_t tile_floats(const KvLayerView& kv, std::int64_t rows, std::int64_t keys) {
+/// Floats of a thread's scratch for `heads` KV heads of `rows` query heads each, side by side.
+std::int64_t tile_floats(const KvLayerView& kv, std::int64_t rows, std::int64_t keys,
+                         std::int64_t heads) {
   const std::int64_t h = padded(kv.head_dim), v = padded(kv.value_dim);
-  return rows * h + keys * std::max(h, v) + rows * keys + rows * v;
+  return heads * rows * (h + v) + keys * std::max(h, v) + rows * keys;
 }
 
-std::int64_t tile_keys(const KvLayerView& kv, std::int64_t rows) {
+std::int64_t tile_keys(const KvLayerView& kv, std::int64_t rows, std::int64_t heads) {
   for (const std::int64_t keys : {64, 16}) {
-    if (tile_floats(kv, rows, keys) <= kScratchFloats) return keys;
+    if (tile_floats(kv, rows, keys, heads) <= kScratchFloats) return keys;
   }
   return 0;
 }
@@ -174,8 +179,23 @@ struct KeyRange {
   std::int64_t kv_head, from, count;
 };
 
+/// The tile that `work` begins with: up to a multiple of kLanes at most, from where on whole
+/// vectors of keys lie in one block.
+KeyRange first_tile(const DecodeWork& work, std::int64_t keys) {
+  const std::int64_t odd = work.begin % kLanes;
+  const std::int64_t most = odd > 0 ? kLanes - odd : keys;
+  return {work.slice, work.kv_head, work.begin, std::min(most, work.end - work.begin)};
+}
+
+/// Asks for the part of keys [i, i + count) of a tile that lies in it.
+void prefetch_keys(const KvLayerView& kv, KvPart part, const KeyRange& tile, std::int64_t i,
+                   std::int64_t count) {
+  prefetch_rows(kv, part, tile.slice->block_table, tile.kv_head, tile.from + i,
+                tile.from + std::min(i + count, tile.count));
+}
+
 template <class Rows>
-void add_tile_in_place(const AttentionCall& call, const KeyRange& range, std::int64_t next,
+void add_tile_in_place(const AttentionCall& call, const KeyRange& range, const KeyRange& next,
                        DecodeTile& t) {
   const KvLayerView& kv = *call.kv;
   const std::int32_t* table = range.slice->block_table;
@@ -186,16 +206,18 @@ void add_tile_in_place(const AttentionCall& call, const KeyRange& range, std::in
       body(table[p / kv.block_tokens], p % kv.block_tokens, i, n);
     }
   };
-  prefetch_rows(kv, KvPart::kValue, table, range.kv_head, range.from, range.from + range.count);
+  // What the other half of the tile needs is asked for a vector of keys at a time: a core keeps
+  // only a few dozen lines in flight, and more at once would make it wait.
   for_vectors([&](std::int64_t block, std::int64_t offset, std::int64_t i, int n) {
+    prefetch_keys(kv, KvPart::kValue, range, i, kLanes);
     const Rows keys = Rows(key_row(kv, block, range.kv_head, offset), kv.head_dim);
     for_row_runs(t.rows, [&]<int kRows>(std::int64_t row) {
       score_vector<kRows>(t, row, keys, i, n, call.params->softcap);
     });
   });
   update_softmax(t, range.count);
-  prefetch_rows(kv, KvPart::kKey, table, range.kv_head, range.from + range.count, next);
   for_vectors([&](std::int64_t block, std::int64_t offset, std::int64_t i, int n) {
+    prefetch_keys(kv, KvPart::kKey, next, i, kLanes);
     const Rows values = Rows(value_row(kv, block, range.kv_head, offset), kv.value_dim);
     for_row_runs(t.rows, [&]<int kRows>(std::int64_t row) {
       add_values_of_rows<kRows>(t, row, values, i, n);
@@ -203,13 +225,13 @@ void add_tile_in_place(const AttentionCall& call, const KeyRange& range, std::in
   });
 }
 
-void add_tile_widened(const AttentionCall& call, const KeyRange& range, std::int64_t next,
+void add_tile_widened(const AttentionCall& call, const KeyRange& range, const KeyRange& next,
                       DecodeTile& t) {
   const KvLayerView& kv = *call.kv;
   const std::int32_t* table = range.slice->block_table;
   const std::int64_t end = range.from + range.count;
   widen_rows(kv, KvPart::kKey, table, range.kv_head, range.from, end, t.kv);
-  prefetch_rows(kv, KvPart::kValue, table, range.kv_head, range.from, end);
+  prefetch_keys(kv, KvPart::kValue, range, 0, range.count);
   for_row_runs(t.rows, [&]<int kRows>(std::int64_t row) {
     for (std::int64_t i = 0; i < range.count; i += kLanes) {
       const int n = static_cast<int>(std::min<std::int64_t>(kLanes, range.count - i));
@@ -219,25 +241,51 @@ void add_tile_widened(const AttentionCall& call, const KeyRange& range, std::int
   });
   update_softmax(t, range.count);
   widen_rows(kv, KvPart::kValue, table, range.kv_head, range.from, end, t.kv);
-  prefetch_rows(kv, KvPart::kKey, table, range.kv_head, end, next);
+  prefetch_keys(kv, KvPart::kKey, next, 0, next.count);
   for_row_runs(t.rows, [&]<int kRows>(std::int64_t row) {
     add_values_of_rows<kRows>(t, row, WideRows{t.kv, t.value_dim}, 0, range.count);
   });
 }
 
-void read_keys(const AttentionCall& call, const SequenceSlice& slice, std::int64_t kv_head,
-               std::int64_t begin, std::int64_t end, DecodeTile& t) {
+/// Tile by tile, and in a tile head by head: what lies together in memory is read together.
+void read_keys(const AttentionCall& call, const DecodeWork& work, std::span<DecodeTile> tiles) {
   const KvLayerView& kv = *call.kv;
-  prefetch_rows(kv, KvPart::kKey, slice.block_table, kv_head, begin, std::min(begin + t.keys, end));
-  const bool in_place = reads_in_place(kv, begin);
-  for (std::int64_t from = begin; from < end; from += t.keys) {
-    const KeyRange range{&slice, kv_head, from, std::min(t.keys, end - from)};
-    const std::int64_t next = std::min(from + range.count + t.keys, end);
-    if (!in_place) {
-      add_tile_widened(call, range, next, t);
-      continue;
+  const bool in_place = reads_in_place(kv);
+  KeyRange range = first_tile(work, tiles.front().keys);
+  while (range.count > 0) {
+    const std::int64_t from = range.from + range.count;
+    const KeyRange behind{work.slice, work.kv_head, from,
+                          std::min(tiles.front().keys, work.end - from)};
+    for (std::size_t i = 0; i < tiles.size(); ++i) {
+      KeyRange next = i + 1 < tiles.size() ? range : behind;
+      if (i + 1 < tiles.size()) ++next.kv_head;
+      if (in_place) {
+        with_rows(kv.dtype,
+                  [&]<class Rows>(Rows*) { add_tile_in_place<Rows>(call, range, next, tiles[i]); });
+      } else {
+        add_tile_widened(call, range, next, tiles[i]);
+      }
+      range.kv_head = next.kv_head;
     }
-    with_rows(kv.dtype, [&]<class Rows>(Rows*) { add_tile_in_place<Rows>(call, range, next, t); });
+    range = behind;
+  }
+}
+
+/// Query heads [head, head + t.rows): to the table, or finished to the result.
+void write_values(const AttentionCall& call, const DecodeWork& work, std::int64_t head,
+                  const PartialTable* partial, const DecodeTile& t) {
+  const std::int64_t value_dim = call.kv->value_dim;
+  for (std::int64_t row = 0; row < t.rows; ++row) {
+    const float* values = t.values + row * t.value_dim;
+    if (partial != nullptr) {
+      const PartialSoftmax to = partial->at(work.single, head + row, work.part);
+      *to.largest = t.largest[row];
+      *to.sum = t.sum[row];
+      std::copy(values, values + value_dim, to.values);
+    } else {
+      float* out = call.result(work.slice->query_begin, head + row);
+      for (std::int64_t d = 0; d < value_dim; ++d) out[d] = values[d] / t.sum[row];
+    }
   }
 }
 
@@ -245,41 +293,45 @@ void read_keys(const AttentionCall& call, const SequenceSlice& slice, std::int64
 
 void require_supported_heads(const KvLayerView& kv, std::int64_t group) {
   const std::int64_t rows = std::min(group, kMostRows);
-  if (tile_keys(kv, rows) > 0 && prefill_tile_fits(kv)) return;
+  if (tile_keys(kv, rows, 1) > 0 && prefill_tile_fits(kv)) return;
   throw Error(ErrorCode::kUnsupported, "attention heads of " + std::to_string(kv.head_dim) +
                                            " and " + std::to_string(kv.value_dim) +
                                            " elements are too large for the CPU kernels")
       .help("use the naive attention");
 }
 
-void attention_decode(const AttentionCall& call, const SequenceSlice& slice, std::int64_t kv_head,
-                      std::int64_t key_begin, std::int64_t key_end, const PartialTable* partial,
-                      std::int64_t single, std::int64_t part, float* scratch) {
+std::int64_t heads_together(const KvLayerView& kv, std::int64_t group) {
+  const std::int64_t rows = std::min(kMostRows, group);
+  std::int64_t heads = std::min(kMostHeadsTogether, kv.kv_heads);
+  while (heads > 1 && tile_floats(kv, rows, 64, heads) > kScratchFloats) --heads;
+  return heads;
+}
+
+void attention_decode(const AttentionCall& call, const DecodeWork& work,
+                      const PartialTable* partial, float* scratch) {
   const KvLayerView& kv = *call.kv;
+  std::array<DecodeTile, kMostHeadsTogether> tiles;
   for (std::int64_t first = 0; first < call.group; first += kMostRows) {
-    const std::int64_t head = kv_head * call.group + first;
     DecodeTile t{};
     t.rows = std::min(kMostRows, call.group - first);
-    t.keys = tile_keys(kv, std::min(kMostRows, call.group));
+    t.keys = tile_keys(kv, t.rows, work.kv_heads);
     t.head_dim = padded(kv.head_dim);
     t.value_dim = padded(kv.value_dim);
-    t.q = scratch;
-    t.kv = t.q + t.rows * t.head_dim;
+    t.kv = scratch;
     t.scores = t.kv + t.keys * std::max(t.head_dim, t.value_dim);
-    t.values = t.scores + t.rows * t.keys;
-    load_queries(call, slice.query_begin, head, t);
-    read_keys(call, slice, kv_head, key_begin, key_end, t);
-    for (std::int64_t row = 0; row < t.rows; ++row) {
-      const float* values = t.values + row * t.value_dim;
-      if (partial != nullptr) {
-        const PartialSoftmax to = partial->at(single, head + row, part);
-        *to.largest = t.largest[row];
-        *to.sum = t.sum[row];
-        std::copy(values, values + kv.value_dim, to.values);
-      } else {
-        float* out = call.result(slice.query_begin, head + row);
-        for (std::int64_t d = 0; d < kv.value_dim; ++d) out[d] = values[d] / t.sum[row];
-      }
+    t.q = t.scores + t.rows * t.keys;
+    for (std::int64_t i = 0; i < work.kv_heads; ++i) {
+      t.values = t.q + t.rows * t.head_dim;
+      load_queries(call, work.slice->query_begin, (work.kv_head + i) * call.group + first, t);
+      tiles[static_cast<std::size_t>(i)] = t;
+      t.q = t.values + t.rows * t.value_dim;
+    }
+    const KeyRange begin = first_tile(work, t.keys);
+    prefetch_keys(kv, KvPart::kKey, begin, 0, begin.count);
+    read_keys(call, work, std::span(tiles).first(static_cast<std::size_t>(work.kv_heads)));
+    for (std::int64_t i = 0; i < work.kv_heads; ++i) {
+      write_values(call, work, (work.kv_head + i) * call.group + first, partial,
+                   tiles[static_cast<std::size_t>(i)]);
     }
   }
 }

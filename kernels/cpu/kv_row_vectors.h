@@ -17,6 +17,14 @@ struct WideRows {
   Vf at(std::int64_t row, std::int64_t d) const { return load(base + row * width + d); }
 };
 
+struct F32Rows {
+  F32Rows(const std::byte* first, std::int64_t n)
+      : base(reinterpret_cast<const float*>(first)), width(n) {}
+  Vf at(std::int64_t row, std::int64_t d) const { return load(base + row * width + d); }
+  const float* base;
+  std::int64_t width;
+};
+
 struct F16Rows {
   F16Rows(const std::byte* first, std::int64_t n)
       : base(reinterpret_cast<const std::uint16_t*>(first)), width(n) {}
@@ -72,6 +80,8 @@ struct Q8Rows {
 template <class Function>
 void with_rows(DType dtype, const Function& function) {
   switch (dtype) {
+    case DType::kF32:
+      return function(static_cast<F32Rows*>(nullptr));
     case DType::kF16:
       return function(static_cast<F16Rows*>(nullptr));
     case DType::kBF16:
@@ -87,12 +97,12 @@ void with_rows(DType dtype, const Function& function) {
 
 /// True when kLanes keys from a multiple of kLanes lie one behind the other in the cache as whole
 /// vectors that a reader above turns into f32: then nothing needs a copy.
-inline bool reads_in_place(const KvLayerView& kv, std::int64_t begin) {
-  const bool readable = kv.dtype == DType::kF16 || kv.dtype == DType::kBF16 ||
-                        kv.dtype == DType::kF8E4M3 || kv.dtype == DType::kI8 ||
-                        kv.dtype == DType::kQ8_0;
+inline bool reads_in_place(const KvLayerView& kv) {
+  const bool readable = kv.dtype == DType::kF32 || kv.dtype == DType::kF16 ||
+                        kv.dtype == DType::kBF16 || kv.dtype == DType::kF8E4M3 ||
+                        kv.dtype == DType::kI8 || kv.dtype == DType::kQ8_0;
   return readable && kv.head_dim % kLanes == 0 && kv.value_dim % kLanes == 0 &&
-         kv.block_tokens % kLanes == 0 && begin % kLanes == 0;
+         kv.block_tokens % kLanes == 0;
 }
 
 }  // namespace

@@ -175,11 +175,18 @@ TEST(RunCuda, RowsAndProcessAreThePlansToTheByte) {
     const char* model;
     std::int64_t context, output, batch, chunk;
     bool naive;
+    std::int64_t window = 0;  // of all layers but the first
   };
-  for (const Case& c : {Case{"tiny", 60, 8, 1, 16, false}, Case{"tiny", 200, 5, 9, 64, false},
-                        Case{"tiny", 90, 1, 2, 90, false}, Case{"tiny", 90, 6, 2, 30, true}}) {
+  for (const Case& c :
+       {Case{"tiny", 60, 8, 1, 16, false}, Case{"tiny", 200, 5, 9, 64, false},
+        Case{"tiny", 90, 1, 2, 90, false}, Case{"tiny", 90, 6, 2, 30, true},
+        Case{"tiny", 200, 45, 3, 64, false, 20}, Case{"tiny", 150, 45, 2, 32, true, 20}}) {
     ModelCard card = tiny_card(3);
     card.stored_weights = DType::kBF16;
+    for (std::size_t i = 1; i < card.layers.size() && c.window > 0; ++i) {
+      card.layers[i].mixer.kind = MixerKind::kSlidingWindow;
+      card.layers[i].mixer.window_tokens = c.window;
+    }
     const ModelSource source = source_of(card);
     const DeviceCard device = fake_card();
     PlanRequest ask;

@@ -66,6 +66,10 @@ TEST(RunDry, TakesWhatThePlannersFormulasSayRowByRow) {
       {"gemma-2-9b", "rtx-4090-24gb", 2, 2, 4096, 8, 2, 512},
       {"qwen3-8b", "h100-sxm-80gb", 4, 1, 4096, 8, 2, 512, false, DType::kQ4_K},
       {"phi-2", "rtx-4090-24gb", 1, 4, 1024, 8, 2, 512},
+      {"gemma-2-9b", "cpu-generic", 1, 1, 6000, 200, 3, 512},
+      {"gemma-3-4b", "h100-sxm-80gb", 1, 1, 5001, 40, 4, 1024},
+      {"mistral-7b-v0.1", "h100-sxm-80gb", 2, 2, 9000, 33, 2, 2048},
+      {"gemma-3-1b", "cpu-generic", 1, 1, 3000, 70, 2, 300, true},
   };
   for (const Case& c : cases) {
     SCOPED_TRACE(std::string(c.model) + " on " + c.device + " tp " + std::to_string(c.tp) + " pp " +

@@ -140,6 +140,36 @@ TEST(RunLocal, RunsAtExactlyItsNeedAndNotOneByteBelow) {
   }
 }
 
+TEST(RunLocal, AWindowPoolOfThePlanIsEnoughAndOneBlockLessIsNot) {
+  ModelCard card = tiny_card();
+  card.layers[1].mixer.kind = MixerKind::kSlidingWindow;
+  card.layers[1].mixer.window_tokens = 6;
+  Decisions decisions = tiny_decisions(card, 40, 20, 2);
+  decisions.kv_policy = KvPolicy::kWindow;
+  decisions.prefill_chunk = Tokens{5};
+  // Chunks begin at 0, 5, 10 and 15 and see 5 tokens before: the last ones from token 10, in block
+  // 2, to slot 20, in block 5; that sequence then keeps 15 .. 20, in blocks 3 to 5. Steps see 6
+  // tokens and have a slot ahead: 7 tokens in at most 3 blocks.
+  decisions.window_pools = {{Tokens{6}, Blocks{3 + 4}}};
+  for (const bool check : {true, false}) {
+    FakeMemory memory;
+    RunRequest request = tiny_request(memory);
+    request.check_first = check;
+    decisions.window_pools[0].blocks = Blocks{7};
+    const Measurement m = run_on_cpu_rules(decisions, card, request);
+    EXPECT_EQ(row(m, Category::kKvCache, "blocks").n, 2 * 10 * (4 * (16 + 16) * 4));
+    EXPECT_EQ(row(m, Category::kKvCache, "window blocks").n, 7 * (4 * (16 + 16) * 4));
+    decisions.window_pools[0].blocks = Blocks{6};
+    std::string message;
+    const ErrorCode code = code_of([&] { run_on_cpu_rules(decisions, card, request); }, &message);
+    EXPECT_EQ(code, check ? ErrorCode::kDoesNotFit : ErrorCode::kOutOfPlan) << message;
+  }
+  decisions.window_pools.clear();
+  FakeMemory memory;
+  EXPECT_EQ(code_of([&] { run_on_cpu_rules(decisions, card, tiny_request(memory)); }),
+            ErrorCode::kStalePlan);
+}
+
 TEST(RunLocal, TheFirstBlockOverThePlanStopsTheRunCleanly) {
   const ModelCard card = tiny_card();
   Decisions decisions = tiny_decisions(card, 18, 6);

@@ -9,6 +9,7 @@ namespace {
 
 struct Fixture {
   explicit Fixture(std::int64_t blocks) : pool(*tier, Blocks{blocks}, 1_KiB) {}
+  std::vector<Scheduler::Cache> caches() { return {{&pool, {}}}; }
   std::unique_ptr<Tier> tier = make_dry_tier(TierKind::kDevice, 1_GiB);
   BlockPool pool;
 };
@@ -19,7 +20,7 @@ SchedulerOptions options(std::int64_t chunk, std::int64_t output) {
 
 TEST(Scheduler, PrefillsEachSequenceInChunksThenDecodesAllTogether) {
   Fixture f(10);
-  Scheduler scheduler(f.pool, {{1, 2, 3, 4, 5}, {6, 7}}, options(3, 3));
+  Scheduler scheduler(f.caches(), {{1, 2, 3, 4, 5}, {6, 7}}, options(3, 3));
   EXPECT_EQ(scheduler.prefill_pass_count(), 3);
   const Pass* pass = scheduler.next();
   EXPECT_EQ(pass->ids, (std::vector<std::int32_t>{1, 2, 3}));
@@ -29,7 +30,7 @@ TEST(Scheduler, PrefillsEachSequenceInChunksThenDecodesAllTogether) {
   EXPECT_EQ(pass->ids, (std::vector<std::int32_t>{4, 5}));
   EXPECT_EQ(pass->positions, (std::vector<std::int32_t>{3, 4}));
   EXPECT_EQ(pass->logit_rows, (std::vector<std::int32_t>{1}));
-  EXPECT_EQ(pass->slices[0].kv_length, 5);
+  EXPECT_EQ(pass->groups[0].slices[0].kv_length, 5);
   scheduler.complete(std::vector<std::int32_t>{10});
   pass = scheduler.next();
   EXPECT_EQ(pass->ids, (std::vector<std::int32_t>{6, 7}));
@@ -40,7 +41,7 @@ TEST(Scheduler, PrefillsEachSequenceInChunksThenDecodesAllTogether) {
   EXPECT_EQ(pass->ids, (std::vector<std::int32_t>{10, 20}));
   EXPECT_EQ(pass->positions, (std::vector<std::int32_t>{5, 2}));
   EXPECT_EQ(pass->sampled, (std::vector<std::int64_t>{0, 1}));
-  EXPECT_EQ(pass->slices[1].query_begin, 1);
+  EXPECT_EQ(pass->groups[0].slices[1].query_begin, 1);
   scheduler.complete(std::vector<std::int32_t>{11, 21});
   pass = scheduler.next();
   scheduler.complete(std::vector<std::int32_t>{12, 22});
@@ -52,7 +53,8 @@ TEST(Scheduler, AFinishedSequenceHoldsTheBlocksOfItsWholeContext) {
   for (std::int64_t prompt = 1; prompt <= 9; ++prompt) {
     for (std::int64_t output = 1; output <= 5; ++output) {
       Fixture f(10);
-      Scheduler scheduler(f.pool, {std::vector<std::int32_t>(static_cast<std::size_t>(prompt), 1)},
+      Scheduler scheduler(f.caches(),
+                          {std::vector<std::int32_t>(static_cast<std::size_t>(prompt), 1)},
                           options(4, output));
       while (const Pass* pass = scheduler.next()) {
         scheduler.complete(std::vector<std::int32_t>(pass->sampled.size(), 0));
@@ -64,10 +66,10 @@ TEST(Scheduler, AFinishedSequenceHoldsTheBlocksOfItsWholeContext) {
 
 TEST(Scheduler, SlotsOfSequencesNeverMeet) {
   Fixture f(20);
-  Scheduler scheduler(f.pool, {{1, 2, 3, 4, 5}, {6, 7}, {8, 9, 8, 9}}, options(2, 6));
+  Scheduler scheduler(f.caches(), {{1, 2, 3, 4, 5}, {6, 7}, {8, 9, 8, 9}}, options(2, 6));
   std::vector<std::int64_t> seen;
   while (const Pass* pass = scheduler.next()) {
-    seen.insert(seen.end(), pass->slots.begin(), pass->slots.end());
+    seen.insert(seen.end(), pass->groups[0].slots.begin(), pass->groups[0].slots.end());
     scheduler.complete(std::vector<std::int32_t>(pass->sampled.size(), 0));
   }
   std::sort(seen.begin(), seen.end());
@@ -77,16 +79,16 @@ TEST(Scheduler, SlotsOfSequencesNeverMeet) {
 
 TEST(Scheduler, TheLastStepAloneHoldsWhatAllStepsWouldHave) {
   Fixture all(20), ends(20);
-  Scheduler a(all.pool, {{1, 2, 3}, {4}}, options(2, 9)),
-      b(ends.pool, {{1, 2, 3}, {4}}, options(2, 9));
+  Scheduler a(all.caches(), {{1, 2, 3}, {4}}, options(2, 9)),
+      b(ends.caches(), {{1, 2, 3}, {4}}, options(2, 9));
   std::int64_t last_a = 0, last_b = 0;
   int steps = 0;
   while (const Pass* pass = a.next()) {
-    last_a = pass->slices[0].kv_length;
+    last_a = pass->groups[0].slices[0].kv_length;
     a.complete(std::vector<std::int32_t>(pass->sampled.size(), 0));
   }
   while (const Pass* pass = b.next()) {
-    last_b = pass->slices[0].kv_length;
+    last_b = pass->groups[0].slices[0].kv_length;
     const bool decode = pass->phase == Phase::kDecode;
     b.complete(std::vector<std::int32_t>(pass->sampled.size(), 0));
     if (decode) b.skip_to_last_step();
@@ -95,6 +97,49 @@ TEST(Scheduler, TheLastStepAloneHoldsWhatAllStepsWouldHave) {
   EXPECT_EQ(steps, 2);
   EXPECT_EQ(last_a, last_b);
   EXPECT_EQ(all.pool.held(), ends.pool.held());
+}
+
+/// A group with a window beside one that keeps all: same rows, other places.
+TEST(Scheduler, AWindowedGroupHoldsNoMoreThanAQueryCanSee) {
+  Fixture all(20), window(20);
+  std::vector<Scheduler::Cache> caches = all.caches();
+  caches.push_back({&window.pool, {{}, Tokens{6}}});
+  Scheduler scheduler(caches, {{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11}}, options(4, 20));
+  std::int64_t position = 0;
+  while (const Pass* pass = scheduler.next()) {
+    const Pass::Group& kept = pass->groups[1];
+    position += kept.slices[0].query_count;
+    EXPECT_EQ(kept.slots.size(), pass->ids.size());
+    // The window of the pass's first query and the pass itself, and what shares the first block.
+    const std::int64_t queries = kept.slices[0].query_count;
+    EXPECT_GE(kept.slices[0].kv_length, std::min(position, 6 - 1 + queries));
+    EXPECT_LT(kept.slices[0].kv_length, 6 - 1 + queries + 4);
+    EXPECT_LE(window.pool.held().n, 4);
+    scheduler.complete(std::vector<std::int32_t>(pass->sampled.size(), 0));
+  }
+  EXPECT_EQ(all.pool.held(), Blocks{8});
+  EXPECT_EQ(window.pool.held(), Blocks{2});  // a query at 30 would see 25 to 30
+  window.pool.check_integrity();
+}
+
+TEST(Scheduler, SkippingStepsHoldsTheMostBlocksOfTheWindowToo) {
+  for (std::int64_t prompt = 1; prompt <= 9; ++prompt) {
+    Fixture run(40), skip(40);
+    const auto schedule = [&](Fixture& f, bool ends_only) {
+      Scheduler scheduler({{&f.pool, {Tokens{2}, Tokens{5}}}},
+                          {std::vector<std::int32_t>(static_cast<std::size_t>(prompt), 1), {1, 2}},
+                          options(3, 17));
+      while (const Pass* pass = scheduler.next()) {
+        const bool decode = pass->phase == Phase::kDecode;
+        scheduler.complete(std::vector<std::int32_t>(pass->sampled.size(), 0));
+        if (decode && ends_only) scheduler.skip_to_last_step();
+      }
+    };
+    schedule(run, false);
+    schedule(skip, true);
+    EXPECT_EQ(run.pool.most_held(), skip.pool.most_held()) << prompt;
+    EXPECT_LT(run.pool.most_held().n, 2 * 4 + 1);
+  }
 }
 
 }  // namespace

@@ -112,16 +112,17 @@ BatchRun run_batch(const ModelCard& card, const Decisions& decisions,
   SingleCommunicator one, two;
   const ModelPart part = model_part(card, {}, 0);
   RankEngine engine({backend, one, two}, decisions, source, part,
-                    {16_MiB, 16_MiB, decisions.kv_blocks});
+                    {16_MiB, 16_MiB, {decisions.kv_blocks}});
   engine.load({WeightFill::kRandom, nullptr, decisions.seed, {}});
   if (shuffle_blocks) {
     std::vector<std::int32_t> all;
-    for (std::int64_t i = 0; i < decisions.kv_blocks.n; ++i) all.push_back(engine.pool().take());
+    for (std::int64_t i = 0; i < decisions.kv_blocks.n; ++i)
+      all.push_back(engine.kv().pool(0).take());
     SplitMix64 rng(9);
     for (std::size_t i = all.size(); i > 1; --i) std::swap(all[i - 1], all[rng.next() % i]);
-    for (const std::int32_t block : all) engine.pool().give_back(block);
+    for (const std::int32_t block : all) engine.kv().pool(0).give_back(block);
   }
-  Scheduler scheduler(engine.pool(), prompts,
+  Scheduler scheduler(engine.kv(), prompts,
                       {decisions.block, decisions.prefill_chunk.n, decisions.output.n, {}, false});
   BatchRun run;
   run.logits.resize(prompts.size());
@@ -169,6 +170,28 @@ TEST(Transformer, SequencesOfABatchDoNotSeeEachOtherWhateverTheirBlocks) {
     for (std::size_t step = 0; step < 5; ++step) {
       expect_near(batch.logits[i][step], alone.logits[0][step], 1e-6);
     }
+  }
+}
+
+/// Layers of three kinds, and the pools that a run of them needs.
+ModelCard windowed_card() {
+  ModelCard card = tiny_card(4);
+  for (const std::size_t i : {std::size_t{0}, std::size_t{2}, std::size_t{3}}) {
+    card.layers[i].mixer.kind = MixerKind::kSlidingWindow;
+    card.layers[i].mixer.window_tokens = i == 2 ? 3 : 9;
+  }
+  return card;
+}
+
+TEST(Transformer, GivingBlocksBackBehindTheWindowChangesNoLogit) {
+  const ModelCard card = windowed_card();
+  const std::vector<std::int32_t> ids = ids_of(61, card.vocab, 12);
+  for (const std::int64_t chunk : {61, 16, 7, 1}) {
+    Decisions all = tiny_decisions(card, 62, 1);
+    all.prefill_chunk = Tokens{chunk};
+    Decisions window = all;
+    window.kv_policy = KvPolicy::kWindow;
+    EXPECT_EQ(logits_of(card, all, ids), logits_of(card, window, ids)) << chunk;
   }
 }
 

@@ -151,17 +151,18 @@ TEST(Plan, AHugeContextThatStillCountsIsAnAnswerNotAWait) {
 TEST(Plan, SlidingWindowsAreChargedAsChosenAndSaidSo) {
   ModelCard card = tiny();
   const Bytes full = plan_of(card, bare_gpu(1_GiB), ask(8192, 1)).predictions.totals.kv_bytes;
+  EXPECT_TRUE(plan_of(card, bare_gpu(1_GiB), ask(8192, 1)).decisions.window_pools.empty());
   for (Layer& layer : card.layers) {
     layer.mixer.kind = MixerKind::kSlidingWindow;
     layer.mixer.window_tokens = 512;
   }
   PlanRequest request = ask(8192, 1);
   request.prefill_chunk = 512_tokens;
-  request.kv_policy = KvPolicy::kWindow;
-  // The window is kept: 511 + 512 tokens take 64 blocks, and one to begin within.
+  // The window and a chunk: 511 + 512 tokens, one token into a block.
   const Plan windowed = plan_of(card, bare_gpu(1_GiB), request);
-  EXPECT_EQ(windowed.predictions.totals.kv_bytes * 512, full * 65);
-  request.kv_policy.reset();
+  EXPECT_EQ(windowed.predictions.totals.kv_bytes * 512, full * 64);
+  EXPECT_EQ(windowed.decisions.window_pools, (std::vector<WindowPool>{{512_tokens, Blocks{64}}}));
+  request.kv_policy = KvPolicy::kKeepAll;
   const Plan plan = plan_of(card, bare_gpu(1_GiB), request);
   EXPECT_EQ(plan.predictions.totals.kv_bytes, full);
   bool said = false;

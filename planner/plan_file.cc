@@ -45,6 +45,7 @@ class Writer {
     line("decisions:");
     line("  model: {}", yaml_quoted(d.model));
     texts("  ", "set", d.set);
+    if (!d.assume_like.empty()) line("  assume_like: {}", yaml_quoted(d.assume_like));
     line("  card_hash: \"0x{:016x}\"", d.card_hash);
     line("  device: {}", yaml_quoted(d.device));
     line("  device_count: {}", d.device_count);
@@ -71,6 +72,7 @@ class Writer {
     line("  threads: {}", d.threads);
     line("  seed: \"{}\"", d.seed);
     line("  capacity_bytes: {}", d.capacity.n);
+    if (d.engine) out_ += "  engine:\n" + write_engine_decision(*d.engine, "    ");
   }
 
   void assumptions(const std::vector<Assumption>& assumptions) {
@@ -255,9 +257,13 @@ class Reader {
                    "linear_inputs",
                    "threads",
                    "seed",
-                   "capacity_bytes"});
+                   "capacity_bytes",
+                   "assume_like",
+                   "engine"});
     d.model = in.at("model").text();
     d.set = texts(in.at("set"));
+    if (in.has("assume_like")) d.assume_like = in.at("assume_like").text();
+    if (in.has("engine")) d.engine = read_engine_decision(in.at("engine"));
     d.card_hash = wide(in.at("card_hash"), 16);
     d.device = in.at("device").text();
     d.device_count = small(in, "device_count");

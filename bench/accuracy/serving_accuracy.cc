@@ -181,7 +181,8 @@ void print_page(const ServingCases& all) {
 void print_terms(const Cases& cases) {
   fmt::print(
       "id,question,engine,model,system,quantization,tp,concurrency,input,output,half,ttft,tpot,"
-      "arrival,wait,kv_tokens,asked,layers,experts,latent,full_prompts");
+      "arrival,wait,kv_tokens,asked,layers,experts,latent,full_prompts,contradicts,ttft_predicted,"
+      "tpot_predicted");
   for (const char* pass : {"step", "step2", "step4", "step16", "prompt", "full"}) {
     for (const char* term : {"launch", "matrices", "head", "attention", "expert_launch", "experts",
                              "reduce_launch", "reduce", "vectors"}) {
@@ -191,11 +192,13 @@ void print_terms(const Cases& cases) {
   fmt::print("\n");
   for (const ServingCase& c : cases) {
     const ServingTerms& t = c.terms;
-    fmt::print("{},{},{},{},{},{},{},{},{},{},{},{:.6g},{:.6g},{},{},{},{},{},{},{},{:.6g}", c.id,
-               c.question, c.engine, c.model, c.system, c.quantization, c.tp, c.concurrency,
-               c.load.input.n, c.load.output.n, c.fit ? "fit" : "held", c.ttft, c.tpot, c.arrival,
-               c.load.batch_wait_steps, c.kv_tokens, t.asked, t.layers, t.experts ? 1 : 0,
-               t.latent ? 1 : 0, t.full_prompts);
+    fmt::print(
+        "{},{},{},{},{},{},{},{},{},{},{},{:.6g},{:.6g},{},{},{},{},{},{},{},{:.6g},{},{:.6g},{:."
+        "6g}",
+        c.id, c.question, c.engine, c.model, c.system, c.quantization, c.tp, c.concurrency,
+        c.load.input.n, c.load.output.n, c.fit ? "fit" : "held", c.ttft, c.tpot, c.arrival,
+        c.load.batch_wait_steps, c.kv_tokens, t.asked, t.layers, t.experts ? 1 : 0,
+        t.latent ? 1 : 0, t.full_prompts, c.contradicts, c.ttft_predicted, c.tpot_predicted);
     for (const PassTerms* k :
          {&t.steps[0], &t.steps[1], &t.steps[2], &t.steps[3], &t.prompt, &t.full_pass}) {
       fmt::print(",{:.5g},{:.5g},{:.5g},{:.5g},{:.5g},{:.5g},{:.5g},{:.5g},{:.5g}", k->launch,

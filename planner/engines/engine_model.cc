@@ -175,6 +175,7 @@ class Builder {
   }
 
   KvFormat cache_format() const {
+    if (formats_.kivi2) return KvFormat::kKivi2;
     if (formats_.kv_element_bytes == 1) return KvFormat::kFp8;
     return formats_.kv_element_bytes == 2 ? KvFormat::kBF16 : KvFormat::kF32;
   }

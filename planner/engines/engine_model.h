@@ -49,6 +49,7 @@ struct EngineFormats {
   QuantizedParts quantized_parts = QuantizedParts::kAll;
   std::int64_t dtype_bytes = 2;  // of activations and of plain weights
   std::int64_t kv_element_bytes = 2;
+  bool kivi2 = false;               // the cache in 2 bits with scales of 32: 3.0 bits an element
   std::int64_t vocab_granule = 64;  // the vocabulary is padded to a multiple of this
   std::int64_t mxfp4_hidden_granule = 1, mxfp4_intermediate_granule = 1;  // padding of experts
   Bytes tower;                 // weights beside the decoder: a vision or audio tower

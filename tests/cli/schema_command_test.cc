@@ -84,7 +84,7 @@ TEST(SchemaCommand, ASearchObeysItsSchema) {
   ASSERT_EQ(found.code, 0) << found.err;
   expect_valid(found.json(), "search");
   const Outcome none = run_program({"search", "llama-3.1-405b", "--context", "8k", "--devices",
-                                    "t4-16gb", "--max-devices", "1", "--json"});
+                                    "t4-16gb", "--most-devices", "1", "--json"});
   expect_valid(none.json(), "search");
   EXPECT_EQ(none.json()["verdict"], "none");
 }

@@ -10,7 +10,7 @@ MODEL := $(CACHE)/smollm2/SmolLM2-135M-Instruct.Q4_1.gguf
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
 BUILD_PACKAGES := g++ cmake ninja-build pkg-config git ca-certificates libeigen3-dev libyaml-cpp-dev \
-  libcli11-dev nlohmann-json3-dev libpcre2-dev libfmt-dev
+  libcli11-dev nlohmann-json3-dev libpcre2-dev libfmt-dev libxxhash-dev liburing-dev
 DEMO_PACKAGES := $(BUILD_PACKAGES) python3-pip
 TEST_PACKAGES := $(DEMO_PACKAGES) libgtest-dev libbenchmark-dev librapidcheck-dev chromium libxml2-utils \
   python3-jsonschema
@@ -25,7 +25,7 @@ endef
 
 SANITIZED ?= modelcards_tests kernels_tests executor_tests
 
-.PHONY: build demo test sanitize tidy model deps-build deps-demo deps-test install clean calibrate
+.PHONY: build demo test sanitize schedules races barriers tidy model deps-build deps-demo deps-test install clean calibrate
 
 deps-build: ; $(call install,$(BUILD_PACKAGES))
 deps-demo: ; $(call install,$(DEMO_PACKAGES))
@@ -58,6 +58,20 @@ sanitize: deps-test
 	@cmake --build build-asan -j $(JOBS) --target $(SANITIZED) -- --quiet
 	@for t in $(SANITIZED); do echo "$$t"; \
 	  UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 build-asan/$$t --gtest_brief=1 || exit 1; done
+
+## The CUDA kernels on the CPU, at length: a thousand schedules each; races, by clang's ThreadSanitizer; every barrier
+## removed in turn.
+schedules: deps-test
+	@cmake -S . -B $(BUILD) -G Ninja -DVRAMPLAN_TESTS=ON >/dev/null
+	@cmake --build $(BUILD) -j $(JOBS) --target simt_schedules -- --quiet
+races: deps-test
+	$(call install,clang-14)
+	@cmake -S . -B build-tsan -G Ninja -DCMAKE_CXX_COMPILER=clang++-14 -DCMAKE_BUILD_TYPE=RelWithDebInfo \
+	  -DVRAMPLAN_BENCH=OFF -DVRAMPLAN_CUDA=OFF -DVRAMPLAN_SANITIZE=thread >/dev/null
+	@cmake --build build-tsan -j $(JOBS) --target simt_races -- --quiet
+barriers: deps-test
+	@cmake -S . -B $(BUILD) -G Ninja -DVRAMPLAN_TESTS=ON >/dev/null
+	@cmake --build $(BUILD) -j $(JOBS) --target simt_barriers -- --quiet
 
 ## clang-tidy over every source file of ours (.clang-tidy says what it looks for); needs clang-tidy-14.
 tidy: build

@@ -91,6 +91,7 @@ json device_object(const DeviceCard& card) {
           {"workspace_bytes", sourced(card.workspace_bytes)},
           {"process_base_bytes", sourced(card.process_base_bytes)},
           {"comm_bytes", sourced(card.comm_bytes)},
+          {"graph_node_bytes", sourced(card.graph_node_bytes)},
           {"launch_s", sourced(card.launch_s)},
           {"host_capacity_bytes", sourced(card.host_capacity_bytes)},
           {"devices_per_node", sourced(card.devices_per_node)},

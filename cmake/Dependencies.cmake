@@ -7,6 +7,8 @@ find_package(CLI11 REQUIRED)
 find_package(Eigen3 REQUIRED NO_MODULE)
 find_package(PkgConfig REQUIRED)
 pkg_check_modules(PCRE2 REQUIRED IMPORTED_TARGET libpcre2-8)
+find_path(XXHASH_INCLUDE_DIR xxhash.h REQUIRED)
+pkg_check_modules(LIBURING IMPORTED_TARGET liburing>=2.2)  # without it: pread on a thread
 if(NOT TARGET yaml-cpp::yaml-cpp)   # yaml-cpp 0.7 exports the plain name
   add_library(yaml-cpp::yaml-cpp ALIAS yaml-cpp)
 endif()

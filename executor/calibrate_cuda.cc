@@ -158,6 +158,75 @@ Link link(LinkKind kind, double bytes_per_s, double latency_s, const std::string
   return {kind, measured(bytes_per_s, source), measured(latency_s, source)};
 }
 
+/// What every number of the card was measured with.
+std::string source_of(cuda::Runtime& runtime, const cuda::DeviceProperties& device,
+                      const Environment& environment, const GpuCalibrationRequest& request) {
+  const auto clocks = runtime.clocks(request.device);
+  return fmt::format("vramplan calibrate --backend cuda{}, commit {}, {}; {}, CUDA driver {}, {}",
+                     request.quick ? " --quick" : "", environment.commit, environment.time_utc,
+                     device.name, device.driver,
+                     clocks ? fmt::format("SM clock {} MHz, memory clock {} MHz at the end",
+                                          clocks->sm_mhz, clocks->memory_mhz)
+                            : "clocks unknown");
+}
+
+/// The cost lines; one that no device could be as steep as has no such term.
+std::vector<OpCost> cost_lines(const std::vector<CalibratedOp>& ops) {
+  constexpr double kSteepest = 1e18;
+  std::vector<OpCost> lines;
+  for (const CalibratedOp& op : ops) {
+    OpCost cost = op.cost;
+    if (cost.bytes_per_s > kSteepest) cost.bytes_per_s = 0;
+    if (cost.flops_per_s > kSteepest) cost.flops_per_s = 0;
+    lines.push_back(cost);
+  }
+  return lines;
+}
+
+/// What is measured beside the operations.
+struct GpuRates {
+  double copy = 0, read = 0, to_device = 0, to_host = 0;  // bytes per second
+  double launch = 0;                                      // seconds
+  Bytes graph_node;
+  std::int64_t graph_nodes = 0;  // of the graph it was measured with
+};
+
+GpuRates rates_of(GpuBench& bench) {
+  GpuRates rates;
+  rates.copy = bench.copy_bytes_per_s();
+  rates.read = bench.read_bytes_per_s();
+  rates.to_device = bench.bus_bytes_per_s(true);
+  rates.to_host = bench.bus_bytes_per_s(false);
+  rates.launch = bench.launch_seconds();
+  return rates;
+}
+
+double best_product(const std::vector<CalibratedOp>& ops) {
+  double best = 0;
+  for (const CalibratedOp& op : ops) {
+    if (op.cost.op != "linear" || op.cost.dtype != "bf16") continue;
+    for (const CostPoint& p : op.points) best = std::max(best, p.flops / p.seconds);
+  }
+  return best;
+}
+
+void add_rates(const GpuRates& rates, const std::string& source, DeviceCard& card) {
+  card.memory_bytes_per_s =
+      measured(std::max(rates.copy, rates.read), source + "; the better of copy and read");
+  const std::string attained = source + "; the rates above are attained, not peaks";
+  card.memory_efficiency = measured(1.0, attained);
+  card.compute_efficiency = measured(1.0, attained);
+  card.launch_s = measured(rates.launch, source + "; spacing of small kernels in a graph");
+  card.graph_node_bytes = measured(
+      rates.graph_node.n,
+      source + fmt::format("; growth by a graph of {} small kernels, per node", rates.graph_nodes));
+  card.links.push_back(
+      link(LinkKind::kHbm, rates.copy, rates.launch, source + "; device copy, read and write"));
+  card.links.push_back(
+      link(LinkKind::kPcie, rates.to_device, rates.launch,
+           source + fmt::format("; pinned, to the device; back {:.1f} GB/s", rates.to_host / 1e9)));
+}
+
 }  // namespace
 
 Calibration calibrate_cuda(cuda::Runtime& runtime, const cuda::KernelTable& kernels,
@@ -176,41 +245,28 @@ Calibration calibrate_cuda(cuda::Runtime& runtime, const cuda::KernelTable& kern
 
   Calibration result;
   DeviceCard& card = result.card;
-  double copy = 0, read = 0, to_device = 0, to_host = 0, launch = 0, best = 0;
+  GpuRates rates;
   {
     GpuBench bench(runtime, kernels, device, request.bench);
     driver.look("pool");
     stage("memory and bus");
-    copy = bench.copy_bytes_per_s();
-    read = bench.read_bytes_per_s();
-    to_device = bench.bus_bytes_per_s(true);
-    to_host = bench.bus_bytes_per_s(false);
-    launch = bench.launch_seconds();
+    // First of all, while the driver keeps no memory of earlier graphs.
+    modules += bench.load_small_kernel([&] { return driver.look("first kernel"); });
+    const Bytes graph =
+        bench.graph_bytes(request.graph_nodes, [&] { return driver.look("a graph"); });
+    driver.look("the graph given back");
+    rates = rates_of(bench);
+    rates.graph_nodes = request.graph_nodes;
+    rates.graph_node = Bytes{graph.n / request.graph_nodes};
     result.ops = GpuCalibration(bench, request).run();
-    for (const CalibratedOp& op : result.ops) {
-      if (op.cost.op != "linear" || op.cost.dtype != "bf16") continue;
-      for (const CostPoint& p : op.points) best = std::max(best, p.flops / p.seconds);
-    }
     modules += driver.look("all kernels");
   }
-  const auto clocks = runtime.clocks(request.device);
-  const std::string source =
-      fmt::format("vramplan calibrate --backend cuda{}, commit {}, {}; {}, CUDA driver {}, {}",
-                  request.quick ? " --quick" : "", environment.commit, environment.time_utc,
-                  device.name, device.driver,
-                  clocks ? fmt::format("SM clock {} MHz, memory clock {} MHz at the end",
-                                       clocks->sm_mhz, clocks->memory_mhz)
-                         : "clocks unknown");
+  const std::string source = source_of(runtime, device, environment, request);
   card.name = card_name(device.name);
   card.title = device.name;
   card.kind = DeviceKind::kGpu;
   card.capacity_bytes = measured(driver.last().total.n, source + "; cudaMemGetInfo total");
-  card.memory_bytes_per_s =
-      measured(std::max(copy, read), source + "; the better of copy and read");
-  card.flops_per_s["bf16"] = measured(best, source + "; best bf16 product");
-  const std::string attained = source + "; the rates above are attained, not peaks";
-  card.memory_efficiency = measured(1.0, attained);
-  card.compute_efficiency = measured(1.0, attained);
+  card.flops_per_s["bf16"] = measured(best_product(result.ops), source + "; best bf16 product");
   card.multiprocessors = measured<std::int64_t>(device.multiprocessors, source);
   card.context_bytes = measured(context.n, source + "; growth at the context, " + driver.method());
   card.module_bytes =
@@ -221,21 +277,9 @@ Calibration calibrate_cuda(cuda::Runtime& runtime, const cuda::KernelTable& kern
       measured(host.n, source + "; resident bytes of this process with context and GEMM handle");
   card.comm_bytes = {0, Evidence::kAssumed, "not measured: one GPU needs no communicator"};
   card.host_capacity_bytes = measured(machine_facts().total.n, source + "; MemTotal");
-  card.launch_s = measured(launch, source + "; spacing of small kernels in a graph");
   card.devices_per_node = measured<std::int64_t>(1, source);
-  card.links.push_back(
-      link(LinkKind::kHbm, copy, launch, source + "; device copy, read and write"));
-  card.links.push_back(
-      link(LinkKind::kPcie, to_device, launch,
-           source + fmt::format("; pinned, to the device; back {:.1f} GB/s", to_host / 1e9)));
-  // A line that no device could be as steep as has no such term.
-  constexpr double kSteepest = 1e18;
-  for (const auto& op : result.ops) {
-    OpCost cost = op.cost;
-    if (cost.bytes_per_s > kSteepest) cost.bytes_per_s = 0;
-    if (cost.flops_per_s > kSteepest) cost.flops_per_s = 0;
-    card.op_costs.push_back(cost);
-  }
+  add_rates(rates, source, card);
+  card.op_costs = cost_lines(result.ops);
   validate(card);
   return result;
 }

@@ -11,6 +11,7 @@ struct GpuCalibrationRequest {
   int device = 0;
   bool quick = false;
   double total_seconds = 50;  // from then on points are left out, a line keeps at least its first
+  std::int64_t graph_nodes = 8192;  // of the graph whose bytes are looked at: 80 MiB, or 40 pages
   GpuBenchOptions bench;
   CalibrationProgress progress;
 };

@@ -38,6 +38,19 @@ std::string heads_text(const AttentionHeads& heads) {
          std::to_string(heads.head_dim);
 }
 
+/// A pool of blocks that hold nothing but this layer.
+KvLayerView one_layer(DType format, const AttentionHeads& heads, std::int64_t blocks) {
+  KvLayerView kv;
+  kv.dtype = format;
+  kv.block_tokens = kBlockTokens;
+  kv.kv_heads = heads.kv_heads;
+  kv.head_dim = kv.value_dim = heads.head_dim;
+  kv.value_offset = (kv_row_bytes(format, heads.head_dim) * (kBlockTokens * heads.kv_heads)).n;
+  kv.block_stride = 2 * kv.value_offset;
+  kv.block_count = blocks;
+  return kv;
+}
+
 }  // namespace
 
 GpuBench::GpuBench(cuda::Runtime& runtime, const cuda::KernelTable& kernels,
@@ -191,8 +204,39 @@ double GpuBench::bus_bytes_per_s(bool to_device) {
 }
 
 double GpuBench::launch_seconds() {
-  const TensorView x = tensor(0, kActivations, 1, 64), y = tensor(1, kActivations, 1, 64);
-  return time([&](std::int64_t) { kernels_.add(stream_, x, y); });
+  return time([&](std::int64_t) { small_kernel(); });
+}
+
+void GpuBench::small_kernel() {
+  kernels_.add(stream_, tensor(0, kActivations, 1, 64), tensor(1, kActivations, 1, 64));
+}
+
+Bytes GpuBench::load_small_kernel(const std::function<Bytes()>& growth) {
+  small_kernel();
+  runtime_.synchronize(stream_);
+  return growth();
+}
+
+Bytes GpuBench::graph_bytes(std::int64_t nodes, const std::function<Bytes()>& growth) {
+  runtime_.begin_capture(stream_);
+  try {
+    for (std::int64_t i = 0; i < nodes; ++i) small_kernel();
+  } catch (...) {
+    runtime_.abandon_capture(stream_);
+    throw;
+  }
+  const cuda::Graph graph = runtime_.end_capture(stream_);
+  Bytes taken;
+  try {
+    runtime_.launch(graph, stream_);  // the first launch brings the graph to the device
+    runtime_.synchronize(stream_);
+    taken = growth();
+  } catch (...) {
+    runtime_.destroy(graph);
+    throw;
+  }
+  runtime_.destroy(graph);
+  return taken;
 }
 
 GpuPoint GpuBench::linear(DType weight, std::int64_t tokens, std::int64_t in, std::int64_t out,
@@ -216,14 +260,7 @@ GpuPoint GpuBench::attention(DType kv_format, AttentionHeads heads, std::int64_t
   const TensorView q = tensor(0, kActivations, rows, heads.heads * heads.head_dim);
   const TensorView out = tensor(1, kActivations, rows, heads.heads * heads.head_dim);
   const std::int64_t blocks = ceil_div(kv_length, kBlockTokens);
-  KvLayerView kv;
-  kv.dtype = kv_format;
-  kv.block_tokens = kBlockTokens;
-  kv.kv_heads = heads.kv_heads;
-  kv.head_dim = kv.value_dim = heads.head_dim;
-  kv.value_offset = bytes_of(kv_format, kBlockTokens, heads.kv_heads * heads.head_dim).n;
-  kv.block_stride = 2 * kv.value_offset;
-  kv.block_count = blocks * sequences;
+  KvLayerView kv = one_layer(kv_format, heads, blocks * sequences);
   AttentionParams params;
   params.heads = heads.heads;
   params.scale = 0.1F;
@@ -280,14 +317,7 @@ GpuPoint GpuBench::kv_write(DType kv_format, AttentionHeads heads, std::int64_t 
   const std::int64_t width = heads.kv_heads * heads.head_dim;
   const TensorView k = tensor(0, kActivations, tokens, width);
   const TensorView v = tensor(1, kActivations, tokens, width);
-  KvLayerView kv;
-  kv.dtype = kv_format;
-  kv.block_tokens = kBlockTokens;
-  kv.kv_heads = heads.kv_heads;
-  kv.head_dim = kv.value_dim = heads.head_dim;
-  kv.value_offset = bytes_of(kv_format, kBlockTokens, width).n;
-  kv.block_stride = 2 * kv.value_offset;
-  kv.block_count = ceil_div(tokens, kBlockTokens);
+  KvLayerView kv = one_layer(kv_format, heads, ceil_div(tokens, kBlockTokens));
   const IndexArrays& a = workspace_->arrays();
   auto* const slots = reinterpret_cast<std::int64_t*>(
       shadow_.data() +

@@ -50,6 +50,10 @@ class GpuBench {
   double bus_bytes_per_s(bool to_device);
   /// From one to the next of small operations inside a graph.
   double launch_seconds();
+  /// Loads a small kernel and runs it; what `growth` says then.
+  Bytes load_small_kernel(const std::function<Bytes()>& growth);
+  /// What `growth` says when a graph of `nodes` of them is made and first launched.
+  Bytes graph_bytes(std::int64_t nodes, const std::function<Bytes()>& growth);
 
   GpuPoint linear(DType weight, std::int64_t tokens, std::int64_t in, std::int64_t out,
                   DType activations);
@@ -67,6 +71,7 @@ class GpuBench {
   static constexpr DType kActivations = DType::kBF16;
 
  private:
+  void small_kernel();
   std::int64_t scaled(std::int64_t n, std::int64_t granule) const;
   /// `count` stretches of `bytes` of the pool's second half, in turn.
   std::byte* stretch(Bytes bytes, std::int64_t call) const;

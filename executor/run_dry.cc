@@ -12,10 +12,6 @@
 namespace vramplan {
 namespace {
 
-// Of one node of an instantiated graph on a virtual GPU. Assumed: "about 10 KB per node",
-// NVIDIA/cccl#3768.
-constexpr Bytes kGraphNodeBytes{10 * 1024};
-
 /// What a virtual device holds before a model: its card says so. These bytes are taken from the
 /// tier like any other, so that the capacity is honest; the row says that a card is where they come
 /// from.
@@ -215,8 +211,8 @@ class DryRun {
     return run;
   }
 
-  static Bytes graph_pages(std::int64_t nodes) {
-    return round_up(kGraphNodeBytes * nodes, kDevicePage);
+  Bytes graph_pages(std::int64_t nodes) const {
+    return round_up(Bytes{device_.graph_node_bytes.value} * nodes, kDevicePage);
   }
 
   void add_gpu_rows(int rank, RankEngine& engine, const RankRun& run, std::int64_t step_calls) {

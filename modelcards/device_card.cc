@@ -49,6 +49,7 @@ void each_number(F&& f) {
   f("workspace_bytes", &DeviceCard::workspace_bytes, std::int64_t{0}, kMaxBytes);
   f("process_base_bytes", &DeviceCard::process_base_bytes, std::int64_t{0}, kMaxBytes);
   f("comm_bytes", &DeviceCard::comm_bytes, std::int64_t{0}, kMaxBytes);
+  f("graph_node_bytes", &DeviceCard::graph_node_bytes, std::int64_t{0}, std::int64_t{1} << 30);
   f("launch_s", &DeviceCard::launch_s, 0.0, kMaxSeconds);
   f("host_capacity_bytes", &DeviceCard::host_capacity_bytes, std::int64_t{1}, kMaxBytes);
   f("devices_per_node", &DeviceCard::devices_per_node, std::int64_t{1}, std::int64_t{1} << 20);
@@ -58,8 +59,9 @@ void each_number(F&& f) {
 const std::set<std::string> kRequired{
     "capacity_bytes",  "memory_bytes_per_s", "memory_efficiency", "compute_efficiency",
     "multiprocessors", "launch_s",           "devices_per_node"};
-const std::set<std::string> kRequiredOfGpu{"context_bytes", "module_bytes", "workspace_bytes",
-                                           "process_base_bytes", "comm_bytes"};
+const std::set<std::string> kRequiredOfGpu{"context_bytes",   "module_bytes",
+                                           "workspace_bytes", "process_base_bytes",
+                                           "comm_bytes",      "graph_node_bytes"};
 
 bool is_required(const std::string& name, DeviceKind kind) {
   return kRequired.count(name) > 0 ||

@@ -54,7 +54,8 @@ struct DeviceCard {
   Sourced<std::int64_t>
       process_base_bytes;            // resident bytes of the program before a model (cpu, host)
   Sourced<std::int64_t> comm_bytes;  // communicator buffers per rank when count > 1
-  Sourced<double> launch_s;          // spacing of two small operations
+  Sourced<std::int64_t> graph_node_bytes;     // of a node of an instantiated graph (gpu)
+  Sourced<double> launch_s;                   // spacing of two small operations
   Sourced<std::int64_t> host_capacity_bytes;  // memory of the node
   Sourced<std::int64_t> devices_per_node;
   Sourced<double> price_per_hour_usd;

@@ -230,6 +230,7 @@ class Chooser {
     check("context_bytes", device_.context_bytes);
     check("module_bytes", device_.module_bytes);
     check("workspace_bytes", device_.workspace_bytes);
+    if (d().output.n >= 3) check("graph_node_bytes", device_.graph_node_bytes);
     if (d().device_count > 1) check("comm_bytes", device_.comm_bytes);
   }
 

@@ -53,6 +53,7 @@ GpuAccount gpu_account(const RankModel& model, const DeviceCard& device,
   GpuAccount gpu;
   gpu.multiprocessors = static_cast<int>(std::max<std::int64_t>(1, device.multiprocessors.value));
   gpu.gemm = {device.workspace_bytes.value};
+  gpu.graph_node = {device.graph_node_bytes.value};
   for (const WeightTensor& tensor : model.outside) gpu.vectors += f32_copy(tensor);
   for (const LayerKind& kind : model.kinds) {
     for (const WeightTensor& tensor : kind.tensors) gpu.vectors += f32_copy(tensor) * kind.count;
@@ -96,7 +97,7 @@ Bytes graph_bytes(const GpuAccount& gpu, const Decisions& decisions) {
   const bool captured =
       decisions.output.n >= 3 && decisions.attention != AttentionAlgorithm::kNaive;
   if (!captured) return {};
-  return round_up(kGraphNodeBytes * gpu.decode_calls, kGpuPage);
+  return round_up(gpu.graph_node * gpu.decode_calls, kGpuPage);
 }
 
 }  // namespace vramplan

@@ -10,9 +10,6 @@ namespace vramplan {
 /// cudaMalloc and graphs take whole pages. Source: NVIDIA's driver, seen as steps of
 /// cudaMemGetInfo.
 inline constexpr Bytes kGpuPage{2 * 1024 * 1024};
-/// Device memory of one node of an instantiated graph. Assumed: "about 10 KB per node",
-/// NVIDIA/cccl#3768.
-inline constexpr Bytes kGraphNodeBytes{10 * 1024};
 /// Pinned buffers that weights pass through when they are loaded.
 inline constexpr Bytes kUploadBytes{2 * 16 * 1024 * 1024};
 /// Copies of a pass's arrays in pinned memory: one is filled while the other is on its way.
@@ -26,6 +23,7 @@ struct GpuAccount {
   Bytes rope;                     // distinct rotary tables, 4 B x rotary_dim / 2 each, rounded
   std::int64_t decode_calls = 0;  // operations of a decode step
   std::vector<KvKeep> groups;     // of layers that keep the same tokens, at least one
+  Bytes graph_node;               // of one of them in a graph, as the device card says
 };
 GpuAccount gpu_account(const RankModel& model, const DeviceCard& device,
                        const Decisions& decisions);
@@ -38,7 +36,7 @@ Bytes pass_array_bytes(const GpuAccount& gpu, const Decisions& decisions);
 Bytes index_bytes(const GpuAccount& gpu, const Decisions& decisions);
 /// Pinned host memory: kStagedPasses copies of the pass arrays and the buffers of weights.
 Bytes staging_bytes(const GpuAccount& gpu, const Decisions& decisions);
-/// Operations of a decode step x kGraphNodeBytes in whole pages; 0 when fewer than two decode steps
+/// Operations of a decode step x graph_node in whole pages; 0 when fewer than two decode steps
 /// run (the first runs without), and for naive attention.
 Bytes graph_bytes(const GpuAccount& gpu, const Decisions& decisions);
 

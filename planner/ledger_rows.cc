@@ -166,8 +166,10 @@ void add_gpu_rows(const StageAccount& stage, const Decisions& decisions,
       fmt::format("one reservation of {} in pages of {}, less the tensors in it", exact(reserved),
                   exact(kGpuPage)));
   add(TierKind::kDevice, Category::kGraphs, "decode", graph_bytes(gpu, decisions),
-      fmt::format("{} operations of a decode step x {} (assumed: NVIDIA/cccl#3768), in pages of {}",
-                  gpu.decode_calls, exact(kGraphNodeBytes), exact(kGpuPage)));
+      fmt::format(
+          "{} operations of a decode step x {} (graph_node_bytes of the device card), in pages "
+          "of {}",
+          gpu.decode_calls, exact(gpu.graph_node), exact(kGpuPage)));
   add(TierKind::kHost, Category::kWorkspace, "staging", staging_bytes(gpu, decisions),
       fmt::format("pinned: {} copies of a pass's arrays + {} for weights", kStagedPasses,
                   exact(kUploadBytes)));

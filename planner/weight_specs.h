@@ -21,10 +21,13 @@ struct WeightSpec {
   std::int64_t matrices = 1;  // stacked in rows
 };
 
+/// A tensor that the card gives by name and shape.
+WeightSpec extra_spec(const ExtraTensor& extra, int tp);
 /// Names point into the card and the layer.
 std::vector<WeightSpec> layer_specs(const ModelCard& card, const Layer& layer, int tp);
 /// What a layer that predicts a further token holds besides the tensors of the last layer.
 std::vector<WeightSpec> mtp_specs(const ModelCard& card);
+/// Tensors outside the layers: tables, the last norm, the head, and those the card lists.
 std::vector<WeightSpec> outside_specs(const ModelCard& card, const RankShape& shape);
 
 }  // namespace vramplan

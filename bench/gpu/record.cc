@@ -139,6 +139,7 @@ class Recorder {
     }
     record_["rates"] = {{"memory_bytes_per_s", card_.memory_bytes_per_s.value},
                         {"launch_s", card_.launch_s.value},
+                        {"graph_node_bytes", card_.graph_node_bytes.value},
                         {"clocks", clocks()},
                         {"lines", lines}};
     record_["device_card"] = write_device_card(card_);

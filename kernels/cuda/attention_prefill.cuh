@@ -37,104 +37,149 @@ VRAMPLAN_DEVICE void stage_tokens(const AttentionArguments& a, const Slice& slic
   }
 }
 
-/// Grid: query tiles, heads, slices. kChunks = ceil(value_dim / 32).
-template <class C, int kChunks>
-VRAMPLAN_KERNEL VRAMPLAN_BOUNDS(128) attention_prefill_kernel(AttentionArguments a) {
-  VRAMPLAN_DYNAMIC_SHARED(float, memory);
-  constexpr int kColumns = kPrefillTokens / 8;
-  const Slice slice = slice_at(a, blockIdx.z);
-  const int query0 = static_cast<int>(blockIdx.x) * kPrefillQueries;
-  if (query0 >= slice.query_count) return;  // the whole block
-  const int head = static_cast<int>(blockIdx.y);
-  const int kv_head = head / static_cast<int>(a.heads / a.kv.kv_heads);
-  const int head_dim = static_cast<int>(a.kv.head_dim), dim = static_cast<int>(a.kv.value_dim);
-  const int q_pitch = head_dim + 4, pitch = dev::most(head_dim, 32 * kChunks) + 4;
-  float* q = memory;                            // [16][q_pitch]
-  float* tile = q + kPrefillQueries * q_pitch;  // [32][pitch]
-  float* p = tile + kPrefillTokens * pitch;     // [16][33]
-  const int r = static_cast<int>(threadIdx.x) / 8, c = static_cast<int>(threadIdx.x) % 8;
-  for (int i = static_cast<int>(threadIdx.x); i < kPrefillQueries * head_dim;
-       i += kPrefillThreads) {
-    const int row = query0 + i / head_dim;
-    const std::int64_t at = ((slice.query_begin + row) * a.heads + head) * head_dim + i % head_dim;
-    q[i / head_dim * q_pitch + i % head_dim] =
-        row < slice.query_count ? dev::load_as(a.dtype, a.q, at) : 0.0F;
+/// Where a thread works: query `r` of the block's 16, and each 8th token or quad of dims from `c`.
+struct PrefillPlace {
+  int query0, head, kv_head, r, c;
+};
+
+/// The block's queries to shared memory [16][pitch]; zeros beyond the slice.
+VRAMPLAN_DEVICE void stage_query_tile(const AttentionArguments& a, const Slice& slice,
+                                      const PrefillPlace& at, float* q, int pitch) {
+  const int dim = static_cast<int>(a.kv.head_dim);
+  for (int i = static_cast<int>(threadIdx.x); i < kPrefillQueries * dim; i += kPrefillThreads) {
+    const int row = at.query0 + i / dim;
+    const std::int64_t from = ((slice.query_begin + row) * a.heads + at.head) * dim + i % dim;
+    q[i / dim * pitch + i % dim] =
+        row < slice.query_count ? dev::load_as(a.dtype, a.q, from) : 0.0F;
   }
-  const int base = slice.kv_length - slice.query_count;  // position of query 0
-  const int position = base + query0 + r;
-  const int last = dev::least(base + query0 + kPrefillQueries, slice.kv_length);
-  const int first = first_visible(a, base + query0);  // blocks before it may be gone
-  float highest = dev::minus_infinity(), sum = 0.0F;
-  float value[kChunks][4] = {};
-  for (int token = first; token < last; token += kPrefillTokens) {
-    __syncthreads();
-    stage_tokens<C>(a, slice, kv_head, token, last, false, tile, head_dim, pitch);
-    __syncthreads();
-    float score[kColumns];
-    float tile_highest = dev::minus_infinity();
+}
+
+/// A thread's running softmax over its query's tokens.
+template <int kChunks>
+struct PrefillState {
+  float highest, sum;  // sum: of this thread's tokens
+  float value[kChunks][4];
+};
+
+/// Scores of this thread's tokens of a tile whose keys lie in `tile`; their largest of the query.
+template <int kColumns>
+VRAMPLAN_DEVICE float score_tokens(const AttentionArguments& a, const float* q, const float* tile,
+                                   int pitch, int c, int token, int position,
+                                   float (&score)[kColumns]) {
+  float highest = dev::minus_infinity();
 #pragma unroll
-    for (int i = 0; i < kColumns; ++i) {
-      const float* k = tile + (c + 8 * i) * pitch;
-      float dot = 0.0F;
-      for (int d = 0; d < head_dim; d += 4) {
-        const auto x = dev::load<dev::F4>(q + r * q_pitch + d);
-        const auto y = dev::load<dev::F4>(k + d);
-        dot += x.x * y.x + x.y * y.y + x.z * y.z + x.w * y.w;
-      }
-      const int at = token + c + 8 * i;
-      const bool visible = at <= position && at >= first_visible(a, position);
-      score[i] = visible ? scaled_score(a, dot) : dev::minus_infinity();
-      tile_highest = dev::most(tile_highest, score[i]);
+  for (int i = 0; i < kColumns; ++i) {
+    const float* k = tile + (c + 8 * i) * pitch;
+    float dot = 0.0F;
+    for (int d = 0; d < static_cast<int>(a.kv.head_dim); d += 4) {
+      const auto x = dev::load<dev::F4>(q + d);
+      const auto y = dev::load<dev::F4>(k + d);
+      dot += x.x * y.x + x.y * y.y + x.z * y.z + x.w * y.w;
     }
-    for (int d = 4; d > 0; d >>= 1) {  // over the 8 threads of a query
-      tile_highest = dev::most(tile_highest, __shfl_xor_sync(dev::kFullMask, tile_highest, d));
-    }
-    const float new_highest = dev::most(highest, tile_highest);
-    // Nothing visible yet: any finite reference keeps exp2(-inf - reference) at 0.
-    const float reference = new_highest == dev::minus_infinity() ? 0.0F : new_highest;
-    const float correction = dev::exp2(highest - reference);
-    highest = new_highest;
-    float part = 0.0F;
+    const int at = token + c + 8 * i;
+    const bool visible = at <= position && at >= first_visible(a, position);
+    score[i] = visible ? scaled_score(a, dot) : dev::minus_infinity();
+    highest = dev::most(highest, score[i]);
+  }
+  for (int d = 4; d > 0; d >>= 1) {  // over the 8 threads of a query
+    highest = dev::most(highest, __shfl_xor_sync(dev::kFullMask, highest, d));
+  }
+  return highest;
+}
+
+/// Probabilities into `p` (the query's row); what was summed before is scaled to the new largest.
+template <int kColumns, int kChunks>
+VRAMPLAN_DEVICE void soften_tokens(const float (&score)[kColumns], float tile_highest, int c,
+                                   float* p, PrefillState<kChunks>& state) {
+  const float highest = dev::most(state.highest, tile_highest);
+  // Nothing visible yet: any finite reference keeps exp2(-inf - reference) at 0.
+  const float reference = highest == dev::minus_infinity() ? 0.0F : highest;
+  const float correction = dev::exp2(state.highest - reference);
+  state.highest = highest;
+  float part = 0.0F;
 #pragma unroll
-    for (int i = 0; i < kColumns; ++i) {
-      const float probability = dev::exp2(score[i] - reference);
-      p[r * (kPrefillTokens + 1) + c + 8 * i] = probability;
-      part += probability;
-    }
-    sum = sum * correction + part;
-    __syncthreads();
-    stage_tokens<C>(a, slice, kv_head, token, last, true, tile, 32 * kChunks, pitch);
+  for (int i = 0; i < kColumns; ++i) {
+    const float probability = dev::exp2(score[i] - reference);
+    p[c + 8 * i] = probability;
+    part += probability;
+  }
+  state.sum = state.sum * correction + part;
+#pragma unroll
+  for (int n = 0; n < kChunks; ++n) {
+#pragma unroll
+    for (int e = 0; e < 4; ++e) state.value[n][e] *= correction;
+  }
+}
+
+/// Adds probability * V of a tile whose values lie in `tile`.
+template <int kChunks>
+VRAMPLAN_DEVICE void add_token_values(const float* p, const float* tile, int pitch, int c,
+                                      PrefillState<kChunks>& state) {
+  for (int t = 0; t < kPrefillTokens; ++t) {
+    const float probability = p[t];
 #pragma unroll
     for (int n = 0; n < kChunks; ++n) {
-#pragma unroll
-      for (int e = 0; e < 4; ++e) value[n][e] *= correction;
-    }
-    __syncthreads();
-    for (int t = 0; t < kPrefillTokens; ++t) {
-      const float probability = p[r * (kPrefillTokens + 1) + t];
-#pragma unroll
-      for (int n = 0; n < kChunks; ++n) {
-        const auto v = dev::load<dev::F4>(tile + t * pitch + 4 * c + 32 * n);
-        value[n][0] += probability * v.x;
-        value[n][1] += probability * v.y;
-        value[n][2] += probability * v.z;
-        value[n][3] += probability * v.w;
-      }
+      const auto v = dev::load<dev::F4>(tile + t * pitch + 4 * c + 32 * n);
+      state.value[n][0] += probability * v.x;
+      state.value[n][1] += probability * v.y;
+      state.value[n][2] += probability * v.z;
+      state.value[n][3] += probability * v.w;
     }
   }
+}
+
+template <int kChunks>
+VRAMPLAN_DEVICE void store_query(const AttentionArguments& a, const Slice& slice,
+                                 const PrefillPlace& at, PrefillState<kChunks>& state) {
+  float sum = state.sum;
   for (int d = 4; d > 0; d >>= 1) sum += __shfl_xor_sync(dev::kFullMask, sum, d);
-  const int row = query0 + r;
+  const int row = at.query0 + at.r, dim = static_cast<int>(a.kv.value_dim);
   if (row >= slice.query_count) return;
 #pragma unroll
   for (int n = 0; n < kChunks; ++n) {
 #pragma unroll
     for (int e = 0; e < 4; ++e) {
-      const int d = 4 * c + 32 * n + e;
+      const int d = 4 * at.c + 32 * n + e;
       if (d >= dim) continue;
-      dev::store_as(a.dtype, a.out, ((slice.query_begin + row) * a.heads + head) * dim + d,
-                    sum > 0.0F ? value[n][e] / sum : 0.0F);
+      dev::store_as(a.dtype, a.out, ((slice.query_begin + row) * a.heads + at.head) * dim + d,
+                    sum > 0.0F ? state.value[n][e] / sum : 0.0F);
     }
   }
+}
+
+/// Grid: query tiles, heads, slices. kChunks = ceil(value_dim / 32).
+template <class C, int kChunks>
+VRAMPLAN_KERNEL VRAMPLAN_BOUNDS(128) attention_prefill_kernel(AttentionArguments a) {
+  VRAMPLAN_DYNAMIC_SHARED(float, memory);
+  const Slice slice = slice_at(a, blockIdx.z);
+  const int thread = static_cast<int>(threadIdx.x), head = static_cast<int>(blockIdx.y);
+  const PrefillPlace at{static_cast<int>(blockIdx.x) * kPrefillQueries, head,
+                        head / static_cast<int>(a.heads / a.kv.kv_heads), thread / 8, thread % 8};
+  if (at.query0 >= slice.query_count) return;  // the whole block
+  const int head_dim = static_cast<int>(a.kv.head_dim), q_pitch = head_dim + 4;
+  const int pitch = dev::most(head_dim, 32 * kChunks) + 4;
+  float* q = memory;                                                       // [16][q_pitch]
+  float* tile = q + kPrefillQueries * q_pitch;                             // [32][pitch]
+  float* p = tile + kPrefillTokens * pitch + at.r * (kPrefillTokens + 1);  // of [16][33]
+  stage_query_tile(a, slice, at, q, q_pitch);
+  const int base = slice.kv_length - slice.query_count;  // position of query 0
+  const int last = dev::least(base + at.query0 + kPrefillQueries, slice.kv_length);
+  const int first = first_visible(a, base + at.query0);  // blocks before it may be gone
+  PrefillState<kChunks> state{dev::minus_infinity(), 0.0F, {}};
+  for (int token = first; token < last; token += kPrefillTokens) {
+    __syncthreads();
+    stage_tokens<C>(a, slice, at.kv_head, token, last, false, tile, head_dim, pitch);
+    __syncthreads();
+    float score[kPrefillTokens / 8];
+    const float highest = score_tokens(a, q + at.r * q_pitch, tile, pitch, at.c, token,
+                                       base + at.query0 + at.r, score);
+    soften_tokens(score, highest, at.c, p, state);
+    __syncthreads();
+    stage_tokens<C>(a, slice, at.kv_head, token, last, true, tile, 32 * kChunks, pitch);
+    __syncthreads();
+    add_token_values(p, tile, pitch, at.c, state);
+  }
+  store_query(a, slice, at, state);
 }
 
 }  // namespace vramplan::cuda::VRAMPLAN_KERNELS

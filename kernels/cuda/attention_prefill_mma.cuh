@@ -32,6 +32,28 @@ VRAMPLAN_DEVICE void mask_scores(const AttentionArguments& a, int token, int pos
   }
 }
 
+/// A warp's 16 query rows from `row0` of the slice, divided by their sums.
+template <int kDim>
+VRAMPLAN_DEVICE void store_query_rows(const AttentionArguments& a, const Slice& slice, int row0,
+                                      int head, RowState<kDim>& state) {
+  finish_sums(state);
+#pragma unroll
+  for (int half = 0; half < 2; ++half) {
+    const int row = row0 + dev::lane() / 4 + 8 * half;
+    if (row >= slice.query_count) continue;
+    const float scale = state.sum[half] > 0.0F ? 1.0F / state.sum[half] : 0.0F;
+    const std::int64_t at = ((slice.query_begin + row) * a.heads + head) * kDim;
+#pragma unroll
+    for (int n = 0; n < kDim / 8; ++n) {
+#pragma unroll
+      for (int e = 0; e < 2; ++e) {
+        dev::store_as(a.dtype, a.out, at + 8 * n + 2 * (dev::lane() % 4) + e,
+                      state.value[n][2 * half + e] * scale);
+      }
+    }
+  }
+}
+
 /// Grid: query tiles, heads, slices.
 template <class T, class C, int kDim>
 VRAMPLAN_KERNEL VRAMPLAN_BOUNDS(128) attention_prefill_mma_kernel(AttentionArguments a) {
@@ -85,22 +107,7 @@ VRAMPLAN_KERNEL VRAMPLAN_BOUNDS(128) attention_prefill_mma_kernel(AttentionArgum
     }
     dev::copy_commit();
   }
-  finish_sums(state);
-#pragma unroll
-  for (int half = 0; half < 2; ++half) {
-    const int row = query0 + row0 + dev::lane() / 4 + 8 * half;
-    if (row >= slice.query_count) continue;
-    const float scale = state.sum[half] > 0.0F ? 1.0F / state.sum[half] : 0.0F;
-    const std::int64_t at = ((slice.query_begin + row) * a.heads + head) * kDim;
-#pragma unroll
-    for (int n = 0; n < kDim / 8; ++n) {
-#pragma unroll
-      for (int e = 0; e < 2; ++e) {
-        dev::store_as(a.dtype, a.out, at + 8 * n + 2 * (dev::lane() % 4) + e,
-                      state.value[n][2 * half + e] * scale);
-      }
-    }
-  }
+  store_query_rows(a, slice, query0 + row0, head, state);
 }
 
 }  // namespace vramplan::cuda::VRAMPLAN_KERNELS

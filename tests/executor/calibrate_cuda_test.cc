@@ -13,6 +13,7 @@ namespace {
 TEST(CalibrateCuda, AFakeDeviceGivesACardThatReadsBack) {
   cuda::FakeDevice device;
   device.major = 8;
+  device.graph_node = Bytes{9 * 1024};
   GpuCalibrationRequest request;
   request.quick = true;
   request.bench.pool = Bytes{128 << 20};
@@ -30,6 +31,8 @@ TEST(CalibrateCuda, AFakeDeviceGivesACardThatReadsBack) {
     EXPECT_EQ(card.module_bytes.value, (device.modules + device.gemm).n);
     // The fake's clock: 2 us a kernel, 4 TB/s in the device, 50 GB/s on the bus.
     EXPECT_NEAR(card.launch_s.value, 2e-6, 1e-9);
+    EXPECT_EQ(card.graph_node_bytes.value, device.graph_node.n);  // 8192 of them are whole pages
+    EXPECT_EQ(card.graph_node_bytes.evidence, Evidence::kMeasured);
     ASSERT_EQ(card.links.size(), 2U);
     EXPECT_NEAR(card.links[1].bytes_per_s.value, 5e10, 0.1 * 5e10);
     std::set<std::string> ops;

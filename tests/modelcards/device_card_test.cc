@@ -46,6 +46,7 @@ void expect_same(const DeviceCard& a, const DeviceCard& b) {
   expect_same(a.workspace_bytes, b.workspace_bytes);
   expect_same(a.process_base_bytes, b.process_base_bytes);
   expect_same(a.comm_bytes, b.comm_bytes);
+  expect_same(a.graph_node_bytes, b.graph_node_bytes);
   expect_same(a.launch_s, b.launch_s);
   expect_same(a.host_capacity_bytes, b.host_capacity_bytes);
   expect_same(a.devices_per_node, b.devices_per_node);

@@ -17,8 +17,8 @@ namespace fs = std::filesystem;
 
 const char* const kConfig =
     R"({"model_type":"llama","hidden_size":32,"num_hidden_layers":1,"num_attention_heads":4,
-        "num_key_value_heads":2,"intermediate_size":64,"vocab_size":16,"max_position_embeddings":128,
-        "torch_dtype":"bfloat16","tie_word_embeddings":true)";
+        "num_key_value_heads":2,"intermediate_size":64,"vocab_size":16,
+        "max_position_embeddings":128,"torch_dtype":"bfloat16","tie_word_embeddings":true)";
 
 class ModelSourceTest : public testing::Test {
  protected:

@@ -23,7 +23,8 @@ std::vector<SafetensorsTensor> parsed(const std::string& bytes) {
 
 const char* const kGood =
     R"({"__metadata__":{"format":"pt"},"b":{"dtype":"BF16","shape":[2,3],"data_offsets":[4,16]},)"
-    R"("a":{"dtype":"F32","shape":[],"data_offsets":[0,4]},"z":{"dtype":"F4","shape":[4,2],"data_offsets":[16,20]},)"
+    R"("a":{"dtype":"F32","shape":[],"data_offsets":[0,4]},)"
+    R"("z":{"dtype":"F4","shape":[4,2],"data_offsets":[16,20]},)"
     R"("empty":{"dtype":"I64","shape":[0,7],"data_offsets":[16,16]}}   )";
 
 TEST(Safetensors, TensorsComeInFileOrderWithTheirShape) {

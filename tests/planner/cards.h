@@ -98,6 +98,7 @@ inline DeviceCard gpu_80gb() {
   card.module_bytes = given<std::int64_t>(64 << 20);
   card.workspace_bytes = given<std::int64_t>(32 << 20);
   card.comm_bytes = given<std::int64_t>(392'000'000);
+  card.graph_node_bytes = given<std::int64_t>(10 * 1024);
   card.process_base_bytes = given<std::int64_t>(64 << 20);
   card.launch_s = given(2e-6);
   return card;

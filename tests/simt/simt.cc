@@ -1,372 +1,13 @@
 #include "simt.h"
 
-#include <algorithm>
 #include <cstring>
-#include <deque>
-#include <exception>
-#include <memory>
-#include <numeric>
-#include <vector>
 
-#include "device_memory.h"
-#include "fiber.h"
-#include "shared_arena.h"
-
-#if VRAMPLAN_SIMT_TSAN
-#include <sanitizer/tsan_interface.h>
-#else
-inline void __tsan_acquire(void*) {}
-inline void __tsan_release(void*) {}
-#endif
+#include "block_run.h"
 
 namespace simt {
 namespace {
 
-enum class State : std::uint8_t { kReady, kBarrier, kCollective, kDone };
-
-struct Copy {
-  std::byte* to;
-  const std::byte* from;
-  std::size_t bytes, valid;
-};
-
-struct Thread {
-  Fiber fiber;
-  Dim3 index;
-  std::uint32_t linear = 0;
-  State state = State::kDone;
-  Site site;
-  const char* name = nullptr;  // of the collective it waits in
-  std::uint32_t mask = 0;
-  void* payload = nullptr;
-  // For ThreadSanitizer: edges are drawn at meetings only. Two tags by turns, because a thread that
-  // runs ahead reaches the next meeting before others have left this one.
-  unsigned barriers = 0, collectives = 0;
-  char meetings[2] = {};                 // of its warp, when it is lane 0
-  std::vector<Copy> open;                // cp.async not yet committed
-  std::deque<std::vector<Copy>> groups;  // committed, oldest first
-};
-
-struct Random {
-  std::uint64_t state;
-  std::uint64_t next() {  // splitmix64
-    std::uint64_t z = (state += 0x9e3779b97f4a7c15ULL);
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ULL;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebULL;
-    return z ^ (z >> 31);
-  }
-  std::uint64_t below(std::uint64_t n) { return next() % n; }
-};
-
-thread_local std::uint64_t schedule_seed = 0;
 thread_local Enqueue enqueue_hook = nullptr;
-thread_local Counts total;
-
-std::string text(const Dim3& d) {
-  return "(" + std::to_string(d.x) + "," + std::to_string(d.y) + "," + std::to_string(d.z) + ")";
-}
-
-std::string text(const Site& site) {
-  const char* slash = site.file == nullptr ? nullptr : std::strrchr(site.file, '/');
-  return std::string(slash != nullptr       ? slash + 1
-                     : site.file != nullptr ? site.file
-                                            : "?") +
-         ":" + std::to_string(site.line);
-}
-
-class Runtime {
- public:
-  void launch(const char* kernel, Dim3 grid, Dim3 block, std::size_t dynamic_bytes,
-              const std::function<void()>& body);
-  void barrier(Site site);
-  void collective(const char* name, Operation operation, void* payload, std::uint32_t mask,
-                  Site site);
-  void yield_point();
-  [[noreturn]] void fault(const std::string& what, Site site);
-  Thread& self() { return *current_; }
-  /// A copy may land at any time until its wait: seed 0 leaves all to the wait, others half of
-  /// them.
-  bool copy_at_once() { return seed_ != 0 && random_.below(2) == 0; }
-
-  const char* kernel_ = nullptr;
-  Dim3 grid_, block_, block_index_;
-  SharedArena arena_;
-  void* dynamic_ = nullptr;
-
- private:
-  void check_limits(std::size_t dynamic_bytes);
-  void run_block(Dim3 index, std::size_t dynamic_bytes);
-  void schedule();
-  std::size_t pick(std::size_t head);
-  void stuck();
-  void make_ready(Thread& thread);
-  void suspend();
-  std::string where(const Thread& thread) const;
-  static void thread_main(void* argument);
-  [[noreturn]] void raise(const std::string& what);
-
-  std::vector<std::unique_ptr<Thread>> threads_;
-  std::vector<Thread*> ready_;
-  std::uint32_t live_ = 0, at_barrier_ = 0, thread_count_ = 0;
-  Thread* current_ = nullptr;
-  const std::function<void()>* body_ = nullptr;
-  std::string failure_;
-  std::exception_ptr thrown_;
-  Random random_{0};
-  std::uint64_t seed_ = 0;
-  std::uint32_t last_warp_ = 0;
-  char started_ = 0, ended_ = 0, barriers_[2] = {};  // for ThreadSanitizer
-};
-
-Runtime& runtime() {
-  static thread_local Runtime instance;
-  return instance;
-}
-
-std::string Runtime::where(const Thread& thread) const {
-  return "thread " + text(thread.index) + " (warp " + std::to_string(thread.linear / kWarpLanes) +
-         " lane " + std::to_string(thread.linear % kWarpLanes) + ")";
-}
-
-void Runtime::raise(const std::string& what) {
-  throw Fault("kernel " + std::string(kernel_) + ", block " + text(block_index_) + ", seed " +
-              std::to_string(seed_) + ": " + what);
-}
-
-void Runtime::fault(const std::string& what, Site site) {
-  if (current_ == nullptr) throw Fault(what + " at " + text(site) + ", outside a launch");
-  failure_ = where(*current_) + " at " + text(site) + ": " + what;
-  for (;;) current_->fiber.suspend();  // the scheduler sees failure_ and never comes back
-}
-
-void Runtime::check_limits(std::size_t dynamic_bytes) {
-  const std::uint64_t threads = block_.count();
-  if (threads == 0 || threads > kMaxThreads) {
-    raise(std::to_string(threads) + " threads a block, allowed are 1 to 1024");
-  }
-  if (block_.z > 64) raise("block z is " + std::to_string(block_.z) + ", allowed are up to 64");
-  if (grid_.count() == 0 || grid_.x > 0x7fffffffU || grid_.y > 65535 || grid_.z > 65535) {
-    raise("grid " + text(grid_) + " is outside 1..2^31-1, 1..65535, 1..65535");
-  }
-  if (dynamic_bytes > kSharedLimit) {
-    raise(std::to_string(dynamic_bytes) + " bytes of shared memory, a block has " +
-          std::to_string(kSharedLimit));
-  }
-}
-
-void Runtime::launch(const char* kernel, Dim3 grid, Dim3 block, std::size_t dynamic_bytes,
-                     const std::function<void()>& body) {
-  kernel_ = kernel;
-  grid_ = grid;
-  block_ = block;
-  block_index_ = Dim3(0, 0, 0);
-  body_ = &body;
-  seed_ = schedule_seed;
-  random_ = Random{seed_};
-  ++total.launches;
-  check_limits(dynamic_bytes);
-  const std::uint64_t blocks = grid.count();
-  // A random order of blocks: i -> (i * step + start) mod blocks with step coprime to blocks.
-  std::uint64_t start = 0, step = 1;
-  if (seed_ != 0 && blocks > 1) {
-    start = random_.below(blocks);
-    do step = 1 + random_.below(blocks - 1);
-    while (std::gcd(step, blocks) != 1);
-  }
-  for (std::uint64_t i = 0; i < blocks; ++i) {
-    const std::uint64_t b = (start + i * step) % blocks;
-    run_block(
-        {static_cast<std::uint32_t>(b % grid.x), static_cast<std::uint32_t>(b / grid.x % grid.y),
-         static_cast<std::uint32_t>(b / grid.x / grid.y)},
-        dynamic_bytes);
-  }
-  const std::string damage = DeviceMemory::damage();
-  if (!damage.empty()) raise(damage);
-}
-
-void Runtime::thread_main(void* argument) {
-  auto& thread = *static_cast<Thread*>(argument);
-  Runtime& run = runtime();
-  __tsan_acquire(&run.started_);
-  try {
-    (*run.body_)();
-  } catch (...) {
-    run.thrown_ = std::current_exception();
-  }
-  __tsan_release(&run.ended_);
-  thread.state = State::kDone;
-  --run.live_;
-  for (;;) thread.fiber.suspend();
-}
-
-void Runtime::run_block(Dim3 index, std::size_t dynamic_bytes) {
-  block_index_ = index;
-  thread_count_ = static_cast<std::uint32_t>(block_.count());
-  while (threads_.size() < thread_count_) threads_.push_back(std::make_unique<Thread>());
-  arena_.reset();
-  dynamic_ = dynamic_bytes == 0 ? nullptr : arena_.take(&dynamic_, dynamic_bytes, "dynamic shared");
-  ready_.clear();
-  live_ = thread_count_;
-  at_barrier_ = 0;
-  failure_.clear();
-  thrown_ = nullptr;
-  __tsan_release(&started_);
-  for (std::uint32_t i = 0; i < thread_count_; ++i) {
-    Thread& thread = *threads_[i];
-    thread.index = {i % block_.x, i / block_.x % block_.y, i / block_.x / block_.y};
-    thread.linear = i;
-    thread.barriers = thread.collectives = 0;
-    thread.open.clear();
-    thread.groups.clear();
-    thread.fiber.start(&thread_main, &thread);
-    make_ready(thread);
-  }
-  schedule();
-  __tsan_acquire(&ended_);
-  const std::string damage = arena_.damage();
-  if (!damage.empty()) raise(damage);
-}
-
-void Runtime::make_ready(Thread& thread) {
-  thread.state = State::kReady;
-  ready_.push_back(&thread);
-}
-
-/// Which of ready_[head..) runs next. Seed 0: first come, first served. Others take turns: the last
-/// to come (so threads start from the highest), any, or another lane of the warp that ran last,
-/// which lets single warps run far ahead.
-std::size_t Runtime::pick(std::size_t head) {
-  if (seed_ == 0) return head;
-  if (seed_ % 3 == 1) return ready_.size() - 1;
-  const std::size_t any = head + random_.below(ready_.size() - head);
-  if (seed_ % 3 == 2) return any;
-  for (std::size_t i = head; i < ready_.size(); ++i) {
-    if (ready_[i]->linear / kWarpLanes == last_warp_) return i;
-  }
-  return any;
-}
-
-/// Runs ready threads until all are done.
-void Runtime::schedule() {
-  std::size_t head = 0;
-  while (live_ > 0) {
-    if (head == ready_.size()) stuck();
-    std::swap(ready_[head], ready_[pick(head)]);
-    last_warp_ = ready_[head]->linear / kWarpLanes;
-    current_ = ready_[head++];
-    if (head == ready_.size() || head > 4096) {
-      ready_.erase(ready_.begin(), ready_.begin() + static_cast<std::ptrdiff_t>(head));
-      head = 0;
-    }
-    ++total.switches;
-    current_->fiber.resume();
-    current_ = nullptr;
-    if (!failure_.empty()) raise(failure_);
-    if (thrown_) std::rethrow_exception(thrown_);
-  }
-}
-
-/// No thread can run although some are alive: says who waits where.
-void Runtime::stuck() {
-  const Thread* waiting = nullptr;
-  const Thread* elsewhere = nullptr;
-  const Thread* gone = nullptr;
-  for (std::uint32_t i = 0; i < thread_count_; ++i) {
-    const Thread& t = *threads_[i];
-    if (t.state == State::kDone) {
-      if (gone == nullptr) gone = &t;
-    } else if (waiting == nullptr) {
-      waiting = &t;
-    } else if (t.state != waiting->state || t.site != waiting->site) {
-      if (elsewhere == nullptr) elsewhere = &t;
-    }
-  }
-  const auto kind = [](const Thread& t) {
-    return std::string(t.state == State::kBarrier ? "__syncthreads" : t.name) + " at " +
-           text(t.site);
-  };
-  std::string what = "deadlock: " + where(*waiting) + " waits in " + kind(*waiting);
-  if (elsewhere != nullptr) what += "; " + where(*elsewhere) + " in " + kind(*elsewhere);
-  if (gone != nullptr) what += "; " + where(*gone) + " has returned";
-  raise(what);
-}
-
-void Runtime::suspend() { self().fiber.suspend(); }
-
-void Runtime::barrier(Site site) {
-  Thread& me = self();
-  for (std::uint32_t i = 0; at_barrier_ > 0 && i < thread_count_; ++i) {
-    const Thread& t = *threads_[i];
-    if (t.state != State::kBarrier) continue;
-    if (!(t.site == site)) {
-      fault("divergent __syncthreads: " + where(t) + " is at " + text(t.site), site);
-    }
-    break;
-  }
-  char* meeting = &barriers_[me.barriers++ % 2];
-  __tsan_release(meeting);
-  me.state = State::kBarrier;
-  me.site = site;
-  if (++at_barrier_ == thread_count_) {
-    at_barrier_ = 0;
-    for (std::uint32_t i = 0; i < thread_count_; ++i) make_ready(*threads_[i]);
-  }
-  suspend();
-  __tsan_acquire(meeting);
-}
-
-void Runtime::collective(const char* name, Operation operation, void* payload, std::uint32_t mask,
-                         Site site) {
-  Thread& me = self();
-  const std::uint32_t warp = me.linear / kWarpLanes * kWarpLanes, own = me.linear % kWarpLanes;
-  if (((mask >> own) & 1U) == 0) fault(std::string(name) + ": this lane is not in its mask", site);
-  void* payloads[kWarpLanes] = {};
-  std::uint32_t arrived = 1U << own;
-  payloads[own] = payload;
-  for (std::uint32_t l = 0; l < kWarpLanes; ++l) {
-    if (l == own) continue;
-    const bool named = ((mask >> l) & 1U) != 0;
-    if (warp + l >= thread_count_) {
-      if (named) fault(std::string(name) + ": lane " + std::to_string(l) + " does not exist", site);
-      continue;
-    }
-    const Thread& t = *threads_[warp + l];
-    if (named && t.state == State::kDone) {
-      fault(std::string(name) + ": lane " + std::to_string(l) + " of the mask has returned", site);
-    }
-    if (t.state != State::kCollective || (t.mask & mask) == 0) continue;
-    if (t.mask != mask || t.name != name || !(t.site == site)) {
-      fault(std::string(name) + ": lane " + std::to_string(l) + " is in " + t.name + " at " +
-                text(t.site) + (t.mask != mask ? " with another mask" : ""),
-            site);
-    }
-    arrived |= 1U << l;
-    payloads[l] = t.payload;
-  }
-  char* meeting = &threads_[warp]->meetings[me.collectives++ % 2];
-  __tsan_release(meeting);
-  me.state = State::kCollective;
-  me.site = site;
-  me.name = name;
-  me.mask = mask;
-  me.payload = payload;
-  if (arrived == mask) {
-    __tsan_acquire(meeting);  // what the other lanes brought
-    operation(payloads, mask);
-    __tsan_release(meeting);
-    for (std::uint32_t l = 0; l < kWarpLanes; ++l) {
-      if (((mask >> l) & 1U) != 0) make_ready(*threads_[warp + l]);
-    }
-  }
-  suspend();
-  __tsan_acquire(meeting);
-}
-
-void Runtime::yield_point() {
-  if (current_ == nullptr || seed_ == 0 || random_.below(4) != 0) return;
-  make_ready(self());
-  suspend();
-}
 
 void perform(const std::vector<Copy>& copies) {
   for (const Copy& copy : copies) {
@@ -377,33 +18,33 @@ void perform(const std::vector<Copy>& copies) {
 
 }  // namespace
 
-Schedule::Schedule(std::uint64_t seed) : previous_(schedule_seed) { schedule_seed = seed; }
-Schedule::~Schedule() { schedule_seed = previous_; }
+Schedule::Schedule(std::uint64_t seed) : previous_(block_run().seed) { block_run().seed = seed; }
+Schedule::~Schedule() { block_run().seed = previous_; }
 
 void launch(const char* kernel, Dim3 grid, Dim3 block, std::size_t dynamic_shared_bytes,
             const std::function<void()>& body) {
-  runtime().launch(kernel, grid, block, dynamic_shared_bytes, body);
+  block_run().launch(kernel, grid, block, dynamic_shared_bytes, body);
 }
 
 void set_enqueue(Enqueue enqueue) { enqueue_hook = enqueue; }
 Enqueue current_enqueue() { return enqueue_hook; }
-Counts counts() { return total; }
+Counts counts() { return block_run().total; }
 
-const Dim3& thread_index() { return runtime().self().index; }
-const Dim3& block_index() { return runtime().block_index_; }
-const Dim3& block_dim() { return runtime().block_; }
-const Dim3& grid_dim() { return runtime().grid_; }
-std::uint32_t lane() { return runtime().self().linear % kWarpLanes; }
+const Dim3& thread_index() { return block_run().self().index; }
+const Dim3& block_index() { return block_run().block_index_; }
+const Dim3& block_dim() { return block_run().block_; }
+const Dim3& grid_dim() { return block_run().grid_; }
+std::uint32_t lane() { return block_run().self().linear % kWarpLanes; }
 
-void barrier(Site site) { runtime().barrier(site); }
+void barrier(Site site) { block_run().barrier(site); }
 
 void collective(const char* name, Operation operation, void* payload, std::uint32_t mask,
-                Site site) {
-  runtime().collective(name, operation, payload, mask, site);
+                Ordering ordering, Site site) {
+  block_run().collective(name, operation, payload, mask, ordering, site);
 }
 
 void* shared(const void* key, std::size_t bytes, Site site) {
-  Runtime& run = runtime();
+  BlockRun& run = block_run();
   void* memory = run.arena_.take(key, bytes, text(site));
   if (run.arena_.bytes_taken() > kSharedLimit) {
     fault("shared memory above " + std::to_string(kSharedLimit) + " bytes a block", site);
@@ -412,9 +53,9 @@ void* shared(const void* key, std::size_t bytes, Site site) {
   return memory;
 }
 
-void* dynamic_shared() { return runtime().dynamic_; }
-void yield_point() { runtime().yield_point(); }
-void fault(const std::string& what, Site site) { runtime().fault(what, site); }
+void* dynamic_shared() { return block_run().dynamic_; }
+void yield_point() { block_run().yield_point(); }
+void fault(const std::string& what, Site site) { block_run().fault(what, site); }
 
 void async_copy(void* to, const void* from, std::size_t bytes, std::size_t valid_bytes, Site site) {
   const auto misaligned = [&](const void* p) {
@@ -426,21 +67,21 @@ void async_copy(void* to, const void* from, std::size_t bytes, std::size_t valid
   }
   const Copy copy{static_cast<std::byte*>(to), static_cast<const std::byte*>(from), bytes,
                   valid_bytes};
-  if (runtime().copy_at_once()) {
+  if (block_run().copy_at_once()) {
     perform({copy});
   } else {
-    runtime().self().open.push_back(copy);
+    block_run().self().open.push_back(copy);
   }
 }
 
 void async_commit() {
-  Thread& me = runtime().self();
+  Thread& me = block_run().self();
   me.groups.push_back(std::move(me.open));
   me.open.clear();
 }
 
 void async_wait(int groups_left) {
-  Thread& me = runtime().self();
+  Thread& me = block_run().self();
   while (me.groups.size() > static_cast<std::size_t>(groups_left)) {
     perform(me.groups.front());
     me.groups.pop_front();

@@ -9,6 +9,13 @@
 #include <stdexcept>
 #include <string>
 
+// What lanes exchange in a meeting is no race.
+#if defined(__clang__)
+#define VRAMPLAN_NO_RACES __attribute__((no_sanitize("thread")))
+#else
+#define VRAMPLAN_NO_RACES
+#endif
+
 namespace simt {
 
 struct Dim3 {
@@ -80,11 +87,14 @@ std::uint32_t lane();
 
 /// All threads of the block meet; all at the same source line.
 void barrier(Site site);
+/// Whether a meeting of lanes makes what each wrote before visible to the others: __syncwarp does,
+/// shuffles and votes only exchange their own values. ThreadSanitizer is told.
+enum class Ordering : std::uint8_t { kValues, kMemory };
 /// The lanes of `mask` meet; the last one runs operation(payload of each lane, mask), where payload
 /// of a lane outside the mask is null.
 using Operation = void (*)(void* const* payload, std::uint32_t mask);
 void collective(const char* name, Operation operation, void* payload, std::uint32_t mask,
-                Site site);
+                Ordering ordering, Site site);
 /// Shared memory of the block: the same pointer for every thread that names the same `key`. Filled
 /// with 0xFF (a NaN) and fenced by redzones that are checked when the block ends.
 void* shared(const void* key, std::size_t bytes, Site site);

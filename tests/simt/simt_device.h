@@ -1,6 +1,7 @@
 #pragma once
 // The C++ side of kernels/cuda/dev.h: CUDA's spelling and the dev:: functions over the fiber
 // runtime. The device twin of every function is in kernels/cuda/dev_nvcc.h.
+#include <atomic>
 #include <bit>
 #include <cmath>
 #include <cstdint>
@@ -28,7 +29,8 @@
 inline void __syncthreads(simt::Site site = simt::Site::here()) { simt::barrier(site); }
 inline void __syncwarp(unsigned mask = 0xffffffffU, simt::Site site = simt::Site::here()) {
   simt::collective(
-      "__syncwarp", [](void* const*, std::uint32_t) {}, nullptr, mask, site);
+      "__syncwarp", [](void* const*, std::uint32_t) {}, nullptr, mask, simt::Ordering::kMemory,
+      site);
 }
 inline void __threadfence() {}
 
@@ -47,7 +49,7 @@ struct Shuffled {
 };
 
 template <class T>
-void shuffle_lanes(void* const* payload, std::uint32_t mask) {
+VRAMPLAN_NO_RACES void shuffle_lanes(void* const* payload, std::uint32_t mask) {
   for (int lane = 0; lane < 32; ++lane) {
     auto* own = static_cast<Shuffled<T>*>(payload[lane]);
     if (own == nullptr) continue;
@@ -78,7 +80,7 @@ template <class T>
 T shuffle(const char* name, std::uint32_t mask, T value, Move move, int argument, int width,
           Site site) {
   Shuffled<T> own{value, move, argument, width, value, -1};
-  collective(name, &shuffle_lanes<T>, &own, mask, site);
+  collective(name, &shuffle_lanes<T>, &own, mask, Ordering::kValues, site);
   if (own.missing >= 0) {
     fault(std::string(name) + " reads lane " + std::to_string(own.missing) + ", not in its mask",
           site);
@@ -92,24 +94,24 @@ struct Vote {
 };
 
 template <class Combine>
+VRAMPLAN_NO_RACES void vote_lanes(void* const* payload, std::uint32_t) {
+  std::uint64_t sum = 0;
+  bool first = true;
+  for (int lane = 0; lane < 32; ++lane) {
+    const auto* v = static_cast<const Vote*>(payload[lane]);
+    if (v == nullptr) continue;
+    sum = first ? Combine{}(v->value, lane) : Combine{}(sum, v->value, lane);
+    first = false;
+  }
+  for (int lane = 0; lane < 32; ++lane) {
+    if (payload[lane] != nullptr) static_cast<Vote*>(payload[lane])->result = sum;
+  }
+}
+
+template <class Combine>
 std::uint64_t vote(const char* name, std::uint32_t mask, std::uint64_t value, Combine, Site site) {
   Vote own{value, 0};
-  collective(
-      name,
-      [](void* const* payload, std::uint32_t) {
-        std::uint64_t sum = 0;
-        bool first = true;
-        for (int lane = 0; lane < 32; ++lane) {
-          const auto* v = static_cast<const Vote*>(payload[lane]);
-          if (v == nullptr) continue;
-          sum = first ? Combine{}(v->value, lane) : Combine{}(sum, v->value, lane);
-          first = false;
-        }
-        for (int lane = 0; lane < 32; ++lane) {
-          if (payload[lane] != nullptr) static_cast<Vote*>(payload[lane])->result = sum;
-        }
-      },
-      &own, mask, site);
+  collective(name, &vote_lanes<Combine>, &own, mask, Ordering::kValues, site);
   return own.result;
 }
 
@@ -189,49 +191,50 @@ inline unsigned __byte_perm(unsigned a, unsigned b, unsigned select) {
   return out;
 }
 
-// Atomics: fibers share one operating-system thread, so the operation itself needs no lock; the
-// order of threads around it is the schedule's.
+// Atomics: fibers share one operating-system thread, so that loading and storing is atomic enough;
+// the order of threads around it is the schedule's. Relaxed, as on a device.
+namespace simt {
+template <class T, class Change>
+T atomically(T* address, Change change) {
+  yield_point();
+  const std::atomic_ref<T> shared(*address);
+  const T before = shared.load(std::memory_order_relaxed);
+  shared.store(change(before), std::memory_order_relaxed);
+  return before;
+}
+}  // namespace simt
+
 template <class T, class U>
 T atomicAdd(T* address, U value) {
-  simt::yield_point();
-  const T before = *address;
-  *address = static_cast<T>(before + static_cast<T>(value));
-  return before;
+  return simt::atomically(address,
+                          [=](T before) { return static_cast<T>(before + static_cast<T>(value)); });
 }
 template <class T, class U>
 T atomicMax(T* address, U value) {
-  simt::yield_point();
-  const T before = *address;
-  if (before < static_cast<T>(value)) *address = static_cast<T>(value);
-  return before;
+  return simt::atomically(address, [=](T before) {
+    return before < static_cast<T>(value) ? static_cast<T>(value) : before;
+  });
 }
 template <class T, class U>
 T atomicMin(T* address, U value) {
-  simt::yield_point();
-  const T before = *address;
-  if (static_cast<T>(value) < before) *address = static_cast<T>(value);
-  return before;
+  return simt::atomically(address, [=](T before) {
+    return static_cast<T>(value) < before ? static_cast<T>(value) : before;
+  });
 }
 template <class T, class U>
 T atomicExch(T* address, U value) {
-  simt::yield_point();
-  const T before = *address;
-  *address = static_cast<T>(value);
-  return before;
+  return simt::atomically(address, [=](T) { return static_cast<T>(value); });
 }
 template <class T, class U>
 T atomicOr(T* address, U value) {
-  simt::yield_point();
-  const T before = *address;
-  *address = static_cast<T>(before | static_cast<T>(value));
-  return before;
+  return simt::atomically(address,
+                          [=](T before) { return static_cast<T>(before | static_cast<T>(value)); });
 }
 template <class T, class U, class V>
 T atomicCAS(T* address, U compare, V value) {
-  simt::yield_point();
-  const T before = *address;
-  if (before == static_cast<T>(compare)) *address = static_cast<T>(value);
-  return before;
+  return simt::atomically(address, [=](T before) {
+    return before == static_cast<T>(compare) ? static_cast<T>(value) : before;
+  });
 }
 
 namespace vramplan::cuda::VRAMPLAN_KERNELS::dev {

@@ -68,14 +68,14 @@ void load_matrices(std::uint32_t (&out)[4], const void* row, bool transposed, Si
     fault("ldmatrix: a row is not aligned to 16 bytes", site);
   }
   Matrices own{row, transposed, {}};
-  collective("ldmatrix", &deal_matrices, &own, 0xffffffffU, site);
+  collective("ldmatrix", &deal_matrices, &own, 0xffffffffU, Ordering::kValues, site);
   std::memcpy(out, own.out, sizeof out);
 }
 
 void multiply_tile(float (&c)[4], const std::uint32_t (&a)[4], std::uint32_t b0, std::uint32_t b1,
                    float (*value)(std::uint16_t), Site site) {
   Tile own{a, {b0, b1}, c, value};
-  collective("mma", &multiply_lanes, &own, 0xffffffffU, site);
+  collective("mma", &multiply_lanes, &own, 0xffffffffU, Ordering::kValues, site);
 }
 
 }  // namespace simt

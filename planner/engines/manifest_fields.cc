@@ -1,0 +1,209 @@
+// Checking half of manifest.h: the fields of each kind of manifest, as tables.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstring>
+#include <vector>
+
+#include "planner/engines/manifest.h"
+
+namespace vramplan {
+namespace {
+
+/// A field of a manifest: its path ("*" for every item of a list), and what stands there.
+struct Field {
+  const char* path;
+  const char* type;  // map list text integer any
+  bool required;
+};
+/// Fields not listed under a listed map are refused.
+constexpr Field kContainerFields[] = {{"name", "text", true},
+                                      {"image", "text", true},
+                                      {"command", "list", false},
+                                      {"args", "list", true},
+                                      {"ports", "list", false},
+                                      {"resources", "map", true},
+                                      {"resources.limits", "map", true},
+                                      {"resources.limits.nvidia.com/gpu", "text", true},
+                                      {"resources.limits.memory", "text", false},
+                                      {"resources.requests", "any", false},
+                                      {"startupProbe", "any", false},
+                                      {"readinessProbe", "any", false},
+                                      {"livenessProbe", "any", false},
+                                      {"volumeMounts", "list", false},
+                                      {"env", "list", false},
+                                      {"imagePullPolicy", "text", false},
+                                      {"securityContext", "any", false}};
+constexpr Field kPodFields[] = {
+    {"containers", "list", true},        {"volumes", "list", false},
+    {"nodeSelector", "any", false},      {"tolerations", "list", false},
+    {"imagePullSecrets", "list", false}, {"serviceAccountName", "text", false},
+    {"hostIPC", "any", false},           {"affinity", "any", false},
+    {"initContainers", "list", false},   {"restartPolicy", "text", false}};
+/// What every Kubernetes object begins with.
+constexpr Field kObjectFields[] = {{"apiVersion", "text", true},
+                                   {"kind", "text", true},
+                                   {"metadata", "map", true},
+                                   {"metadata.name", "text", true},
+                                   {"metadata.annotations", "any", false},
+                                   {"metadata.labels", "any", false},
+                                   {"metadata.namespace", "text", false},
+                                   {"spec", "map", true}};
+constexpr Field kDeploymentFields[] = {{"spec.replicas", "integer", false},
+                                       {"spec.strategy", "any", false},
+                                       {"spec.selector", "map", true},
+                                       {"spec.selector.matchLabels", "map", true},
+                                       {"spec.selector.matchLabels.app", "any", false},
+                                       {"spec.template", "any", true}};
+constexpr Field kLwsFields[] = {{"spec.replicas", "integer", true},
+                                {"spec.leaderWorkerTemplate", "map", true},
+                                {"spec.leaderWorkerTemplate.size", "integer", true},
+                                {"spec.leaderWorkerTemplate.restartPolicy", "text", false},
+                                {"spec.leaderWorkerTemplate.leaderTemplate", "any", false},
+                                {"spec.leaderWorkerTemplate.workerTemplate", "any", true}};
+constexpr Field kKserveFields[] = {{"spec.model", "map", true},
+                                   {"spec.model.uri", "text", true},
+                                   {"spec.model.name", "text", false},
+                                   {"spec.model.lora", "any", false},
+                                   {"spec.replicas", "integer", false},
+                                   {"spec.scaling", "any", false},
+                                   {"spec.parallelism", "map", false},
+                                   {"spec.parallelism.tensor", "integer", false},
+                                   {"spec.parallelism.pipeline", "integer", false},
+                                   {"spec.parallelism.data", "integer", false},
+                                   {"spec.parallelism.dataLocal", "integer", false},
+                                   {"spec.parallelism.dataRPCPort", "integer", false},
+                                   {"spec.parallelism.expert", "any", false},
+                                   {"spec.template", "any", false},
+                                   {"spec.worker", "any", false},
+                                   {"spec.prefill", "any", false},
+                                   {"spec.router", "any", false},
+                                   {"spec.baseRefs", "any", false}};
+constexpr Field kComposeFields[] = {
+    {"image", "text", true},    {"labels", "any", false},      {"entrypoint", "list", false},
+    {"command", "list", true},  {"ports", "list", false},      {"ipc", "text", false},
+    {"deploy", "any", false},   {"environment", "any", false}, {"volumes", "list", false},
+    {"shm_size", "any", false}, {"restart", "text", false},    {"container_name", "text", false}};
+constexpr Field kRayFields[] = {{"model_loading_config", "map", true},
+                                {"model_loading_config.model_id", "text", true},
+                                {"model_loading_config.model_source", "text", false},
+                                {"accelerator_type", "text", false},
+                                {"engine_kwargs", "any", true},
+                                {"deployment_config", "any", false},
+                                {"placement_group_config", "any", false}};
+
+using Fields = std::vector<Field>;
+
+template <std::size_t N>
+Fields list_of(const Field (&fields)[N]) {
+  return Fields(std::begin(fields), std::end(fields));
+}
+/// A Kubernetes object with these fields beside those of every object.
+template <std::size_t N>
+Fields object_of(const Field (&fields)[N]) {
+  Fields all = list_of(kObjectFields);
+  all.insert(all.end(), std::begin(fields), std::end(fields));
+  return all;
+}
+
+std::vector<std::string> children_of(const Fields& fields, const std::string& parent) {
+  std::vector<std::string> names;
+  const std::string prefix = parent.empty() ? "" : parent + ".";
+  for (const Field& field : fields) {
+    const std::string path = field.path;
+    if (path.rfind(prefix, 0) != 0) continue;
+    const std::string rest = path.substr(prefix.size());
+    const bool gpu = rest == "nvidia.com/gpu";
+    if (gpu || rest.find('.') == std::string::npos) names.push_back(rest);
+  }
+  return names;
+}
+
+void check_type(const YamlNode& node, const Field& field) {
+  const std::string type = field.type;
+  if (type == "map" && !node.is_map()) node.fail("a map belongs here");
+  if (type == "list" && !node.is_list()) node.fail("a list belongs here");
+  if (type == "text") node.text();
+  if (type == "integer") node.integer(0, std::int64_t{1} << 40);
+}
+
+void check_fields(const YamlNode& node, const Fields& fields, const std::string& parent = "") {
+  const std::vector<std::string> names = children_of(fields, parent);
+  node.allow_only(names);
+  for (const std::string& name : names) {
+    const std::string path = parent.empty() ? name : parent + "." + name;
+    const auto field = std::find_if(std::begin(fields), std::end(fields),
+                                    [&](const Field& f) { return path == f.path; });
+    if (!node.has(name)) {
+      if (field->required) node.fail(fmt::format("'{}' is missing", name));
+      continue;
+    }
+    const YamlNode child = node.at(name);
+    check_type(child, *field);
+    if (std::strcmp(field->type, "map") == 0) check_fields(child, fields, path);
+  }
+}
+
+/// Numbers among arguments must be quoted: Helm and other tools reformat plain ones (1.048576e+06).
+void check_words(const YamlNode& list) {
+  for (std::size_t i = 0; i < list.size(); ++i) list.at(i).text();
+}
+
+void check_pod(const YamlNode& spec) {
+  check_fields(spec, list_of(kPodFields));
+  const YamlNode containers = spec.at("containers");
+  if (containers.size() == 0) containers.fail("no container");
+  for (std::size_t i = 0; i < containers.size(); ++i) {
+    check_fields(containers.at(i), list_of(kContainerFields));
+    check_words(containers.at(i).at("args"));
+  }
+}
+
+}  // namespace
+
+void check_manifest(ManifestKind kind, const YamlNode& root) {
+  switch (kind) {
+    case ManifestKind::kDeployment:
+      check_fields(root, object_of(kDeploymentFields));
+      check_pod(root.at("spec").at("template").at("spec"));
+      break;
+    case ManifestKind::kLws: {
+      check_fields(root, object_of(kLwsFields));
+      const YamlNode group = root.at("spec").at("leaderWorkerTemplate");
+      if (group.has("leaderTemplate")) check_pod(group.at("leaderTemplate").at("spec"));
+      check_pod(group.at("workerTemplate").at("spec"));
+      break;
+    }
+    case ManifestKind::kKserve:
+      check_fields(root, object_of(kKserveFields));
+      if (root.at("spec").has("replicas") && root.at("spec").has("scaling")) {
+        root.at("spec").fail("replicas and scaling exclude each other");
+      }
+      if (root.at("spec").has("template")) check_pod(root.at("spec").at("template"));
+      break;
+    case ManifestKind::kRay: {
+      root.allow_only({"applications", "http_options", "proxy_location", "logging_config"});
+      const YamlNode app = root.at("applications").at(0);
+      app.allow_only({"name", "route_prefix", "import_path", "args", "runtime_env"});
+      if (app.at("import_path").text() != "ray.serve.llm:build_openai_app") {
+        app.at("import_path").fail("another application than ray.serve.llm:build_openai_app");
+      }
+      app.at("args").allow_only({"llm_configs"});
+      check_fields(app.at("args").at("llm_configs").at(0), list_of(kRayFields));
+      break;
+    }
+    case ManifestKind::kCompose: {
+      root.allow_only({"services", "volumes", "networks", "name", "version"});
+      const YamlNode services = root.at("services");
+      if (services.keys().empty()) services.fail("no service");
+      check_fields(services.at(services.keys().front()), list_of(kComposeFields));
+      check_words(services.at(services.keys().front()).at("command"));
+      break;
+    }
+    case ManifestKind::kTrtllmConfig:
+    case ManifestKind::kCommand:
+      break;  // their keys and flags are checked against the engine's table
+  }
+}
+
+}  // namespace vramplan

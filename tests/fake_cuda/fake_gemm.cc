@@ -1,0 +1,76 @@
+// The GEMM library of FakeRuntime: plain loops.
+#include "kernels/cpu/half.h"
+#include "tests/fake_cuda/fake_stream.h"
+
+namespace vramplan::cuda {
+namespace {
+
+constexpr double kFlopsPerSecond = 5e14;
+
+float load(const TensorView& t, std::int64_t at) {
+  switch (t.dtype) {
+    case DType::kF32:
+      return static_cast<const float*>(t.data)[at];
+    case DType::kF16:
+      return cpu::f16_to_f32(static_cast<const std::uint16_t*>(t.data)[at]);
+    default:
+      return cpu::bf16_to_f32(static_cast<const std::uint16_t*>(t.data)[at]);
+  }
+}
+
+void store(const TensorView& t, std::int64_t at, float value) {
+  switch (t.dtype) {
+    case DType::kF32:
+      static_cast<float*>(t.data)[at] = value;
+      return;
+    case DType::kF16:
+      static_cast<std::uint16_t*>(t.data)[at] = cpu::f32_to_f16(value);
+      return;
+    default:
+      static_cast<std::uint16_t*>(t.data)[at] = cpu::f32_to_bf16(value);
+  }
+}
+
+void multiply(const Gemm& call) {
+  for (std::int64_t t = 0; t < call.in.rows; ++t) {
+    for (std::int64_t o = 0; o < call.weight.rows; ++o) {
+      float sum = 0;
+      for (std::int64_t i = 0; i < call.in.columns; ++i) {
+        sum += load(call.in, t * call.in.columns + i) * load(call.weight, o * call.in.columns + i);
+      }
+      store(call.out, t * call.out_stride + o, sum);
+    }
+  }
+}
+
+bool is_16_or_32_bit_float(DType dtype) {
+  return dtype == DType::kF32 || dtype == DType::kF16 || dtype == DType::kBF16;
+}
+
+}  // namespace
+
+void FakeRuntime::make_gemm() {
+  enter("cublasLtCreate");
+  Device& d = device();
+  if (d.gemm) return;
+  d.gemm = true;
+  take(d, d.facts.gemm, "cublasLtCreate");
+}
+
+void FakeRuntime::gemm(Stream stream, const Gemm& call) {
+  enter("cublasLtMatmul");
+  VRAMPLAN_CHECK(devices_[static_cast<std::size_t>(current_)].gemm);
+  VRAMPLAN_CHECK(call.in.dtype == call.weight.dtype && is_16_or_32_bit_float(call.in.dtype));
+  VRAMPLAN_CHECK(call.out.dtype == call.in.dtype || call.out.dtype == DType::kF32);
+  VRAMPLAN_CHECK(call.in.columns == call.weight.columns && call.out.rows == call.in.rows);
+  VRAMPLAN_CHECK(call.out.columns == call.weight.rows && call.out_stride >= call.out.columns);
+  for (const TensorView& t : {call.in, call.weight, call.workspace}) {
+    check_range(t.data, t.bytes(), true, "cublasLtMatmul");
+  }
+  const double flops = 2.0 * static_cast<double>(call.in.rows) *
+                       static_cast<double>(call.weight.rows) * static_cast<double>(call.in.columns);
+  push(*static_cast<StreamState*>(stream.handle),
+       {nullptr, [call] { multiply(call); }, 2e-6 + flops / kFlopsPerSecond});
+}
+
+}  // namespace vramplan::cuda

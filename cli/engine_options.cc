@@ -16,6 +16,63 @@ std::optional<Tokens> tokens_of(const std::string& text, const char* flag) {
   return parse_tokens(text, flag);
 }
 
+/// What the engine stores and how.
+void add_format_flags(CLI::App& command, EngineOptions& o) {
+  command.add_option("--dtype", o.dtype, "the engine's: auto float16 bfloat16 float32")
+      ->group(kEngine);
+  command
+      .add_option("--engine-kv-cache-dtype", o.kv_cache_dtype,
+                  "the engine's cache format: auto fp8 q8_0 ...")
+      ->group(kEngine);
+  command
+      .add_option("--quantization", o.quantization,
+                  "how the engine stores linear layers: none fp8 awq gptq mxfp4 ...")
+      ->group(kEngine);
+  command
+      .add_option("--quantized-parts", o.quantized_parts,
+                  "which matrices the checkpoint quantises: all feed_forward experts")
+      ->group(kEngine);
+  command
+      .add_flag("--no-flash-attention", o.no_flash_attention, "llama.cpp without flash attention")
+      ->group(kEngine);
+}
+
+/// What lies beside the decoder's own account.
+void add_beside_flags(CLI::App& command, EngineOptions& o) {
+  command
+      .add_option("--tower-weights", o.tower,
+                  "weights beside the decoder that the card does not hold, e.g. a vision tower")
+      ->group(kEngine);
+  command
+      .add_option("--beside-bytes", o.beside,
+                  "memory other processes hold on each device, e.g. another engine")
+      ->group(kEngine);
+  command
+      .add_option("--transient-bytes", o.transient,
+                  "memory taken and given back while serving, e.g. a pool of prefill graphs")
+      ->group(kEngine);
+  command
+      .add_option("--tower-positions", o.tower_positions,
+                  "llama.cpp: patches of the largest image its projector encodes")
+      ->check(CLI::Range(1, 1 << 24))
+      ->group(kEngine);
+  command.add_option("--tower-heads", o.tower_heads, "llama.cpp: heads of that encoder")
+      ->check(CLI::Range(1, 1 << 16))
+      ->group(kEngine);
+}
+
+/// The requests that serving times are for.
+void add_load_flags(CLI::App& command, EngineOptions& o) {
+  command.add_option("--input-tokens", o.input_tokens, "prompt of a request, for serving times")
+      ->group(kEngine);
+  command.add_option("--concurrency", o.concurrency, "requests at once, for serving times")
+      ->group(kEngine);
+  command
+      .add_option("--arrival", o.arrival,
+                  "how requests arrive, for serving times: spread equal steady")
+      ->group(kEngine);
+}
+
 }  // namespace
 
 void add_engine_flags(CLI::App& command, EngineOptions& o) {
@@ -39,51 +96,9 @@ void add_engine_flags(CLI::App& command, EngineOptions& o) {
       .add_option("--kv-cache-memory-bytes", o.kv_cache_memory,
                   "cache of the engine on each device, instead of the fraction")
       ->group(kEngine);
-  command.add_option("--dtype", o.dtype, "the engine's: auto float16 bfloat16 float32")
-      ->group(kEngine);
-  command
-      .add_option("--engine-kv-cache-dtype", o.kv_cache_dtype,
-                  "the engine's cache format: auto fp8 q8_0 ...")
-      ->group(kEngine);
-  command
-      .add_option("--quantization", o.quantization,
-                  "how the engine stores linear layers: none fp8 awq gptq mxfp4 ...")
-      ->group(kEngine);
-  command
-      .add_option("--quantized-parts", o.quantized_parts,
-                  "which matrices the checkpoint quantises: all feed_forward experts")
-      ->group(kEngine);
-  command
-      .add_option("--tower-weights", o.tower,
-                  "weights beside the decoder that the card does not hold, e.g. a vision tower")
-      ->group(kEngine);
-  command
-      .add_option("--beside-bytes", o.beside,
-                  "memory other processes hold on each device, e.g. another engine")
-      ->group(kEngine);
-  command
-      .add_option("--transient-bytes", o.transient,
-                  "memory taken and given back while serving, e.g. a pool of prefill graphs")
-      ->group(kEngine);
-  command
-      .add_option("--tower-positions", o.tower_positions,
-                  "llama.cpp: patches of the largest image its projector encodes")
-      ->check(CLI::Range(1, 1 << 24))
-      ->group(kEngine);
-  command.add_option("--tower-heads", o.tower_heads, "llama.cpp: heads of that encoder")
-      ->check(CLI::Range(1, 1 << 16))
-      ->group(kEngine);
-  command.add_option("--input-tokens", o.input_tokens, "prompt of a request, for serving times")
-      ->group(kEngine);
-  command.add_option("--concurrency", o.concurrency, "requests at once, for serving times")
-      ->group(kEngine);
-  command
-      .add_option("--arrival", o.arrival,
-                  "how requests arrive, for serving times: spread equal steady")
-      ->group(kEngine);
-  command
-      .add_flag("--no-flash-attention", o.no_flash_attention, "llama.cpp without flash attention")
-      ->group(kEngine);
+  add_format_flags(command, o);
+  add_beside_flags(command, o);
+  add_load_flags(command, o);
 }
 
 bool has_engine_settings(const EngineOptions& o) {

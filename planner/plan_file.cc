@@ -5,6 +5,7 @@
 
 #include <charconv>
 #include <iterator>
+#include <sstream>
 
 #include "modelcards/yaml.h"
 #include "planner/plan.h"
@@ -16,6 +17,17 @@ constexpr const char* kSchema = "vramplan.plan/1";
 constexpr std::int64_t kMost = std::numeric_limits<std::int64_t>::max();
 constexpr std::int64_t kLeast = std::numeric_limits<std::int64_t>::min();
 constexpr double kMostReal = 1e300;
+/// Keys of the decisions, in no order.
+constexpr const char* kDecisionKeys =
+    "model set card_hash device device_count sharding weights activations kv_format "
+    "kv_policy kv_placement kv_layout block_tokens kv_blocks window_pools context_tokens "
+    "output_tokens batch prefill_chunk_tokens attention linear_inputs threads seed "
+    "capacity_bytes assume_like engine";
+
+std::vector<std::string> words(const std::string& text) {
+  std::istringstream in(text);
+  return {std::istream_iterator<std::string>(in), {}};
+}
 
 class Writer {
  public:
@@ -234,32 +246,7 @@ class Reader {
   }
 
   static void decisions(const YamlNode& in, Decisions& d) {
-    in.allow_only({"model",
-                   "set",
-                   "card_hash",
-                   "device",
-                   "device_count",
-                   "sharding",
-                   "weights",
-                   "activations",
-                   "kv_format",
-                   "kv_policy",
-                   "kv_placement",
-                   "kv_layout",
-                   "block_tokens",
-                   "kv_blocks",
-                   "window_pools",
-                   "context_tokens",
-                   "output_tokens",
-                   "batch",
-                   "prefill_chunk_tokens",
-                   "attention",
-                   "linear_inputs",
-                   "threads",
-                   "seed",
-                   "capacity_bytes",
-                   "assume_like",
-                   "engine"});
+    in.allow_only(words(kDecisionKeys));
     d.model = in.at("model").text();
     d.set = texts(in.at("set"));
     if (in.has("assume_like")) d.assume_like = in.at("assume_like").text();

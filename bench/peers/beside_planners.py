@@ -223,17 +223,23 @@ def summary(record):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--truth", required=True)
-    parser.add_argument("--build", required=True)
+    parser.add_argument("--truth")
+    parser.add_argument("--build")
     parser.add_argument("--venv", default="build/peers-venv")
     parser.add_argument("--record")
     parser.add_argument("--readme")
+    parser.add_argument("--from", dest="kept", help="write the table of an earlier record and ask nobody")
     options = parser.parse_args()
-    python, versions = make_venv(options.venv)
-    record = dict(schema="vramplan.beside_planners/1", date=time.strftime("%Y-%m-%d"), peers=versions)
-    record["serving"], record["vramplan_serving_seconds"] = serving(python, options.build, options.truth)
-    record["static"] = static(python, options.build, options.truth)
-    record["memory"] = memory(python, options.build)
+    if options.kept:
+        record = json.load(open(options.kept))
+    elif options.truth and options.build:
+        python, versions = make_venv(options.venv)
+        record = dict(schema="vramplan.beside_planners/1", date=time.strftime("%Y-%m-%d"), peers=versions)
+        record["serving"], record["vramplan_serving_seconds"] = serving(python, options.build, options.truth)
+        record["static"] = static(python, options.build, options.truth)
+        record["memory"] = memory(python, options.build)
+    else:
+        parser.error("give --truth and --build, or --from")
     if options.record:
         with open(options.record, "w") as file:
             json.dump(record, file, indent=1)
@@ -245,7 +251,7 @@ def main():
         begin, end = "<!-- beside_planners -->\n", "<!-- end -->\n"
         before, rest = text.split(begin)
         after = rest.split(end)[1]
-        head = f"{record['date']}, " + ", ".join(f"{k} {v}" for k, v in sorted(versions.items())) + ".\n\n"
+        head = f"{record['date']}, " + ", ".join(f"{k} {v}" for k, v in sorted(record["peers"].items())) + ".\n\n"
         with open(options.readme, "w") as file:
             file.write(before + begin + head + table + "\n" + end + after)
 

@@ -5,6 +5,7 @@
 
 #include <charconv>
 #include <iterator>
+#include <sstream>
 
 #include "modelcards/yaml.h"
 #include "planner/plan.h"
@@ -16,6 +17,17 @@ constexpr const char* kSchema = "vramplan.plan/1";
 constexpr std::int64_t kMost = std::numeric_limits<std::int64_t>::max();
 constexpr std::int64_t kLeast = std::numeric_limits<std::int64_t>::min();
 constexpr double kMostReal = 1e300;
+/// Keys of the decisions, in no order.
+constexpr const char* kDecisionKeys =
+    "model set card_hash device device_count sharding weights activations kv_format "
+    "kv_policy kv_placement kv_layout block_tokens kv_blocks window_pools context_tokens "
+    "output_tokens batch prefill_chunk_tokens attention linear_inputs threads seed "
+    "capacity_bytes assume_like engine";
+
+std::vector<std::string> words(const std::string& text) {
+  std::istringstream in(text);
+  return {std::istream_iterator<std::string>(in), {}};
+}
 
 class Writer {
  public:
@@ -45,6 +57,7 @@ class Writer {
     line("decisions:");
     line("  model: {}", yaml_quoted(d.model));
     texts("  ", "set", d.set);
+    if (!d.assume_like.empty()) line("  assume_like: {}", yaml_quoted(d.assume_like));
     line("  card_hash: \"0x{:016x}\"", d.card_hash);
     line("  device: {}", yaml_quoted(d.device));
     line("  device_count: {}", d.device_count);
@@ -71,6 +84,7 @@ class Writer {
     line("  threads: {}", d.threads);
     line("  seed: \"{}\"", d.seed);
     line("  capacity_bytes: {}", d.capacity.n);
+    if (d.engine) out_ += "  engine:\n" + write_engine_decision(*d.engine, "    ");
   }
 
   void assumptions(const std::vector<Assumption>& assumptions) {
@@ -232,32 +246,11 @@ class Reader {
   }
 
   static void decisions(const YamlNode& in, Decisions& d) {
-    in.allow_only({"model",
-                   "set",
-                   "card_hash",
-                   "device",
-                   "device_count",
-                   "sharding",
-                   "weights",
-                   "activations",
-                   "kv_format",
-                   "kv_policy",
-                   "kv_placement",
-                   "kv_layout",
-                   "block_tokens",
-                   "kv_blocks",
-                   "window_pools",
-                   "context_tokens",
-                   "output_tokens",
-                   "batch",
-                   "prefill_chunk_tokens",
-                   "attention",
-                   "linear_inputs",
-                   "threads",
-                   "seed",
-                   "capacity_bytes"});
+    in.allow_only(words(kDecisionKeys));
     d.model = in.at("model").text();
     d.set = texts(in.at("set"));
+    if (in.has("assume_like")) d.assume_like = in.at("assume_like").text();
+    if (in.has("engine")) d.engine = read_engine_decision(in.at("engine"));
     d.card_hash = wide(in.at("card_hash"), 16);
     d.device = in.at("device").text();
     d.device_count = small(in, "device_count");

@@ -216,6 +216,7 @@ PlannedModel plan_model(const PlanOptions& options) {
   ChosenDevice device = choose_device(options.device);
   request.device = device.name;
   Plan plan = make_plan(source, device.card, request);
+  plan.decisions.assume_like = options.assume_like;
   if (device.assumption) plan.assumptions.push_back(*device.assumption);
   return {std::move(source), source_resident, std::move(device.card), std::move(plan)};
 }
@@ -234,7 +235,8 @@ Plan read_plan_file(const std::string& path) {
 }
 
 PlannedModel reopen(Plan plan) {
-  auto [source, source_resident] = open_measured(plan.decisions.model, plan.decisions.set);
+  auto [source, source_resident] =
+      open_measured(plan.decisions.model, plan.decisions.set, plan.decisions.assume_like);
   DeviceCard device = choose_device(plan.decisions.device).card;
   return {std::move(source), source_resident, std::move(device), std::move(plan)};
 }

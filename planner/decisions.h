@@ -9,6 +9,7 @@
 
 #include "modelcards/dtype.h"
 #include "modelcards/units.h"
+#include "planner/engine_decision.h"
 
 namespace vramplan {
 
@@ -71,6 +72,7 @@ struct Sharding {
 struct Decisions {
   std::string model;             // MODEL as it was given: card name or path
   std::vector<std::string> set;  // --set overrides, in order
+  std::string assume_like;       // --assume-like: the family a config.json was read as
   std::uint64_t card_hash = 0;   // run refuses another card
   std::string device;            // device card name or path
   int device_count = 1;
@@ -97,7 +99,8 @@ struct Decisions {
   DType linear_inputs = DType::kI8;
   int threads = 1;  // CPU backend
   std::uint64_t seed = 0;
-  Bytes capacity;  // per device: what the run may take, all in all
+  Bytes capacity;                        // per device: what the run may take, all in all
+  std::optional<EngineDecision> engine;  // with --engine: whose settings the plan is for
 };
 
 /// What a layer keeps whose attention sees `window_tokens` (0 = everything).

@@ -5,6 +5,7 @@
 
 #include <charconv>
 #include <iterator>
+#include <sstream>
 
 #include "modelcards/yaml.h"
 #include "planner/plan.h"
@@ -16,6 +17,18 @@ constexpr const char* kSchema = "vramplan.plan/1";
 constexpr std::int64_t kMost = std::numeric_limits<std::int64_t>::max();
 constexpr std::int64_t kLeast = std::numeric_limits<std::int64_t>::min();
 constexpr double kMostReal = 1e300;
+/// Keys of the decisions, in no order.
+constexpr const char* kDecisionKeys =
+    "model set card_hash device device_count sharding weights activations kv_format "
+    "kv_policy kv_keep samples shared_prefix_tokens kv_placement kv_layout block_tokens kv_blocks "
+    "window_pools context_tokens "
+    "output_tokens batch prefill_chunk_tokens attention linear_inputs threads seed "
+    "capacity_bytes assume_like engine";
+
+std::vector<std::string> words(const std::string& text) {
+  std::istringstream in(text);
+  return {std::istream_iterator<std::string>(in), {}};
+}
 
 class Writer {
  public:
@@ -45,6 +58,7 @@ class Writer {
     line("decisions:");
     line("  model: {}", yaml_quoted(d.model));
     texts("  ", "set", d.set);
+    if (!d.assume_like.empty()) line("  assume_like: {}", yaml_quoted(d.assume_like));
     line("  card_hash: \"0x{:016x}\"", d.card_hash);
     line("  device: {}", yaml_quoted(d.device));
     line("  device_count: {}", d.device_count);
@@ -77,6 +91,7 @@ class Writer {
     line("  threads: {}", d.threads);
     line("  seed: \"{}\"", d.seed);
     line("  capacity_bytes: {}", d.capacity.n);
+    if (d.engine) out_ += "  engine:\n" + write_engine_decision(*d.engine, "    ");
   }
 
   void assumptions(const std::vector<Assumption>& assumptions) {
@@ -204,9 +219,7 @@ class Reader {
     for (std::size_t i = 0; i < names.size(); ++i) {
       if (names[i] == text) return i;
     }
-    std::string all;
-    for (const std::string& name : names) all += (all.empty() ? "" : ", ") + name;
-    node.fail("'" + text + "' is none of: " + all);
+    node.fail(fmt::format("'{}' is none of: {}", text, fmt::join(names, ", ")));
   }
   static std::int64_t count(const YamlNode& node, const char* key, std::int64_t low = 0) {
     return node.at(key).integer(low, kMost);
@@ -238,16 +251,11 @@ class Reader {
   }
 
   static void decisions(const YamlNode& in, Decisions& d) {
-    // clang-format off
-    in.allow_only({
-        "model", "set", "card_hash", "device", "device_count", "sharding", "weights",
-        "activations", "kv_format", "kv_policy", "kv_keep", "samples", "shared_prefix_tokens",
-        "kv_placement", "kv_layout", "block_tokens", "kv_blocks", "window_pools",
-        "context_tokens", "output_tokens", "batch", "prefill_chunk_tokens", "attention",
-        "linear_inputs", "threads", "seed", "capacity_bytes"});
-    // clang-format on
+    in.allow_only(words(kDecisionKeys));
     d.model = in.at("model").text();
     d.set = texts(in.at("set"));
+    if (in.has("assume_like")) d.assume_like = in.at("assume_like").text();
+    if (in.has("engine")) d.engine = read_engine_decision(in.at("engine"));
     d.card_hash = wide(in.at("card_hash"), 16);
     d.device = in.at("device").text();
     d.device_count = small(in, "device_count");
@@ -261,11 +269,10 @@ class Reader {
         choice(in.at("kv_format"), {"f32", "f16", "bf16", "fp8", "int8", "int4", "q8_0", "q4_0",
                                     "nvfp4", "kivi2", "fp8_ds_mla", "nvfp4_ds_mla"}));
     d.kv_policy =
-        static_cast<KvPolicy>(choice(in.at("kv_policy"), {"keep_all", "window", "sink_window"}));
+        static_cast<KvPolicy>(choice(in.at("kv_policy"), words("keep_all window sink_window")));
     if (d.kv_policy == KvPolicy::kSinkWindow) {
-      const YamlNode keep = in.at("kv_keep");
-      keep.allow_only({"sink_tokens", "window_tokens"});
-      d.kv_keep = {{count(keep, "sink_tokens")}, {count(keep, "window_tokens", 1)}};
+      const YamlNode k = in.at("kv_keep");
+      d.kv_keep = {{count(k, "sink_tokens")}, {count(k, "window_tokens", 1)}};
     }
     choice(in.at("kv_placement"), {"device"});
     d.kv_layout = static_cast<KvLayout>(choice(in.at("kv_layout"), {"paged", "contiguous"}));
@@ -273,9 +280,9 @@ class Reader {
     d.kv_blocks = {count(in, "kv_blocks")};
     const YamlNode pools = in.at("window_pools");
     for (std::size_t i = 0; i < pools.size(); ++i) {
-      const YamlNode pool = pools.at(i);
-      pool.allow_only({"window_tokens", "blocks"});
-      d.window_pools.push_back({{count(pool, "window_tokens", 1)}, {count(pool, "blocks")}});
+      pools.at(i).allow_only({"window_tokens", "blocks"});
+      d.window_pools.push_back(
+          {{count(pools.at(i), "window_tokens", 1)}, {count(pools.at(i), "blocks")}});
     }
     d.context = {count(in, "context_tokens", 2)};
     d.output = {count(in, "output_tokens", 1)};
@@ -284,8 +291,8 @@ class Reader {
     d.shared_prefix = {count(in, "shared_prefix_tokens")};
     d.prefill_chunk = {count(in, "prefill_chunk_tokens", 1)};
     d.attention = static_cast<AttentionAlgorithm>(choice(in.at("attention"), {"tiled", "naive"}));
-    choice(in.at("linear_inputs"), {"int8", "f32"});
-    d.linear_inputs = dtype(in.at("linear_inputs"));
+    d.linear_inputs =
+        choice(in.at("linear_inputs"), {"int8", "f32"}) == 0 ? DType::kI8 : DType::kF32;
     d.threads = small(in, "threads");
     d.seed = wide(in.at("seed"), 10);
     d.capacity = {count(in, "capacity_bytes")};
@@ -312,8 +319,8 @@ class Reader {
     performance(in.at("performance"), p.performance);
     const YamlNode curve = in.at("curve");
     for (std::size_t i = 0; i < curve.size(); ++i) {
-      const YamlNode point = curve.at(i);
-      p.curve.push_back({{real(point, "at_seconds")}, phase(point), {count(point, "bytes")}});
+      const YamlNode c = curve.at(i);
+      p.curve.push_back({{real(c, "at_seconds")}, phase(c), {count(c, "bytes")}});
     }
     const YamlNode devices = in.at("devices");
     for (std::size_t i = 0; i < devices.size(); ++i) {
@@ -336,7 +343,6 @@ class Reader {
     p.prefill_terms = terms(in.at("prefill_terms"));
     p.decode_terms = terms(in.at("decode_terms"));
   }
-
   static std::vector<TimeTerm> terms(const YamlNode& list) {
     std::vector<TimeTerm> out;
     for (std::size_t i = 0; i < list.size(); ++i) {
@@ -345,11 +351,9 @@ class Reader {
     }
     return out;
   }
-
   static Phase phase(const YamlNode& node) {
     return static_cast<Phase>(choice(node.at("phase"), {"load", "prefill", "decode"}));
   }
-
   static LedgerRow row(const YamlNode& in) {
     in.allow_only({"tier", "category", "name", "phase", "bytes", "formula"});
     LedgerRow row;
@@ -363,7 +367,6 @@ class Reader {
     row.formula = in.at("formula").text();
     return row;
   }
-
   static void ledger(const YamlNode& list, Ledger& ledger) {
     for (std::size_t i = 0; i < list.size(); ++i) {
       const YamlNode group = list.at(i);

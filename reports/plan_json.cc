@@ -25,7 +25,7 @@ json pools_array(const Decisions& d) {
 }
 
 json decisions_object(const Decisions& d) {
-  return {
+  json out = {
       {"model", d.model},
       {"set", d.set},
       {"card_hash", fmt::format("{:016x}", d.card_hash)},
@@ -58,6 +58,9 @@ json decisions_object(const Decisions& d) {
       {"seed", d.seed},
       {"capacity_bytes", d.capacity.n},
   };
+  if (!d.assume_like.empty()) out["assume_like"] = d.assume_like;
+  if (d.engine) out["engine"] = engine_decision_object(*d.engine);
+  return out;
 }
 
 int small_count(const JsonReader& value) {
@@ -124,6 +127,8 @@ Decisions decisions_from(const JsonReader& in) {
   d.threads = small_count(in.at("threads"));
   d.seed = in.at("seed").unsigned_integer();
   d.capacity = in.at("capacity_bytes").bytes();
+  if (in.has("assume_like")) d.assume_like = in.at("assume_like").text();
+  if (in.has("engine")) d.engine = engine_decision_from(in.at("engine"));
   return d;
 }
 

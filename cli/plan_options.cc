@@ -69,6 +69,16 @@ std::optional<KvPolicy> read_kv_policy(const std::string& text) {
   fail_choice("--kv-policy", text, names);
 }
 
+std::optional<KvLayout> read_kv_layout(const std::string& text) {
+  if (text.empty()) return std::nullopt;
+  std::vector<std::string> names;
+  for (int i = 0; i < kKvLayouts; ++i) {
+    names.emplace_back(name_of(static_cast<KvLayout>(i)));
+    if (text == names.back()) return static_cast<KvLayout>(i);
+  }
+  fail_choice("--kv-layout", text, names);
+}
+
 std::optional<AttentionAlgorithm> read_attention(const std::string& text) {
   if (text.empty()) return std::nullopt;
   for (const auto algorithm : {AttentionAlgorithm::kTiled, AttentionAlgorithm::kNaive}) {
@@ -133,7 +143,21 @@ void add_plan_flags(CLI::App& command, PlanOptions& o) {
       .add_option("--weights", o.weights, "weight format, e.g. fp16 q8_0; stored = as published")
       ->group(kFormats);
   command.add_option("--kv-cache-dtype", o.kv_format, "f16, fp8, int8 ...")->group(kFormats);
-  command.add_option("--kv-policy", o.kv_policy, "windowed layers: keep_all, or window")
+  command
+      .add_option("--kv-policy", o.kv_policy,
+                  "keep_all; window (windowed layers); sink_window (all layers)")
+      ->group(kFormats);
+  command.add_option("--kv-layout", o.kv_layout, "paged, or contiguous (the baseline)")
+      ->group(kFormats);
+  command.add_option("--samples", o.samples, "sequences of the batch from each prompt (1)")
+      ->group(kWork);
+  command
+      .add_option("--shared-prefix", o.shared_prefix,
+                  "tokens that all prompts begin with, computed once (0)")
+      ->group(kWork);
+  command.add_option("--kv-sinks", o.kv_sinks, "sink_window: first tokens that stay (4)")
+      ->group(kFormats);
+  command.add_option("--kv-window", o.kv_window, "sink_window: newest tokens that stay (1024)")
       ->group(kFormats);
   command.add_option("--block-size", o.block_tokens, "tokens of a KV block")->group(kFormats);
   command.add_option("--attention", o.attention, "tiled, or naive (materialises the scores)")
@@ -172,6 +196,11 @@ PlanRequest request_of(const PlanOptions& o) {
   request.weights = read_weights(o.weights);
   request.kv_format = read_kv_format(o.kv_format);
   request.kv_policy = read_kv_policy(o.kv_policy);
+  request.kv_sinks = read_tokens(o.kv_sinks, "--kv-sinks");
+  request.kv_window = read_tokens(o.kv_window, "--kv-window");
+  request.kv_layout = read_kv_layout(o.kv_layout);
+  request.samples = o.samples;
+  request.shared_prefix = read_tokens(o.shared_prefix, "--shared-prefix");
   request.block_tokens = o.block_tokens;
   request.attention = read_attention(o.attention);
   request.linear_inputs = read_linear_inputs(o.linear_inputs);

@@ -107,16 +107,15 @@ void DryOps::attention(TensorView out, TensorView q, const KvLayerView& kv,
   bool single = true;
   double bytes = bytes_in(q) + bytes_in(out), flops = 0;
   const double width = static_cast<double>(kv.head_dim + kv.value_dim);
+  const std::int64_t window =
+      params.window_tokens > 0 ? params.window_tokens + params.sink_tokens : 0;
   for (const SequenceSlice& slice : slices) {
     single = single && slice.query_count == 1;
     const std::int64_t reach =
-        params.window_tokens > 0
-            ? std::min(slice.kv_length, params.window_tokens - 1 + slice.query_count)
-            : slice.kv_length;
+        window > 0 ? std::min(slice.kv_length, window - 1 + slice.query_count) : slice.kv_length;
     bytes += static_cast<double>((token_bytes(kv) * reach).n);
     flops += 2 * static_cast<double>(params.heads) * width *
-             visible_keys(slice.kv_length - slice.query_count, slice.kv_length - 1,
-                          params.window_tokens);
+             visible_keys(slice.kv_length - slice.query_count, slice.kv_length - 1, window);
     if (params.naive) {  // scores written, read and written by the softmax, read: f32
       bytes += 4.0 * 4.0 * static_cast<double>(params.heads) *
                static_cast<double>(slice.query_count) * static_cast<double>(slice.kv_length);

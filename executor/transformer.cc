@@ -129,8 +129,11 @@ TensorView Transformer::attention(std::int64_t index, TensorView& n, bool drop_i
   if (w.q_norm.data != nullptr) ops_.rmsnorm(q, q, w.q_norm, eps, card_.norm_one_plus);
   if (w.k_norm.data != nullptr) ops_.rmsnorm(k, k, w.k_norm, eps, card_.norm_one_plus);
   const GroupInput& group = pass.groups[kv_.group_of(index)];
+  const KvKeep& keep = kv_.groups()[kv_.group_of(index)].keep;
+  TensorView sink_q = keep.sinks.n > 0 ? copied(q, "q for sinks") : TensorView{};
   if (card_.position == PositionKind::kRope) {
     const RopeParams rope = rope_tables_[rope_of_[static_cast<std::size_t>(index)]].params();
+    if (keep.sinks.n > 0) ops_.rope(sink_q, group.sink_positions, rope);
     ops_.rope_kv_write(q, k, v, pass.positions, rope, kv, group.slots);
   } else {
     ops_.kv_write(kv, k, v, group.slots);
@@ -143,13 +146,17 @@ TensorView Transformer::attention(std::int64_t index, TensorView& n, bool drop_i
   params.scale = mixer.softmax_scale != 0 ? static_cast<float>(mixer.softmax_scale)
                                           : 1.0F / std::sqrt(static_cast<float>(mixer.head_dim));
   params.softcap = static_cast<float>(mixer.score_softcap);
-  params.window_tokens = mixer.kind == MixerKind::kSlidingWindow ? mixer.window_tokens : 0;
+  const bool sliding = mixer.kind == MixerKind::kSlidingWindow;
+  params.window_tokens = !keep.all() ? keep.window.n : (sliding ? mixer.window_tokens : 0);
+  params.sink_tokens = keep.sinks.n;
+  params.sink_q = sink_q;
   params.naive = naive_;
   TensorView o = take(tokens, width.o, "attention output");
   TensorView scratch = arena_.take(
       DType::kI8, 1, ops_.attention_workspace(group.slices, kv, params).n, "attention scratch");
   ops_.attention(o, q, kv, group.slices, params, scratch);
   arena_.give_back(scratch);
+  if (keep.sinks.n > 0) arena_.give_back(sink_q);
   arena_.give_back(q);
 
   TensorView p = take(tokens, card_.hidden, "attention projection");
@@ -209,6 +216,15 @@ TensorView Transformer::logits(TensorView& x, const PassInput& pass) {
 
 TensorView Transformer::take(std::int64_t rows, std::int64_t columns, const char* name) {
   return arena_.take(activations_, rows, columns, name);
+}
+
+TensorView Transformer::copied(const TensorView& x, const char* name) {
+  while (static_cast<std::int64_t>(rows_.size()) < x.rows) {
+    rows_.push_back(static_cast<std::int32_t>(rows_.size()));
+  }
+  TensorView copy = take(x.rows, x.columns, name);
+  ops_.gather_rows(copy, x, std::span(rows_).first(static_cast<std::size_t>(x.rows)));
+  return copy;
 }
 
 /// x itself when the layer has no such norm (layers with norms after each half only).

@@ -53,6 +53,7 @@ class Transformer {
   TensorView logits(TensorView& x, const PassInput& pass);
 
   TensorView take(std::int64_t rows, std::int64_t columns, const char* name);
+  TensorView copied(const TensorView& x, const char* name);
   TensorView normed(TensorView x, const NormWeights& norm, const char* name);
   void apply_norm(TensorView out, TensorView x, const NormWeights& norm);
   /// Several products of one input that share one scratch.
@@ -74,6 +75,7 @@ class Transformer {
   std::vector<LayerPart> widths_;       // per layer of the rank
   std::vector<RopeTable> rope_tables_;  // the distinct ones
   std::vector<std::size_t> rope_of_;    // per layer of the rank
+  std::vector<std::int32_t> rows_;      // 0, 1, 2 ...: every row of a copy
 };
 
 }  // namespace vramplan

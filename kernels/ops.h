@@ -55,6 +55,11 @@ struct AttentionParams {
   float softcap = 0.0F;            // 0 = none
   std::int64_t window_tokens = 0;  // 0 = whole context
   bool naive = false;              // materialise the scores: oracle, and the O(N^2) spike
+  /// The first tokens of a sequence, seen by every later query beside its window (StreamingLLM).
+  /// Their scores are those of `sink_q`: q rotated for its place among the tokens it sees. Both
+  /// need a window.
+  std::int64_t sink_tokens = 0;
+  TensorView sink_q;  // as q; read for sinks only
 };
 
 class Ops {
@@ -90,7 +95,8 @@ class Ops {
   virtual void kv_write(const KvLayerView& kv, TensorView k, TensorView v,
                         std::span<const std::int64_t> slots) = 0;
   /// Causal attention of q [tokens, heads * head_dim] over the cache; query j of a slice sits at
-  /// position kv_length - query_count + j and sees positions <= its own (and > own - window).
+  /// position kv_length - query_count + j and sees positions <= its own (and > own - window,
+  /// or < sink_tokens).
   /// out [tokens, heads * value_dim].
   virtual void attention(TensorView out, TensorView q, const KvLayerView& kv,
                          std::span<const SequenceSlice> slices, const AttentionParams& params,

@@ -18,7 +18,7 @@ constexpr const char *kX = "x", *kNormed = "n", *kNormed2 = "n2", *kQ = "q", *kK
                      *kRouter = "router scores", *kRouted = "routed rows",
                      *kExpertGate = "expert gate", *kExpertUp = "expert up",
                      *kExpertOut = "expert output", *kLatent = "latent", *kState = "state inputs",
-                     *kSampling = "sampling";
+                     *kSampling = "sampling", *kSinkQ = "q for sinks";
 
 class Pass {
  public:
@@ -113,12 +113,15 @@ class Pass {
     live_.drop(kScratch);
     const bool two_norms = kind.layer.parallel_two_norms;
     if (!keep_normed || two_norms) live_.drop(kNormed);
+    const KvKeep keep = keep_of(rules_.kv_policy, rules_.kv_keep, kind.layer.mixer.window_tokens);
+    if (keep.sinks.n > 0) live_.take(kSinkQ, tokens(kind.shape.q));
     live_.drop(kK);
     live_.drop(kV);
     live_.drop(kLatent);
     live_.take(kO, tokens(kind.shape.o));
     live_.take(kScratch, attention_scratch(rules_, pass_, kind));
     live_.drop(kScratch);
+    live_.drop(kSinkQ);
     live_.drop(kQ);
     project(kind, Part::kAttentionOutput, kind.shape.o, kO, next_norm);
   }
@@ -245,7 +248,7 @@ Bytes attention_scratch(const ScratchRules& rules, const PassShape& pass, const 
   if (kind.shape.heads == 0) return {};
   const std::int64_t queries = pass.tokens / pass.sequences;
   if (rules.attention == AttentionAlgorithm::kNaive) {
-    const KvKeep keep = keep_of(rules.kv_policy, kind.layer.mixer.window_tokens);
+    const KvKeep keep = keep_of(rules.kv_policy, rules.kv_keep, kind.layer.mixer.window_tokens);
     const std::int64_t first = pass.first_kv_length > 0 ? pass.first_kv_length : pass.kv_length;
     const std::int64_t length =
         most_kept_length(keep, rules.block, {queries, first, pass.kv_length});
@@ -293,7 +296,8 @@ std::vector<PassShape> prefill_passes(const Decisions& decisions, bool head) {
   const std::int64_t full_before_last = ceil_div(prompt, chunk) - 1;
   std::vector<PassShape> passes;
   if (full_before_last > 0) passes.push_back({chunk, 0, 1, full_before_last * chunk, chunk});
-  passes.push_back({prompt - full_before_last * chunk, head ? 1 : 0, 1, prompt});
+  const std::int64_t rows = head ? decisions.samples : 0;  // the last logits once a sample
+  passes.push_back({prompt - full_before_last * chunk, rows, 1, prompt});
   return passes;
 }
 
@@ -312,6 +316,7 @@ ScratchRules scratch_rules(const Decisions& decisions, DeviceKind kind, int mult
           kind == DeviceKind::kGpu ? multiprocessors : 0,
           decisions.context.n,
           decisions.kv_policy,
+          decisions.kv_keep,
           decisions.block};
 }
 

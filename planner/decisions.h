@@ -30,18 +30,22 @@ enum class KvFormat : std::uint8_t {
   kNvfp4DsMla
 };
 inline constexpr int kKvFormats = 12;
-/// Which tokens are kept: all, or of a windowed layer only its window.
-enum class KvPolicy : std::uint8_t { kKeepAll, kWindow };
-inline constexpr int kKvPolicies = 2;
-enum class KvPlacement : std::uint8_t { kDevice };                // which tier a block lives in
-enum class KvLayout : std::uint8_t { kPaged };                    // paged or contiguous
+/// Which tokens are kept: all; of a windowed layer only its window; or of every layer the first
+/// tokens and a window, which attention then sees alone (StreamingLLM).
+enum class KvPolicy : std::uint8_t { kKeepAll, kWindow, kSinkWindow };
+inline constexpr int kKvPolicies = 3;
+enum class KvPlacement : std::uint8_t { kDevice };  // which tier a block lives in
+/// Blocks of a few tokens, or one run of the whole context a sequence, reserved when it begins.
+enum class KvLayout : std::uint8_t { kPaged, kContiguous };
+inline constexpr int kKvLayouts = 2;
 enum class AttentionAlgorithm : std::uint8_t { kTiled, kNaive };  // naive materialises the scores
 
 /// What kernels would read; of a format with scales the nearest one of plain elements.
 DType dtype_of(KvFormat format);
 /// f32 f16 bf16 fp8 int8 int4 q8_0 q4_0 nvfp4 kivi2 fp8_ds_mla nvfp4_ds_mla
 const char* name_of(KvFormat format);
-const char* name_of(KvPolicy policy);               // keep_all window
+const char* name_of(KvPolicy policy);               // keep_all window sink_window
+const char* name_of(KvLayout layout);               // paged contiguous
 const char* name_of(AttentionAlgorithm algorithm);  // tiled naive
 
 /// What a layer keeps of a sequence: every token, or the first `sinks` and the newest `window`,
@@ -77,6 +81,7 @@ struct Decisions {
   DType activations = DType::kF32;  // f32 on a CPU, bf16 on a GPU
   KvFormat kv_format = KvFormat::kF16;
   KvPolicy kv_policy = KvPolicy::kKeepAll;
+  KvKeep kv_keep;  // policy sink_window: what every layer keeps
   KvPlacement kv_placement = KvPlacement::kDevice;
   KvLayout kv_layout = KvLayout::kPaged;
   TokensPerBlock block{16};
@@ -85,7 +90,9 @@ struct Decisions {
   Tokens context;                        // per sequence, prompt and output together
   Tokens output;                         // of which generated
   std::int64_t batch = 1;                // sequences at the same time
-  Tokens prefill_chunk;                  // most tokens of one forward pass
+  std::int64_t samples = 1;  // of them from each prompt, which share its blocks until they write
+  Tokens shared_prefix;      // that all prompts begin with; its whole blocks are computed once
+  Tokens prefill_chunk;      // most tokens of one forward pass
   AttentionAlgorithm attention = AttentionAlgorithm::kTiled;
   // CPU: products with block-quantised weights round their input to 8-bit codes (i8), or do not
   // (f32).
@@ -97,7 +104,7 @@ struct Decisions {
 };
 
 /// What a layer keeps whose attention sees `window_tokens` (0 = everything).
-KvKeep keep_of(KvPolicy policy, std::int64_t window_tokens);
+KvKeep keep_of(KvPolicy policy, const KvKeep& asked, std::int64_t window_tokens);
 KvKeep keep_of(const Decisions& decisions, std::int64_t window_tokens);
 /// The pool of a group. Errors: kStalePlan when the decisions have none for it.
 Blocks pool_blocks(const Decisions& decisions, const KvKeep& keep);

@@ -170,6 +170,10 @@ class PassWorks {
       add(rope_work(t_, shape.q, a_), kind.count);
       add(rope_work(t_, shape.k, a_), kind.count);
     }
+    if (keep_of(decisions_, kind.layer.mixer.window_tokens).sinks.n > 0) {
+      add(gather_work(t_, shape.q, a_), kind.count);  // a copy of q, rotated for sinks
+      if (rotates) add(rope_work(t_, shape.q, a_), kind.count);
+    }
     add(write, kind.count);
   }
 
@@ -178,11 +182,12 @@ class PassWorks {
   AttentionShape attended(const LayerKind& kind) const {
     const Mixer& mixer = kind.layer.mixer;
     const bool latent = kind.shape.latent > 0;
+    const KvKeep keep = keep_of(decisions_, mixer.window_tokens);
     return AttentionShape{kind.shape.heads,
                           latent ? 1 : std::max<std::int64_t>(1, kind.shape.kv_heads),
                           latent ? kind.shape.latent : mixer.head_dim,
                           latent ? 0 : mixer.value_dim,
-                          mixer.window_tokens,
+                          keep.all() ? mixer.window_tokens : (keep.sinks + keep.window).n,
                           dtype_of(decisions_.kv_format),
                           a_,
                           decisions_.attention == AttentionAlgorithm::kNaive};
@@ -283,7 +288,8 @@ std::vector<OpWork> prefill_work(const RankModel& model, const Decisions& decisi
   const std::int64_t full = ceil_div(prompt, chunk) - 1;
   const bool fused = fuses_operations(device);
   if (full > 0) PassWorks(model, decisions, {{chunk, 0, 1, chunk}, full, fused}, sum).run();
-  PassWorks(model, decisions, {{prompt - full * chunk, 1, 1, prompt}, 1, fused}, sum).run();
+  const PassWork last{prompt - full * chunk, decisions.samples, 1, prompt};
+  PassWorks(model, decisions, {last, 1, fused}, sum).run();
   return sum.take();
 }
 

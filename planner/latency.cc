@@ -172,7 +172,9 @@ Bytes decode_bytes(const RankModel& model, const Decisions& decisions, Tokens co
       const Bytes one = expert ? Bytes{tensor.bytes().n / ff.experts} : tensor.bytes();
       bytes += one * reached * kind.count;
     }
-    const std::int64_t window = kind.layer.mixer.window_tokens;
+    const KvKeep keep = keep_of(decisions, kind.layer.mixer.window_tokens);
+    const std::int64_t window =
+        keep.all() ? kind.layer.mixer.window_tokens : (keep.sinks + keep.window).n;
     const Tokens read = window > 0 ? std::min(context, Tokens{window}) : context;
     bytes +=
         kv_bytes_per_token(kind.shape, decisions.kv_format) * kind.count * (read * decisions.batch);

@@ -20,7 +20,8 @@ constexpr double kMostReal = 1e300;
 /// Keys of the decisions, in no order.
 constexpr const char* kDecisionKeys =
     "model set card_hash device device_count sharding weights activations kv_format "
-    "kv_policy kv_placement kv_layout block_tokens kv_blocks window_pools context_tokens "
+    "kv_policy kv_keep samples shared_prefix_tokens kv_placement kv_layout block_tokens kv_blocks "
+    "window_pools context_tokens "
     "output_tokens batch prefill_chunk_tokens attention linear_inputs threads seed "
     "capacity_bytes assume_like engine";
 
@@ -67,8 +68,12 @@ class Writer {
     line("  activations: {}", info(d.activations).name);
     line("  kv_format: {}", name_of(d.kv_format));
     line("  kv_policy: {}", name_of(d.kv_policy));
+    if (d.kv_policy == KvPolicy::kSinkWindow) {
+      line("  kv_keep: {{sink_tokens: {}, window_tokens: {}}}", d.kv_keep.sinks.n,
+           d.kv_keep.window.n);
+    }
     line("  kv_placement: device");
-    line("  kv_layout: paged");
+    line("  kv_layout: {}", name_of(d.kv_layout));
     line("  block_tokens: {}", d.block.n);
     line("  kv_blocks: {}", d.kv_blocks.n);
     line("  window_pools:{}", d.window_pools.empty() ? " []" : "");
@@ -78,6 +83,8 @@ class Writer {
     line("  context_tokens: {}", d.context.n);
     line("  output_tokens: {}", d.output.n);
     line("  batch: {}", d.batch);
+    line("  samples: {}", d.samples);
+    line("  shared_prefix_tokens: {}", d.shared_prefix.n);
     line("  prefill_chunk_tokens: {}", d.prefill_chunk.n);
     line("  attention: {}", name_of(d.attention));
     line("  linear_inputs: {}", info(d.linear_inputs).name);
@@ -263,9 +270,15 @@ class Reader {
     d.kv_format = static_cast<KvFormat>(
         choice(in.at("kv_format"), {"f32", "f16", "bf16", "fp8", "int8", "int4", "q8_0", "q4_0",
                                     "nvfp4", "kivi2", "fp8_ds_mla", "nvfp4_ds_mla"}));
-    d.kv_policy = static_cast<KvPolicy>(choice(in.at("kv_policy"), {"keep_all", "window"}));
+    d.kv_policy =
+        static_cast<KvPolicy>(choice(in.at("kv_policy"), {"keep_all", "window", "sink_window"}));
+    if (d.kv_policy == KvPolicy::kSinkWindow) {
+      const YamlNode keep = in.at("kv_keep");
+      keep.allow_only({"sink_tokens", "window_tokens"});
+      d.kv_keep = {{count(keep, "sink_tokens")}, {count(keep, "window_tokens", 1)}};
+    }
     choice(in.at("kv_placement"), {"device"});
-    choice(in.at("kv_layout"), {"paged"});
+    d.kv_layout = static_cast<KvLayout>(choice(in.at("kv_layout"), {"paged", "contiguous"}));
     d.block = {count(in, "block_tokens", 1)};
     d.kv_blocks = {count(in, "kv_blocks")};
     const YamlNode pools = in.at("window_pools");
@@ -277,6 +290,8 @@ class Reader {
     d.context = {count(in, "context_tokens", 2)};
     d.output = {count(in, "output_tokens", 1)};
     d.batch = count(in, "batch", 1);
+    d.samples = count(in, "samples", 1);
+    d.shared_prefix = {count(in, "shared_prefix_tokens")};
     d.prefill_chunk = {count(in, "prefill_chunk_tokens", 1)};
     d.attention = static_cast<AttentionAlgorithm>(choice(in.at("attention"), {"tiled", "naive"}));
     choice(in.at("linear_inputs"), {"int8", "f32"});

@@ -39,14 +39,18 @@ json decisions_object(const Decisions& d) {
       {"activations", info(d.activations).name},
       {"kv_format", name_of(d.kv_format)},
       {"kv_policy", name_of(d.kv_policy)},
+      {"kv_sink_tokens", d.kv_keep.sinks.n},
+      {"kv_window_tokens", d.kv_keep.window.n},
       {"kv_placement", "device"},
-      {"kv_layout", "paged"},
+      {"kv_layout", name_of(d.kv_layout)},
       {"block_tokens", d.block.n},
       {"kv_blocks", d.kv_blocks.n},
       {"window_pools", pools_array(d)},
       {"context_tokens", d.context.n},
       {"output_tokens", d.output.n},
       {"batch", d.batch},
+      {"samples", d.samples},
+      {"shared_prefix_tokens", d.shared_prefix.n},
       {"prefill_chunk_tokens", d.prefill_chunk.n},
       {"attention", name_of(d.attention)},
       {"linear_inputs", info(d.linear_inputs).name},
@@ -100,8 +104,13 @@ Decisions decisions_from(const JsonReader& in) {
   d.activations = dtype_from(in.at("activations"));
   d.kv_format = in.at("kv_format").word<KvFormat>(kKvFormats);
   d.kv_policy = in.at("kv_policy").word<KvPolicy>(kKvPolicies);
+  if (d.kv_policy == KvPolicy::kSinkWindow) {
+    d.kv_keep = {{in.at("kv_sink_tokens").count()}, {in.at("kv_window_tokens").count()}};
+  }
   check_only(in.at("kv_placement"), "device");
-  check_only(in.at("kv_layout"), "paged");
+  d.kv_layout = in.at("kv_layout").word<KvLayout>(kKvLayouts);
+  if (in.has("samples")) d.samples = in.at("samples").count();
+  if (in.has("shared_prefix_tokens")) d.shared_prefix = {in.at("shared_prefix_tokens").count()};
   d.block = {in.at("block_tokens").count()};
   d.kv_blocks = {in.at("kv_blocks").count()};
   if (in.has("window_pools")) {  // records of before have none

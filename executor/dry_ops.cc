@@ -131,6 +131,23 @@ void DryOps::gated_activation(TensorView gate, TensorView up, GateKind) {
          8 * elements_in(gate)});
 }
 
+void DryOps::add_rmsnorm(TensorView out, TensorView x, TensorView p, TensorView weight, float eps,
+                         bool one_plus) {
+  if (kind_ != DeviceKind::kGpu) return Ops::add_rmsnorm(out, x, p, weight, eps, one_plus);
+  count({DryOp::kNorm, x.dtype, x.dtype, 2 * bytes_in(x) + bytes_in(p) + bytes_in(out),
+         5 * elements_in(x)});
+}
+
+void DryOps::rope_kv_write(TensorView q, TensorView k, TensorView v,
+                           std::span<const std::int32_t> positions, const RopeParams& params,
+                           const KvLayerView& kv, std::span<const std::int64_t> slots) {
+  if (kind_ != DeviceKind::kGpu) return Ops::rope_kv_write(q, k, v, positions, params, kv, slots);
+  const double written = static_cast<double>((token_bytes(kv) * k.rows).n);
+  count({DryOp::kKvWrite, kv.dtype, k.dtype,
+         2 * (bytes_in(q) + bytes_in(k)) + bytes_in(v) + written,
+         3 * (elements_in(q) + elements_in(k))});
+}
+
 void DryOps::add(TensorView x, TensorView) {
   count({DryOp::kAdd, x.dtype, x.dtype, 3 * bytes_in(x), elements_in(x)});
 }

@@ -142,7 +142,7 @@ void check_formats(const ModelSource& source, const Decisions& decisions, bool g
 }
 
 /// The attention kernels of a GPU load eight elements at a time.
-void check_gpu_kv(const ModelCard& card, KvFormat kv) {
+void check_gpu_heads(const ModelCard& card) {
   for (std::int64_t i = 0; i < card.layer_count(); ++i) {
     const Mixer& mixer = card.layers[static_cast<std::size_t>(i)].mixer;
     if (mixer.head_dim % 8 == 0 && mixer.value_dim % 8 == 0 && mixer.value_dim <= 256) continue;
@@ -150,9 +150,6 @@ void check_gpu_kv(const ModelCard& card, KvFormat kv) {
                std::to_string(mixer.value_dim) + " on a GPU",
            "layers[" + std::to_string(i) + "]", "multiples of 8 up to 256 run");
   }
-  if (kv == KvFormat::kF32 || kv == KvFormat::kF16 || kv == KvFormat::kBF16) return;
-  refuse(std::string("a KV cache of format ") + name_of(kv) + " on a GPU", "--kv-cache-dtype",
-         "f32, f16 and bf16 run");
 }
 
 }  // namespace
@@ -188,7 +185,7 @@ void refuse_unsupported(const ModelSource& source, const Decisions& decisions, b
            "--tp, --pp", "run several ranks with --backend dry");
   }
   check_formats(source, decisions, gpu);
-  if (gpu) check_gpu_kv(source.card, decisions.kv_format);
+  if (gpu) check_gpu_heads(source.card);
   if (source.gguf == nullptr && !random_weights) {
     throw Error(ErrorCode::kUsage, source.card.name + " is a card without weights")
         .at("", "MODEL")

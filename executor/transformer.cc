@@ -61,7 +61,10 @@ Transformer::Transformer(const ModelCard& card, const ModelPart& part, DType act
 
 TensorView Transformer::forward(const PassInput& pass) {
   TensorView x = embed(pass);  // [T, hidden], lives through the pass
-  for (std::int64_t i = 0; i < part_.layers.end - part_.layers.begin; ++i) layer(i, x, pass);
+  const std::int64_t layers = part_.layers.end - part_.layers.begin;
+  TensorView n;
+  if (layers > 0) n = normed(x, weights_.layers.front().attention_norm, "attention norm");
+  for (std::int64_t i = 0; i < layers; ++i) n = layer(i, x, n, pass);
   if (!part_.last()) {
     stages_.send(x, part_.stage + 1);
     arena_.give_back(x);
@@ -87,25 +90,26 @@ TensorView Transformer::embed(const PassInput& pass) {
   return x;
 }
 
-void Transformer::layer(std::int64_t index, TensorView x, const PassInput& pass) {
+TensorView Transformer::layer(std::int64_t index, TensorView x, TensorView n,
+                              const PassInput& pass) {
   const Layer& layer = card_.layers[static_cast<std::size_t>(part_.layers.begin + index)];
-  const LayerWeights& w = weights_.layers[static_cast<std::size_t>(index)];
-  TensorView n = normed(x, w.attention_norm, "attention norm");
+  const auto at = static_cast<std::size_t>(index);
+  const LayerWeights& w = weights_.layers[at];
+  const NormWeights* const next =
+      at + 1 < weights_.layers.size() ? &weights_.layers[at + 1].attention_norm : nullptr;
   if (layer.parallel) {
     // Both halves read the x of before the layer: the second half's input is made before x changes.
     const bool two_norms = layer.parallel_two_norms;
     TensorView n2 = two_norms ? normed(x, w.feed_forward_norm, "feed-forward norm") : n;
     TensorView p = attention(index, n, two_norms, pass);
-    add_to(x, p, w.post_attention_norm);
+    add_to(x, p, w.post_attention_norm, nullptr);
     p = feed_forward(index, n2);
-    add_to(x, p, w.post_feed_forward_norm);
-    return;
+    return add_to(x, p, w.post_feed_forward_norm, next);
   }
   TensorView p = attention(index, n, layer.pre_norms, pass);
-  add_to(x, p, w.post_attention_norm);
-  n = normed(x, w.feed_forward_norm, "feed-forward norm");
+  n = add_to(x, p, w.post_attention_norm, &w.feed_forward_norm);
   p = feed_forward(index, n);
-  add_to(x, p, w.post_feed_forward_norm);
+  return add_to(x, p, w.post_feed_forward_norm, next);
 }
 
 TensorView Transformer::attention(std::int64_t index, TensorView& n, bool drop_input,
@@ -124,13 +128,13 @@ TensorView Transformer::attention(std::int64_t index, TensorView& n, bool drop_i
   const auto eps = static_cast<float>(card_.norm_eps);
   if (w.q_norm.data != nullptr) ops_.rmsnorm(q, q, w.q_norm, eps, card_.norm_one_plus);
   if (w.k_norm.data != nullptr) ops_.rmsnorm(k, k, w.k_norm, eps, card_.norm_one_plus);
+  const GroupInput& group = pass.groups[kv_.group_of(index)];
   if (card_.position == PositionKind::kRope) {
     const RopeParams rope = rope_tables_[rope_of_[static_cast<std::size_t>(index)]].params();
-    ops_.rope(q, pass.positions, rope);
-    ops_.rope(k, pass.positions, rope);
+    ops_.rope_kv_write(q, k, v, pass.positions, rope, kv, group.slots);
+  } else {
+    ops_.kv_write(kv, k, v, group.slots);
   }
-  const GroupInput& group = pass.groups[kv_.group_of(index)];
-  ops_.kv_write(kv, k, v, group.slots);
   arena_.give_back(k);
   arena_.give_back(v);
 
@@ -238,11 +242,19 @@ void Transformer::linear(TensorView in, std::span<const Linear> products) {
   arena_.give_back(scratch);
 }
 
-void Transformer::add_to(TensorView x, TensorView& p, const NormWeights& post_norm) {
+TensorView Transformer::add_to(TensorView x, TensorView& p, const NormWeights& post_norm,
+                               const NormWeights* next) {
   if (part_.tp > 1) tensor_group_.all_reduce(p);
   if (post_norm.present()) apply_norm(p, p, post_norm);
-  ops_.add(x, p);
+  if (next == nullptr || !next->present() || card_.norm != NormKind::kRms) {
+    ops_.add(x, p);
+    arena_.give_back(p);
+    return next == nullptr ? TensorView{} : normed(x, *next, "norm");
+  }
+  TensorView n = take(x.rows, x.columns, "norm");
+  ops_.add_rmsnorm(n, x, p, next->weight, static_cast<float>(card_.norm_eps), card_.norm_one_plus);
   arena_.give_back(p);
+  return n;
 }
 
 }  // namespace vramplan

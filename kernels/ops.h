@@ -97,6 +97,20 @@ class Ops {
                          TensorView workspace) = 0;
   /// gate = act(gate) * up, in place; with up.data == null and up.rows == 0: gate = act(gate).
   virtual void gated_activation(TensorView gate, TensorView up, GateKind kind) = 0;
+  /// x += p, then out = rmsnorm(x). Two operations unless a backend has one for both.
+  virtual void add_rmsnorm(TensorView out, TensorView x, TensorView p, TensorView weight, float eps,
+                           bool one_plus) {
+    add(x, p);
+    rmsnorm(out, x, weight, eps, one_plus);
+  }
+  /// rope of q and of k, both in place, then kv_write of k and v: likewise.
+  virtual void rope_kv_write(TensorView q, TensorView k, TensorView v,
+                             std::span<const std::int32_t> positions, const RopeParams& params,
+                             const KvLayerView& kv, std::span<const std::int64_t> slots) {
+    rope(q, positions, params);
+    rope(k, positions, params);
+    kv_write(kv, k, v, slots);
+  }
   /// x += y.
   virtual void add(TensorView x, TensorView y) = 0;
   /// out[i, :] = x[rows[i], :].

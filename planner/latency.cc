@@ -189,10 +189,10 @@ Performance predict_performance(const std::vector<RankModel>& stages, const Deci
   TermTable prefill, decode;
   Performance performance;
   for (const RankModel& stage : stages) {
-    prefill.add(device, prefill_work(stage, decisions));
+    prefill.add(device, prefill_work(stage, decisions, device.kind));
     const PassWork step{decisions.batch, decisions.batch, decisions.batch,
                         std::max<std::int64_t>(1, mean_context.n)};
-    decode.add(device, forward_work(stage, decisions, step));
+    decode.add(device, forward_work(stage, decisions, step, device.kind));
     performance.decode_floor += decode_floor(decode_bytes(stage, decisions, mean_context),
                                              {device.memory_bytes_per_s.value});
   }

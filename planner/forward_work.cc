@@ -149,6 +149,10 @@ class PassWorks {
       add(norm_work(t_, shape.q, a_), kind.count);
       add(norm_work(t_, shape.k, a_), kind.count);
     }
+    if (keep_of(decisions_, mixer.window_tokens).sinks.n > 0) {  // a copy of q, rotated for sinks
+      add(gather_work(t_, shape.q, a_), kind.count);
+      if (mixer.rope.rotary_dim > 0) add(rope_work(t_, shape.q, a_), kind.count);
+    }
     rope_and_write(kind);
     scores(kind);
     linear(kind, Part::kAttentionOutput, shape.o, model_.hidden);
@@ -169,10 +173,6 @@ class PassWorks {
     } else if (rotates) {
       add(rope_work(t_, shape.q, a_), kind.count);
       add(rope_work(t_, shape.k, a_), kind.count);
-    }
-    if (keep_of(decisions_, kind.layer.mixer.window_tokens).sinks.n > 0) {
-      add(gather_work(t_, shape.q, a_), kind.count);  // a copy of q, rotated for sinks
-      if (rotates) add(rope_work(t_, shape.q, a_), kind.count);
     }
     add(write, kind.count);
   }

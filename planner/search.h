@@ -91,7 +91,7 @@ class StrategySpace {
     double call_s = 0, byte_s = 0;
   };
   struct Device {
-    Bytes capacity, runtime_one, runtime_many, gemm;
+    Bytes capacity, runtime_one, runtime_many, gemm, graph_node;
     int multiprocessors = 1;
     double launch_s = 0, byte_s = 0;
     double flop_s[3] = {0, 0, 0};

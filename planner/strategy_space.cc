@@ -102,6 +102,7 @@ void StrategySpace::add_devices(const TokenizerTables& tables) {
     device.capacity = {card.capacity_bytes.value};
     device.node = std::max<std::int64_t>(1, card.devices_per_node.value);
     device.gemm = {card.workspace_bytes.value};
+    device.graph_node = {card.graph_node_bytes.value};
     device.multiprocessors =
         static_cast<int>(std::max<std::int64_t>(1, card.multiprocessors.value));
     for (const LedgerRow& row : runtime_rows(card, tables, 0, 1)) {
@@ -179,10 +180,11 @@ void StrategySpace::add_peaks(const StageAccount& account, const Decisions& deci
   const Bytes granule{256};
   for (std::size_t b = 0; b < batches_.size(); ++b) {
     const Decisions d = with_batch(decisions, batches_[b]);
-    // Of the account, activations know the device's multiprocessors; the rest does not.
+    // Of the account, activations know the device's multiprocessors and graphs the bytes of its
+    // nodes; the rest does not.
     const Bytes fixed = account.weights + account.padding + kv_region_bytes(account.model, d) +
                         index_bytes(*account.gpu, d) + account.gpu->vectors;
-    const Bytes graphs = graph_bytes(*account.gpu, d);
+    GpuAccount gpu = *account.gpu;
     std::map<int, Bytes> extents;
     for (std::size_t i = 0; i < devices_.size(); ++i) {
       const Device& device = devices_[i];
@@ -191,9 +193,11 @@ void StrategySpace::add_peaks(const StageAccount& account, const Decisions& deci
         const ScratchRules rules = scratch_rules(d, DeviceKind::kGpu, device.multiprocessors);
         extent->second = activation_extent(account.model, d, rules);
       }
+      gpu.graph_node = device.graph_node;
       const Bytes reservation = fixed + extent->second + round_up(device.gemm, granule);
       const Bytes runtime = many ? device.runtime_many : device.runtime_one;
-      const Bytes peak = runtime - device.gemm + graphs + round_up(reservation, kGpuPage);
+      const Bytes peak =
+          runtime - device.gemm + graph_bytes(gpu, d) + round_up(reservation, kGpuPage);
       points[b].peaks[i] = std::max(points[b].peaks[i], peak);
     }
   }

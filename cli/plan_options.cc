@@ -69,6 +69,16 @@ std::optional<KvPolicy> read_kv_policy(const std::string& text) {
   fail_choice("--kv-policy", text, names);
 }
 
+std::optional<KvPlacement> read_kv_placement(const std::string& text) {
+  if (text.empty()) return std::nullopt;
+  std::vector<std::string> names;
+  for (int i = 0; i < kKvPlacements; ++i) {
+    names.emplace_back(name_of(static_cast<KvPlacement>(i)));
+    if (text == names.back()) return static_cast<KvPlacement>(i);
+  }
+  fail_choice("--kv-placement", text, names);
+}
+
 std::optional<AttentionAlgorithm> read_attention(const std::string& text) {
   if (text.empty()) return std::nullopt;
   for (const auto algorithm : {AttentionAlgorithm::kTiled, AttentionAlgorithm::kNaive}) {
@@ -135,6 +145,14 @@ void add_plan_flags(CLI::App& command, PlanOptions& o) {
   command.add_option("--kv-cache-dtype", o.kv_format, "f16, fp8, int8 ...")->group(kFormats);
   command.add_option("--kv-policy", o.kv_policy, "windowed layers: keep_all, or window")
       ->group(kFormats);
+  command
+      .add_option("--kv-placement", o.kv_placement,
+                  "device, host or disk: where KV blocks live between their layer's turns")
+      ->group(kFormats);
+  command
+      .add_option("--kv-offload", o.kv_offload,
+                  "share of the KV cache that leaves the device, e.g. 0.8; default: all it can")
+      ->group(kFormats);
   command.add_option("--block-size", o.block_tokens, "tokens of a KV block")->group(kFormats);
   command.add_option("--attention", o.attention, "tiled, or naive (materialises the scores)")
       ->group(kFormats);
@@ -172,6 +190,8 @@ PlanRequest request_of(const PlanOptions& o) {
   request.weights = read_weights(o.weights);
   request.kv_format = read_kv_format(o.kv_format);
   request.kv_policy = read_kv_policy(o.kv_policy);
+  request.kv_placement = read_kv_placement(o.kv_placement);
+  request.kv_offload = o.kv_offload;
   request.block_tokens = o.block_tokens;
   request.attention = read_attention(o.attention);
   request.linear_inputs = read_linear_inputs(o.linear_inputs);

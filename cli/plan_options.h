@@ -22,6 +22,8 @@ struct PlanOptions {
   // Words with units or names; read in request_of, so that the errors are ours.
   std::string context, output, prefill_chunk, capacity, weights, kv_format, kv_policy, attention,
       linear_inputs, assume_like;
+  std::string kv_placement;
+  std::optional<double> kv_offload;
   std::vector<std::string> set;
 };
 

@@ -32,7 +32,9 @@ inline constexpr int kKvFormats = 12;
 /// Which tokens are kept: all, or of a windowed layer only its window.
 enum class KvPolicy : std::uint8_t { kKeepAll, kWindow };
 inline constexpr int kKvPolicies = 2;
-enum class KvPlacement : std::uint8_t { kDevice };                // which tier a block lives in
+/// Which tier blocks live in. Beyond the device they come back layer by layer for each pass.
+enum class KvPlacement : std::uint8_t { kDevice, kHost, kDisk };
+inline constexpr int kKvPlacements = 3;
 enum class KvLayout : std::uint8_t { kPaged };                    // paged or contiguous
 enum class AttentionAlgorithm : std::uint8_t { kTiled, kNaive };  // naive materialises the scores
 
@@ -41,6 +43,7 @@ DType dtype_of(KvFormat format);
 /// f32 f16 bf16 fp8 int8 int4 q8_0 q4_0 nvfp4 kivi2 fp8_ds_mla nvfp4_ds_mla
 const char* name_of(KvFormat format);
 const char* name_of(KvPolicy policy);               // keep_all window
+const char* name_of(KvPlacement placement);         // device host disk
 const char* name_of(AttentionAlgorithm algorithm);  // tiled naive
 
 /// What a layer keeps of a sequence: every token, or the first `sinks` and the newest `window`,
@@ -57,6 +60,12 @@ struct WindowPool {
   Tokens window;
   Blocks blocks;  // per rank
   friend bool operator==(const WindowPool&, const WindowPool&) = default;
+};
+
+/// Layers of a rank whose cache stays on the device, and how many layers' room the others share
+/// there: with two, the next layer comes in while one computes.
+struct KvOffload {
+  std::int64_t resident = 0, staging = 0;
 };
 
 struct Sharding {
@@ -76,6 +85,7 @@ struct Decisions {
   KvFormat kv_format = KvFormat::kF16;
   KvPolicy kv_policy = KvPolicy::kKeepAll;
   KvPlacement kv_placement = KvPlacement::kDevice;
+  KvOffload kv_offload;  // of a rank, with a placement beyond the device
   KvLayout kv_layout = KvLayout::kPaged;
   TokensPerBlock block{16};
   Blocks kv_blocks;                      // per rank, of layers that keep every token
@@ -101,6 +111,13 @@ Blocks pool_blocks(const Decisions& decisions, const KvKeep& keep);
 /// Room in the block table of one sequence: ceil(context / block), or of a window at most
 /// ceil(sinks / block) + ceil((window + chunk) / block) + 1.
 Blocks table_blocks(const Decisions& decisions, const KvKeep& keep);
+
+/// Whether the cache of a rank's `layer`-th of `layers` lives beyond the device: those are spread
+/// evenly, so that each has time to come in.
+bool is_offloaded(const Decisions& decisions, std::int64_t layer, std::int64_t layers);
+/// Bytes beyond the device, and in staging, of one layer's part of a block. On a disk a record: 64
+/// B of header, in units of 4096 B.
+Bytes far_part_bytes(KvPlacement placement, Bytes part);
 
 /// The layers a rank holds: [begin, end) of the card. Stages differ by at most one layer, the
 /// longer first.

@@ -22,6 +22,8 @@ struct PlanRequest {
   std::optional<DType> weights;
   std::optional<KvFormat> kv_format;
   std::optional<KvPolicy> kv_policy;  // unset = window, for models with windows
+  std::optional<KvPlacement> kv_placement;
+  std::optional<double> kv_offload;  // share of the cache that leaves the device
   std::optional<std::int64_t> block_tokens;
   std::optional<AttentionAlgorithm> attention;
   std::optional<DType> linear_inputs;  // i8 or f32, on a CPU

@@ -54,7 +54,9 @@ class Writer {
     line("  activations: {}", info(d.activations).name);
     line("  kv_format: {}", name_of(d.kv_format));
     line("  kv_policy: {}", name_of(d.kv_policy));
-    line("  kv_placement: device");
+    line("  kv_placement: {}", name_of(d.kv_placement));
+    line("  kv_offload: {{resident_layers: {}, staging_layers: {}}}", d.kv_offload.resident,
+         d.kv_offload.staging);
     line("  kv_layout: paged");
     line("  block_tokens: {}", d.block.n);
     line("  kv_blocks: {}", d.kv_blocks.n);
@@ -232,29 +234,12 @@ class Reader {
   }
 
   static void decisions(const YamlNode& in, Decisions& d) {
-    in.allow_only({"model",
-                   "set",
-                   "card_hash",
-                   "device",
-                   "device_count",
-                   "sharding",
-                   "weights",
-                   "activations",
-                   "kv_format",
-                   "kv_policy",
-                   "kv_placement",
-                   "kv_layout",
-                   "block_tokens",
-                   "kv_blocks",
-                   "window_pools",
-                   "context_tokens",
-                   "output_tokens",
-                   "batch",
-                   "prefill_chunk_tokens",
-                   "attention",
-                   "linear_inputs",
-                   "threads",
-                   "seed",
+    in.allow_only({"model",          "set",           "card_hash",    "device",
+                   "device_count",   "sharding",      "weights",      "activations",
+                   "kv_format",      "kv_policy",     "kv_placement", "kv_offload",
+                   "kv_layout",      "block_tokens",  "kv_blocks",    "window_pools",
+                   "context_tokens", "output_tokens", "batch",        "prefill_chunk_tokens",
+                   "attention",      "linear_inputs", "threads",      "seed",
                    "capacity_bytes"});
     d.model = in.at("model").text();
     d.set = texts(in.at("set"));
@@ -271,7 +256,14 @@ class Reader {
         choice(in.at("kv_format"), {"f32", "f16", "bf16", "fp8", "int8", "int4", "q8_0", "q4_0",
                                     "nvfp4", "kivi2", "fp8_ds_mla", "nvfp4_ds_mla"}));
     d.kv_policy = static_cast<KvPolicy>(choice(in.at("kv_policy"), {"keep_all", "window"}));
-    choice(in.at("kv_placement"), {"device"});
+    d.kv_placement =
+        static_cast<KvPlacement>(choice(in.at("kv_placement"), {"device", "host", "disk"}));
+    const YamlNode offload = in.at("kv_offload");
+    offload.allow_only({"resident_layers", "staging_layers"});
+    d.kv_offload = {count(offload, "resident_layers"), count(offload, "staging_layers")};
+    if (d.kv_placement != KvPlacement::kDevice && d.kv_offload.staging < 1) {
+      offload.at("staging_layers").fail("the layer that computes must be on the device");
+    }
     choice(in.at("kv_layout"), {"paged"});
     d.block = {count(in, "block_tokens", 1)};
     d.kv_blocks = {count(in, "kv_blocks")};

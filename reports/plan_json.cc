@@ -39,7 +39,9 @@ json decisions_object(const Decisions& d) {
       {"activations", info(d.activations).name},
       {"kv_format", name_of(d.kv_format)},
       {"kv_policy", name_of(d.kv_policy)},
-      {"kv_placement", "device"},
+      {"kv_placement", name_of(d.kv_placement)},
+      {"kv_resident_layers", d.kv_offload.resident},
+      {"kv_staging_layers", d.kv_offload.staging},
       {"kv_layout", "paged"},
       {"block_tokens", d.block.n},
       {"kv_blocks", d.kv_blocks.n},
@@ -97,7 +99,10 @@ Decisions decisions_from(const JsonReader& in) {
   d.activations = dtype_from(in.at("activations"));
   d.kv_format = in.at("kv_format").word<KvFormat>(kKvFormats);
   d.kv_policy = in.at("kv_policy").word<KvPolicy>(kKvPolicies);
-  check_only(in.at("kv_placement"), "device");
+  d.kv_placement = in.at("kv_placement").word<KvPlacement>(kKvPlacements);
+  if (in.has("kv_resident_layers")) {  // records of before have none
+    d.kv_offload = {in.at("kv_resident_layers").count(), in.at("kv_staging_layers").count()};
+  }
   check_only(in.at("kv_layout"), "paged");
   d.block = {in.at("block_tokens").count()};
   d.kv_blocks = {in.at("kv_blocks").count()};

@@ -59,19 +59,16 @@ sanitize: deps-test
 	@for t in $(SANITIZED); do echo "$$t"; \
 	  UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 build-asan/$$t --gtest_brief=1 || exit 1; done
 
-## The CUDA kernels on the CPU, at length: a thousand schedules each; races, by clang's ThreadSanitizer; every barrier
-## removed in turn.
+## The CUDA kernels on the CPU, at length: a thousand schedules each; races, by clang's ThreadSanitizer; and every
+## barrier removed in turn, which a value or a race must show.
 schedules: deps-test
 	@cmake -S . -B $(BUILD) -G Ninja -DVRAMPLAN_TESTS=ON >/dev/null
 	@cmake --build $(BUILD) -j $(JOBS) --target simt_schedules -- --quiet
-races: deps-test
+races barriers: deps-test
 	$(call install,clang-14)
 	@cmake -S . -B build-tsan -G Ninja -DCMAKE_CXX_COMPILER=clang++-14 -DCMAKE_BUILD_TYPE=RelWithDebInfo \
 	  -DVRAMPLAN_BENCH=OFF -DVRAMPLAN_CUDA=OFF -DVRAMPLAN_SANITIZE=thread >/dev/null
-	@cmake --build build-tsan -j $(JOBS) --target simt_races -- --quiet
-barriers: deps-test
-	@cmake -S . -B $(BUILD) -G Ninja -DVRAMPLAN_TESTS=ON >/dev/null
-	@cmake --build $(BUILD) -j $(JOBS) --target simt_barriers -- --quiet
+	@TSAN_OPTIONS=symbolize=$(if $(filter races,$@),1,0) cmake --build build-tsan -j $(JOBS) --target simt_$@ -- --quiet
 
 ## clang-tidy over every source file of ours (.clang-tidy says what it looks for); needs clang-tidy-14.
 tidy: build

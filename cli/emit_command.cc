@@ -60,17 +60,32 @@ Bytes host_memory(const Plan& plan) {
   return host + plan.predictions.totals.weight_bytes + 16_GiB;
 }
 
+/// The engine's settings: the flags, or without any those the plan was made with.
+EngineRequest request_for(const EmitCommand& options, const Target& target, const Plan& plan) {
+  EngineOptions asked = options.engine;
+  asked.engine = target.engine;
+  EngineRequest request = *engine_request(asked);
+  const std::optional<EngineDecision>& kept = plan.decisions.engine;
+  if (!kept || has_engine_settings(options.engine)) return request;
+  EngineRequest planned = engine_request(*kept);
+  if (planned.id.kind != request.id.kind) return request;
+  if (!request.id.version.empty()) planned.id = request.id;
+  return planned;
+}
+
 int run_emit(const EmitCommand& options) {
-  if (options.engine.engine.empty()) {
+  // A word nobody knows is said before anything is planned.
+  if (!options.engine.engine.empty()) target_of(options.engine.engine, options.runs);
+  const PlannedModel planned = planned_model(options);
+  std::string word = options.engine.engine;
+  if (word.empty() && planned.plan.decisions.engine) word = planned.plan.decisions.engine->engine;
+  if (word.empty()) {
     throw Error(ErrorCode::kUsage, "emit needs --engine")
         .at("", "--engine")
         .help("one of vllm sglang trtllm llamacpp k8s lws kserve ray compose");
   }
-  const Target target = target_of(options.engine.engine, options.runs);
-  EngineOptions engine_options = options.engine;
-  engine_options.engine = target.engine;
-  const EngineRequest request = *engine_request(engine_options);
-  const PlannedModel planned = planned_model(options);
+  const Target target = target_of(word, options.runs);
+  const EngineRequest request = request_for(options, target, planned.plan);
   EngineSetup setup = setup_of_plan(planned.plan, request, planned.source, planned.device);
   const EngineOutcome outcome = forecast_engine(planned.source, planned.device,
                                                 planned.plan.decisions, engine_request_of(setup));

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "planner/serving.h"
 
 namespace vramplan::cli {
@@ -12,6 +14,63 @@ constexpr const char* kEngine = "Inference engine";
 std::optional<Tokens> tokens_of(const std::string& text, const char* flag) {
   if (text.empty()) return std::nullopt;
   return parse_tokens(text, flag);
+}
+
+/// What the engine stores and how.
+void add_format_flags(CLI::App& command, EngineOptions& o) {
+  command.add_option("--dtype", o.dtype, "the engine's: auto float16 bfloat16 float32")
+      ->group(kEngine);
+  command
+      .add_option("--engine-kv-cache-dtype", o.kv_cache_dtype,
+                  "the engine's cache format: auto fp8 q8_0 ...")
+      ->group(kEngine);
+  command
+      .add_option("--quantization", o.quantization,
+                  "how the engine stores linear layers: none fp8 awq gptq mxfp4 ...")
+      ->group(kEngine);
+  command
+      .add_option("--quantized-parts", o.quantized_parts,
+                  "which matrices the checkpoint quantises: all feed_forward experts")
+      ->group(kEngine);
+  command
+      .add_flag("--no-flash-attention", o.no_flash_attention, "llama.cpp without flash attention")
+      ->group(kEngine);
+}
+
+/// What lies beside the decoder's own account.
+void add_beside_flags(CLI::App& command, EngineOptions& o) {
+  command
+      .add_option("--tower-weights", o.tower,
+                  "weights beside the decoder that the card does not hold, e.g. a vision tower")
+      ->group(kEngine);
+  command
+      .add_option("--beside-bytes", o.beside,
+                  "memory other processes hold on each device, e.g. another engine")
+      ->group(kEngine);
+  command
+      .add_option("--transient-bytes", o.transient,
+                  "memory taken and given back while serving, e.g. a pool of prefill graphs")
+      ->group(kEngine);
+  command
+      .add_option("--tower-positions", o.tower_positions,
+                  "llama.cpp: patches of the largest image its projector encodes")
+      ->check(CLI::Range(1, 1 << 24))
+      ->group(kEngine);
+  command.add_option("--tower-heads", o.tower_heads, "llama.cpp: heads of that encoder")
+      ->check(CLI::Range(1, 1 << 16))
+      ->group(kEngine);
+}
+
+/// The requests that serving times are for.
+void add_load_flags(CLI::App& command, EngineOptions& o) {
+  command.add_option("--input-tokens", o.input_tokens, "prompt of a request, for serving times")
+      ->group(kEngine);
+  command.add_option("--concurrency", o.concurrency, "requests at once, for serving times")
+      ->group(kEngine);
+  command
+      .add_option("--arrival", o.arrival,
+                  "how requests arrive, for serving times: spread equal steady")
+      ->group(kEngine);
 }
 
 }  // namespace
@@ -37,36 +96,22 @@ void add_engine_flags(CLI::App& command, EngineOptions& o) {
       .add_option("--kv-cache-memory-bytes", o.kv_cache_memory,
                   "cache of the engine on each device, instead of the fraction")
       ->group(kEngine);
-  command.add_option("--dtype", o.dtype, "the engine's: auto float16 bfloat16 float32")
-      ->group(kEngine);
-  command
-      .add_option("--engine-kv-cache-dtype", o.kv_cache_dtype,
-                  "the engine's cache format: auto fp8 q8_0 ...")
-      ->group(kEngine);
-  command
-      .add_option("--quantization", o.quantization,
-                  "how the engine stores linear layers: none fp8 awq gptq mxfp4 ...")
-      ->group(kEngine);
-  command
-      .add_option("--tower-weights", o.tower,
-                  "weights beside the decoder that the card does not hold, e.g. a vision tower")
-      ->group(kEngine);
-  command.add_option("--input-tokens", o.input_tokens, "prompt of a request, for serving times")
-      ->group(kEngine);
-  command.add_option("--concurrency", o.concurrency, "requests at once, for serving times")
-      ->group(kEngine);
-  command
-      .add_flag("--no-flash-attention", o.no_flash_attention, "llama.cpp without flash attention")
-      ->group(kEngine);
+  add_format_flags(command, o);
+  add_beside_flags(command, o);
+  add_load_flags(command, o);
+}
+
+bool has_engine_settings(const EngineOptions& o) {
+  return o.memory_fraction || !o.max_model_len.empty() || o.max_num_seqs ||
+         !o.max_num_batched_tokens.empty() || !o.kv_cache_memory.empty() || o.dtype != "auto" ||
+         !o.kv_cache_dtype.empty() || o.quantization != "none" || o.quantized_parts != "all" ||
+         !o.arrival.empty() || !o.beside.empty() || !o.transient.empty() || o.tower_positions > 0 ||
+         o.tower_heads > 0 || o.no_flash_attention || !o.input_tokens.empty() || o.concurrency;
 }
 
 std::optional<EngineRequest> engine_request(const EngineOptions& o) {
   if (o.engine.empty()) {
-    const bool any = o.memory_fraction || !o.max_model_len.empty() || o.max_num_seqs ||
-                     !o.max_num_batched_tokens.empty() || !o.kv_cache_memory.empty() ||
-                     o.dtype != "auto" || !o.kv_cache_dtype.empty() || o.quantization != "none" ||
-                     o.no_flash_attention || !o.input_tokens.empty() || o.concurrency;
-    if (!any) return std::nullopt;
+    if (!has_engine_settings(o)) return std::nullopt;
     throw Error(ErrorCode::kUsage, "a flag of an inference engine without --engine")
         .at("", "--engine")
         .help("add --engine vllm@0.19.0, or another of vllm sglang trtllm llamacpp");
@@ -81,9 +126,17 @@ std::optional<EngineRequest> engine_request(const EngineOptions& o) {
     request.kv_cache_memory = parse_bytes(o.kv_cache_memory, "--kv-cache-memory-bytes");
   }
   if (!o.tower.empty()) request.tower = parse_bytes(o.tower, "--tower-weights");
+  if (!o.beside.empty()) request.beside = parse_bytes(o.beside, "--beside-bytes");
+  if (!o.transient.empty()) request.transient = parse_bytes(o.transient, "--transient-bytes");
+  if ((o.tower_positions > 0) != (o.tower_heads > 0)) {
+    throw Error(ErrorCode::kUsage, "a tower needs its positions and its heads")
+        .at("", "--tower-positions, --tower-heads");
+  }
+  request.tower_shape = {o.tower_positions, o.tower_heads};
   request.dtype = o.dtype;
   if (!o.kv_cache_dtype.empty()) request.kv_cache_dtype = o.kv_cache_dtype;
   request.quantization = o.quantization;
+  request.quantized_parts = o.quantized_parts;
   request.flash_attention = !o.no_flash_attention;
   return request;
 }
@@ -94,6 +147,7 @@ void follow_engine(const EngineOptions& engine, PlanOptions& plan) {
 
 void add_forecast(const EngineRequest& request, PlannedModel& planned, EngineVerdict verdict) {
   Plan& plan = planned.plan;
+  plan.decisions.engine = engine_decision(request);
   EngineOutcome outcome = forecast_engine(planned.source, planned.device, plan.decisions, request);
   for (std::size_t i = 0; i < outcome.devices.size(); ++i) {
     plan.predictions.devices[i].engine = outcome.devices[i];
@@ -118,14 +172,34 @@ void add_forecast(const EngineRequest& request, PlannedModel& planned, EngineVer
 void add_serving(const EngineOptions& options, const EngineRequest& request,
                  PlannedModel& planned) {
   if (!options.concurrency) return;
-  const Decisions& d = planned.plan.decisions;
+  Decisions& d = planned.plan.decisions;
   ServingLoad load;
   load.output = d.output;
   load.input = tokens_of(options.input_tokens, "--input-tokens").value_or(d.context - d.output);
   load.concurrency = *options.concurrency;
+  const std::string arrival = options.arrival.empty() ? "spread" : options.arrival;
+  load.arrival = parse_arrival(arrival);
+  d.engine->serving = ServingDecision{load.input, load.output, load.concurrency, arrival};
   Predictions& p = planned.plan.predictions;
   p.serving =
       forecast_serving(planned.source, planned.device, d, request, *p.devices.front().engine, load);
+}
+
+void restore_forecast(PlannedModel& planned) {
+  const Decisions& d = planned.plan.decisions;
+  if (!d.engine) return;
+  Predictions& p = planned.plan.predictions;
+  const EngineRequest request = engine_request(*d.engine);
+  const EngineOutcome outcome = forecast_engine(planned.source, planned.device, d, request);
+  for (std::size_t i = 0; i < std::min(outcome.devices.size(), p.devices.size()); ++i) {
+    p.devices[i].engine = outcome.devices[i];
+  }
+  if (!d.engine->serving) return;
+  const ServingDecision& asked = *d.engine->serving;
+  ServingLoad load{asked.input, asked.output, asked.concurrency};
+  load.arrival = parse_arrival(asked.arrival);
+  p.serving =
+      forecast_serving(planned.source, planned.device, d, request, outcome.devices.front(), load);
 }
 
 }  // namespace vramplan::cli

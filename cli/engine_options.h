@@ -16,13 +16,18 @@ struct EngineOptions {
   std::optional<double> memory_fraction;
   std::string max_model_len, max_num_batched_tokens, kv_cache_memory, tower;
   std::optional<std::int64_t> max_num_seqs;
-  std::string dtype = "auto", kv_cache_dtype, quantization = "none";
+  std::string dtype = "auto", kv_cache_dtype, quantization = "none", quantized_parts = "all";
   bool no_flash_attention = false;
+  std::string beside, transient;
+  std::int64_t tower_positions = 0, tower_heads = 0;
   std::string input_tokens;  // of a request, for serving times
   std::optional<std::int64_t> concurrency;
+  std::string arrival;  // empty = spread
 };
 
 void add_engine_flags(CLI::App& command, EngineOptions& options);
+/// Whether a flag of an engine other than --engine was given.
+bool has_engine_settings(const EngineOptions& options);
 /// Errors: kUnknownName, kUsage naming the flag; an engine flag without --engine is kUsage.
 std::optional<EngineRequest> engine_request(const EngineOptions& options);
 /// The context of a plan for an engine is its max model length unless --context says otherwise.
@@ -36,5 +41,9 @@ void add_forecast(const EngineRequest& request, PlannedModel& planned,
 /// Adds serving times when --concurrency is given; --output-tokens is the plan's. Errors: kUsage,
 /// kUnsupported.
 void add_serving(const EngineOptions& options, const EngineRequest& request, PlannedModel& planned);
+
+/// Predicts again what the engine section of a plan read from a file says; its verdict and its
+/// assumptions stay the file's.
+void restore_forecast(PlannedModel& planned);
 
 }  // namespace vramplan::cli

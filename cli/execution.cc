@@ -55,7 +55,12 @@ void replan(PlannedModel& planned, std::int64_t prompt_tokens, std::int64_t outp
   request.weights = d.weights;
   request.kv_format = d.kv_format;
   request.kv_policy = d.kv_policy;
-  request.block_tokens = d.block.n;
+  if (d.kv_policy == KvPolicy::kSinkWindow) {
+    request.kv_sinks = d.kv_keep.sinks;
+    request.kv_window = d.kv_keep.window;
+  }
+  request.kv_layout = d.kv_layout;
+  if (d.kv_layout == KvLayout::kPaged) request.block_tokens = d.block.n;
   request.attention = d.attention;
   if (planned.device.kind == DeviceKind::kCpu) request.linear_inputs = d.linear_inputs;
   request.threads = d.threads;

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include "cli/commands.h"
+#include "cli/engine_options.h"
 #include "cli/error_codes.h"
 #include "cli/error_json.h"
 #include "cli/plan_options.h"
@@ -22,8 +23,8 @@ int run_explain(const PlanOptions& options, const Session& session) {
     const ErrorMeaning& meaning = meaning_of(what);
     print_result(session.json ? code_json(meaning) : code_page(meaning));
   } else {
-    const PlannedModel planned =
-        is_plan_file(what) ? reopen(read_plan_file(what)) : plan_model(options);
+    PlannedModel planned = is_plan_file(what) ? reopen(read_plan_file(what)) : plan_model(options);
+    restore_forecast(planned);
     // As JSON it is the plan itself: each of its rows carries its formula.
     print_result(session.json ? plan_json(planned.plan)
                               : explain(planned.source, planned.device, planned.plan));

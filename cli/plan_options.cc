@@ -59,32 +59,16 @@ std::optional<KvFormat> read_kv_format(const std::string& text) {
   fail_choice("--kv-cache-dtype", text, names);
 }
 
-std::optional<KvPolicy> read_kv_policy(const std::string& text) {
+/// One of the `count` values of an enum, by its name.
+template <class Enum>
+std::optional<Enum> read_choice(const char* flag, const std::string& text, int count) {
   if (text.empty()) return std::nullopt;
   std::vector<std::string> names;
-  for (int i = 0; i < kKvPolicies; ++i) {
-    names.emplace_back(name_of(static_cast<KvPolicy>(i)));
-    if (text == names.back()) return static_cast<KvPolicy>(i);
+  for (int i = 0; i < count; ++i) {
+    names.emplace_back(name_of(static_cast<Enum>(i)));
+    if (text == names.back()) return static_cast<Enum>(i);
   }
-  fail_choice("--kv-policy", text, names);
-}
-
-std::optional<KvPlacement> read_kv_placement(const std::string& text) {
-  if (text.empty()) return std::nullopt;
-  std::vector<std::string> names;
-  for (int i = 0; i < kKvPlacements; ++i) {
-    names.emplace_back(name_of(static_cast<KvPlacement>(i)));
-    if (text == names.back()) return static_cast<KvPlacement>(i);
-  }
-  fail_choice("--kv-placement", text, names);
-}
-
-std::optional<AttentionAlgorithm> read_attention(const std::string& text) {
-  if (text.empty()) return std::nullopt;
-  for (const auto algorithm : {AttentionAlgorithm::kTiled, AttentionAlgorithm::kNaive}) {
-    if (text == name_of(algorithm)) return algorithm;
-  }
-  fail_choice("--attention", text, {"tiled", "naive"});
+  fail_choice(flag, text, names);
 }
 
 std::optional<DType> read_linear_inputs(const std::string& text) {
@@ -143,7 +127,21 @@ void add_plan_flags(CLI::App& command, PlanOptions& o) {
       .add_option("--weights", o.weights, "weight format, e.g. fp16 q8_0; stored = as published")
       ->group(kFormats);
   command.add_option("--kv-cache-dtype", o.kv_format, "f16, fp8, int8 ...")->group(kFormats);
-  command.add_option("--kv-policy", o.kv_policy, "windowed layers: keep_all, or window")
+  command
+      .add_option("--kv-policy", o.kv_policy,
+                  "keep_all; window (windowed layers); sink_window (all layers)")
+      ->group(kFormats);
+  command.add_option("--kv-layout", o.kv_layout, "paged, or contiguous (the baseline)")
+      ->group(kFormats);
+  command.add_option("--samples", o.samples, "sequences of the batch from each prompt (1)")
+      ->group(kWork);
+  command
+      .add_option("--shared-prefix", o.shared_prefix,
+                  "tokens that all prompts begin with, computed once (0)")
+      ->group(kWork);
+  command.add_option("--kv-sinks", o.kv_sinks, "sink_window: first tokens that stay (4)")
+      ->group(kFormats);
+  command.add_option("--kv-window", o.kv_window, "sink_window: newest tokens that stay (1024)")
       ->group(kFormats);
   command
       .add_option("--kv-placement", o.kv_placement,
@@ -189,11 +187,17 @@ PlanRequest request_of(const PlanOptions& o) {
   request.batch = o.batch;
   request.weights = read_weights(o.weights);
   request.kv_format = read_kv_format(o.kv_format);
-  request.kv_policy = read_kv_policy(o.kv_policy);
-  request.kv_placement = read_kv_placement(o.kv_placement);
+  request.kv_policy = read_choice<KvPolicy>("--kv-policy", o.kv_policy, kKvPolicies);
+  request.kv_sinks = read_tokens(o.kv_sinks, "--kv-sinks");
+  request.kv_window = read_tokens(o.kv_window, "--kv-window");
+  request.kv_layout = read_choice<KvLayout>("--kv-layout", o.kv_layout, kKvLayouts);
+  request.samples = o.samples;
+  request.shared_prefix = read_tokens(o.shared_prefix, "--shared-prefix");
+  request.kv_placement = read_choice<KvPlacement>("--kv-placement", o.kv_placement, kKvPlacements);
   request.kv_offload = o.kv_offload;
   request.block_tokens = o.block_tokens;
-  request.attention = read_attention(o.attention);
+  request.attention =
+      read_choice<AttentionAlgorithm>("--attention", o.attention, kAttentionAlgorithms);
   request.linear_inputs = read_linear_inputs(o.linear_inputs);
   request.threads = o.threads;
   if (!o.capacity.empty()) request.capacity = parse_bytes(o.capacity, "--capacity");
@@ -207,6 +211,7 @@ PlannedModel plan_model(const PlanOptions& options) {
   ChosenDevice device = choose_device(options.device);
   request.device = device.name;
   Plan plan = make_plan(source, device.card, request);
+  plan.decisions.assume_like = options.assume_like;
   if (device.assumption) plan.assumptions.push_back(*device.assumption);
   return {std::move(source), source_resident, std::move(device.card), std::move(plan)};
 }
@@ -225,7 +230,8 @@ Plan read_plan_file(const std::string& path) {
 }
 
 PlannedModel reopen(Plan plan) {
-  auto [source, source_resident] = open_measured(plan.decisions.model, plan.decisions.set);
+  auto [source, source_resident] =
+      open_measured(plan.decisions.model, plan.decisions.set, plan.decisions.assume_like);
   DeviceCard device = choose_device(plan.decisions.device).card;
   return {std::move(source), source_resident, std::move(device), std::move(plan)};
 }

@@ -53,7 +53,7 @@ int run_verify_log(const VerifyLogCommand& options, const Session& session) {
     engine.engine = name_of(*log.engine);
     if (!log.version.empty()) engine.engine += "@" + log.version;
   }
-  const auto request = engine_request(engine);
+  auto request = engine_request(engine);
   if (!request) {
     throw Error(ErrorCode::kUsage, "the log does not say which engine wrote it")
         .at("", "--engine")
@@ -63,6 +63,14 @@ int run_verify_log(const VerifyLogCommand& options, const Session& session) {
   follow_engine(engine, asked);
   PlannedModel planned =
       is_plan_file(asked.model) ? reopen(read_plan_file(asked.model)) : plan_model(asked);
+  const std::optional<EngineDecision>& kept = planned.plan.decisions.engine;
+  if (kept && !has_engine_settings(options.engine)) {
+    EngineRequest of_plan = engine_request(*kept);
+    if (of_plan.id.kind == request->id.kind) {
+      of_plan.id = request->id;
+      request = of_plan;
+    }
+  }
   const EngineOutcome outcome =
       forecast_engine(planned.source, planned.device, planned.plan.decisions, *request);
   const std::vector<LogRow> rows =

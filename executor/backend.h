@@ -61,6 +61,10 @@ class Backend {
   virtual std::vector<std::int32_t> sample(const SampleRequest& request) {
     return std::vector<std::int32_t>(static_cast<std::size_t>(request.rows), 0);
   }
+  /// Copies bytes of the device tier before the next pass reads them.
+  virtual void copy(std::byte* to, const std::byte* from, Bytes size) {
+    if (computes()) std::memcpy(to, from, static_cast<std::size_t>(size.n));
+  }
   /// Null: weights are written straight into their tensors.
   virtual WeightUpload* upload() { return nullptr; }
   /// Copies bytes of a tensor for the CPU to read, and waits.

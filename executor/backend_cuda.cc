@@ -136,7 +136,8 @@ void CudaBackend::fill(Slot& slot, const PassInput& pass, std::int64_t rows) con
     fill_group(slot, pass.groups[g], g, rows);
     slot.groups.push_back(
         {{staged<std::int64_t>(slot, a.groups[g].slots), static_cast<std::size_t>(rows)},
-         slot.slices[g]});
+         slot.slices[g],
+         {}});
   }
   const std::vector<SequenceSlice>& slices = slot.slices.front();
   for (std::size_t s = 0; s < slices.size(); ++s) {

@@ -43,6 +43,9 @@ class CudaBackend final : public Backend {
                       const ForwardPass& forward) override;
   std::vector<std::int32_t> sample(const SampleRequest& request) override;
   WeightUpload* upload() override { return &upload_; }
+  void copy(std::byte* to, const std::byte* from, Bytes size) override {
+    runtime_.copy(stream_.value, to, from, size, cuda::CopyKind::kOnDevice);
+  }
   void read(void* to, const void* from, Bytes size) override;
 
   /// Pinned memory taken so far: two slots of a pass's arrays, two buffers of weights.

@@ -16,6 +16,7 @@ BlockPool::BlockPool(Tier& tier, Blocks count, Bytes block_bytes)
   const auto size = static_cast<std::size_t>(count.n);
   holders_.assign(size, 0);
   committed_.assign(size, false);
+  generation_.assign(size, 0);
   free_.reserve(size);
   // A stack with the lowest index on top: a first run touches the pool from its start.
   for (std::int64_t i = count.n - 1; i >= 0; --i) free_.push_back(static_cast<std::int32_t>(i));
@@ -33,6 +34,7 @@ std::int32_t BlockPool::take() {
   const std::int32_t block = free_.back();
   free_.pop_back();
   holders_[static_cast<std::size_t>(block)] = 1;
+  ++generation_[static_cast<std::size_t>(block)];
   if (!committed_[static_cast<std::size_t>(block)]) {
     tier_.commit(data(block), block_bytes_);
     committed_[static_cast<std::size_t>(block)] = true;
@@ -62,6 +64,11 @@ std::byte* BlockPool::data(std::int32_t block) const {
 std::int32_t BlockPool::holders(std::int32_t block) const {
   VRAMPLAN_CHECK(block >= 0 && block < total_.n);
   return holders_[static_cast<std::size_t>(block)];
+}
+
+std::int64_t BlockPool::generation(std::int32_t block) const {
+  VRAMPLAN_CHECK(block >= 0 && block < total_.n);
+  return generation_[static_cast<std::size_t>(block)];
 }
 
 void BlockPool::check_integrity() const {

@@ -28,8 +28,11 @@ class BlockPool {
   Bytes block_bytes() const { return block_bytes_; }
   Blocks total() const { return total_; }
   Blocks held() const { return held_; }
+  Blocks free() const { return total_ - held_; }
   Blocks most_held() const { return most_held_; }
   std::int32_t holders(std::int32_t block) const;
+  /// How often the block was taken: a table that kept an index too long sees another number.
+  std::int64_t generation(std::int32_t block) const;
   /// Stops the program when the conservation law is broken.
   void check_integrity() const;
 
@@ -39,6 +42,7 @@ class BlockPool {
   Bytes block_bytes_;
   Blocks total_, held_, most_held_;
   std::vector<std::int32_t> holders_, free_;
+  std::vector<std::int64_t> generation_;
   std::vector<bool> committed_;  // taken once before: its memory is there
 };
 

@@ -37,6 +37,28 @@ void BlockTable::release_before(Tokens token) {
   released_ += count;
 }
 
+void BlockTable::share(const BlockTable& other) {
+  VRAMPLAN_CHECK(blocks_.empty() && pool_ == other.pool_);
+  for (const std::int32_t block : other.blocks_) pool_->share(block);
+  blocks_ = other.blocks_;
+  released_ = other.released_;
+}
+
+void BlockTable::adopt(const std::vector<std::int32_t>& blocks) {
+  VRAMPLAN_CHECK(blocks_.empty());
+  blocks_ = blocks;
+}
+
+std::optional<BlockCopy> BlockTable::own(std::int64_t token) {
+  const auto at = static_cast<std::size_t>(index(token) / block_.n);
+  VRAMPLAN_CHECK(at < blocks_.size());
+  const std::int32_t block = blocks_[at];
+  if (pool_->holders(block) == 1) return std::nullopt;
+  blocks_[at] = pool_->take();
+  pool_->give_back(block);
+  return BlockCopy{block, blocks_[at]};
+}
+
 std::int64_t BlockTable::index(std::int64_t token) const {
   VRAMPLAN_CHECK(token >= 0);
   const std::int64_t sink_tokens = sink_blocks_ * block_.n;

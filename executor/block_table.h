@@ -3,11 +3,17 @@
 // Blocks that fell behind may be given back from the middle; what is left keeps its order, and the
 // cache sees it as one run of positions: the index of a token is its place in that run.
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "executor/block_pool.h"
 
 namespace vramplan {
+
+/// A block whose bytes must be in another before the next pass.
+struct BlockCopy {
+  std::int32_t from = -1, to = -1;
+};
 
 class BlockTable {
  public:
@@ -22,6 +28,13 @@ class BlockTable {
   void grow_to(Tokens length);
   /// Gives back the blocks all of whose tokens are before `token`, but for the sinks.
   void release_before(Tokens token);
+  /// Becomes a holder of every block of `other`, which keeps the same tokens. Only when empty.
+  void share(const BlockTable& other);
+  /// Begins with blocks that the caller already holds. Only when empty.
+  void adopt(const std::vector<std::int32_t>& blocks);
+  /// The block of `token` is about to be written: when others hold it too, takes a block of its own
+  /// and says what to copy. Errors: kOutOfPlan.
+  std::optional<BlockCopy> own(std::int64_t token);
   /// Tokens given back so far: always whole blocks.
   Tokens released() const { return {released_ * block_.n}; }
   /// Place of a token in the run of those kept. Errors (stops): a token that was given back.

@@ -72,13 +72,28 @@ void CudaOps::dequantised_gemm(TensorView out, TensorView in, const WeightView& 
   }
 }
 
-void CudaOps::rope(TensorView x, std::span<const std::int32_t> positions,
-                   const RopeParams& params) {
+cuda::DeviceRope CudaOps::device_rope(const RopeParams& params) const {
   VRAMPLAN_CHECK(workspace_ != nullptr);
   const float* const table = workspace_->rope_table(params.inverse_frequency);
   VRAMPLAN_CHECK(table != nullptr);
-  kernels_.rope(stream_, x, on_device(positions),
-                {params.head_dim, params.rotary_dim, params.interleaved, table, params.magnitude});
+  return {params.head_dim, params.rotary_dim, params.interleaved, table, params.magnitude};
+}
+
+void CudaOps::rope(TensorView x, std::span<const std::int32_t> positions,
+                   const RopeParams& params) {
+  kernels_.rope(stream_, x, on_device(positions), device_rope(params));
+}
+
+void CudaOps::rope_kv_write(TensorView q, TensorView k, TensorView v,
+                            std::span<const std::int32_t> positions, const RopeParams& params,
+                            const KvLayerView& kv, std::span<const std::int64_t> slots) {
+  kernels_.rope_kv_write(stream_, q, k, v, on_device(positions), device_rope(params), kv,
+                         on_device(slots));
+}
+
+void CudaOps::add_rmsnorm(TensorView out, TensorView x, TensorView p, TensorView weight, float eps,
+                          bool one_plus) {
+  kernels_.add_rmsnorm(stream_, out, x, p, weight, eps, one_plus);
 }
 
 void CudaOps::kv_write(const KvLayerView& kv, TensorView k, TensorView v,

@@ -53,6 +53,11 @@ class CudaOps final : public Ops {
                  std::span<const SequenceSlice> slices, const AttentionParams& params,
                  TensorView workspace) override;
   void gated_activation(TensorView gate, TensorView up, GateKind kind) override;
+  void add_rmsnorm(TensorView out, TensorView x, TensorView p, TensorView weight, float eps,
+                   bool one_plus) override;
+  void rope_kv_write(TensorView q, TensorView k, TensorView v,
+                     std::span<const std::int32_t> positions, const RopeParams& params,
+                     const KvLayerView& kv, std::span<const std::int64_t> slots) override;
   void add(TensorView x, TensorView y) override;
   void gather_rows(TensorView out, TensorView x, std::span<const std::int32_t> rows) override;
   void softcap(TensorView x, float cap) override;
@@ -63,6 +68,7 @@ class CudaOps final : public Ops {
                             const AttentionParams& params) const override;
 
  private:
+  cuda::DeviceRope device_rope(const RopeParams& params) const;
   template <class T>
   const T* on_device(std::span<const T> staged) const;
   void gemm(TensorView out, std::int64_t out_stride, TensorView in, TensorView weight);

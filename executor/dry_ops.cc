@@ -107,16 +107,15 @@ void DryOps::attention(TensorView out, TensorView q, const KvLayerView& kv,
   bool single = true;
   double bytes = bytes_in(q) + bytes_in(out), flops = 0;
   const double width = static_cast<double>(kv.head_dim + kv.value_dim);
+  const std::int64_t window =
+      params.window_tokens > 0 ? params.window_tokens + params.sink_tokens : 0;
   for (const SequenceSlice& slice : slices) {
     single = single && slice.query_count == 1;
     const std::int64_t reach =
-        params.window_tokens > 0
-            ? std::min(slice.kv_length, params.window_tokens - 1 + slice.query_count)
-            : slice.kv_length;
+        window > 0 ? std::min(slice.kv_length, window - 1 + slice.query_count) : slice.kv_length;
     bytes += static_cast<double>((token_bytes(kv) * reach).n);
     flops += 2 * static_cast<double>(params.heads) * width *
-             visible_keys(slice.kv_length - slice.query_count, slice.kv_length - 1,
-                          params.window_tokens);
+             visible_keys(slice.kv_length - slice.query_count, slice.kv_length - 1, window);
     if (params.naive) {  // scores written, read and written by the softmax, read: f32
       bytes += 4.0 * 4.0 * static_cast<double>(params.heads) *
                static_cast<double>(slice.query_count) * static_cast<double>(slice.kv_length);
@@ -129,6 +128,23 @@ void DryOps::attention(TensorView out, TensorView q, const KvLayerView& kv,
 void DryOps::gated_activation(TensorView gate, TensorView up, GateKind) {
   count({DryOp::kActivation, gate.dtype, gate.dtype, 2 * bytes_in(gate) + bytes_in(up),
          8 * elements_in(gate)});
+}
+
+void DryOps::add_rmsnorm(TensorView out, TensorView x, TensorView p, TensorView weight, float eps,
+                         bool one_plus) {
+  if (kind_ != DeviceKind::kGpu) return Ops::add_rmsnorm(out, x, p, weight, eps, one_plus);
+  count({DryOp::kNorm, x.dtype, x.dtype, 2 * bytes_in(x) + bytes_in(p) + bytes_in(out),
+         5 * elements_in(x)});
+}
+
+void DryOps::rope_kv_write(TensorView q, TensorView k, TensorView v,
+                           std::span<const std::int32_t> positions, const RopeParams& params,
+                           const KvLayerView& kv, std::span<const std::int64_t> slots) {
+  if (kind_ != DeviceKind::kGpu) return Ops::rope_kv_write(q, k, v, positions, params, kv, slots);
+  const double written = static_cast<double>((token_bytes(kv) * k.rows).n);
+  count({DryOp::kKvWrite, kv.dtype, k.dtype,
+         2 * (bytes_in(q) + bytes_in(k)) + bytes_in(v) + written,
+         3 * (elements_in(q) + elements_in(k))});
 }
 
 void DryOps::add(TensorView x, TensorView) {

@@ -81,6 +81,12 @@ class DryOps final : public Ops {
                  std::span<const SequenceSlice> slices, const AttentionParams& params,
                  TensorView workspace) override;
   void gated_activation(TensorView gate, TensorView up, GateKind kind) override;
+  /// One call each on a GPU, as its kernels are; elsewhere the operations they stand for.
+  void add_rmsnorm(TensorView out, TensorView x, TensorView p, TensorView weight, float eps,
+                   bool one_plus) override;
+  void rope_kv_write(TensorView q, TensorView k, TensorView v,
+                     std::span<const std::int32_t> positions, const RopeParams& params,
+                     const KvLayerView& kv, std::span<const std::int64_t> slots) override;
   void add(TensorView x, TensorView y) override;
   void gather_rows(TensorView out, TensorView x, std::span<const std::int32_t> rows) override;
   void softcap(TensorView x, float cap) override;

@@ -36,7 +36,8 @@ std::vector<float> prompt_logits(const Decisions& decisions, const ModelSource& 
                                  Backend& backend, std::span<const std::int32_t> prompt,
                                  bool random_weights) {
   Decisions one = decisions;
-  one.batch = 1;
+  one.batch = one.samples = 1;
+  one.shared_prefix = {};
   one.output = Tokens{1};
   one.context = Tokens{static_cast<std::int64_t>(prompt.size()) + 1};
   one.kv_blocks = blocks_for(one.context, one.block);

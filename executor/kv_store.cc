@@ -61,6 +61,7 @@ std::optional<KvStreamShape> kv_stream_shape(const ModelCard& card, const ModelP
         .help("keep the cache on the device, or every token with --kv-policy keep_all");
   };
   if (kv_groups(card, part, decisions).size() != 1) refuse("keep different tokens");
+  VRAMPLAN_CHECK(decisions.samples == 1 && decisions.kv_layout == KvLayout::kPaged);
   KvStreamShape shape;
   const std::int64_t layers = part.layers.end - part.layers.begin;
   for (std::int64_t i = 0; i < layers; ++i) {

@@ -76,17 +76,22 @@ RankNeed measure_need(const Decisions& decisions, const ModelSource& source,
   std::vector<std::vector<std::int32_t>> prompts;
   Blocks blocks;
   for (const std::int64_t tokens : prompt_tokens) {
-    prompts.emplace_back(static_cast<std::size_t>(tokens), 0);
-    blocks += blocks_for(Tokens{tokens} + decisions.output, decisions.block);
+    // Prompts that are alike up to the shared prefix, and no further.
+    std::vector<std::int32_t> prompt(static_cast<std::size_t>(tokens),
+                                     static_cast<std::int32_t>(prompts.size()) + 1);
+    const auto shared = std::min(decisions.shared_prefix.n, tokens);
+    std::fill_n(prompt.begin(), shared, 0);
+    prompts.push_back(std::move(prompt));
+    blocks += blocks_for(Tokens{tokens} + decisions.output, decisions.block) * decisions.samples;
   }
   // No group holds more than one that keeps every token would.
   const std::vector<Blocks> pools(kv_groups(source.card, part, decisions).size(), blocks);
   RankEngine engine({backend, tensor_group, stages}, decisions, source, part,
                     {kRegion, kRegion, pools, {kRegion, kRegion, kRegion}});
   engine.load({});
-  Scheduler scheduler(
-      engine.kv(), std::move(prompts),
-      {decisions.block, decisions.prefill_chunk.n, decisions.output.n, {}, logits_of_all});
+  SchedulerOptions options = scheduler_options(decisions, {});
+  options.logits_of_all = logits_of_all;
+  Scheduler scheduler(engine.kv(), std::move(prompts), options);
   RunHooks hooks;
   hooks.ends_only = true;
   run_passes(engine, scheduler, hooks);

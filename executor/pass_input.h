@@ -12,6 +12,8 @@ namespace vramplan {
 struct GroupInput {
   std::span<const std::int64_t> slots;    // [T] where K and V go, < 0 = nowhere
   std::span<const SequenceSlice> slices;  // query rows of each sequence, in order
+  /// [T] of a group with sinks, else empty: the places of queries among the tokens they see.
+  std::span<const std::int32_t> sink_positions;
 };
 
 /// The tokens of one forward pass; T rows. The spans live until the pass is synchronised.

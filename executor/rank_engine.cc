@@ -76,6 +76,12 @@ void RankEngine::load(const LoadOptions& given) {
 
 TensorView RankEngine::forward(const Pass& pass) {
   VRAMPLAN_CHECK(transformer_.has_value());
+  for (std::size_t g = 0; g < pass.groups.size(); ++g) {
+    const BlockPool& pool = kv_.pool(g);
+    for (const BlockCopy& block : pass.groups[g].copies) {
+      parts_.backend.copy(pool.data(block.to), pool.data(block.from), pool.block_bytes());
+    }
+  }
   return parts_.backend.run_pass(pass.input(), activations_, [this](const PassInput& input) {
     return transformer_->forward(input);
   });

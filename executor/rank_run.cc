@@ -177,13 +177,26 @@ void add_observed_rows(Ledger& ledger, RankEngine& engine, const RankRun& run) {
           std::to_string(Arena::kAlignment) + " B");
 }
 
+SchedulerOptions scheduler_options(const Decisions& decisions,
+                                   std::vector<std::int32_t> end_tokens) {
+  SchedulerOptions options;
+  options.block = decisions.block;
+  options.prefill_chunk = decisions.prefill_chunk.n;
+  options.output = decisions.output.n;
+  options.end_tokens = std::move(end_tokens);
+  options.samples = decisions.samples;
+  options.prefix_cache = decisions.shared_prefix.n > 0;
+  return options;
+}
+
 std::vector<std::vector<std::int32_t>> prompts_of(
     const Decisions& decisions, std::int64_t vocab,
     const std::vector<std::vector<std::int32_t>>& given) {
   const std::int64_t planned = (decisions.context - decisions.output).n;
   std::vector<std::vector<std::int32_t>> prompts = given;
+  const std::int64_t count = decisions.batch / decisions.samples;
   if (prompts.empty()) {
-    prompts.resize(static_cast<std::size_t>(decisions.batch));
+    prompts.resize(static_cast<std::size_t>(count));
     std::uint64_t sequence = 0;
     for (std::vector<std::int32_t>& prompt : prompts) {
       SplitMix64 rng(decisions.seed + 0x632be59bd9b4e019ULL * ++sequence);
@@ -191,12 +204,15 @@ std::vector<std::vector<std::int32_t>> prompts_of(
       for (std::int32_t& id : prompt) {
         id = static_cast<std::int32_t>(rng.next() % static_cast<std::uint64_t>(vocab));
       }
+      std::copy_n(prompts.front().begin(), std::min(decisions.shared_prefix.n, planned),
+                  prompt.begin());
     }
     return prompts;
   }
-  if (static_cast<std::int64_t>(prompts.size()) != decisions.batch) {
+  if (static_cast<std::int64_t>(prompts.size()) != count) {
     throw Error(ErrorCode::kUsage, std::to_string(prompts.size()) + " prompts for a batch of " +
-                                       std::to_string(decisions.batch))
+                                       std::to_string(decisions.batch) + ", " +
+                                       std::to_string(decisions.samples) + " from each")
         .at("", "--prompt")
         .help("give one prompt a sequence, or plan with another --batch");
   }

@@ -39,8 +39,12 @@ RankRun run_passes(RankEngine& engine, Scheduler& scheduler, const RunHooks& hoo
 /// The rows of a rank that come from its tensors and blocks.
 void add_observed_rows(Ledger& ledger, RankEngine& engine, const RankRun& run);
 
-/// Prompts of a run: those given, checked, or seeded random ids of the planned length.
-/// Errors: kUsage naming the sequence.
+/// How a run of these decisions is scheduled.
+SchedulerOptions scheduler_options(const Decisions& decisions,
+                                   std::vector<std::int32_t> end_tokens);
+
+/// Prompts of a run, batch / samples of them: those given, checked, or seeded random ids of the
+/// planned length. Errors: kUsage naming the sequence.
 std::vector<std::vector<std::int32_t>> prompts_of(
     const Decisions& decisions, std::int64_t vocab,
     const std::vector<std::vector<std::int32_t>>& given);

@@ -60,8 +60,7 @@ class CudaRun {
     modules_ += driver_.look("weights loaded");
     look(engine, Phase::kLoad, "weights loaded");
     Scheduler scheduler(engine.kv(), prompts_,
-                        {decisions_.block, decisions_.prefill_chunk.n, decisions_.output.n,
-                         end_tokens_of(request_, source_), false});
+                        scheduler_options(decisions_, end_tokens_of(request_, source_)));
     const RankRun run = run_passes(engine, scheduler, hooks(engine, backend, scheduler));
     driver_.look("after the run");
     finish(engine, backend, scheduler, run);

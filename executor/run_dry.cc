@@ -123,7 +123,8 @@ class DryRun {
     const Seconds load = measurement_.timings.load;
     measurement_.timings = timings_of(runs, decisions_.sharding);
     measurement_.timings.load = load;
-    measurement_.output.resize(prompts_.size());  // nothing is computed, so there are no tokens
+    measurement_.output.resize(
+        static_cast<std::size_t>(decisions_.batch));  // nothing is computed, so there are no tokens
     measurement_.environment = this_environment("dry", decisions_.threads);
     measurement_.complete = true;
     return std::move(measurement_);
@@ -174,9 +175,7 @@ class DryRun {
     }
     engine.load({});
     if (rank == 0) look(engine, Phase::kLoad, "weights loaded");
-    Scheduler scheduler(
-        engine.kv(), prompts_,
-        {decisions_.block, decisions_.prefill_chunk.n, decisions_.output.n, {}, false});
+    Scheduler scheduler(engine.kv(), prompts_, scheduler_options(decisions_, {}));
     RunHooks hooks;
     std::int64_t calls_before = 0, step_calls = 0, samplings = 0;
     hooks.charge_sampling = [&](std::int64_t rows) {

@@ -73,8 +73,7 @@ class LocalRun {
     const double speed_before = reading_speed(engine);
 
     Scheduler scheduler(engine.kv(), prompts_,
-                        {decisions_.block, decisions_.prefill_chunk.n, decisions_.output.n,
-                         end_tokens_of(request_, source_), false});
+                        scheduler_options(decisions_, end_tokens_of(request_, source_)));
     const RankRun run = run_passes(engine, scheduler, hooks(engine, scheduler));
     finish(engine, scheduler, run, peak_is_ours);
     const double speed = (speed_before + reading_speed(engine)) / 2;

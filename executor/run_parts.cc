@@ -10,8 +10,9 @@ RankNeed need_of_run(const Decisions& decisions, const ModelSource& source,
                      const std::vector<std::vector<std::int32_t>>& prompts, const GpuFacts* gpu) {
   std::vector<std::int64_t> asked;
   for (const auto& prompt : prompts) asked.push_back(static_cast<std::int64_t>(prompt.size()));
-  const std::vector<std::int64_t> planned(static_cast<std::size_t>(decisions.batch),
-                                          (decisions.context - decisions.output).n);
+  const std::vector<std::int64_t> planned(
+      static_cast<std::size_t>(decisions.batch / decisions.samples),
+      (decisions.context - decisions.output).n);
   RankNeed need = measure_need(decisions, source, device, part, planned, false, gpu);
   if (asked == planned) return need;
   const RankNeed other = measure_need(decisions, source, device, part, asked, false, gpu);

@@ -19,18 +19,27 @@ std::vector<Scheduler::Cache> caches_of(KvStore& kv) {
 Scheduler::Scheduler(std::vector<Cache> caches, std::vector<std::vector<std::int32_t>> prompts,
                      SchedulerOptions options)
     : caches_(std::move(caches)), options_(std::move(options)) {
+  VRAMPLAN_CHECK(options_.samples >= 1);
   VRAMPLAN_CHECK(options_.prefill_chunk > 0 && options_.output >= 1 && !caches_.empty());
   sequences_.reserve(prompts.size());
   for (std::vector<std::int32_t>& prompt : prompts) {
     VRAMPLAN_CHECK(!prompt.empty());
     prefill_pass_count_ +=
         ceil_div(static_cast<std::int64_t>(prompt.size()), options_.prefill_chunk);
-    Sequence sequence;
-    sequence.prompt = std::move(prompt);
-    for (const Cache& cache : caches_) {
-      sequence.tables.emplace_back(*cache.pool, options_.block, cache.keep.sinks);
+    for (std::int64_t sample = 0; sample < options_.samples; ++sample) {
+      Sequence sequence;
+      sequence.prompt = prompt;
+      // The first of them is prefilled, the others fork from it.
+      if (sample > 0) sequence.cached = static_cast<std::int64_t>(prompt.size());
+      for (const Cache& cache : caches_) {
+        sequence.tables.emplace_back(*cache.pool, options_.block, cache.keep.sinks);
+      }
+      sequences_.push_back(std::move(sequence));
     }
-    sequences_.push_back(std::move(sequence));
+  }
+  if (options_.prefix_cache) {
+    VRAMPLAN_CHECK(caches_.size() == 1 && caches_.front().keep.all() && options_.samples == 1);
+    prefixes_.emplace(*caches_.front().pool, options_.block);
   }
   pass_.groups.resize(caches_.size());
 }
@@ -48,6 +57,8 @@ const Pass* Scheduler::next() {
   for (Pass::Group& group : pass_.groups) {
     group.slots.clear();
     group.slices.clear();
+    group.sink_positions.clear();
+    group.copies.clear();
   }
   bool filled = false;
   for (std::size_t i = 0; i < sequences_.size() && !filled; ++i) {
@@ -58,12 +69,15 @@ const Pass* Scheduler::next() {
   }
   if (!filled && !fill_decode()) return nullptr;
   pass_.inputs.clear();
-  for (const Pass::Group& group : pass_.groups) pass_.inputs.push_back({group.slots, group.slices});
+  for (const Pass::Group& group : pass_.groups) {
+    pass_.inputs.push_back({group.slots, group.slices, group.sink_positions});
+  }
   return &pass_;
 }
 
 void Scheduler::fill_prefill(std::size_t index) {
-  const Sequence& sequence = sequences_[index];
+  Sequence& sequence = sequences_[index];
+  if (sequence.cached == 0 && prefixes_) find_prefix(sequence);
   const std::int64_t left = static_cast<std::int64_t>(sequence.prompt.size()) - sequence.cached;
   const std::int64_t count = std::min(left, options_.prefill_chunk);
   pass_.phase = Phase::kPrefill;
@@ -87,6 +101,10 @@ void Scheduler::append(std::size_t index, std::int64_t count, bool wants_logits)
   const std::int64_t begin = sequence.cached;
   const std::int64_t end = begin + count;
   grow(sequence, wants_logits ? end + 1 : end);
+  for (std::size_t g = 0; g < caches_.size(); ++g) {
+    // Later blocks are new, and nobody else's.
+    if (const auto copy = sequence.tables[g].own(begin)) pass_.groups[g].copies.push_back(*copy);
+  }
   place(sequence, begin, end);
   const auto first_row = static_cast<std::int64_t>(pass_.ids.size());
   for (std::int64_t position = begin; position < end; ++position) {
@@ -98,6 +116,12 @@ void Scheduler::append(std::size_t index, std::int64_t count, bool wants_logits)
     }
   }
   if (wants_logits) pass_.sampled.push_back(static_cast<std::int64_t>(index));
+  if (wants_logits && pass_.phase == Phase::kPrefill) {
+    for (std::int64_t sample = 1; sample < options_.samples; ++sample) {
+      pass_.sampled.push_back(static_cast<std::int64_t>(index) + sample);
+      pass_.logit_rows.push_back(static_cast<std::int32_t>(first_row + count - 1));
+    }
+  }
   pass_.sequences.push_back(static_cast<std::int64_t>(index));
 }
 
@@ -108,12 +132,43 @@ void Scheduler::place(const Sequence& sequence, std::int64_t begin, std::int64_t
     const BlockTable& table = sequence.tables[g];
     Pass::Group& group = pass_.groups[g];
     for (std::int64_t token = begin; token < end; ++token) group.slots.push_back(table.slot(token));
+    const KvKeep& keep = caches_[g].keep;
+    for (std::int64_t token = begin; token < end && keep.sinks.n > 0; ++token) {
+      const std::int64_t seen = std::min(token, (keep.sinks + keep.window).n - 1);
+      group.sink_positions.push_back(static_cast<std::int32_t>(seen));
+    }
     group.slices.push_back({first_row, end - begin, table.index(end - 1) + 1, table.blocks()});
   }
 }
 
 void Scheduler::grow(Sequence& sequence, std::int64_t length) {
   for (BlockTable& table : sequence.tables) table.grow_to(Tokens{length});
+}
+
+/// Takes over the blocks that are known; the last token is always computed, for its logits.
+void Scheduler::find_prefix(Sequence& sequence) {
+  const std::span<const std::int32_t> prompt = sequence.prompt;
+  const std::vector<std::int32_t> blocks =
+      prefixes_->match(options_.tenant, prompt.first(prompt.size() - 1));
+  sequence.tables.front().adopt(blocks);
+  sequence.cached = static_cast<std::int64_t>(blocks.size()) * options_.block.n;
+}
+
+void Scheduler::remember_prefix(const Sequence& sequence) {
+  const auto known =
+      std::min<std::size_t>(sequence.prompt.size(), static_cast<std::size_t>(sequence.cached));
+  const BlockTable& table = sequence.tables.front();
+  prefixes_->insert(options_.tenant, std::span(sequence.prompt).first(known),
+                    std::span(table.blocks(), table.block_count()));
+}
+
+/// The other samples of a prompt begin with all of its blocks.
+void Scheduler::fork_samples(std::size_t index) {
+  const Sequence& first = sequences_[index];
+  for (std::int64_t sample = 1; sample < options_.samples; ++sample) {
+    Sequence& other = sequences_[index + static_cast<std::size_t>(sample)];
+    for (std::size_t g = 0; g < caches_.size(); ++g) other.tables[g].share(first.tables[g]);
+  }
 }
 
 /// The next query is at `cached` and sees the window that ends with itself.
@@ -131,6 +186,10 @@ void Scheduler::complete(std::span<const std::int32_t> tokens) {
     Sequence& sequence = sequences_[static_cast<std::size_t>(pass_.sequences[i])];
     sequence.cached += pass_.groups.front().slices[i].query_count;
     release_unseen(sequence);
+    if (pass_.phase == Phase::kPrefill && prefixes_) remember_prefix(sequence);
+  }
+  if (pass_.phase == Phase::kPrefill && !tokens.empty()) {
+    fork_samples(static_cast<std::size_t>(pass_.sequences.front()));
   }
   for (std::size_t i = 0; i < tokens.size(); ++i) {
     Sequence& sequence = sequences_[static_cast<std::size_t>(pass_.sampled[i])];

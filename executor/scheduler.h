@@ -4,10 +4,12 @@
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "executor/block_table.h"
 #include "executor/kv_store.h"
+#include "executor/prefix_tree.h"
 #include "executor/transformer.h"
 #include "planner/ledger.h"
 
@@ -19,6 +21,8 @@ struct Pass {
   struct Group {
     std::vector<std::int64_t> slots;
     std::vector<SequenceSlice> slices;
+    std::vector<std::int32_t> sink_positions;  // of a group with sinks
+    std::vector<BlockCopy> copies;             // to be made before the pass
   };
   Phase phase = Phase::kPrefill;
   std::int64_t number = 0;              // chunk or step within its phase, from 1
@@ -37,6 +41,10 @@ struct SchedulerOptions {
   std::int64_t output = 0;               // tokens to generate for each sequence, >= 1
   std::vector<std::int32_t> end_tokens;  // one of these ends a sequence early
   bool logits_of_all = false;            // prefill gives the logits of every position
+  std::int64_t samples = 1;              // sequences from each prompt
+  /// Whole blocks of prompts are kept by their tokens and found again. Needs one group.
+  bool prefix_cache = false;
+  std::string tenant = {};  // whose prompts these are: blocks are never shared across tenants
 };
 
 class Scheduler {
@@ -64,6 +72,8 @@ class Scheduler {
   void skip_to_last_step();
 
   std::int64_t sequence_count() const { return static_cast<std::int64_t>(sequences_.size()); }
+  /// Null without a prefix cache.
+  const PrefixTree* prefixes() const { return prefixes_ ? &*prefixes_ : nullptr; }
   std::int64_t prefill_pass_count() const { return prefill_pass_count_; }
   const std::vector<std::int32_t>& generated(std::int64_t sequence) const;
 
@@ -80,11 +90,15 @@ class Scheduler {
   void place(const Sequence& sequence, std::int64_t begin, std::int64_t end);
   void grow(Sequence& sequence, std::int64_t length);
   void release_unseen(Sequence& sequence);
+  void find_prefix(Sequence& sequence);
+  void remember_prefix(const Sequence& sequence);
+  void fork_samples(std::size_t index);
   std::int32_t token_at(const Sequence& sequence, std::int64_t position) const;
 
   std::vector<Cache> caches_;
   SchedulerOptions options_;
   std::vector<Sequence> sequences_;
+  std::optional<PrefixTree> prefixes_;  // gives its blocks back before the pool goes
   Pass pass_;
   std::int64_t prefill_pass_count_ = 0;
   std::int64_t prefill_number_ = 0, decode_number_ = 0;

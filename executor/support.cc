@@ -145,8 +145,44 @@ void check_formats(const ModelSource& source, const Decisions& decisions, bool g
   }
 }
 
+/// Sinks and a window in every layer: what the transformer and the plan both take for granted.
+void check_sinks(const ModelCard& card, const Decisions& decisions, bool gpu) {
+  if (decisions.kv_policy != KvPolicy::kSinkWindow) return;
+  if (decisions.kv_keep.window.n < 1 || decisions.kv_keep.sinks.n < 0) {
+    throw Error(ErrorCode::kUsage, "the KV policy sink_window needs a window").at("", "kv_keep");
+  }
+  const bool windowed = std::any_of(card.layers.begin(), card.layers.end(), [](const Layer& l) {
+    return l.mixer.kind == MixerKind::kSlidingWindow;
+  });
+  if (windowed || card.position == PositionKind::kLearned) {
+    refuse(std::string("the KV policy sink_window with ") +
+               (windowed ? "layers that have windows of their own" : "learned positions"),
+           "--kv-policy", "keep_all or window");
+  }
+  if (gpu && decisions.kv_keep.sinks.n > 0) {
+    refuse("attention with sinks on a GPU", "--kv-policy", "cpu and dry run it");
+  }
+}
+
+/// Blocks are shared in one group that keeps every token.
+void check_sharing(const Decisions& decisions) {
+  if (decisions.batch % decisions.samples != 0) {
+    throw Error(ErrorCode::kUsage, "a batch of " + std::to_string(decisions.batch) +
+                                       " is no multiple of " + std::to_string(decisions.samples) +
+                                       " samples")
+        .at("", "--samples");
+  }
+  const bool shared = decisions.samples > 1 || decisions.shared_prefix.n > 0;
+  if (!shared) return;
+  if (decisions.kv_policy != KvPolicy::kKeepAll || decisions.kv_layout != KvLayout::kPaged ||
+      (decisions.samples > 1 && decisions.shared_prefix.n > 0)) {
+    refuse("shared blocks with this KV policy, layout or both kinds of sharing", "--samples",
+           "keep_all and paged");
+  }
+}
+
 /// The attention kernels of a GPU load eight elements at a time.
-void check_gpu_kv(const ModelCard& card, KvFormat kv) {
+void check_gpu_heads(const ModelCard& card) {
   for (std::int64_t i = 0; i < card.layer_count(); ++i) {
     const Mixer& mixer = card.layers[static_cast<std::size_t>(i)].mixer;
     if (mixer.head_dim % 8 == 0 && mixer.value_dim % 8 == 0 && mixer.value_dim <= 256) continue;
@@ -154,9 +190,6 @@ void check_gpu_kv(const ModelCard& card, KvFormat kv) {
                std::to_string(mixer.value_dim) + " on a GPU",
            "layers[" + std::to_string(i) + "]", "multiples of 8 up to 256 run");
   }
-  if (kv == KvFormat::kF32 || kv == KvFormat::kF16 || kv == KvFormat::kBF16) return;
-  refuse(std::string("a KV cache of format ") + name_of(kv) + " on a GPU", "--kv-cache-dtype",
-         "f32, f16 and bf16 run");
 }
 
 }  // namespace
@@ -166,6 +199,7 @@ void refuse_unsupported(const ModelSource& source, const Decisions& decisions, b
   check_layers(source.card);
   check_parts(source.card);
   check_cache(source.card, decisions);
+  check_sinks(source.card, decisions, gpu);
   const auto positive = [](std::int64_t value, const char* field) {
     if (value >= 1) return;
     throw Error(ErrorCode::kUsage, std::string(field) + " must be at least 1").at("", field);
@@ -175,6 +209,8 @@ void refuse_unsupported(const ModelSource& source, const Decisions& decisions, b
   positive(decisions.prefill_chunk.n, "prefill_chunk");
   positive(decisions.batch, "batch");
   positive(decisions.block.n, "block");
+  positive(decisions.samples, "samples");
+  check_sharing(decisions);
   positive(decisions.threads, "threads");
   if (decisions.context.n > std::int64_t{1} << 30) {
     refuse("a context of " + std::to_string(decisions.context.n) + " tokens", "context",
@@ -192,7 +228,7 @@ void refuse_unsupported(const ModelSource& source, const Decisions& decisions, b
            "--tp, --pp", "run several ranks with --backend dry");
   }
   check_formats(source, decisions, gpu);
-  if (gpu) check_gpu_kv(source.card, decisions.kv_format);
+  if (gpu) check_gpu_heads(source.card);
   if (gpu && decisions.kv_placement != KvPlacement::kDevice) {
     refuse(std::string("a KV cache on the ") + name_of(decisions.kv_placement) + " beside a GPU",
            "--kv-placement", "it runs on the cpu and dry backends");

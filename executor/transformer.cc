@@ -63,7 +63,10 @@ Transformer::Transformer(const ModelCard& card, const ModelPart& part, DType act
 TensorView Transformer::forward(const PassInput& pass) {
   if (stream_ != nullptr) stream_->begin_pass(pass.groups.front().slices);
   TensorView x = embed(pass);  // [T, hidden], lives through the pass
-  for (std::int64_t i = 0; i < part_.layers.end - part_.layers.begin; ++i) layer(i, x, pass);
+  const std::int64_t layers = part_.layers.end - part_.layers.begin;
+  TensorView n;
+  if (layers > 0) n = normed(x, weights_.layers.front().attention_norm, "attention norm");
+  for (std::int64_t i = 0; i < layers; ++i) n = layer(i, x, n, pass);
   if (!part_.last()) {
     stages_.send(x, part_.stage + 1);
     arena_.give_back(x);
@@ -89,25 +92,26 @@ TensorView Transformer::embed(const PassInput& pass) {
   return x;
 }
 
-void Transformer::layer(std::int64_t index, TensorView x, const PassInput& pass) {
+TensorView Transformer::layer(std::int64_t index, TensorView x, TensorView n,
+                              const PassInput& pass) {
   const Layer& layer = card_.layers[static_cast<std::size_t>(part_.layers.begin + index)];
-  const LayerWeights& w = weights_.layers[static_cast<std::size_t>(index)];
-  TensorView n = normed(x, w.attention_norm, "attention norm");
+  const auto at = static_cast<std::size_t>(index);
+  const LayerWeights& w = weights_.layers[at];
+  const NormWeights* const next =
+      at + 1 < weights_.layers.size() ? &weights_.layers[at + 1].attention_norm : nullptr;
   if (layer.parallel) {
     // Both halves read the x of before the layer: the second half's input is made before x changes.
     const bool two_norms = layer.parallel_two_norms;
     TensorView n2 = two_norms ? normed(x, w.feed_forward_norm, "feed-forward norm") : n;
     TensorView p = attention(index, n, two_norms, pass);
-    add_to(x, p, w.post_attention_norm);
+    add_to(x, p, w.post_attention_norm, nullptr);
     p = feed_forward(index, n2);
-    add_to(x, p, w.post_feed_forward_norm);
-    return;
+    return add_to(x, p, w.post_feed_forward_norm, next);
   }
   TensorView p = attention(index, n, layer.pre_norms, pass);
-  add_to(x, p, w.post_attention_norm);
-  n = normed(x, w.feed_forward_norm, "feed-forward norm");
+  n = add_to(x, p, w.post_attention_norm, &w.feed_forward_norm);
   p = feed_forward(index, n);
-  add_to(x, p, w.post_feed_forward_norm);
+  return add_to(x, p, w.post_feed_forward_norm, next);
 }
 
 TensorView Transformer::attention(std::int64_t index, TensorView& n, bool drop_input,
@@ -126,15 +130,18 @@ TensorView Transformer::attention(std::int64_t index, TensorView& n, bool drop_i
   const auto eps = static_cast<float>(card_.norm_eps);
   if (w.q_norm.data != nullptr) ops_.rmsnorm(q, q, w.q_norm, eps, card_.norm_one_plus);
   if (w.k_norm.data != nullptr) ops_.rmsnorm(k, k, w.k_norm, eps, card_.norm_one_plus);
-  if (card_.position == PositionKind::kRope) {
-    const RopeParams rope = rope_tables_[rope_of_[static_cast<std::size_t>(index)]].params();
-    ops_.rope(q, pass.positions, rope);
-    ops_.rope(k, pass.positions, rope);
-  }
   const GroupInput& group = pass.groups[kv_.group_of(index)];
+  const KvKeep& keep = kv_.groups()[kv_.group_of(index)].keep;
+  TensorView sink_q = keep.sinks.n > 0 ? copied(q, "q for sinks") : TensorView{};
   const std::int64_t far = kv_.far_of(index);
   if (far >= 0) stream_->before(far);
-  ops_.kv_write(kv, k, v, group.slots);
+  if (card_.position == PositionKind::kRope) {
+    const RopeParams rope = rope_tables_[rope_of_[static_cast<std::size_t>(index)]].params();
+    if (keep.sinks.n > 0) ops_.rope(sink_q, group.sink_positions, rope);
+    ops_.rope_kv_write(q, k, v, pass.positions, rope, kv, group.slots);
+  } else {
+    ops_.kv_write(kv, k, v, group.slots);
+  }
   arena_.give_back(k);
   arena_.give_back(v);
 
@@ -143,7 +150,10 @@ TensorView Transformer::attention(std::int64_t index, TensorView& n, bool drop_i
   params.scale = mixer.softmax_scale != 0 ? static_cast<float>(mixer.softmax_scale)
                                           : 1.0F / std::sqrt(static_cast<float>(mixer.head_dim));
   params.softcap = static_cast<float>(mixer.score_softcap);
-  params.window_tokens = mixer.kind == MixerKind::kSlidingWindow ? mixer.window_tokens : 0;
+  const bool sliding = mixer.kind == MixerKind::kSlidingWindow;
+  params.window_tokens = !keep.all() ? keep.window.n : (sliding ? mixer.window_tokens : 0);
+  params.sink_tokens = keep.sinks.n;
+  params.sink_q = sink_q;
   params.naive = naive_;
   TensorView o = take(tokens, width.o, "attention output");
   TensorView scratch = arena_.take(
@@ -151,6 +161,7 @@ TensorView Transformer::attention(std::int64_t index, TensorView& n, bool drop_i
   ops_.attention(o, q, kv, group.slices, params, scratch);
   if (far >= 0) stream_->after(far);
   arena_.give_back(scratch);
+  if (keep.sinks.n > 0) arena_.give_back(sink_q);
   arena_.give_back(q);
 
   TensorView p = take(tokens, card_.hidden, "attention projection");
@@ -212,6 +223,15 @@ TensorView Transformer::take(std::int64_t rows, std::int64_t columns, const char
   return arena_.take(activations_, rows, columns, name);
 }
 
+TensorView Transformer::copied(const TensorView& x, const char* name) {
+  while (static_cast<std::int64_t>(rows_.size()) < x.rows) {
+    rows_.push_back(static_cast<std::int32_t>(rows_.size()));
+  }
+  TensorView copy = take(x.rows, x.columns, name);
+  ops_.gather_rows(copy, x, std::span(rows_).first(static_cast<std::size_t>(x.rows)));
+  return copy;
+}
+
 /// x itself when the layer has no such norm (layers with norms after each half only).
 TensorView Transformer::normed(TensorView x, const NormWeights& norm, const char* name) {
   if (!norm.present()) return x;
@@ -243,11 +263,19 @@ void Transformer::linear(TensorView in, std::span<const Linear> products) {
   arena_.give_back(scratch);
 }
 
-void Transformer::add_to(TensorView x, TensorView& p, const NormWeights& post_norm) {
+TensorView Transformer::add_to(TensorView x, TensorView& p, const NormWeights& post_norm,
+                               const NormWeights* next) {
   if (part_.tp > 1) tensor_group_.all_reduce(p);
   if (post_norm.present()) apply_norm(p, p, post_norm);
-  ops_.add(x, p);
+  if (next == nullptr || !next->present() || card_.norm != NormKind::kRms) {
+    ops_.add(x, p);
+    arena_.give_back(p);
+    return next == nullptr ? TensorView{} : normed(x, *next, "norm");
+  }
+  TensorView n = take(x.rows, x.columns, "norm");
+  ops_.add_rmsnorm(n, x, p, next->weight, static_cast<float>(card_.norm_eps), card_.norm_one_plus);
   arena_.give_back(p);
+  return n;
 }
 
 }  // namespace vramplan

@@ -45,7 +45,8 @@ class Transformer {
     bool split_input = false;  // each rank adds a part of the sum: only one of them adds the bias
   };
   TensorView embed(const PassInput& pass);
-  void layer(std::int64_t index, TensorView x, const PassInput& pass);
+  /// `n` is the layer's first norm of x (x itself without one); gives the next layer's.
+  TensorView layer(std::int64_t index, TensorView x, TensorView n, const PassInput& pass);
   /// Both make p [T, hidden]; attention gives n back when `drop_input`, feed_forward when n is a
   /// norm's.
   TensorView attention(std::int64_t index, TensorView& n, bool drop_input, const PassInput& pass);
@@ -53,11 +54,14 @@ class Transformer {
   TensorView logits(TensorView& x, const PassInput& pass);
 
   TensorView take(std::int64_t rows, std::int64_t columns, const char* name);
+  TensorView copied(const TensorView& x, const char* name);
   TensorView normed(TensorView x, const NormWeights& norm, const char* name);
   void apply_norm(TensorView out, TensorView x, const NormWeights& norm);
   /// Several products of one input that share one scratch.
   void linear(TensorView in, std::span<const Linear> products);
-  void add_to(TensorView x, TensorView& p, const NormWeights& post_norm);
+  /// x += p, which is given back; with `next` also a new n = norm(x), made while p still lives.
+  TensorView add_to(TensorView x, TensorView& p, const NormWeights& post_norm,
+                    const NormWeights* next);
 
   const ModelCard& card_;
   ModelPart part_;
@@ -73,6 +77,7 @@ class Transformer {
   std::vector<LayerPart> widths_;       // per layer of the rank
   std::vector<RopeTable> rope_tables_;  // the distinct ones
   std::vector<std::size_t> rope_of_;    // per layer of the rank
+  std::vector<std::int32_t> rows_;      // 0, 1, 2 ...: every row of a copy
 };
 
 }  // namespace vramplan

@@ -55,6 +55,11 @@ struct AttentionParams {
   float softcap = 0.0F;            // 0 = none
   std::int64_t window_tokens = 0;  // 0 = whole context
   bool naive = false;              // materialise the scores: oracle, and the O(N^2) spike
+  /// The first tokens of a sequence, seen by every later query beside its window (StreamingLLM).
+  /// Their scores are those of `sink_q`: q rotated for its place among the tokens it sees. Both
+  /// need a window.
+  std::int64_t sink_tokens = 0;
+  TensorView sink_q;  // as q; read for sinks only
 };
 
 class Ops {
@@ -90,13 +95,28 @@ class Ops {
   virtual void kv_write(const KvLayerView& kv, TensorView k, TensorView v,
                         std::span<const std::int64_t> slots) = 0;
   /// Causal attention of q [tokens, heads * head_dim] over the cache; query j of a slice sits at
-  /// position kv_length - query_count + j and sees positions <= its own (and > own - window).
+  /// position kv_length - query_count + j and sees positions <= its own (and > own - window,
+  /// or < sink_tokens).
   /// out [tokens, heads * value_dim].
   virtual void attention(TensorView out, TensorView q, const KvLayerView& kv,
                          std::span<const SequenceSlice> slices, const AttentionParams& params,
                          TensorView workspace) = 0;
   /// gate = act(gate) * up, in place; with up.data == null and up.rows == 0: gate = act(gate).
   virtual void gated_activation(TensorView gate, TensorView up, GateKind kind) = 0;
+  /// x += p, then out = rmsnorm(x). Two operations unless a backend has one for both.
+  virtual void add_rmsnorm(TensorView out, TensorView x, TensorView p, TensorView weight, float eps,
+                           bool one_plus) {
+    add(x, p);
+    rmsnorm(out, x, weight, eps, one_plus);
+  }
+  /// rope of q and of k, both in place, then kv_write of k and v: likewise.
+  virtual void rope_kv_write(TensorView q, TensorView k, TensorView v,
+                             std::span<const std::int32_t> positions, const RopeParams& params,
+                             const KvLayerView& kv, std::span<const std::int64_t> slots) {
+    rope(q, positions, params);
+    rope(k, positions, params);
+    kv_write(kv, k, v, slots);
+  }
   /// x += y.
   virtual void add(TensorView x, TensorView y) = 0;
   /// out[i, :] = x[rows[i], :].

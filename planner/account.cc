@@ -83,13 +83,14 @@ Bytes largest_peak(const std::vector<StageAccount>& stages, const Decisions& dec
 Decisions with_context(Decisions decisions, Tokens context) {
   decisions.context = context;
   decisions.output = std::min(decisions.output, context - Tokens{1});
-  decisions.kv_blocks = kv_blocks(decisions.batch, context, decisions.block);
+  if (decisions.kv_layout == KvLayout::kContiguous) decisions.block = {context.n};
+  decisions.kv_blocks = kv_blocks(decisions);
   return decisions;
 }
 
 Decisions with_batch(Decisions decisions, std::int64_t batch) {
   decisions.batch = batch;
-  decisions.kv_blocks = kv_blocks(batch, decisions.context, decisions.block);
+  decisions.kv_blocks = kv_blocks(decisions);
   return decisions;
 }
 

@@ -2,76 +2,14 @@
 
 #include <algorithm>
 
+#include "planner/fused_norms.h"
 #include "planner/kv_groups.h"
+#include "planner/live_set.h"
 
 namespace vramplan {
 namespace {
 
-constexpr Bytes kAlignment{256};
 constexpr std::int64_t kDequantisedRows = 4;  // weight rows a thread holds in f32 at a time
-
-/// Tensors taken and given back; remembers the fullest moment. `keep_tensors` also remembers what
-/// was live.
-class LiveSet {
- public:
-  explicit LiveSet(bool keep_tensors) : keep_(keep_tensors) {}
-
-  void enter(const char* where) { where_ = where; }
-  void take(const char* name, Bytes bytes) {
-    if (bytes.n == 0) return;
-    const Bytes rounded = round_up(bytes, kAlignment);
-    VRAMPLAN_CHECK(count_ < kMost);
-    begins_[count_] = first_fit(rounded);
-    extent_ = std::max(extent_, begins_[count_] + rounded);
-    live_ += rounded;
-    tensors_[count_] = {name, rounded};
-    ++count_;
-    if (live_ > peak_.live) remember();
-  }
-  void drop(const char* name) {
-    for (std::size_t i = count_; i-- > 0;) {
-      if (tensors_[i].name != name) continue;
-      live_ -= tensors_[i].bytes;
-      std::copy(tensors_ + i + 1, tensors_ + count_, tensors_ + i);
-      std::copy(begins_ + i + 1, begins_ + count_, begins_ + i);
-      --count_;
-      return;
-    }
-  }
-  const Moment& peak() const { return peak_; }
-  Bytes extent() const { return extent_; }
-
- private:
-  /// The lowest address where no live tensor is in the way.
-  Bytes first_fit(Bytes size) const {
-    Bytes at;
-    for (bool moved = true; moved;) {
-      moved = false;
-      for (std::size_t i = 0; i < count_; ++i) {
-        const Bytes end = begins_[i] + tensors_[i].bytes;
-        if (at >= end || begins_[i] >= at + size) continue;
-        at = end;
-        moved = true;
-      }
-    }
-    return at;
-  }
-  void remember() {
-    peak_.live = live_;
-    if (!keep_) return;
-    peak_.where = where_;
-    peak_.tensors.assign(tensors_, tensors_ + count_);
-  }
-
-  static constexpr std::size_t kMost = 16;
-  bool keep_;
-  const char* where_ = "";
-  Bytes live_, extent_;
-  LiveTensor tensors_[kMost];
-  Bytes begins_[kMost];
-  std::size_t count_ = 0;
-  Moment peak_;
-};
 
 // Names are compared by address, so each is written once.
 constexpr const char *kX = "x", *kNormed = "n", *kNormed2 = "n2", *kQ = "q", *kK = "k", *kV = "v",
@@ -80,7 +18,7 @@ constexpr const char *kX = "x", *kNormed = "n", *kNormed2 = "n2", *kQ = "q", *kK
                      *kRouter = "router scores", *kRouted = "routed rows",
                      *kExpertGate = "expert gate", *kExpertUp = "expert up",
                      *kExpertOut = "expert output", *kLatent = "latent", *kState = "state inputs",
-                     *kSampling = "sampling";
+                     *kSampling = "sampling", *kSinkQ = "q for sinks";
 
 class Pass {
  public:
@@ -90,7 +28,12 @@ class Pass {
   Moment run() {
     live_.enter("embedding");
     live_.take(kX, rows(pass_.tokens, model_.hidden));
-    for (const LayerKind& kind : model_.kinds) layer(kind);
+    // Each kind once stands for all its layers, as long as a layer finds its norm where the first
+    // one does: right behind x.
+    for (int round = 0; round == 0 || (moved_ && round < 3); ++round) {
+      for (std::size_t k = 0; k < model_.kinds.size(); ++k) layer(k);
+    }
+    if (norm_made_) live_.drop(kNormed);  // the last layer of all makes none
     if (pass_.logit_rows > 0) head();
     return live_.peak();
   }
@@ -113,29 +56,39 @@ class Pass {
     live_.take(kScratch, most);
   }
 
-  void layer(const LayerKind& kind) {
+  /// The norm of x, unless it was made with the sum before.
+  void take_normed() {
+    if (!norm_made_) live_.take(kNormed, tokens(model_.hidden));
+    norm_made_ = false;
+  }
+
+  void layer(std::size_t index) {
+    const LayerKind& kind = model_.kinds[index];
+    const bool norm_after = norms_after_layers(model_, index) > 0;
     const Layer& layer = kind.layer;
     const bool mixer = layer.mixer.kind != MixerKind::kNone;
     const bool feed_forward = layer.feed_forward.kind != FeedForwardKind::kNone;
     const bool parallel = layer.parallel && mixer && feed_forward;
     live_.enter("attention");
     if (mixer) {
-      if (layer.pre_norms) live_.take(kNormed, tokens(model_.hidden));
+      if (layer.pre_norms) take_normed();
       if (parallel && layer.parallel_two_norms) live_.take(kNormed2, tokens(model_.hidden));
-      if (layer.mixer.linear.kind != LinearKind::kNone) linear(kind);
-      if (layer.mixer.kind != MixerKind::kLinear) attention(kind, parallel);
+      const bool next = feed_forward ? norm_follows_mixer(model_, kind) : norm_after;
+      const bool alone = layer.mixer.kind == MixerKind::kLinear;
+      if (layer.mixer.linear.kind != LinearKind::kNone) linear(kind, alone && next);
+      if (!alone) attention(kind, parallel, next);
     }
     live_.enter("feed-forward");
     if (!feed_forward) return;
-    if (layer.pre_norms && !parallel) live_.take(kNormed, tokens(model_.hidden));
+    if (layer.pre_norms && !parallel) take_normed();
     if (layer.feed_forward.kind == FeedForwardKind::kMoe)
-      experts(kind);
+      experts(kind, norm_after);
     else
-      dense(kind, kind.shape.intermediate);
+      dense(kind, kind.shape.intermediate, norm_after);
   }
 
   /// Projections of a linear mixer, what its scan gives, and the projection out.
-  void linear(const LayerKind& kind) {
+  void linear(const LayerKind& kind, bool next_norm) {
     std::int64_t in = 0;
     for (const WeightTensor& tensor : kind.tensors) {
       if (tensor.part == Part::kMatrix && tensor.columns == model_.hidden) in += tensor.rows;
@@ -146,10 +99,10 @@ class Pass {
     if (kind.layer.mixer.kind == MixerKind::kLinear) live_.drop(kNormed);
     live_.take(kO, tokens(kind.shape.linear_inner));
     live_.drop(kState);
-    project(kind, Part::kMatrix, kind.shape.linear_inner, kO);
+    project(kind, Part::kMatrix, kind.shape.linear_inner, kO, next_norm);
   }
 
-  void attention(const LayerKind& kind, bool keep_normed) {
+  void attention(const LayerKind& kind, bool keep_normed, bool next_norm) {
     // MLA: q, the latent and what it is expanded to for the tokens of the pass.
     live_.take(kLatent, tokens(kind.shape.latent));
     const bool gated = kind.layer.mixer.output_gate;
@@ -160,22 +113,37 @@ class Pass {
     live_.drop(kScratch);
     const bool two_norms = kind.layer.parallel_two_norms;
     if (!keep_normed || two_norms) live_.drop(kNormed);
+    const KvKeep keep = keep_of(rules_.kv_policy, rules_.kv_keep, kind.layer.mixer.window_tokens);
+    if (keep.sinks.n > 0) live_.take(kSinkQ, tokens(kind.shape.q));
     live_.drop(kK);
     live_.drop(kV);
     live_.drop(kLatent);
     live_.take(kO, tokens(kind.shape.o));
     live_.take(kScratch, attention_scratch(rules_, pass_, kind));
     live_.drop(kScratch);
+    live_.drop(kSinkQ);
     live_.drop(kQ);
-    project(kind, Part::kAttentionOutput, kind.shape.o, kO);
+    project(kind, Part::kAttentionOutput, kind.shape.o, kO, next_norm);
   }
 
-  /// p = input x weight; input and p dropped.
-  void project(const LayerKind& kind, Part part, std::int64_t in_features, const char* input) {
+  /// p = input x weight; input and p dropped, p after the next norm when that is made with the sum.
+  void project(const LayerKind& kind, Part part, std::int64_t in_features, const char* input,
+               bool next_norm) {
     live_.take(kP, tokens(model_.hidden));
     take_scratch(kind, {part}, pass_.tokens, in_features);
     live_.drop(kScratch);
     live_.drop(input);
+    add_projected(next_norm);
+  }
+
+  void add_projected(bool next_norm) {
+    if (next_norm) {
+      const Bytes size = tokens(model_.hidden);
+      live_.take(kNormed, size);
+      norm_made_ = true;
+      moved_ =
+          moved_ || live_.end_of(kNormed) != live_.end_of(kX) + round_up(size, kTensorAlignment);
+    }
     live_.drop(kP);
   }
 
@@ -184,17 +152,17 @@ class Pass {
     live_.drop(kNormed2);
   }
 
-  void dense(const LayerKind& kind, std::int64_t intermediate) {
+  void dense(const LayerKind& kind, std::int64_t intermediate, bool next_norm) {
     live_.take(kGate, tokens(intermediate));
     if (kind.layer.feed_forward.gated) live_.take(kUp, tokens(intermediate));
     take_scratch(kind, {Part::kGate, Part::kUp}, pass_.tokens, model_.hidden);
     live_.drop(kScratch);
     drop_normed();
     live_.drop(kUp);
-    project(kind, Part::kDown, intermediate, kGate);
+    project(kind, Part::kDown, intermediate, kGate, next_norm);
   }
 
-  void experts(const LayerKind& kind) {
+  void experts(const LayerKind& kind, bool next_norm) {
     const FeedForward& ff = kind.layer.feed_forward;
     const std::int64_t routed = detail::checked_mul(pass_.tokens, ff.experts_per_token);
     live_.take(kRouter, bytes_of(DType::kF32, pass_.tokens, ff.experts));
@@ -212,11 +180,12 @@ class Pass {
     live_.take(kP, tokens(model_.hidden));
     live_.drop(kExpertOut);
     live_.drop(kRouter);
-    live_.drop(kP);
-    if (kind.shape.shared_intermediate > 0)
-      dense(kind, kind.shape.shared_intermediate);
-    else
-      drop_normed();
+    if (kind.shape.shared_intermediate > 0) {
+      live_.drop(kP);
+      return dense(kind, kind.shape.shared_intermediate, next_norm);
+    }
+    drop_normed();
+    add_projected(next_norm);
   }
 
   void head() {
@@ -245,6 +214,7 @@ class Pass {
   const ScratchRules& rules_;
   const PassShape& pass_;
   LiveSet live_;
+  bool norm_made_ = false, moved_ = false;
 };
 
 Bytes most(const RankModel& model, const ScratchRules& rules,
@@ -278,7 +248,7 @@ Bytes attention_scratch(const ScratchRules& rules, const PassShape& pass, const 
   if (kind.shape.heads == 0) return {};
   const std::int64_t queries = pass.tokens / pass.sequences;
   if (rules.attention == AttentionAlgorithm::kNaive) {
-    const KvKeep keep = keep_of(rules.kv_policy, kind.layer.mixer.window_tokens);
+    const KvKeep keep = keep_of(rules.kv_policy, rules.kv_keep, kind.layer.mixer.window_tokens);
     const std::int64_t first = pass.first_kv_length > 0 ? pass.first_kv_length : pass.kv_length;
     const std::int64_t length =
         most_kept_length(keep, rules.block, {queries, first, pass.kv_length});
@@ -326,7 +296,8 @@ std::vector<PassShape> prefill_passes(const Decisions& decisions, bool head) {
   const std::int64_t full_before_last = ceil_div(prompt, chunk) - 1;
   std::vector<PassShape> passes;
   if (full_before_last > 0) passes.push_back({chunk, 0, 1, full_before_last * chunk, chunk});
-  passes.push_back({prompt - full_before_last * chunk, head ? 1 : 0, 1, prompt});
+  const std::int64_t rows = head ? decisions.samples : 0;  // the last logits once a sample
+  passes.push_back({prompt - full_before_last * chunk, rows, 1, prompt});
   return passes;
 }
 
@@ -345,6 +316,7 @@ ScratchRules scratch_rules(const Decisions& decisions, DeviceKind kind, int mult
           kind == DeviceKind::kGpu ? multiprocessors : 0,
           decisions.context.n,
           decisions.kv_policy,
+          decisions.kv_keep,
           decisions.block};
 }
 

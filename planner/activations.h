@@ -33,6 +33,7 @@ struct ScratchRules {
   int multiprocessors = 0;
   std::int64_t most_context = 0;  // a decode step is laid out for the longest cache of the plan
   KvPolicy kv_policy = KvPolicy::kKeepAll;
+  KvKeep kv_keep = {};
   TokensPerBlock block{16};
 };
 

@@ -114,8 +114,7 @@ class Chooser {
     d().kv_format = request_.kv_format.value_or(gpu_ ? KvFormat::kBF16 : KvFormat::kF16);
     if (!request_.kv_format) assume("KV cache format", name_of(d().kv_format), "--kv-cache-dtype");
     policy();
-    d().block = {number(request_.block_tokens, kDefaultBlock, "tokens of a KV block",
-                        "--block-size", kMostBlock)};
+    layout();
     d().attention = request_.attention.value_or(AttentionAlgorithm::kTiled);
     if (!request_.attention) assume("attention", name_of(d().attention), "--attention");
     linear_inputs();
@@ -144,6 +143,49 @@ class Chooser {
            "--kv-offload");
   }
 
+  void layout() {
+    d().kv_layout = request_.kv_layout.value_or(KvLayout::kPaged);
+    if (d().kv_layout == KvLayout::kPaged) {
+      d().block = {number(request_.block_tokens, kDefaultBlock, "tokens of a KV block",
+                          "--block-size", kMostBlock)};
+      return;
+    }
+    if (request_.block_tokens) {
+      refuse("--block-size", "a contiguous cache is one block a sequence, as long as its context",
+             "leave it out, or --kv-layout paged");
+    }
+    if (d().kv_policy != KvPolicy::kKeepAll) {
+      throw Error(ErrorCode::kUnsupported,
+                  fmt::format("a contiguous cache gives nothing back, and the KV policy {} does",
+                              name_of(d().kv_policy)))
+          .at("", "--kv-layout")
+          .help("--kv-policy keep_all, or --kv-layout paged");
+    }
+  }
+
+  /// Sequences that share blocks: samples of a prompt, or prompts that begin alike.
+  void sharing() {
+    const std::int64_t samples = request_.samples.value_or(1);
+    const std::int64_t prefix = request_.shared_prefix.value_or(Tokens{}).n;
+    if (samples < 1 || d().batch % samples != 0) {
+      refuse("--samples",
+             fmt::format("{} samples of each prompt in a batch of {}", samples, d().batch),
+             "--batch counts all sequences; give a multiple of the samples");
+    }
+    if (prefix < 0) refuse("--shared-prefix", "a prefix of less than no tokens", "give 0 or more");
+    d().samples = samples;
+    d().shared_prefix = {prefix};
+    if (samples == 1 && prefix == 0) return;
+    const char* const flag = samples > 1 ? "--samples" : "--shared-prefix";
+    const auto unsupported = [&](const char* why) {
+      throw Error(ErrorCode::kUnsupported, fmt::format("shared blocks with {}", why)).at("", flag);
+    };
+    if (samples > 1 && prefix > 0) unsupported("both samples and a shared prefix");
+    if (d().kv_layout == KvLayout::kContiguous) unsupported("a contiguous cache");
+    if (d().kv_policy != KvPolicy::kKeepAll) unsupported("a KV policy that gives blocks back");
+    if (d().kv_format == KvFormat::kKivi2) unsupported("a residual window");
+  }
+
   /// How a CPU's products with block-quantised weights read their inputs.
   void linear_inputs() {
     if (gpu_) {
@@ -170,10 +212,47 @@ class Chooser {
     const bool windowed =
         std::any_of(source_.card.layers.begin(), source_.card.layers.end(),
                     [](const Layer& layer) { return layer.mixer.window_tokens > 0; });
+    if (request_.kv_policy == KvPolicy::kSinkWindow) return sink_window(windowed);
+    for (const auto& [asked, flag] : {std::pair(request_.kv_sinks, "--kv-sinks"),
+                                      std::pair(request_.kv_window, "--kv-window")}) {
+      if (asked)
+        refuse(flag, "only the KV policy sink_window has sinks and a window to choose",
+               "add --kv-policy sink_window");
+    }
     if (!windowed) return;
     d().kv_policy = request_.kv_policy.value_or(KvPolicy::kWindow);
     if (request_.kv_policy) return;
     assume("sliding-window layers", "keep their window and a chunk", "--kv-policy");
+  }
+
+  /// Sinks and a window for every layer, or what stands in the way. Source of the default: four
+  /// sinks suffice, Xiao et al. 2023, "Efficient Streaming Language Models with Attention Sinks".
+  void sink_window(bool windowed) {
+    const auto unsupported = [&](const char* why) {
+      throw Error(
+          ErrorCode::kUnsupported,
+          fmt::format("the KV policy sink_window does not suit {}: {}", source_.card.name, why))
+          .at("", "--kv-policy")
+          .help("keep_all or window");
+    };
+    if (windowed) unsupported("some of its layers have windows of their own");
+    if (source_.card.position == PositionKind::kLearned) {
+      unsupported("its positions are learned rows, which cannot move with a window");
+    }
+    for (const Layer& layer : source_.card.layers) {
+      if (layer.mixer.kind == MixerKind::kFullAttention) continue;
+      unsupported("it has layers without a cache of keys and values");
+    }
+    constexpr std::int64_t kMost = std::int64_t{1} << 40;
+    d().kv_policy = KvPolicy::kSinkWindow;
+    d().kv_keep.sinks = request_.kv_sinks.value_or(Tokens{4});
+    if (!request_.kv_sinks) assume("sink tokens", "4", "--kv-sinks");
+    if (d().kv_keep.sinks.n < 0 || d().kv_keep.sinks.n > kMost) {
+      refuse("--kv-sinks", fmt::format("{} sink tokens are out of range", d().kv_keep.sinks.n),
+             "give 0 (a plain window) or more");
+    }
+    d().kv_keep.window = {
+        number(raw(request_.kv_window), 1024, "tokens of the window", "--kv-window", kMost)};
   }
 
   void lengths() {
@@ -198,9 +277,16 @@ class Chooser {
     const Tokens chunk = gpu_ ? kDefaultChunkGpu : kDefaultChunkCpu;
     d().prefill_chunk = {number(raw(request_.prefill_chunk), chunk.n, "tokens of a prefill pass",
                                 "--prefill-chunk", kMost)};
-    d().kv_blocks = kv_blocks(d().batch, d().context, d().block);
+    if (d().kv_layout == KvLayout::kContiguous) d().block = {d().context.n};
+    sharing();
+    d().kv_blocks = kv_blocks(d());
     d().window_pools = window_pools(source_.card, d());
-    if (limit > 0 && d().context.n > limit) {
+    if (d().kv_policy == KvPolicy::kSinkWindow) {
+      assume("positions",
+             fmt::format("places among the {} tokens kept: distances never exceed them",
+                         (d().kv_keep.sinks + d().kv_keep.window).n),
+             "--kv-window");
+    } else if (limit > 0 && d().context.n > limit) {
       assume("context beyond the model",
              fmt::format("{} tokens; {} was made for {}: bytes are right, answers may not be",
                          d().context.n, source_.card.name, limit),

@@ -18,7 +18,14 @@ const char* name_of(KvFormat format) {
   return kNames[static_cast<int>(format)];
 }
 
-const char* name_of(KvPolicy policy) { return policy == KvPolicy::kWindow ? "window" : "keep_all"; }
+const char* name_of(KvPolicy policy) {
+  static constexpr const char* kNames[kKvPolicies] = {"keep_all", "window", "sink_window"};
+  return kNames[static_cast<int>(policy)];
+}
+
+const char* name_of(KvLayout layout) {
+  return layout == KvLayout::kContiguous ? "contiguous" : "paged";
+}
 
 const char* name_of(KvPlacement placement) {
   static constexpr const char* kNames[kKvPlacements] = {"device", "host", "disk"};
@@ -40,13 +47,14 @@ const char* name_of(AttentionAlgorithm algorithm) {
   return algorithm == AttentionAlgorithm::kNaive ? "naive" : "tiled";
 }
 
-KvKeep keep_of(KvPolicy policy, std::int64_t window_tokens) {
+KvKeep keep_of(KvPolicy policy, const KvKeep& asked, std::int64_t window_tokens) {
+  if (policy == KvPolicy::kSinkWindow) return asked;
   const bool all = policy == KvPolicy::kKeepAll || window_tokens <= 0;
   return {{}, Tokens{all ? 0 : window_tokens}};
 }
 
 KvKeep keep_of(const Decisions& decisions, std::int64_t window_tokens) {
-  return keep_of(decisions.kv_policy, window_tokens);
+  return keep_of(decisions.kv_policy, decisions.kv_keep, window_tokens);
 }
 
 Blocks pool_blocks(const Decisions& decisions, const KvKeep& keep) {

@@ -9,6 +9,7 @@
 
 #include "modelcards/dtype.h"
 #include "modelcards/units.h"
+#include "planner/engine_decision.h"
 
 namespace vramplan {
 
@@ -29,20 +30,25 @@ enum class KvFormat : std::uint8_t {
   kNvfp4DsMla
 };
 inline constexpr int kKvFormats = 12;
-/// Which tokens are kept: all, or of a windowed layer only its window.
-enum class KvPolicy : std::uint8_t { kKeepAll, kWindow };
-inline constexpr int kKvPolicies = 2;
+/// Which tokens are kept: all; of a windowed layer only its window; or of every layer the first
+/// tokens and a window, which attention then sees alone (StreamingLLM).
+enum class KvPolicy : std::uint8_t { kKeepAll, kWindow, kSinkWindow };
+inline constexpr int kKvPolicies = 3;
 /// Which tier blocks live in. Beyond the device they come back layer by layer for each pass.
 enum class KvPlacement : std::uint8_t { kDevice, kHost, kDisk };
 inline constexpr int kKvPlacements = 3;
-enum class KvLayout : std::uint8_t { kPaged };                    // paged or contiguous
+/// Blocks of a few tokens, or one run of the whole context a sequence, reserved when it begins.
+enum class KvLayout : std::uint8_t { kPaged, kContiguous };
+inline constexpr int kKvLayouts = 2;
 enum class AttentionAlgorithm : std::uint8_t { kTiled, kNaive };  // naive materialises the scores
+inline constexpr int kAttentionAlgorithms = 2;
 
 /// What kernels would read; of a format with scales the nearest one of plain elements.
 DType dtype_of(KvFormat format);
 /// f32 f16 bf16 fp8 int8 int4 q8_0 q4_0 nvfp4 kivi2 fp8_ds_mla nvfp4_ds_mla
 const char* name_of(KvFormat format);
-const char* name_of(KvPolicy policy);               // keep_all window
+const char* name_of(KvPolicy policy);               // keep_all window sink_window
+const char* name_of(KvLayout layout);               // paged contiguous
 const char* name_of(KvPlacement placement);         // device host disk
 const char* name_of(AttentionAlgorithm algorithm);  // tiled naive
 
@@ -76,6 +82,7 @@ struct Sharding {
 struct Decisions {
   std::string model;             // MODEL as it was given: card name or path
   std::vector<std::string> set;  // --set overrides, in order
+  std::string assume_like;       // --assume-like: the family a config.json was read as
   std::uint64_t card_hash = 0;   // run refuses another card
   std::string device;            // device card name or path
   int device_count = 1;
@@ -84,6 +91,7 @@ struct Decisions {
   DType activations = DType::kF32;  // f32 on a CPU, bf16 on a GPU
   KvFormat kv_format = KvFormat::kF16;
   KvPolicy kv_policy = KvPolicy::kKeepAll;
+  KvKeep kv_keep;  // policy sink_window: what every layer keeps
   KvPlacement kv_placement = KvPlacement::kDevice;
   KvOffload kv_offload;  // of a rank, with a placement beyond the device
   KvLayout kv_layout = KvLayout::kPaged;
@@ -93,18 +101,21 @@ struct Decisions {
   Tokens context;                        // per sequence, prompt and output together
   Tokens output;                         // of which generated
   std::int64_t batch = 1;                // sequences at the same time
-  Tokens prefill_chunk;                  // most tokens of one forward pass
+  std::int64_t samples = 1;  // of them from each prompt, which share its blocks until they write
+  Tokens shared_prefix;      // that all prompts begin with; its whole blocks are computed once
+  Tokens prefill_chunk;      // most tokens of one forward pass
   AttentionAlgorithm attention = AttentionAlgorithm::kTiled;
   // CPU: products with block-quantised weights round their input to 8-bit codes (i8), or do not
   // (f32).
   DType linear_inputs = DType::kI8;
   int threads = 1;  // CPU backend
   std::uint64_t seed = 0;
-  Bytes capacity;  // per device: what the run may take, all in all
+  Bytes capacity;                        // per device: what the run may take, all in all
+  std::optional<EngineDecision> engine;  // with --engine: whose settings the plan is for
 };
 
 /// What a layer keeps whose attention sees `window_tokens` (0 = everything).
-KvKeep keep_of(KvPolicy policy, std::int64_t window_tokens);
+KvKeep keep_of(KvPolicy policy, const KvKeep& asked, std::int64_t window_tokens);
 KvKeep keep_of(const Decisions& decisions, std::int64_t window_tokens);
 /// The pool of a group. Errors: kStalePlan when the decisions have none for it.
 Blocks pool_blocks(const Decisions& decisions, const KvKeep& keep);

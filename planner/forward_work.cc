@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "planner/fused_norms.h"
 #include "planner/kv_cache.h"
 
 namespace vramplan {
@@ -33,6 +34,7 @@ class WorkSum {
 struct Passes {
   PassWork first;
   std::int64_t repeat = 1;
+  bool fused = false;
 };
 
 class PassWorks {
@@ -47,7 +49,7 @@ class PassWorks {
 
   void run() {
     if (model_.shape.embedding) embedding();
-    for (const LayerKind& kind : model_.kinds) layer(kind);
+    for (std::size_t k = 0; k < model_.kinds.size(); ++k) layer(k);
     if (model_.shape.head && passes_.first.logit_rows > 0) head(passes_.first.logit_rows);
     if (!model_.shape.head) add(send_work(t_, model_.hidden, a_), 1);
   }
@@ -69,11 +71,13 @@ class PassWorks {
     if (weight) add(linear_of(t_, in, out, weight->dtype), kind.count);
   }
 
-  void reduce_and_add(const LayerKind& kind) {
+  /// `norms`: how many of the sums a norm follows in the same operation.
+  void reduce_and_add(const LayerKind& kind, std::int64_t norms) {
     const int tp = model_.shape.tp;
     if (tp > 1) add(all_reduce_work(t_, model_.hidden, a_, tp), kind.count);
     if (kind.layer.post_norms) add(norm_work(t_, model_.hidden, a_), kind.count);
-    add(add_work(t_, model_.hidden, a_), kind.count);
+    add(add_work(t_, model_.hidden, a_), kind.count - norms);
+    add(add_norm_work(t_, model_.hidden, a_), norms);
   }
 
   void embedding() {
@@ -82,23 +86,32 @@ class PassWorks {
     if (model_.shape.tp > 1) add(all_reduce_work(t_, model_.hidden, a_, model_.shape.tp), 1);
   }
 
-  void layer(const LayerKind& kind) {
+  void layer(std::size_t index) {
+    const LayerKind& kind = model_.kinds[index];
     const Layer& layer = kind.layer;
+    const bool fused = passes_.fused;
+    const std::int64_t norms_after = fused ? norms_after_layers(model_, index) : 0;
+    const std::int64_t norms_before = fused ? norms_before_layers(model_, index) : 0;
+    const std::int64_t norms_inside = fused && norm_follows_mixer(model_, kind) ? kind.count : 0;
     const bool mixer = layer.mixer.kind != MixerKind::kNone;
     const bool feed_forward = layer.feed_forward.kind != FeedForwardKind::kNone;
     const bool one_norm = layer.parallel && !layer.parallel_two_norms && mixer;
     if (mixer) {
-      if (layer.pre_norms) add(norm_work(t_, model_.hidden, a_), kind.count);
-      if (layer.mixer.linear.kind != LinearKind::kNone) linear_mixer(kind);
-      if (layer.mixer.kind != MixerKind::kLinear) attention(kind);
+      if (layer.pre_norms) add(norm_work(t_, model_.hidden, a_), kind.count - norms_before);
+      const bool alone = layer.mixer.kind == MixerKind::kLinear;
+      const std::int64_t norms = feed_forward ? norms_inside : norms_after;
+      if (layer.mixer.linear.kind != LinearKind::kNone) linear_mixer(kind, norms);
+      if (!alone) attention(kind, norms);
     }
     if (!feed_forward) return;
-    if (layer.pre_norms && !one_norm) add(norm_work(t_, model_.hidden, a_), kind.count);
+    if (layer.pre_norms && !one_norm) {
+      add(norm_work(t_, model_.hidden, a_), kind.count - (mixer ? norms_inside : norms_before));
+    }
     if (layer.feed_forward.kind == FeedForwardKind::kMoe)
       experts(kind);
     else
       dense(kind, kind.shape.intermediate);
-    reduce_and_add(kind);
+    reduce_and_add(kind, norms_after);
   }
 
   /// Matrices that have no part of their own: latent and linear mixers, indexers.
@@ -111,7 +124,7 @@ class PassWorks {
 
   /// The scan reads and writes the state of each sequence once a pass and spends about 4 multiply-
   /// adds per state element and token (decay, update, output).
-  void linear_mixer(const LayerKind& kind) {
+  void linear_mixer(const LayerKind& kind, std::int64_t norms) {
     const bool alone = kind.layer.mixer.kind == MixerKind::kLinear;
     if (alone) other_matrices(kind);
     const LinearMixer& linear = kind.layer.mixer.linear;
@@ -122,10 +135,10 @@ class PassWorks {
                   static_cast<double>(linear_state_bytes(linear, kind.shape, a_).n);
     work.flops += 8 * state * static_cast<double>(t_);
     add(work, kind.count);
-    if (alone) reduce_and_add(kind);
+    if (alone) reduce_and_add(kind, norms);
   }
 
-  void attention(const LayerKind& kind) {
+  void attention(const LayerKind& kind, std::int64_t norms) {
     other_matrices(kind);
     const LayerShape& shape = kind.shape;
     const Mixer& mixer = kind.layer.mixer;
@@ -136,16 +149,32 @@ class PassWorks {
       add(norm_work(t_, shape.q, a_), kind.count);
       add(norm_work(t_, shape.k, a_), kind.count);
     }
-    if (mixer.rope.rotary_dim > 0) {
+    if (keep_of(decisions_, mixer.window_tokens).sinks.n > 0) {  // a copy of q, rotated for sinks
+      add(gather_work(t_, shape.q, a_), kind.count);
+      if (mixer.rope.rotary_dim > 0) add(rope_work(t_, shape.q, a_), kind.count);
+    }
+    rope_and_write(kind);
+    scores(kind);
+    linear(kind, Part::kAttentionOutput, shape.o, model_.hidden);
+    reduce_and_add(kind, norms);
+  }
+
+  void rope_and_write(const LayerKind& kind) {
+    const LayerShape& shape = kind.shape;
+    const bool rotates = kind.layer.mixer.rope.rotary_dim > 0;
+    const std::int64_t written = shape.latent > 0 ? shape.latent : shape.k + shape.v;
+    OpWork write =
+        kv_write_work(t_, written, 2 * shape.kv_heads, a_, dtype_of(decisions_.kv_format));
+    if (rotates && passes_.fused) {
+      const OpWork q = rope_work(t_, shape.q, a_), k = rope_work(t_, shape.k, a_);
+      // K is rotated where it is read for the cache.
+      write.bytes += q.bytes + k.bytes / 2;
+      write.flops += q.flops + k.flops;
+    } else if (rotates) {
       add(rope_work(t_, shape.q, a_), kind.count);
       add(rope_work(t_, shape.k, a_), kind.count);
     }
-    const std::int64_t written = shape.latent > 0 ? shape.latent : shape.k + shape.v;
-    add(kv_write_work(t_, written, 2 * shape.kv_heads, a_, dtype_of(decisions_.kv_format)),
-        kind.count);
-    scores(kind);
-    linear(kind, Part::kAttentionOutput, shape.o, model_.hidden);
-    reduce_and_add(kind);
+    add(write, kind.count);
   }
 
   /// What a layer attends over. MLA reads one latent for all heads; decode works on it directly,
@@ -153,11 +182,12 @@ class PassWorks {
   AttentionShape attended(const LayerKind& kind) const {
     const Mixer& mixer = kind.layer.mixer;
     const bool latent = kind.shape.latent > 0;
+    const KvKeep keep = keep_of(decisions_, mixer.window_tokens);
     return AttentionShape{kind.shape.heads,
                           latent ? 1 : std::max<std::int64_t>(1, kind.shape.kv_heads),
                           latent ? kind.shape.latent : mixer.head_dim,
                           latent ? 0 : mixer.value_dim,
-                          mixer.window_tokens,
+                          keep.all() ? mixer.window_tokens : (keep.sinks + keep.window).n,
                           dtype_of(decisions_.kv_format),
                           a_,
                           decisions_.attention == AttentionAlgorithm::kNaive};
@@ -243,20 +273,23 @@ class PassWorks {
 }  // namespace
 
 std::vector<OpWork> forward_work(const RankModel& model, const Decisions& decisions,
-                                 const PassWork& pass) {
+                                 const PassWork& pass, DeviceKind device) {
   WorkSum sum;
-  PassWorks(model, decisions, {pass, 1}, sum).run();
+  PassWorks(model, decisions, {pass, 1, fuses_operations(device)}, sum).run();
   return sum.take();
 }
 
-std::vector<OpWork> prefill_work(const RankModel& model, const Decisions& decisions) {
+std::vector<OpWork> prefill_work(const RankModel& model, const Decisions& decisions,
+                                 DeviceKind device) {
   const std::int64_t prompt = (decisions.context - decisions.output).n;
   const std::int64_t chunk = std::min(decisions.prefill_chunk.n, prompt);
   WorkSum sum;
   if (chunk <= 0) return sum.take();
   const std::int64_t full = ceil_div(prompt, chunk) - 1;
-  if (full > 0) PassWorks(model, decisions, {{chunk, 0, 1, chunk}, full}, sum).run();
-  PassWorks(model, decisions, {{prompt - full * chunk, 1, 1, prompt}, 1}, sum).run();
+  const bool fused = fuses_operations(device);
+  if (full > 0) PassWorks(model, decisions, {{chunk, 0, 1, chunk}, full, fused}, sum).run();
+  const PassWork last{prompt - full * chunk, decisions.samples, 1, prompt};
+  PassWorks(model, decisions, {last, 1, fused}, sum).run();
   return sum.take();
 }
 

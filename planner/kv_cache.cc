@@ -115,8 +115,27 @@ Bytes kv_block_bytes(const RankModel& model, KvFormat format, TokensPerBlock blo
   return kv_bytes_per_token(model, format) * Tokens{block.n};
 }
 
-Blocks kv_blocks(std::int64_t batch, Tokens context, TokensPerBlock block) {
-  return blocks_for(context, block) * batch;
+Blocks kv_blocks_unshared(const Decisions& decisions) {
+  return blocks_for(decisions.context, decisions.block) * decisions.batch;
+}
+
+Blocks kv_blocks(const Decisions& decisions) {
+  const Blocks whole = blocks_for(decisions.context, decisions.block);
+  const std::int64_t prompt = (decisions.context - decisions.output).n;
+  if (decisions.samples > 1) {
+    const Blocks shared{floor_div(prompt, decisions.block.n)};
+    // Without a step nobody writes behind the prompt.
+    const bool writes = decisions.output.n > 1;
+    const auto prompt_blocks = [&](std::int64_t samples) {
+      return shared + (whole - shared) * (writes ? samples : 1);
+    };
+    const std::int64_t rest = decisions.batch % decisions.samples;
+    return prompt_blocks(decisions.samples) * (decisions.batch / decisions.samples) +
+           (rest > 0 ? prompt_blocks(rest) : Blocks{});
+  }
+  const Tokens most = std::min(decisions.shared_prefix, Tokens{prompt - 1});
+  const Blocks shared{floor_div(std::max<std::int64_t>(0, most.n), decisions.block.n)};
+  return shared + (whole - shared) * decisions.batch;
 }
 
 BytesPerToken kv_growing_per_token(const RankModel& model, const Decisions& decisions) {
@@ -128,8 +147,7 @@ BytesPerToken kv_growing_per_token(const RankModel& model, const Decisions& deci
 }
 
 Bytes kv_growing_bytes(const RankModel& model, const Decisions& decisions) {
-  const Blocks blocks = kv_blocks(decisions.batch, decisions.context, decisions.block);
-  return kv_device_block_bytes(model, decisions) * blocks.n;
+  return kv_device_block_bytes(model, decisions) * kv_blocks(decisions).n;
 }
 
 Bytes kv_device_block_bytes(const RankModel& model, const Decisions& decisions) {
@@ -142,13 +160,13 @@ Bytes kv_device_block_bytes(const RankModel& model, const Decisions& decisions) 
 Bytes kv_staging_bytes(const RankModel& model, const Decisions& decisions) {
   if (decisions.kv_placement == KvPlacement::kDevice) return {};
   const KvOffloadBytes bytes = kv_offload_bytes(model, decisions);
-  const Blocks blocks = kv_blocks(decisions.batch, decisions.context, decisions.block);
+  const Blocks blocks = kv_blocks(decisions);
   return bytes.far_part * bytes.staging * blocks.n;
 }
 
 Bytes kv_far_bytes(const RankModel& model, const Decisions& decisions) {
   if (decisions.kv_placement == KvPlacement::kDevice) return {};
-  const Blocks blocks = kv_blocks(decisions.batch, decisions.context, decisions.block);
+  const Blocks blocks = kv_blocks(decisions);
   return kv_offload_bytes(model, decisions).far_block() * blocks.n;
 }
 

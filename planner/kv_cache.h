@@ -21,8 +21,13 @@ BytesPerToken kv_bytes_per_token(const ModelCard& card, KvFormat format);
 
 /// K and V of every layer of the rank for one block of tokens.
 Bytes kv_block_bytes(const RankModel& model, KvFormat format, TokensPerBlock block);
-/// batch * ceil(context / block).
-Blocks kv_blocks(std::int64_t batch, Tokens context, TokensPerBlock block);
+/// Of layers that keep every token. Each prompt alone: batch * ceil(context / block). `samples` of
+/// one prompt of p tokens share its floor(p / block) whole blocks; the one that is begun is copied
+/// when the second of them writes (copy on write). A shared prefix: its whole blocks once, of at
+/// most p - 1 tokens, since the last one must be computed for its logits.
+Blocks kv_blocks(const Decisions& decisions);
+/// The same with nothing shared: what copies would take.
+Blocks kv_blocks_unshared(const Decisions& decisions);
 
 // The rows of a rank's cache. Their sum is kv_bytes.
 /// Of the layers that keep every token: all, or under KvPolicy::kWindow those without a window.

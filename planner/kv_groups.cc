@@ -97,7 +97,7 @@ std::vector<KvGroupBytes> kv_group_bytes(const RankModel& model, const Decisions
 }
 
 Blocks kept_blocks(const KvKeep& keep, const Decisions& decisions) {
-  if (keep.all()) return blocks_for(decisions.context, decisions.block) * decisions.batch;
+  if (keep.all()) return kv_blocks(decisions);
   const Geometry geometry(keep, decisions.block);
   const std::int64_t prompt = (decisions.context - decisions.output).n;
   const std::int64_t chunk = std::min(decisions.prefill_chunk.n, prompt);

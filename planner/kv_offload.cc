@@ -19,6 +19,13 @@ namespace {
 
 KvOffloadBytes kv_offload_bytes(const RankModel& model, const Decisions& decisions) {
   KvOffloadBytes out;
+  if (decisions.samples > 1) {
+    refuse("a cache beyond the device that samples of a prompt share and copy on writing",
+           "run the samples one after another, or keep the cache on the device");
+  }
+  if (decisions.kv_layout != KvLayout::kPaged) {
+    refuse("a contiguous cache beyond the device", "use --kv-layout paged with it");
+  }
   for (const LayerKind& kind : model.kinds) {
     const bool windowed = !keep_of(decisions, kind.layer.mixer.window_tokens).all();
     if (windowed) {

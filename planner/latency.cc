@@ -178,7 +178,9 @@ Bytes decode_bytes(const RankModel& model, const Decisions& decisions, Tokens co
       const Bytes one = expert ? Bytes{tensor.bytes().n / ff.experts} : tensor.bytes();
       bytes += one * reached * kind.count;
     }
-    const std::int64_t window = kind.layer.mixer.window_tokens;
+    const KvKeep keep = keep_of(decisions, kind.layer.mixer.window_tokens);
+    const std::int64_t window =
+        keep.all() ? kind.layer.mixer.window_tokens : (keep.sinks + keep.window).n;
     const Tokens read = window > 0 ? std::min(context, Tokens{window}) : context;
     bytes +=
         kv_bytes_per_token(kind.shape, decisions.kv_format) * kind.count * (read * decisions.batch);
@@ -217,12 +219,12 @@ Seconds stream_stall(const RankModel& stage, const Decisions& decisions, const D
   const KvOffloadBytes bytes = kv_offload_bytes(stage, decisions);
   const Link link = far_link(device, decisions.kv_placement);
   Seconds all, layers;
-  for (const OpWork& work : forward_work(stage, decisions, pass.work)) {
+  for (const OpWork& work : forward_work(stage, decisions, pass.work, device.kind)) {
     all += op_seconds(device, work);
   }
   PassWork headless = pass.work;
   headless.logit_rows = 0;
-  for (const OpWork& work : forward_work(stage, decisions, headless)) {
+  for (const OpWork& work : forward_work(stage, decisions, headless, device.kind)) {
     layers += op_seconds(device, work);
   }
   const double count = static_cast<double>(std::max<std::int64_t>(1, bytes.layers));
@@ -265,10 +267,10 @@ Performance predict_performance(const std::vector<RankModel>& stages, const Deci
   TermTable prefill, decode;
   Performance performance;
   for (const RankModel& stage : stages) {
-    prefill.add(device, prefill_work(stage, decisions));
+    prefill.add(device, prefill_work(stage, decisions, device.kind));
     const PassWork step{decisions.batch, decisions.batch, decisions.batch,
                         std::max<std::int64_t>(1, mean_context.n)};
-    decode.add(device, forward_work(stage, decisions, step));
+    decode.add(device, forward_work(stage, decisions, step, device.kind));
     if (decisions.kv_placement != KvPlacement::kDevice) {
       prefill.add_stall("kv_stream", prefill_stall(stage, decisions, device));
       decode.add_stall("kv_stream", decode_stall(stage, decisions, device, step));

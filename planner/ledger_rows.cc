@@ -140,16 +140,24 @@ std::vector<LedgerRow> offloaded_rows(const RankModel& model, const Decisions& d
   return rows;
 }
 
+std::string shared_text(const Decisions& decisions) {
+  const Blocks saved = kv_blocks_unshared(decisions) - kv_blocks(decisions);
+  if (decisions.samples == 1 && decisions.shared_prefix.n == 0) return "";
+  return fmt::format(", less {} that {} share", grouped(saved.n),
+                     decisions.samples > 1 ? "samples" : "prompts");
+}
+
 /// Blocks always; the other parts of a cache only where a model or a choice has them.
 std::vector<LedgerRow> kv_rows(const RankModel& model, const Decisions& decisions) {
   const char* plural = decisions.batch == 1 ? "" : "s";
   std::vector<LedgerRow> rows;
   if (decisions.kv_placement != KvPlacement::kDevice) return offloaded_rows(model, decisions);
-  rows.push_back(kv_row(
-      "blocks", kv_growing_bytes(model, decisions),
-      fmt::format("{}; x {} tokens a block x {} blocks ({} sequence{} x ceil({} / {}))",
-                  kv_formula(model, decisions), decisions.block.n, grouped(decisions.kv_blocks.n),
-                  decisions.batch, plural, grouped(decisions.context.n), decisions.block.n)));
+  rows.push_back(
+      kv_row("blocks", kv_growing_bytes(model, decisions),
+             fmt::format("{}; x {} tokens a block x {} blocks ({} sequence{} x ceil({} / {}){})",
+                         kv_formula(model, decisions), decisions.block.n,
+                         grouped(kv_blocks(decisions).n), decisions.batch, plural,
+                         grouped(decisions.context.n), decisions.block.n, shared_text(decisions))));
   const Bytes window = kv_window_bytes(model, decisions);
   if (window.n > 0)
     rows.push_back(kv_row("window blocks", window, window_formula(model, decisions)));

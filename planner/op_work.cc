@@ -96,6 +96,10 @@ OpWork activation_work(std::int64_t tokens, std::int64_t columns, bool gated, DT
   return elementwise(OpKind::kActivation, activation, elements(tokens, columns), gated ? 3 : 2, 8);
 }
 
+OpWork add_norm_work(std::int64_t tokens, std::int64_t columns, DType activation) {
+  return elementwise(OpKind::kNorm, activation, elements(tokens, columns), 4, 5);
+}
+
 OpWork add_work(std::int64_t tokens, std::int64_t columns, DType activation) {
   return elementwise(OpKind::kAdd, activation, elements(tokens, columns), 3, 1);
 }

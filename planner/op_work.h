@@ -55,6 +55,8 @@ OpWork rope_work(std::int64_t tokens, std::int64_t columns, DType activation);
 OpWork kv_write_work(std::int64_t tokens, std::int64_t kv_columns, std::int64_t kv_rows,
                      DType activation, DType kv);
 OpWork activation_work(std::int64_t tokens, std::int64_t columns, bool gated, DType activation);
+/// The sum and the norm after it in one operation: reads x and p, writes x and its norm.
+OpWork add_norm_work(std::int64_t tokens, std::int64_t columns, DType activation);
 OpWork add_work(std::int64_t tokens, std::int64_t columns, DType activation);
 OpWork gather_work(std::int64_t tokens, std::int64_t columns, DType activation);
 /// Ring: each rank moves 2 (n - 1) / n of the tensor.

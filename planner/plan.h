@@ -21,7 +21,11 @@ struct PlanRequest {
   std::optional<std::int64_t> batch;
   std::optional<DType> weights;
   std::optional<KvFormat> kv_format;
-  std::optional<KvPolicy> kv_policy;  // unset = window, for models with windows
+  std::optional<KvPolicy> kv_policy;          // unset = window, for models with windows
+  std::optional<Tokens> kv_sinks, kv_window;  // of policy sink_window
+  std::optional<KvLayout> kv_layout;
+  std::optional<std::int64_t> samples;  // sequences from each prompt
+  std::optional<Tokens> shared_prefix;  // tokens all prompts begin with
   std::optional<KvPlacement> kv_placement;
   std::optional<double> kv_offload;  // share of the cache that leaves the device
   std::optional<std::int64_t> block_tokens;

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "planner/account.h"
 #include "planner/plan.h"
 
 namespace vramplan {
@@ -90,7 +91,8 @@ class StrategySpace {
     double call_s = 0, byte_s = 0;
   };
   struct Device {
-    Bytes capacity, runtime_one, runtime_many;
+    Bytes capacity, runtime_one, runtime_many, gemm, graph_node;
+    int multiprocessors = 1;
     double launch_s = 0, byte_s = 0;
     double flop_s[3] = {0, 0, 0};
     std::map<int, Link> links;  // by ranks that take part
@@ -104,7 +106,7 @@ class StrategySpace {
     double send_calls = 0, send_bytes = 0;  // between stages
   };
   struct Point {
-    Bytes peak;  // of the fullest stage, without the device's runtime
+    std::vector<Bytes> peaks;  // of the fullest stage, by device
     Work decode;
   };
   struct Shard {
@@ -115,7 +117,13 @@ class StrategySpace {
     std::vector<Link> tp_links, send_links;  // by device
   };
 
+  /// Bytes of devices, before the shards that need them; seconds after, when all are known.
+  void add_devices(const TokenizerTables& tables);
   void add_shards(const ModelSource& source);
+  void add_seconds();
+  /// The peaks of one stage on every device, and of every batch, into `points`.
+  void add_peaks(const StageAccount& account, const Decisions& decisions,
+                 std::vector<Point>& points) const;
   Shard make_shard(const ModelSource& source, Decisions decisions, std::size_t format,
                    std::size_t kv_format);
   void add_work(const std::vector<struct OpWork>& works, Work& sum);
@@ -125,6 +133,7 @@ class StrategySpace {
 
   SearchRequest request_;
   Decisions base_;
+  bool uniform_ = false;  // all layers are alike
   std::vector<Device> devices_;
   std::vector<WeightChoice> weights_;
   std::vector<KvChoice> kv_formats_;

@@ -5,126 +5,17 @@
 #include <algorithm>
 #include <cmath>
 
+#include "modelcards/nearest_names.h"
+
 namespace vramplan {
 namespace {
 
+constexpr int kIterations = 30;
+
 double real(std::int64_t n) { return static_cast<double>(n); }
 
-double peak_of(const DeviceCard& device, Quantization quantization) {
-  const auto find = [&](const char* name) {
-    const auto found = device.flops_per_s.find(name);
-    return found == device.flops_per_s.end() ? 0.0 : found->second.value;
-  };
-  const double bf16 = std::max(find("bf16"), find("f16")), fp8 = find("fp8"), fp4 = find("fp4");
-  switch (quantization) {
-    case Quantization::kFp8:
-    case Quantization::kFp8Block:
-    case Quantization::kInt8:
-      return std::max(bf16, fp8);
-    case Quantization::kNvfp4:
-      return std::max(bf16, fp4);
-    case Quantization::kMxfp4:  // computed in 8 bits where 4 bits exist, else in 16
-      return fp4 > 0 ? std::max(bf16, fp8) : bf16;
-    default:
-      return bf16;
-  }
-}
-
-double link_bytes_per_s(const DeviceCard& device) {
-  double best = 0;
-  for (const Link& link : device.links) {
-    const bool near = link.kind == LinkKind::kNvlink || link.kind == LinkKind::kPcie;
-    if (near) best = std::max(best, link.bytes_per_s.value);
-  }
-  return best;
-}
-
-/// Seconds of one step and one prefill on a rank, term by term.
-class StepModel {
- public:
-  StepModel(const EngineTable& table, const DeviceCard& device, const EngineModel& model,
-            Quantization quantization, int tp)
-      : t_(table),
-        m_(model),
-        tp_(tp),
-        bandwidth_(device.memory_bytes_per_s.value),
-        peak_(peak_of(device, quantization)),
-        link_(link_bytes_per_s(device)),
-        memory_(1),
-        flops_(1) {
-    const bool fp4_device = device.flops_per_s.count("fp4") > 0;
-    const bool fp4 = quantization == Quantization::kNvfp4;
-    if (fp4_device) memory_ *= t_.number("serve_fp4_generation_memory");
-    if (fp4_device) flops_ *= t_.number("serve_fp4_generation_flops");
-    if (fp4) memory_ *= t_.number("serve_fp4_memory");
-    if (fp4) flops_ *= t_.number("serve_fp4_flops");
-    if (bandwidth_ <= 0 || peak_ <= 0 || (tp > 1 && link_ <= 0)) {
-      throw Error(ErrorCode::kUnsupported,
-                  fmt::format("{} says too little for serving times", device.name))
-          .at(device.name, "flops_per_s, memory_bytes_per_s, links");
-    }
-  }
-
-  double decode(double running, double context) const {
-    const double share =
-        m_.experts > 0 ? 1 - std::pow(1 - real(m_.experts_per_token) / real(m_.experts), running)
-                       : 0;
-    const double weights =
-        real(m_.linear_weights.n) + real(m_.head_weights.n) + real(m_.expert_weights.n) * share;
-    double cache = 0;
-    for (const KvLayers& layers : m_.kv) {
-      const double kept = layers.window > 0 ? std::min(context, real(layers.window)) : context;
-      cache += running * kept * real(layers.bytes_per_token.n) * real(layers.layers);
-    }
-    return overhead() + t_.number("serve_step_s") +
-           (weights * t_.number("serve_weights") + cache * t_.number("serve_cache")) / bandwidth_ *
-               memory_ +
-           matrices() * running / peak_ * t_.number("serve_decode_flops") * flops_ +
-           reduce(running);
-  }
-
-  double prefill(double tokens) const {
-    double pairs = 0;
-    for (const KvLayers& layers : m_.kv) {
-      const double seen = layers.window > 0 ? std::min(tokens, real(layers.window)) : tokens;
-      pairs += tokens * seen * real(layers.layers);
-    }
-    const double attention = 2 * pairs * real(m_.heads) * real(m_.head_dim);
-    const double experts = m_.experts > 0 ? t_.number("serve_expert_prefill") : 1;
-    return overhead() +
-           (matrices() * tokens / peak_ * t_.number("serve_prefill_flops") * experts +
-            attention / peak_ * t_.number("serve_attention_flops")) *
-               flops_ +
-           reduce(tokens);
-  }
-
- private:
-  double overhead() const {
-    const double expert = m_.experts > 0 ? t_.number("serve_expert_layer_s") : 0;
-    return real(m_.layers) * (t_.number("serve_layer_s") + expert);
-  }
-  /// Flops of the matrices for one token.
-  double matrices() const {
-    const double routed =
-        m_.experts > 0 ? real(m_.expert_elements) * real(m_.experts_per_token) / real(m_.experts)
-                       : 0;
-    return 2 * (real(m_.linear_elements) + routed);
-  }
-  double reduce(double rows) const {
-    if (tp_ == 1) return 0;
-    const double calls = 2 * real(m_.layers);
-    return calls * (t_.number("serve_reduce_s") +
-                    rows * real(m_.hidden) * 2 / link_ * t_.number("serve_reduce_bytes"));
-  }
-
-  const EngineTable& t_;
-  const EngineModel& m_;
-  int tp_;
-  double bandwidth_, peak_, link_, memory_, flops_;
-};
-
 void check(const EngineTable& table, const Decisions& decisions, const ServingLoad& load) {
-  if (!table.has("serve_weights")) {
+  if (!table.has("serve_matrices")) {
     throw Error(ErrorCode::kUnsupported,
                 fmt::format("no serving times of {} were fitted", name_of(table.kind)))
         .at("", "--concurrency")
@@ -135,48 +26,193 @@ void check(const EngineTable& table, const Decisions& decisions, const ServingLo
         .at("", "--pp")
         .help("use --tp alone");
   }
-  if (load.input.n < 1 || load.output.n < 1 || load.concurrency < 1) {
+  if (load.input.n < 1 || load.output.n < 1 || load.concurrency < 1 || load.batch_wait_steps < 0) {
     throw Error(ErrorCode::kUsage, "serving needs at least one token in, one out and one request")
         .at("", "--input-tokens, --output-tokens, --concurrency");
   }
 }
 
+const char* word_of(Arrival arrival) {
+  switch (arrival) {
+    case Arrival::kSpread:
+      return "spread";
+    case Arrival::kEqual:
+      return "equal";
+    case Arrival::kSteady:
+      return "steady";
+  }
+  return "?";
+}
+
+/// Everything a served model needs to answer for a load.
+struct Served {
+  EngineTable table;
+  EngineSettings settings;
+  EngineModel model;
+};
+
+Served served(const ModelSource& source, const DeviceCard& device, const Decisions& decisions,
+              const EngineRequest& request, const ServingLoad& load) {
+  Served out;
+  out.table = engine_table(request.id);
+  check(out.table, decisions, load);
+  std::vector<Assumption> unused;
+  out.settings = engine_settings(out.table, source, device, decisions, request, unused);
+  out.model = engine_model(source, decisions, out.settings.formats, 0);
+  return out;
+}
+
+PassModel pass_model(const Served& s, const DeviceCard& device, const Decisions& decisions) {
+  return PassModel(s.table.kind, device, s.model, s.settings.formats.quantization,
+                   s.settings.formats.kv_element_bytes, decisions.sharding.tp);
+}
+
+bool is_latent(const EngineModel& model) {
+  return std::any_of(model.kv.begin(), model.kv.end(),
+                     [](const KvLayers& l) { return l.kind == MixerKind::kMla; });
+}
+
+double full_prompts(const Served& s, const ServingLoad& load) {
+  return real(s.settings.max_num_batched_tokens.n) / real(load.input.n);
+}
+
+/// Seconds of steps and prompts with the engine's factors put in.
+class EngineTimes {
+ public:
+  EngineTimes(const Served& s, const PassModel& pass, const ServingLoad& load)
+      : t_(s.table), m_(s.model), pass_(pass), load_(load), prompts_(full_prompts(s, load)) {}
+
+  double step(double sequences) const {
+    const double b = std::max(1.0, sequences);
+    const PassTerms k = pass_.decode(b, real(load_.input.n) + real(load_.output.n) / 2);
+    return t("step_s") + t("layer_s") * real(m_.layers) + t("sequence_s") * b + launches(k) +
+           t("matrices") * k.matrices + t("attention") * k.attention + t("experts") * k.experts +
+           t("reduce") * k.reduce + t("vectors") * k.vectors;
+  }
+  /// One prompt by itself, in as many passes as it needs.
+  double prompt() const {
+    return prompt_work(pass_.prefill(1, real(load_.input.n))) +
+           pass_host() * std::max(1.0, 1 / prompts_);
+  }
+  /// A prompt's share of a pass that is full of prompts.
+  double prompt_share() const {
+    const double n = std::floor(prompts_);
+    if (n < 2) return prompt();
+    return (prompt_work(pass_.prefill(n, real(load_.input.n))) + pass_host()) / n;
+  }
+
+ private:
+  double t(const char* name) const { return t_.number(std::string("serve_") + name); }
+  double launches(const PassTerms& k) const {
+    return t("launch") * k.launch + t("head") * k.head + t("expert_launch") * k.expert_launch +
+           t("reduce_launch") * k.reduce_launch;
+  }
+  double prompt_work(const PassTerms& k) const {
+    return launches(k) + t("prompt_matrices") * k.matrices + t("prompt_attention") * k.attention +
+           t("prompt_experts") * k.experts + t("prompt_reduce") * k.reduce +
+           t("prompt_vectors") * k.vectors;
+  }
+  /// Host work of a pass with prompts, which no graph replays.
+  double pass_host() const {
+    double layer = t("pass_layer_s");
+    if (m_.experts > 0) layer += t("pass_expert_layer_s");
+    if (is_latent(m_)) layer += t("pass_latent_layer_s");
+    return layer * real(m_.layers);
+  }
+
+  const EngineTable& t_;
+  const EngineModel& m_;
+  const PassModel& pass_;
+  const ServingLoad& load_;
+  double prompts_;
+};
+
+struct Loop {
+  double tpot = 0, response = 0;  // response: a prompt with its queue
+};
+
+/// `running` requests that each alternate between a prompt and `output` steps.
+Loop solve(const EngineTimes& times, double running, double output, double interference,
+           double queue) {
+  const double prompt = times.prompt(), share = times.prompt_share();
+  const double others = running - 1;
+  double decoding = 1;  // share of the requests that decode
+  Loop loop;
+  for (int i = 0; i < kIterations; ++i) {
+    const double step = times.step(running * decoding);
+    if (i == 0) loop.tpot = step + 0.3 * interference * others / output * share;
+    const double decode_s = output * loop.tpot;
+    // R^2 + R (decode - P - queue P' (B - 1)) - P decode = 0
+    const double half = decode_s - prompt - queue * share * others;
+    loop.response = (-half + std::sqrt(half * half + 4 * prompt * decode_s)) / 2;
+    const double cycle = loop.response + decode_s;
+    const double disturbed = interference * share * loop.tpot * others / cycle;
+    loop.tpot = 0.5 * loop.tpot + 0.5 * (step + disturbed);
+    decoding = 0.5 * decoding + 0.5 * decode_s / cycle;
+  }
+  return loop;
+}
+
 }  // namespace
+
+Arrival parse_arrival(const std::string& text) {
+  for (const Arrival arrival : {Arrival::kSpread, Arrival::kEqual, Arrival::kSteady}) {
+    if (text == word_of(arrival)) return arrival;
+  }
+  throw Error(ErrorCode::kUsage, fmt::format("'{}' is no way requests arrive", printable(text)))
+      .at("", "--arrival")
+      .help(did_you_mean(text, {"spread", "equal", "steady"}));
+}
+
+ServingTerms serving_terms(const ModelSource& source, const DeviceCard& device,
+                           const Decisions& decisions, const EngineRequest& request,
+                           const ServingLoad& load) {
+  const Served s = served(source, device, decisions, request, load);
+  const PassModel pass = pass_model(s, device, decisions);
+  const double input = real(load.input.n), output = real(load.output.n);
+  ServingTerms out;
+  out.asked = real(std::min(load.concurrency, s.settings.max_num_seqs));
+  out.layers = real(s.model.layers);
+  out.experts = s.model.experts > 0;
+  out.latent = is_latent(s.model);
+  out.full_prompts = full_prompts(s, load);
+  for (std::size_t i = 0; i < out.steps.size(); ++i) {
+    out.steps[i] = pass.decode(std::max(1.0, out.asked * kStepShares[i]), input + output / 2);
+  }
+  out.prompt = pass.prefill(1, input);
+  out.prompt_floor_s = pass.floor_seconds(input);
+  out.full_pass = pass.prefill(std::max(1.0, std::floor(out.full_prompts)), input);
+  return out;
+}
 
 ServingForecast forecast_serving(const ModelSource& source, const DeviceCard& device,
                                  const Decisions& decisions, const EngineRequest& request,
                                  const EngineForecast& forecast, const ServingLoad& load) {
-  const EngineTable table = engine_table(request.id);
-  check(table, decisions, load);
-  std::vector<Assumption> unused;
-  const EngineSettings settings =
-      engine_settings(table, source, device, decisions, request, unused);
-  const EngineModel model = engine_model(source, decisions, settings.formats, 0);
-  const StepModel steps(table, device, model, settings.formats.quantization, decisions.sharding.tp);
-  const double length = real(load.input.n) + real(load.output.n);
-  const double places = std::max(1.0, real(forecast.kv_tokens.n) / length);
-  const double asked = real(std::min(load.concurrency, settings.max_num_seqs));
+  const Served s = served(source, device, decisions, request, load);
+  const PassModel pass = pass_model(s, device, decisions);
+  const EngineTimes times(s, pass, load);
+  const auto t = [&](const std::string& name) { return s.table.number("serve_" + name); };
+  const std::string arrival = word_of(load.arrival);
+  const double input = real(load.input.n), output = real(load.output.n);
+  const double kept = input + t("growth") * output;  // of a request, while it runs
+  const double places = std::max(1.0, real(forecast.kv_tokens.n) / kept);
   ServingForecast out;
   out.input_tokens = load.input.n;
   out.output_tokens = load.output.n;
   out.concurrency = load.concurrency;
-  out.running = std::min(asked, places);
-  const double step = steps.decode(out.running, real(load.input.n) + real(load.output.n) / 2);
-  const double prefill = steps.prefill(real(load.input.n));
-  const double shorter = std::pow(real(load.output.n) / 1024, -table.number("serve_output_power"));
-  const double tpot = step + table.number("serve_interference") * out.running /
-                                 real(load.output.n) * (prefill + table.number("serve_prefill_s"));
-  const double queue = table.number("serve_queue") * shorter *
-                       std::pow(std::max(0.0, out.running - 1), table.number("serve_queue_power"));
+  out.running = std::min(real(std::min(load.concurrency, s.settings.max_num_seqs)), places);
+  const Loop loop = solve(times, out.running, output, t("interference"), t("queue_" + arrival));
   const double waiting = (real(load.concurrency) - out.running) / out.running;
-  out.tpot = {tpot};
-  out.ttft = {table.number("serve_prefill_s") * shorter + prefill * (1 + queue) + step +
-              waiting * tpot * real(load.output.n) * table.number("serve_wait")};
-  const double request_s = out.ttft.v + tpot * real(load.output.n - 1);
+  const double steps = t("first_steps") + real(load.batch_wait_steps);
+  out.tpot = {loop.tpot};
+  out.ttft = {t("first_s_" + arrival) + loop.response +
+              t("wave_" + arrival) * (out.running - 1) * times.prompt_share() + steps * loop.tpot +
+              waiting * (loop.response + output * loop.tpot)};
+  const double request_s = out.ttft.v + loop.tpot * (output - 1);
   out.requests_per_second = real(load.concurrency) / request_s;
-  out.tokens_per_second = out.requests_per_second * real(load.output.n);
-  out.ttft_error = table.number("serve_ttft_error");
-  out.tpot_error = table.number("serve_tpot_error");
+  out.tokens_per_second = out.requests_per_second * output;
+  out.ttft_error = t("ttft_error");
+  out.tpot_error = t("tpot_error");
   return out;
 }
 

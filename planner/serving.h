@@ -1,26 +1,59 @@
 #pragma once
 // Serving: time to first token and time a token of an engine that keeps `concurrency` requests
-// running: an additive model of one decode step and one prefill, each term bytes or flops over the
-// device's peak times a factor of the engine, fitted to published end-to-end rows. What prefill
-// takes from decode, queueing before the first token, and waiting for room in the cache are terms.
+// running. Bottom-up: kernels timed alone (planner/serving_terms.h), each kind times a factor of
+// the engine, plus the engine's own host work; then requests that disturb each other, solved as a
+// closed loop. The engine's numbers (serve_*) are fitted to published end-to-end rows; how far
+// they lie from rows held out is bench/accuracy/serving.md.
+#include <array>
+
 #include "planner/engines/twin.h"
+#include "planner/serving_terms.h"
 
 namespace vramplan {
 
+/// How requests reach the engine, which decides how often several prompts arrive together.
+enum class Arrival {
+  kSpread,  // clients start together, lengths drawn from 0.8 to 1 of the nominal: they drift apart
+  kEqual,   // clients start together and all lengths are equal: they stay together
+  kSteady,  // a long run measured in its steady state
+};
+/// "spread", "equal", "steady". Errors: kUsage with the nearest name.
+Arrival parse_arrival(const std::string& text);
+
 struct ServingLoad {
-  Tokens input, output;
+  Tokens input, output;  // mean lengths of a request
   std::int64_t concurrency = 1;
+  Arrival arrival = Arrival::kSpread;
+  /// Steps an engine may hold a prompt back to gather more (TensorRT-LLM
+  /// batch_wait_timeout_iters).
+  std::int64_t batch_wait_steps = 0;
 };
 
-/// `forecast` gives the tokens its cache holds. Terms of a step on one rank with B running
-/// requests, each at input + output / 2 tokens:
-///   linear and head weights, and the share 1 - (1 - k / E)^B of the experts, over bandwidth;
-///   cache of B requests over bandwidth; 2 x matrices x B over the peak; collectives by call and
-///   byte; seconds a layer and a step.
-/// tpot = step + interference x B / output x prefill
-/// ttft = prefill x (1 + queue x (B - 1)^power) + step + wait for a place in the cache
+/// What the kernels alone would take, before anything fitted to served engines.
+inline constexpr std::array<double, 4> kStepShares = {1, 0.5, 0.25, 0.0625};
+struct ServingTerms {
+  /// Decode steps with half of the output generated, of asked x kStepShares[i] sequences.
+  std::array<PassTerms, kStepShares.size()> steps;
+  PassTerms prompt;         // one prompt by itself
+  PassTerms full_pass;      // as many prompts as one pass takes
+  double full_prompts = 1;  // how many these are; below 1: a prompt needs several passes
+  double asked = 1;         // requests at once, within the engine's own limit of sequences
+  double layers = 0;
+  bool experts = false, latent = false;  // routed experts; latent attention
+  double prompt_floor_s = 0;             // flops of one prompt's matrices at the data-sheet peak
+};
+ServingTerms serving_terms(const ModelSource& source, const DeviceCard& device,
+                           const Decisions& decisions, const EngineRequest& request,
+                           const ServingLoad& load);
+
+/// `forecast` gives the tokens its cache holds. With P a prompt's seconds, P' its share of a full
+/// pass, B requests running (what the cache holds of `asked`) and s(b) a step of b sequences:
+///   tpot = s(b) + interference x rate x P' x tpot x (B - 1) / B,  rate = B / (R + output x tpot)
+///   b = B x output x tpot / (R + output x tpot)     R = P + queue x P' (B - 1) R / (R + output
+///   tpot) ttft = first + R + wave x P' (B - 1) + (first_steps + batch_wait_steps) x tpot
+///          + (concurrency - B) / B x (R + output x tpot)
 /// Errors: kUnsupported for an engine without fitted rows, pipelines, and devices without the
-/// numbers.
+/// numbers; kUsage for an empty load.
 ServingForecast forecast_serving(const ModelSource& source, const DeviceCard& device,
                                  const Decisions& decisions, const EngineRequest& request,
                                  const EngineForecast& forecast, const ServingLoad& load);

@@ -5,6 +5,7 @@
 #include "planner/activations.h"
 #include "planner/choices.h"
 #include "planner/forward_work.h"
+#include "planner/kv_cache.h"
 #include "planner/latency.h"
 #include "planner/search.h"
 #include "planner/weight_names.h"
@@ -82,10 +83,16 @@ StrategySpace::StrategySpace(const ModelSource& given, const SearchRequest& requ
   }
   base_ = make_choices(source, request.devices.front(), request.plan).decisions;
   base_.activations = DType::kBF16;
+  Decisions one = base_;
+  one.sharding = {};
+  uniform_ = rank_model(source.card, one, source.stored, 0).kinds.size() == 1;
+  add_devices(tokenizer_tables(source));
   add_shards(source);
-  const TokenizerTables tables = tokenizer_tables(source);
-  for (std::size_t i = 0; i < request.devices.size(); ++i) {
-    const DeviceCard& card = request.devices[i];
+  add_seconds();
+}
+
+void StrategySpace::add_devices(const TokenizerTables& tables) {
+  for (const DeviceCard& card : request_.devices) {
     if (!card.op_costs.empty() || card.kind != DeviceKind::kGpu) {
       throw Error(ErrorCode::kUnsupported, "search knows GPU cards without measured cost lines")
           .at("", card.name)
@@ -94,12 +101,27 @@ StrategySpace::StrategySpace(const ModelSource& given, const SearchRequest& requ
     Device device;
     device.capacity = {card.capacity_bytes.value};
     device.node = std::max<std::int64_t>(1, card.devices_per_node.value);
+    device.gemm = {card.workspace_bytes.value};
+    device.graph_node = {card.graph_node_bytes.value};
+    device.multiprocessors =
+        static_cast<int>(std::max<std::int64_t>(1, card.multiprocessors.value));
     for (const LedgerRow& row : runtime_rows(card, tables, 0, 1)) {
       if (row.tier == TierKind::kDevice) device.runtime_one += row.bytes;
     }
     for (const LedgerRow& row : runtime_rows(card, tables, 0, 2)) {
       if (row.tier == TierKind::kDevice) device.runtime_many += row.bytes;
     }
+    const auto price = request_.usd_per_hour.find(card.name);
+    device.usd_per_hour =
+        price != request_.usd_per_hour.end() ? price->second : card.price_per_hour_usd.value;
+    devices_.push_back(std::move(device));
+  }
+}
+
+void StrategySpace::add_seconds() {
+  for (std::size_t i = 0; i < request_.devices.size(); ++i) {
+    const DeviceCard& card = request_.devices[i];
+    Device& device = devices_[i];
     OpWork plain;
     plain.op = OpKind::kAdd;
     std::tie(device.launch_s, device.byte_s) = line_of(card, plain);
@@ -110,9 +132,6 @@ StrategySpace::StrategySpace(const ModelSource& given, const SearchRequest& requ
       product.flops = kProbe;
       device.flop_s[c] = (op_seconds(card, product).v - device.launch_s) / kProbe;
     }
-    const auto price = request.usd_per_hour.find(card.name);
-    device.usd_per_hour =
-        price != request.usd_per_hour.end() ? price->second : card.price_per_hour_usd.value;
     for (Shard& shard : shards_) {
       OpWork reduce;
       reduce.op = OpKind::kAllReduce;
@@ -125,7 +144,6 @@ StrategySpace::StrategySpace(const ModelSource& given, const SearchRequest& requ
       const auto [send_call, send_byte] = shard.pp > 1 ? line_of(card, send) : std::pair{0.0, 0.0};
       shard.send_links.push_back({send_call, send_byte});
     }
-    devices_.push_back(std::move(device));
   }
 }
 
@@ -156,6 +174,35 @@ void StrategySpace::add_shards(const ModelSource& source) {
   }
 }
 
+void StrategySpace::add_peaks(const StageAccount& account, const Decisions& decisions,
+                              std::vector<Point>& points) const {
+  const bool many = decisions.sharding.ranks() > 1;
+  const Bytes granule{256};
+  for (std::size_t b = 0; b < batches_.size(); ++b) {
+    const Decisions d = with_batch(decisions, batches_[b]);
+    // Of the account, activations know the device's multiprocessors and graphs the bytes of its
+    // nodes; the rest does not.
+    const Bytes fixed = account.weights + account.padding + kv_region_bytes(account.model, d) +
+                        index_bytes(*account.gpu, d) + account.gpu->vectors;
+    GpuAccount gpu = *account.gpu;
+    std::map<int, Bytes> extents;
+    for (std::size_t i = 0; i < devices_.size(); ++i) {
+      const Device& device = devices_[i];
+      const auto [extent, fresh] = extents.try_emplace(device.multiprocessors);
+      if (fresh) {
+        const ScratchRules rules = scratch_rules(d, DeviceKind::kGpu, device.multiprocessors);
+        extent->second = activation_extent(account.model, d, rules);
+      }
+      gpu.graph_node = device.graph_node;
+      const Bytes reservation = fixed + extent->second + round_up(device.gemm, granule);
+      const Bytes runtime = many ? device.runtime_many : device.runtime_one;
+      const Bytes peak =
+          runtime - device.gemm + graph_bytes(gpu, d) + round_up(reservation, kGpuPage);
+      points[b].peaks[i] = std::max(points[b].peaks[i], peak);
+    }
+  }
+}
+
 StrategySpace::Shard StrategySpace::make_shard(const ModelSource& source, Decisions decisions,
                                                std::size_t format, std::size_t kv_format) {
   Shard shard;
@@ -164,24 +211,23 @@ StrategySpace::Shard StrategySpace::make_shard(const ModelSource& source, Decisi
   shard.format = format;
   shard.kv_format = kv_format;
   shard.points.resize(batches_.size());
+  for (Point& point : shard.points) point.peaks.resize(devices_.size());
+  const Tokens mean{(decisions.context - decisions.output).n + decisions.output.n / 2};
   for (int stage = 0; stage < shard.pp; ++stage) {
     StageAccount account;
     account.model = rank_model(source.card, decisions, source.stored, stage * shard.tp);
     account.weights = weight_bytes(account.model);
     account.padding = arena_padding(account.model);
-    add_work(prefill_work(account.model, decisions), shard.prefill);
-    const Bytes prefill =
-        prefill_peak(account.model, decisions, scratch_rules(decisions, DeviceKind::kGpu));
-    const Tokens mean{(decisions.context - decisions.output).n + decisions.output.n / 2};
+    account.gpu = gpu_account(account.model, request_.devices.front(), decisions);
+    add_work(prefill_work(account.model, decisions, DeviceKind::kGpu), shard.prefill);
+    // Stages between the first and the last that hold as many layers have the same peak.
+    const bool like_the_last =
+        stage > 1 && stage + 1 < shard.pp && uniform_ && source.card.layer_count() % shard.pp == 0;
+    if (!like_the_last) add_peaks(account, decisions, shard.points);
     for (std::size_t b = 0; b < batches_.size(); ++b) {
       const Decisions d = with_batch(decisions, batches_[b]);
-      const Bytes decode = decode_peak(account.model, d, scratch_rules(d, DeviceKind::kGpu));
-      const Bytes peak =
-          account.weights + account.padding + kv_bytes(account, d) + std::max(prefill, decode);
-      Point& point = shard.points[b];
-      point.peak = std::max(point.peak, peak);
       const PassWork step{d.batch, d.batch, d.batch, std::max<std::int64_t>(1, mean.n)};
-      add_work(forward_work(account.model, d, step), point.decode);
+      add_work(forward_work(account.model, d, step, DeviceKind::kGpu), shard.points[b].decode);
     }
   }
   return shard;
@@ -209,8 +255,7 @@ Evaluation StrategySpace::evaluate(const Strategy& s) const {
   VRAMPLAN_CHECK(b < batches_.size() && batches_[b] == s.batch);
   const Point& point = shard.points[b];
   const Device& device = devices_[s.device];
-  const bool many = s.tp * s.pp > 1;
-  out.peak = {point.peak.n + (many ? device.runtime_many : device.runtime_one).n};
+  out.peak = point.peaks[s.device];
   out.headroom = {device.capacity.n - out.peak.n};
   out.fits = out.headroom.n >= 0;
   out.ttft = {seconds(shard.prefill, device, shard, s.device)};

@@ -281,6 +281,7 @@ RankModel rank_model(const ModelCard& card, const Decisions& decisions,
   model.vocab = card.vocab;
   model.logit_softcap = card.logit_softcap;
   model.final_norm = card.final_norm;
+  model.rms_norms = card.norm == NormKind::kRms;
   for (const WeightSpec& spec : outside_specs(card, model.shape)) {
     if (auto tensor = formats.tensor(spec, {})) model.outside.push_back(std::move(*tensor));
   }

@@ -64,6 +64,7 @@ struct RankModel {
   DType embedding_dtype = DType::kF32, head_dtype = DType::kF32;  // tied: equal
   std::optional<DType> positions_dtype;                           // of a table of learned positions
   bool final_norm = true;
+  bool rms_norms = true;
   std::int64_t mtp_layers = 0;  // loaded on this rank, alike to the last of its kinds
 };
 

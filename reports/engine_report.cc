@@ -55,10 +55,15 @@ std::string capacity_line(const EngineForecast& f) {
 }  // namespace
 
 nlohmann::json engine_object(const EngineForecast& f) {
-  nlohmann::json out = {
-      {"name", f.name},     {"version", f.version},       {"table", f.table},
-      {"kv_bytes", f.kv.n}, {"kv_tokens", f.kv_tokens.n}, {"total_bytes", f.total.n},
-      {"boots", f.boots}};
+  nlohmann::json out = {{"name", f.name},
+                        {"version", f.version},
+                        {"table", f.table},
+                        {"kv_bytes", f.kv.n},
+                        {"kv_tokens", f.kv_tokens.n},
+                        {"total_bytes", f.total.n},
+                        {"boots", f.boots},
+                        {"transient_bytes", f.transient.n},
+                        {"starved", f.starved}};
   if (is_llamacpp(f)) {
     out["model_bytes"] = f.weights.n;
     out["compute_bytes"] = f.compute.n;
@@ -78,6 +83,67 @@ nlohmann::json engine_object(const EngineForecast& f) {
                        {"total_bytes_high", f.total_high.n}};
   }
   return out;
+}
+
+nlohmann::json engine_decision_object(const EngineDecision& d) {
+  nlohmann::json out = {{"engine", d.engine},
+                        {"dtype", d.dtype},
+                        {"kv_cache_dtype", d.kv_cache_dtype},
+                        {"quantization", d.quantization},
+                        {"quantized_parts", d.quantized_parts},
+                        {"tower_bytes", d.tower.n},
+                        {"beside_bytes", d.beside.n},
+                        {"transient_bytes", d.transient.n},
+                        {"flash_attention", d.flash_attention}};
+  if (d.tower_positions > 0) {
+    out["tower_positions"] = d.tower_positions;
+    out["tower_heads"] = d.tower_heads;
+  }
+  if (d.memory_fraction) out["memory_fraction"] = *d.memory_fraction;
+  if (d.max_model_len) out["max_model_len_tokens"] = d.max_model_len->n;
+  if (d.max_num_batched_tokens) out["max_num_batched_tokens"] = d.max_num_batched_tokens->n;
+  if (d.kv_tokens) out["kv_tokens"] = d.kv_tokens->n;
+  if (d.max_num_seqs) out["max_num_seqs"] = *d.max_num_seqs;
+  if (d.kv_cache_memory) out["kv_cache_memory_bytes"] = d.kv_cache_memory->n;
+  if (d.serving) {
+    out["serving"] = {{"input_tokens", d.serving->input.n},
+                      {"output_tokens", d.serving->output.n},
+                      {"concurrency", d.serving->concurrency},
+                      {"arrival", d.serving->arrival}};
+  }
+  return out;
+}
+
+EngineDecision engine_decision_from(const JsonReader& in) {
+  EngineDecision d;
+  d.engine = in.at("engine").text();
+  d.dtype = in.at("dtype").text();
+  d.kv_cache_dtype = in.at("kv_cache_dtype").text();
+  d.quantization = in.at("quantization").text();
+  d.quantized_parts = in.at("quantized_parts").text();
+  d.tower = in.at("tower_bytes").bytes();
+  d.flash_attention = in.at("flash_attention").boolean();
+  if (in.has("beside_bytes")) d.beside = in.at("beside_bytes").bytes();
+  if (in.has("transient_bytes")) d.transient = in.at("transient_bytes").bytes();
+  if (in.has("tower_positions")) d.tower_positions = in.at("tower_positions").count();
+  if (in.has("tower_heads")) d.tower_heads = in.at("tower_heads").count();
+  const auto tokens = [&](const char* key, std::optional<Tokens>& value) {
+    if (in.has(key)) value = Tokens{in.at(key).count()};
+  };
+  if (in.has("memory_fraction")) d.memory_fraction = in.at("memory_fraction").number();
+  tokens("max_model_len_tokens", d.max_model_len);
+  tokens("max_num_batched_tokens", d.max_num_batched_tokens);
+  tokens("kv_tokens", d.kv_tokens);
+  if (in.has("max_num_seqs")) d.max_num_seqs = in.at("max_num_seqs").count();
+  if (in.has("kv_cache_memory_bytes")) d.kv_cache_memory = in.at("kv_cache_memory_bytes").bytes();
+  if (in.has("serving")) {
+    const JsonReader s = in.at("serving");
+    d.serving = ServingDecision{{s.at("input_tokens").count()},
+                                {s.at("output_tokens").count()},
+                                s.at("concurrency").count(),
+                                s.at("arrival").text()};
+  }
+  return d;
 }
 
 nlohmann::json serving_object(const ServingForecast& s) {
@@ -105,10 +171,17 @@ std::string engine_text(const Plan& plan, const TextOptions& o) {
                  bar(std::min(1.0, part), 20, o)},
                 std::strcmp(row.name, "sum") == 0 ? Ink::kBold : Ink::kPlain);
     }
-    const std::string title = fmt::format("{}@{} on rank {}{}", f.name, f.version, device->rank,
-                                          f.boots ? "" : ": does not start");
+    std::string title = fmt::format("{}@{} on rank {}{}", f.name, f.version, device->rank,
+                                    f.boots ? "" : ": does not start");
+    if (f.starved) title += ": serves, but slowly";
     out += "\n" + ink(terminal_text(title, o.ascii), f.boots ? Ink::kBold : Ink::kBad, o) + "\n" +
            table.render() + "  " + capacity_line(f) + "\n";
+    if (f.starved) {
+      out += fmt::format(
+          "  {} are taken and given back while it serves and do not fit beside the rest: the "
+          "allocator frees and takes again at every prefill\n",
+          to_text(f.transient));
+    }
   }
   if (plan.predictions.serving) {
     const ServingForecast& s = *plan.predictions.serving;

@@ -25,7 +25,7 @@ json pools_array(const Decisions& d) {
 }
 
 json decisions_object(const Decisions& d) {
-  return {
+  json out = {
       {"model", d.model},
       {"set", d.set},
       {"card_hash", fmt::format("{:016x}", d.card_hash)},
@@ -39,16 +39,20 @@ json decisions_object(const Decisions& d) {
       {"activations", info(d.activations).name},
       {"kv_format", name_of(d.kv_format)},
       {"kv_policy", name_of(d.kv_policy)},
+      {"kv_sink_tokens", d.kv_keep.sinks.n},
+      {"kv_window_tokens", d.kv_keep.window.n},
       {"kv_placement", name_of(d.kv_placement)},
       {"kv_resident_layers", d.kv_offload.resident},
       {"kv_staging_layers", d.kv_offload.staging},
-      {"kv_layout", "paged"},
+      {"kv_layout", name_of(d.kv_layout)},
       {"block_tokens", d.block.n},
       {"kv_blocks", d.kv_blocks.n},
       {"window_pools", pools_array(d)},
       {"context_tokens", d.context.n},
       {"output_tokens", d.output.n},
       {"batch", d.batch},
+      {"samples", d.samples},
+      {"shared_prefix_tokens", d.shared_prefix.n},
       {"prefill_chunk_tokens", d.prefill_chunk.n},
       {"attention", name_of(d.attention)},
       {"linear_inputs", info(d.linear_inputs).name},
@@ -56,6 +60,9 @@ json decisions_object(const Decisions& d) {
       {"seed", d.seed},
       {"capacity_bytes", d.capacity.n},
   };
+  if (!d.assume_like.empty()) out["assume_like"] = d.assume_like;
+  if (d.engine) out["engine"] = engine_decision_object(*d.engine);
+  return out;
 }
 
 int small_count(const JsonReader& value) {
@@ -80,12 +87,6 @@ std::uint64_t hash_from(const JsonReader& value) {
   return hash;
 }
 
-void check_only(const JsonReader& value, const char* word) {
-  if (value.text() != word) {
-    value.fail("'" + value.text() + "' is not known here; this version knows '" + word + "'");
-  }
-}
-
 Decisions decisions_from(const JsonReader& in) {
   Decisions d;
   d.model = in.at("model").text();
@@ -99,11 +100,16 @@ Decisions decisions_from(const JsonReader& in) {
   d.activations = dtype_from(in.at("activations"));
   d.kv_format = in.at("kv_format").word<KvFormat>(kKvFormats);
   d.kv_policy = in.at("kv_policy").word<KvPolicy>(kKvPolicies);
+  if (d.kv_policy == KvPolicy::kSinkWindow) {
+    d.kv_keep = {{in.at("kv_sink_tokens").count()}, {in.at("kv_window_tokens").count()}};
+  }
   d.kv_placement = in.at("kv_placement").word<KvPlacement>(kKvPlacements);
   if (in.has("kv_resident_layers")) {  // records of before have none
     d.kv_offload = {in.at("kv_resident_layers").count(), in.at("kv_staging_layers").count()};
   }
-  check_only(in.at("kv_layout"), "paged");
+  d.kv_layout = in.at("kv_layout").word<KvLayout>(kKvLayouts);
+  if (in.has("samples")) d.samples = in.at("samples").count();
+  if (in.has("shared_prefix_tokens")) d.shared_prefix = {in.at("shared_prefix_tokens").count()};
   d.block = {in.at("block_tokens").count()};
   d.kv_blocks = {in.at("kv_blocks").count()};
   if (in.has("window_pools")) {  // records of before have none
@@ -120,6 +126,8 @@ Decisions decisions_from(const JsonReader& in) {
   d.threads = small_count(in.at("threads"));
   d.seed = in.at("seed").unsigned_integer();
   d.capacity = in.at("capacity_bytes").bytes();
+  if (in.has("assume_like")) d.assume_like = in.at("assume_like").text();
+  if (in.has("engine")) d.engine = engine_decision_from(in.at("engine"));
   return d;
 }
 

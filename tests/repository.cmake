@@ -1,6 +1,6 @@
 # Rules of the house, the installed package, and the header self-containment build.
 find_package(Python3 COMPONENTS Interpreter REQUIRED)
-foreach(check includes mirror lengths libraries words self)
+foreach(check includes mirror lengths libraries words format self)
   add_test(NAME repository.${check} COMMAND ${Python3_EXECUTABLE}
     ${CMAKE_CURRENT_SOURCE_DIR}/repository/house_rules.py ${PROJECT_SOURCE_DIR} ${check})
 endforeach()

@@ -1,6 +1,6 @@
-// serving_accuracy TRUTH BENCH: published TTFT and TPOT of served engines beside the serving model.
-// Even rows of serving_cases.csv fitted it (bench/accuracy/serving_fit.py), odd rows did not.
-// Writes Markdown to stdout; ends with 77 when TRUTH is not there.
+// Publishes how far the serving times lie from published rows: usage: serving_accuracy TRUTH FOLDER
+// [--terms | --check]. Writes Markdown to stdout; --terms writes what serving_fit.py reads;
+// --check fails when the held-out half is worse than its limits. Ends with 77 without TRUTH.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -8,199 +8,232 @@
 #include <cstdio>
 #include <filesystem>
 #include <functional>
-#include <map>
 
-#include "bench/accuracy/csv.h"
-#include "modelcards/library.h"
-#include "planner/serving.h"
+#include "bench/accuracy/serving_cases.h"
+#include "modelcards/error.h"
 
 namespace vramplan::accuracy {
 namespace {
 
-using Row = std::map<std::string, std::string>;
+using Cases = std::vector<ServingCase>;
+using Pick = std::function<bool(const ServingCase&)>;
+using Value = std::function<double(const ServingCase&)>;
 
-struct Case {
-  std::string id, engine, model, system, quantization;
-  int tp = 1;
-  std::int64_t concurrency = 0, input = 0, output = 0;
-  bool fit = false;
-  double ttft = 0, tpot = 0, ttft_predicted = 0, tpot_predicted = 0;
-  double ttft_error() const { return ttft_predicted / ttft - 1; }
-  double tpot_error() const { return tpot_predicted / tpot - 1; }
-};
-
-const std::map<std::string, std::string> kCards = {
-    {"Llama-3.1-8B", "llama-3.1-8b"}, {"Llama-3.1-70B", "llama-3.1-70b"},
-    {"Qwen3-32B", "qwen3-32b"},       {"Qwen3-235B", "qwen3-235b-a22b"},
-    {"DeepSeek-V3", "deepseek-v3"},   {"DeepSeek-R1", "deepseek-r1"},
-    {"gpt-oss-120b", "gpt-oss-120b"}};
-const std::map<std::string, std::string> kDevices = {
-    {"h100_sxm", "h100-sxm-80gb"}, {"h200_sxm", "h200-sxm-141gb"}, {"b200_sxm", "b200-sxm-180gb"}};
-
-std::string quantization_of(const Row& row) {
-  if (row.at("model_path").find("gpt-oss") != std::string::npos) return "mxfp4";
-  const std::string& mode = row.at("gemm_quant_mode");
-  if (mode == "fp8" || mode == "fp8_block" || mode == "nvfp4") return mode;
-  return mode.empty() && row.at("precision") == "fp8" ? "fp8" : "none";
-}
-
-/// Empty when the row is modelled, else why not.
-std::string left_out(const Row& row, const std::string& card) {
-  if (card.empty()) return "no card";
-  const auto above_one = [&](const char* key) { return number(row, key) > 1; };
-  if (above_one("moe_ep_size") || above_one("attention_dp_size") || above_one("pp_size")) {
-    return "expert, attention-data or pipeline parallel";
-  }
-  return row.at("concurrency").empty() ? "no concurrency stated" : "";
-}
-
-Case predict(const Row& row, const std::string& card) {
-  Case c;
-  c.id = row.at("id");
-  c.engine = row.at("backend");
-  c.model = card;
-  c.system = row.at("system");
-  c.quantization = quantization_of(row);
-  c.tp = static_cast<int>(number(row, "tp_size"));
-  c.concurrency = static_cast<std::int64_t>(number(row, "concurrency"));
-  c.input = static_cast<std::int64_t>(number(row, "isl"));
-  c.output = static_cast<std::int64_t>(number(row, "osl"));
-  c.ttft = number(row, "silicon_ttft_ms") / 1e3;
-  c.tpot = number(row, "silicon_tpot_ms") / 1e3;
-  c.fit = std::stoi(c.id.substr(1)) % 2 == 0;
-  const ModelSource source = open_model(card);
-  const DeviceCard device = device_card(kDevices.at(c.system));
-  Decisions d;
-  d.sharding.tp = d.device_count = c.tp;
-  d.context = {c.input + c.output};
-  d.capacity = {device.capacity_bytes.value};
-  EngineRequest request;
-  request.id = parse_engine(c.engine);
-  request.quantization = c.quantization;
-  request.max_num_seqs = std::max<std::int64_t>(c.concurrency, 256);
-  const bool quantised =
-      c.quantization == "fp8" || c.quantization == "fp8_block" || c.quantization == "nvfp4";
-  if (c.engine == "trtllm" && quantised) request.kv_cache_dtype = "fp8";
-  const EngineOutcome outcome = forecast_engine(source, device, d, request);
-  const ServingForecast s = forecast_serving(source, device, d, request, outcome.devices.front(),
-                                             {{c.input}, {c.output}, c.concurrency});
-  c.ttft_predicted = s.ttft.v;
-  c.tpot_predicted = s.tpot.v;
-  return c;
-}
+/// Limits of --check on held-out rows that nothing contradicts. TPOT is the target; TTFT is what
+/// was reached, so that it does not grow unnoticed.
+constexpr double kMostTpot = 0.15, kMostTtft = 0.35;
 
 struct Errors {
   int rows = 0;
-  double mean = 0, median = 0;
+  double mean = 0, median = 0, within = 0;
 };
-using Value = std::function<double(const Case&)>;
 
-Errors errors_of(const std::vector<Case>& cases, const std::function<bool(const Case&)>& pick,
-                 const Value& value) {
+Errors errors_of(const Cases& cases, const Pick& pick, const Value& value) {
   std::vector<double> all;
-  for (const Case& c : cases) {
+  for (const ServingCase& c : cases) {
     if (pick(c)) all.push_back(std::abs(value(c)));
   }
   Errors out;
   out.rows = static_cast<int>(all.size());
   if (all.empty()) return out;
-  for (const double e : all) out.mean += e / static_cast<double>(all.size());
+  for (const double e : all) {
+    out.mean += e / static_cast<double>(all.size());
+    if (e <= 0.15) out.within += 1 / static_cast<double>(all.size());
+  }
   std::sort(all.begin(), all.end());
   out.median = all[all.size() / 2];
   return out;
 }
 
-void print_line(const std::vector<Case>& cases, const std::string& name,
-                const std::function<bool(const Case&)>& pick) {
-  const Errors a = errors_of(cases, pick, [](const Case& c) { return c.tpot_error(); });
-  const Errors b = errors_of(cases, pick, [](const Case& c) { return c.ttft_error(); });
-  if (a.rows == 0) return;
-  fmt::print("| {} | {} | {:.1f} | {:.1f} | {:.1f} | {:.1f} |\n", name, a.rows, 100 * a.mean,
-             100 * a.median, 100 * b.mean, 100 * b.median);
+double tpot_of(const ServingCase& c) { return c.tpot_error(); }
+double ttft_of(const ServingCase& c) { return c.ttft_error(); }
+
+void print_head(const char* first) {
+  fmt::print(
+      "| {} | n | TPOT mean | median | within 15 % | TTFT mean | median | within 15 % "
+      "|\n|---|--:|--:|--:|--:|--:|--:|--:|\n",
+      first);
 }
 
-void print_worst(std::vector<Case> cases, const char* name, const Value& value) {
-  std::erase_if(cases, [](const Case& c) { return c.fit; });
-  std::sort(cases.begin(), cases.end(),
-            [&](const Case& a, const Case& b) { return std::abs(value(a)) > std::abs(value(b)); });
-  fmt::print(
-      "\n## Worst held-out rows, {}\n\n| row | engine | model | system | format | tp | requests | "
-      "in | out | error |\n|---|---|---|---|---|--:|--:|--:|--:|--:|\n",
-      name);
-  for (std::size_t i = 0; i < std::min<std::size_t>(20, cases.size()); ++i) {
-    const Case& c = cases[i];
-    fmt::print("| {} | {} | {} | {} | {} | {} | {} | {} | {} | {:+.0f} % |\n", c.id, c.engine,
-               c.model, c.system, c.quantization, c.tp, c.concurrency, c.input, c.output,
-               100 * value(c));
+void print_line(const Cases& cases, const std::string& name, const Pick& pick) {
+  const Errors a = errors_of(cases, pick, tpot_of), b = errors_of(cases, pick, ttft_of);
+  if (a.rows == 0) return;
+  fmt::print("| {} | {} | {:.1f} | {:.1f} | {:.0f} | {:.1f} | {:.1f} | {:.0f} |\n", name, a.rows,
+             100 * a.mean, 100 * a.median, 100 * a.within, 100 * b.mean, 100 * b.median,
+             100 * b.within);
+}
+
+void print_groups(const Cases& cases) {
+  const Pick held = [](const ServingCase& c) { return !c.fit && c.contradicts.empty(); };
+  fmt::print("\n## Held out, without contradicted rows, by group\n\n");
+  print_head("rows");
+  std::map<std::string, std::function<std::string(const ServingCase&)>> keys = {
+      {"1 device", [](const ServingCase& c) { return c.system; }},
+      {"2 engine", [](const ServingCase& c) { return c.engine; }},
+      {"3 arrival", [](const ServingCase& c) { return c.arrival + " arrivals"; }},
+      {"4 ranks", [](const ServingCase& c) { return fmt::format("{} ranks", c.tp); }},
+      {"5 set-up", [](const ServingCase& c) {
+         return fmt::format("{}, {}, {}, {}", c.engine, c.model, c.system, c.quantization);
+       }}};
+  for (const auto& [order, key] : keys) {
+    std::map<std::string, int> names;
+    for (const ServingCase& c : cases) names[key(c)] = 0;
+    for (const auto& [name, unused] : names) {
+      print_line(cases, name,
+                 [&, k = key, n = name](const ServingCase& c) { return held(c) && k(c) == n; });
+    }
   }
 }
 
-void print_page(const std::vector<Case>& cases, const std::map<std::string, int>& left) {
+/// Which kernels a step and a prompt are made of: shares of their seconds, mean over the rows.
+void print_terms_share(const Cases& cases) {
+  fmt::print(
+      "\n## What a step and a prompt are made of\n\nShares of the kernels' seconds before any "
+      "factor, mean over held-out rows, in per cent.\n\n| engine | pass | launches | matrices | "
+      "head | attention | experts | collectives | vectors |\n|---|---|--:|--:|--:|--:|--:|--:|--:|"
+      "\n");
+  for (const char* engine : {"sglang", "trtllm", "vllm"}) {
+    for (const bool step : {true, false}) {
+      std::array<double, 7> sum{};
+      double rows = 0;
+      for (const ServingCase& c : cases) {
+        if (c.fit || c.engine != engine) continue;
+        const PassTerms& k = step ? c.terms.steps[0] : c.terms.prompt;
+        const std::array<double, 7> part = {k.launch + k.expert_launch + k.reduce_launch,
+                                            k.matrices,
+                                            k.head,
+                                            k.attention,
+                                            k.experts,
+                                            k.reduce,
+                                            k.vectors};
+        double all = 0;
+        for (const double p : part) all += p;
+        for (std::size_t i = 0; i < part.size(); ++i) sum[i] += part[i] / all;
+        ++rows;
+      }
+      fmt::print("| {} | {} |", engine, step ? "step" : "prompt");
+      for (const double s : sum) fmt::print(" {:.0f} |", 100 * s / rows);
+      fmt::print("\n");
+    }
+  }
+}
+
+void print_worst(Cases cases, const char* name, const Value& value) {
+  std::erase_if(cases, [](const ServingCase& c) { return c.fit; });
+  std::sort(cases.begin(), cases.end(), [&](const ServingCase& a, const ServingCase& b) {
+    return std::abs(value(a)) > std::abs(value(b));
+  });
+  fmt::print(
+      "\n## Worst held-out rows, {}\n\n| row | engine | version | model | system | format | tp | "
+      "requests | in | out | error | contradicted |\n"
+      "|---|---|---|---|---|---|--:|--:|--:|--:|--:|---|\n",
+      name);
+  for (std::size_t i = 0; i < std::min<std::size_t>(25, cases.size()); ++i) {
+    const ServingCase& c = cases[i];
+    fmt::print("| {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {:+.0f} % | {} |\n", c.id,
+               c.engine, c.version, c.model, c.system, c.quantization, c.tp, c.concurrency, c.input,
+               c.output, 100 * value(c), c.contradicts);
+  }
+}
+
+void print_page(const ServingCases& all) {
+  const Cases& cases = all.cases;
   fmt::print(
       "# Accuracy of serving times\n\nWritten by `bench/accuracy/serving_accuracy` from published "
-      "rows (serving_cases.csv, ai-dynamo/aiconfigurator silicon_sample). Even rows fitted the "
-      "model, "
-      "odd rows did not. Errors are shares of the observation, in per cent. The target, 15 % on "
-      "held-out "
-      "rows, is met where the table says so and nowhere else.\n\n"
-      "| rows | n | TPOT mean | TPOT median | TTFT mean | TTFT median "
-      "|\n|---|--:|--:|--:|--:|--:|\n");
-  print_line(cases, "fitted", [](const Case& c) { return c.fit; });
-  print_line(cases, "**held out**", [](const Case& c) { return !c.fit; });
-  for (const auto& [word, name] : kDevices) {
-    print_line(cases, "held out, " + name,
-               [&, w = word](const Case& c) { return !c.fit && c.system == w; });
+      "rows (serving_cases.csv, ai-dynamo/aiconfigurator silicon_sample). Errors are shares of "
+      "the observation, in per cent.\n\n"
+      "The split was fixed before any residual of this model was looked at: bit 32 of FNV-1a of "
+      "the question (model, engine, device, format, lengths, requests, ranks), so repeats of one "
+      "measurement fall on one side. The form was chosen by five-fold cross-validation inside the "
+      "fit half (`serving_fit.py`). The target is 15 % on held-out rows: a line meets it where it "
+      "says so and nowhere else.\n\n");
+  print_head("rows");
+  print_line(cases, "fitted", [](const ServingCase& c) { return c.fit; });
+  print_line(cases, "**held out**", [](const ServingCase& c) { return !c.fit; });
+  print_line(cases, "fitted, not contradicted",
+             [](const ServingCase& c) { return c.fit && c.contradicts.empty(); });
+  print_line(cases, "**held out, not contradicted**",
+             [](const ServingCase& c) { return !c.fit && c.contradicts.empty(); });
+  std::map<std::string, int> reasons;
+  for (const ServingCase& c : cases) {
+    if (!c.contradicts.empty()) ++reasons[c.contradicts];
   }
-  for (const char* engine : {"vllm", "trtllm", "sglang"}) {
-    for (const auto& [word, card] : kCards) {
-      print_line(
-          cases, fmt::format("held out, {}, {}", engine, card),
-          [&, k = card](const Case& c) { return !c.fit && c.engine == engine && c.model == k; });
-    }
+  fmt::print("\nContradicted rows (rules in `serving_cases.h`, none of which knows the model): ");
+  const char* separator = "";
+  for (const auto& [reason, rows] : reasons) {
+    fmt::print("{}{} {}", separator, rows, reason);
+    separator = ", ";
   }
-  print_worst(cases, "TPOT", [](const Case& c) { return c.tpot_error(); });
-  print_worst(cases, "TTFT", [](const Case& c) { return c.ttft_error(); });
+  fmt::print(
+      ". They were not taken out of the fit.\n\nWhy lines miss 15 %: TTFT of a run holds the start "
+      "together of all clients, warm-up of kernels compiled at first use (SGLang rows of 7 to 9 s "
+      "where neighbours have 0.5 s), limits of sequences that the rows do not state (TensorRT-LLM "
+      "1.0.0rc3 at 128 requests), and speculative decoding that the rows do not state "
+      "(TensorRT-LLM 1.2.0rc6.post3).\n");
+  print_groups(cases);
+  print_terms_share(cases);
+  print_worst(cases, "TPOT", tpot_of);
+  print_worst(cases, "TTFT", ttft_of);
   fmt::print("\n## Rows left out, by reason\n\n| reason | rows |\n|---|--:|\n");
-  for (const auto& [why, rows] : left) fmt::print("| {} | {} |\n", why, rows);
+  for (const auto& [why, rows] : all.left_out) fmt::print("| {} | {} |\n", why, rows);
 }
 
-void run(const std::string& truth) {
-  std::vector<Case> cases;
-  std::map<std::string, int> left;
-  for (const Row& row : read_csv(truth + "/serving_cases.csv").rows) {
-    if (kDevices.count(row.at("system")) == 0) {
-      ++left["another device: " + row.at("system")];
-      continue;
-    }
-    std::string card;
-    for (const auto& [word, name] : kCards) {
-      if (row.at("model_path").find(word) != std::string::npos) card = name;
-    }
-    const std::string why = left_out(row, card);
-    if (!why.empty()) {
-      ++left[why == "no card" ? why + ": " + row.at("model_path") : why];
-      continue;
-    }
-    try {
-      cases.push_back(predict(row, card));
-    } catch (const Error& error) {
-      ++left[error.message()];
+void print_terms(const Cases& cases) {
+  fmt::print(
+      "id,question,engine,model,system,quantization,tp,concurrency,input,output,half,ttft,tpot,"
+      "arrival,wait,kv_tokens,asked,layers,experts,latent,full_prompts,contradicts,ttft_predicted,"
+      "tpot_predicted");
+  for (const char* pass : {"step", "step2", "step4", "step16", "prompt", "full"}) {
+    for (const char* term : {"launch", "matrices", "head", "attention", "expert_launch", "experts",
+                             "reduce_launch", "reduce", "vectors"}) {
+      fmt::print(",{}_{}", pass, term);
     }
   }
-  print_page(cases, left);
+  fmt::print("\n");
+  for (const ServingCase& c : cases) {
+    const ServingTerms& t = c.terms;
+    fmt::print(
+        "{},{},{},{},{},{},{},{},{},{},{},{:.6g},{:.6g},{},{},{},{},{},{},{},{:.6g},{},{:.6g},{:."
+        "6g}",
+        c.id, c.question, c.engine, c.model, c.system, c.quantization, c.tp, c.concurrency,
+        c.load.input.n, c.load.output.n, c.fit ? "fit" : "held", c.ttft, c.tpot, c.arrival,
+        c.load.batch_wait_steps, c.kv_tokens, t.asked, t.layers, t.experts ? 1 : 0,
+        t.latent ? 1 : 0, t.full_prompts, c.contradicts, c.ttft_predicted, c.tpot_predicted);
+    for (const PassTerms* k :
+         {&t.steps[0], &t.steps[1], &t.steps[2], &t.steps[3], &t.prompt, &t.full_pass}) {
+      fmt::print(",{:.5g},{:.5g},{:.5g},{:.5g},{:.5g},{:.5g},{:.5g},{:.5g},{:.5g}", k->launch,
+                 k->matrices, k->head, k->attention, k->expert_launch, k->experts, k->reduce_launch,
+                 k->reduce, k->vectors);
+    }
+    fmt::print("\n");
+  }
+}
+
+int check(const Cases& cases) {
+  const Pick held = [](const ServingCase& c) { return !c.fit && c.contradicts.empty(); };
+  const Errors a = errors_of(cases, held, tpot_of), b = errors_of(cases, held, ttft_of);
+  fmt::print(
+      "held out, not contradicted: {} rows, TPOT {:.1f} % (at most {:.0f}), TTFT {:.1f} % "
+      "(at most {:.0f})\n",
+      a.rows, 100 * a.mean, 100 * kMostTpot, 100 * b.mean, 100 * kMostTtft);
+  return a.rows > 400 && a.mean <= kMostTpot && b.mean <= kMostTtft ? 0 : 1;
 }
 
 }  // namespace
 }  // namespace vramplan::accuracy
 
 int main(int count, char** arguments) {
-  if (count < 2) {
-    std::fputs("usage: serving_accuracy TRUTH\n", stderr);
+  if (count < 3) {
+    std::fputs("usage: serving_accuracy TRUTH FOLDER [--terms | --check]\n", stderr);
     return 2;
   }
-  if (!std::filesystem::exists(std::string(arguments[1]) + "/serving_cases.csv")) return 77;
+  const std::string truth = arguments[1], mode = count > 3 ? arguments[3] : "";
+  if (!std::filesystem::exists(truth + "/serving_cases.csv")) return 77;
   try {
-    vramplan::accuracy::run(arguments[1]);
+    const auto all = vramplan::accuracy::read_serving_cases(truth, arguments[2]);
+    if (mode == "--check") return vramplan::accuracy::check(all.cases);
+    mode == "--terms" ? vramplan::accuracy::print_terms(all.cases)
+                      : vramplan::accuracy::print_page(all);
     return 0;
   } catch (const vramplan::Error& error) {
     fmt::print(stderr, "{}\n", error.what());

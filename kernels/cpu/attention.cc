@@ -22,6 +22,9 @@ void check_call(const TensorView& out, const TensorView& q, const KvLayerView& k
   VRAMPLAN_CHECK(kv.block_tokens > 0 && kv.head_dim > 0 && kv.value_dim > 0);
   VRAMPLAN_CHECK(q.columns == params.heads * kv.head_dim);
   VRAMPLAN_CHECK(out.columns == params.heads * kv.value_dim && out.rows == q.rows);
+  VRAMPLAN_CHECK(params.sink_tokens == 0 ||
+                 (params.window_tokens > 0 && params.sink_q.rows == q.rows &&
+                  params.sink_q.columns == q.columns));
   for (const SequenceSlice& slice : slices) {
     VRAMPLAN_CHECK(slice.query_begin >= 0 && slice.query_count >= 0);
     VRAMPLAN_CHECK(slice.query_begin + slice.query_count <= q.rows);
@@ -41,7 +44,12 @@ void CpuOps::attention(TensorView out, TensorView q, const KvLayerView& kv,
   check_call(out, q, kv, slices, params);
   const Bytes needed = attention_workspace(slices, kv, params);
   VRAMPLAN_CHECK(needed.n == 0 || (workspace.data != nullptr && workspace.bytes() >= needed));
-  const AttentionCall call{&kv, &params, f32_data(q), f32_data(out), params.heads / kv.kv_heads};
+  const AttentionCall call{&kv,
+                           &params,
+                           f32_data(q),
+                           f32_data(out),
+                           params.heads / kv.kv_heads,
+                           params.sink_tokens > 0 ? f32_data(params.sink_q) : nullptr};
   auto* scratch_floats = static_cast<float*>(workspace.data);
   if (params.naive) {
     for (const SequenceSlice& slice : slices) {
@@ -81,7 +89,7 @@ void CpuOps::attention_single_queries(const AttentionCall& call,
   std::int64_t longest = 0;
   for (const std::int32_t i : single_query_) {
     const std::int64_t length = slices[static_cast<std::size_t>(i)].kv_length;
-    longest = std::max(longest, length - first_visible(*call.params, length - 1));
+    longest = std::max(longest, length - first_after_sinks(*call.params, length - 1));
   }
   const bool split = threads > 1 && heads < 4 * threads && longest >= 2 * kKeysPerPart;
   const std::int64_t parts = split ? threads : 1;
@@ -98,7 +106,7 @@ void CpuOps::attention_single_queries(const AttentionCall& call,
     const std::int64_t part = item / units % parts, single = item / units / parts;
     const auto index = static_cast<std::size_t>(single_query_[static_cast<std::size_t>(single)]);
     const SequenceSlice& slice = slices[index];
-    const std::int64_t begin = first_visible(*call.params, slice.kv_length - 1);
+    const std::int64_t begin = first_after_sinks(*call.params, slice.kv_length - 1);
     const std::int64_t share = ceil_div(slice.kv_length - begin, parts);
     const std::int64_t count = ceil_div(share, kKeysTogether) * kKeysTogether;
     const std::int64_t from = std::min(begin + part * count, slice.kv_length);

@@ -1,6 +1,7 @@
 #pragma once
 // Parts of the attention operation. A unit of work reads keys and values of KV heads of one
 // sequence, for the query heads of their groups.
+#include <algorithm>
 #include <cstdint>
 #include <vector>
 
@@ -12,9 +13,10 @@ namespace vramplan::cpu {
 struct AttentionCall {
   const KvLayerView* kv;
   const AttentionParams* params;
-  const float* q;      // [tokens, heads * head_dim]
-  float* out;          // [tokens, heads * value_dim]
-  std::int64_t group;  // query heads that share a KV head
+  const float* q;                 // [tokens, heads * head_dim]
+  float* out;                     // [tokens, heads * value_dim]
+  std::int64_t group;             // query heads that share a KV head
+  const float* sink_q = nullptr;  // as q, for keys before sink_tokens
 
   const float* query(std::int64_t row, std::int64_t head) const {
     return q + (row * params->heads + head) * kv->head_dim;
@@ -28,6 +30,16 @@ struct AttentionCall {
 inline std::int64_t first_visible(const AttentionParams& params, std::int64_t position) {
   const std::int64_t first = position - params.window_tokens + 1;
   return params.window_tokens > 0 && first > 0 ? first : 0;
+}
+
+/// First position that is no sink of those that the query at `position` may see.
+inline std::int64_t sink_end(const AttentionParams& params, std::int64_t position) {
+  return std::min(params.sink_tokens, position + 1);
+}
+
+/// First position of the run of keys that ends with the query itself.
+inline std::int64_t first_after_sinks(const AttentionParams& params, std::int64_t position) {
+  return std::max(first_visible(params, position), sink_end(params, position));
 }
 
 /// A softmax over part of the keys of one query head: largest score, sum of exp(score - largest),

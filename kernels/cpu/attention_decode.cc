@@ -168,6 +168,11 @@ void load_queries(const AttentionCall& call, std::int64_t query_row, std::int64_
     const float* q = call.query(query_row, head + row);
     float* to = t.q + row * t.head_dim;
     for (std::int64_t d = 0; d < t.head_dim; ++d) to[d] = d < n ? q[d] * call.params->scale : 0.0F;
+  }
+}
+
+void clear_results(DecodeTile& t) {
+  for (std::int64_t row = 0; row < t.rows; ++row) {
     t.largest[row] = kMinusInfinity;
     t.sum[row] = 0.0F;
   }
@@ -271,6 +276,22 @@ void read_keys(const AttentionCall& call, const DecodeWork& work, std::span<Deco
   }
 }
 
+/// Sinks have queries of their own; they go before the other keys of the first part.
+void read_sinks(AttentionCall call, const DecodeWork& work, std::int64_t first_row,
+                std::span<DecodeTile> tiles) {
+  const std::int64_t end = sink_end(*call.params, work.slice->kv_length - 1);
+  if (end == 0 || work.part > 0) return;
+  call.q = call.sink_q;
+  for (std::size_t i = 0; i < tiles.size(); ++i) {
+    const std::int64_t kv_head = work.kv_head + static_cast<std::int64_t>(i);
+    load_queries(call, work.slice->query_begin, kv_head * call.group + first_row, tiles[i]);
+  }
+  DecodeWork sinks = work;
+  sinks.begin = 0;
+  sinks.end = end;
+  read_keys(call, sinks, tiles);
+}
+
 /// Query heads [head, head + t.rows): to the table, or finished to the result.
 void write_values(const AttentionCall& call, const DecodeWork& work, std::int64_t head,
                   const PartialTable* partial, const DecodeTile& t) {
@@ -322,13 +343,19 @@ void attention_decode(const AttentionCall& call, const DecodeWork& work,
     t.q = t.scores + t.rows * t.keys;
     for (std::int64_t i = 0; i < work.kv_heads; ++i) {
       t.values = t.q + t.rows * t.head_dim;
-      load_queries(call, work.slice->query_begin, (work.kv_head + i) * call.group + first, t);
+      clear_results(t);
       tiles[static_cast<std::size_t>(i)] = t;
       t.q = t.values + t.rows * t.value_dim;
     }
+    const std::span used = std::span(tiles).first(static_cast<std::size_t>(work.kv_heads));
+    read_sinks(call, work, first, used);
+    for (std::int64_t i = 0; i < work.kv_heads; ++i) {
+      load_queries(call, work.slice->query_begin, (work.kv_head + i) * call.group + first,
+                   tiles[static_cast<std::size_t>(i)]);
+    }
     const KeyRange begin = first_tile(work, t.keys);
     prefetch_keys(kv, KvPart::kKey, begin, 0, begin.count);
-    read_keys(call, work, std::span(tiles).first(static_cast<std::size_t>(work.kv_heads)));
+    read_keys(call, work, used);
     for (std::int64_t i = 0; i < work.kv_heads; ++i) {
       write_values(call, work, (work.kv_head + i) * call.group + first, partial,
                    tiles[static_cast<std::size_t>(i)]);

@@ -186,8 +186,22 @@ PrefillTile<kRowVectors> tile_in(float* scratch, const KvLayerView& kv, std::int
   return t;
 }
 
-/// Rows first .. first + count of a slice: queries, transposed and scaled, and their positions.
-/// Rows beyond count repeat the last position with a zero query; their results are not written.
+/// Rows first .. first + count of a slice: their positions, and results of no key yet. Rows beyond
+/// count repeat the last position; their results are not written.
+template <int kRowVectors>
+void clear_results(const AttentionCall& call, const SequenceSlice& slice, std::int64_t first,
+                   std::int64_t count, PrefillTile<kRowVectors>& t) {
+  constexpr std::int64_t kRows = PrefillTile<kRowVectors>::kRows;
+  for (std::int64_t r = 0; r < kRows; ++r) {
+    const std::int64_t query = (first + std::min(r, count - 1)) / call.group;
+    t.position[r] = static_cast<std::int32_t>(slice.kv_length - slice.query_count + query);
+    t.sum[r] = 0.0F;
+  }
+  for (Vf& largest : t.largest) largest = set1(kMinusInfinity);
+  std::fill(t.values, t.values + kRows * t.value_dim, 0.0F);
+}
+
+/// The same rows' queries, transposed and scaled; zeros beyond count.
 template <int kRowVectors>
 void load_queries(const AttentionCall& call, const SequenceSlice& slice, std::int64_t kv_head,
                   std::int64_t first, std::int64_t count, PrefillTile<kRowVectors>& t) {
@@ -195,16 +209,12 @@ void load_queries(const AttentionCall& call, const SequenceSlice& slice, std::in
   for (std::int64_t r = 0; r < kRows; ++r) {
     const std::int64_t row = first + std::min(r, count - 1);
     const std::int64_t query = row / call.group, head = kv_head * call.group + row % call.group;
-    t.position[r] = static_cast<std::int32_t>(slice.kv_length - slice.query_count + query);
     const float* q = call.query(slice.query_begin + query, head);
     for (std::int64_t d = 0; d < t.head_dim; ++d) {
       const bool valid = r < count && d < call.kv->head_dim;
       t.q[d * kRows + r] = valid ? q[d] * call.params->scale : 0.0F;
     }
-    t.sum[r] = 0.0F;
   }
-  for (Vf& largest : t.largest) largest = set1(kMinusInfinity);
-  std::fill(t.values, t.values + kRows * t.value_dim, 0.0F);
 }
 
 template <int kRowVectors>
@@ -220,30 +230,47 @@ void store_results(const AttentionCall& call, const SequenceSlice& slice, std::i
   }
 }
 
+/// Keys [begin, end) of the slice, for the rows whose window of `window` tokens reaches them.
 template <int kRowVectors>
-void prefill_tile(const AttentionCall& call, const SequenceSlice& slice, std::int64_t kv_head,
-                  std::int64_t tile, std::int64_t keys, float* scratch) {
+void read_keys(const AttentionCall& call, const SequenceSlice& slice, std::int64_t kv_head,
+               std::int64_t begin, std::int64_t end, std::int64_t window,
+               PrefillTile<kRowVectors>& t) {
   const KvLayerView& kv = *call.kv;
-  PrefillTile<kRowVectors> t = tile_in<kRowVectors>(scratch, kv, keys);
-  const std::int64_t first = tile * t.kRows;
-  const std::int64_t count = std::min(t.kRows, slice.query_count * call.group - first);
-  load_queries(call, slice, kv_head, first, count, t);
-  const std::int64_t least = t.position[0], most = t.position[count - 1];
-  const std::int64_t window = call.params->window_tokens;
-  for (std::int64_t from = first_visible(*call.params, least); from <= most; from += keys) {
-    const std::int64_t n = std::min(keys, most + 1 - from);
+  const std::int64_t least = t.position[0], most = t.position[t.kRows - 1];
+  for (std::int64_t from = begin; from < end; from += t.keys) {
+    const std::int64_t n = std::min(t.keys, end - from);
     widen_rows(kv, KvPart::kKey, slice.block_table, kv_head, from, from + n, t.kv);
     const std::int64_t scored = (n + kKeyStep - 1) / kKeyStep * kKeyStep;
     std::fill(t.kv + n * t.head_dim, t.kv + scored * t.head_dim, 0.0F);
     score_keys(t, n);
     if (call.params->softcap > 0.0F) cap_scores(t, n, call.params->softcap);
-    if (from + n - 1 > least || from < first_visible(*call.params, most)) {
+    if (from + n - 1 > least || (window > 0 && from <= most - window)) {
       mask_keys(t, from, n, window);
     }
     update_softmax(t, n);
     widen_rows(kv, KvPart::kValue, slice.block_table, kv_head, from, from + n, t.kv);
     add_all_values(t, n);
   }
+}
+
+template <int kRowVectors>
+void prefill_tile(const AttentionCall& call, const SequenceSlice& slice, std::int64_t kv_head,
+                  std::int64_t tile, std::int64_t keys, float* scratch) {
+  PrefillTile<kRowVectors> t = tile_in<kRowVectors>(scratch, *call.kv, keys);
+  const std::int64_t first = tile * t.kRows;
+  const std::int64_t count = std::min(t.kRows, slice.query_count * call.group - first);
+  clear_results(call, slice, first, count, t);
+  const std::int64_t least = t.position[0], most = t.position[count - 1];
+  const std::int64_t sinks = sink_end(*call.params, most);
+  if (sinks > 0) {
+    AttentionCall of_sinks = call;
+    of_sinks.q = call.sink_q;
+    load_queries(of_sinks, slice, kv_head, first, count, t);
+    read_keys(call, slice, kv_head, 0, sinks, 0, t);
+  }
+  load_queries(call, slice, kv_head, first, count, t);
+  const std::int64_t begin = std::max(first_visible(*call.params, least), sinks);
+  read_keys(call, slice, kv_head, begin, most + 1, call.params->window_tokens, t);
   store_results(call, slice, kv_head, first, count, t);
 }
 

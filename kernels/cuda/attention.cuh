@@ -45,13 +45,14 @@ VRAMPLAN_DEVICE int first_visible(const AttentionArguments& a, int position) {
 struct TokenPlace {
   std::int64_t key, value;
 };
+template <class C>
 VRAMPLAN_DEVICE TokenPlace token_place(const AttentionArguments& a, const Slice& slice, int token,
-                                       int kv_head, int element_bytes) {
+                                       int kv_head) {
   const int block_tokens = static_cast<int>(a.kv.block_tokens);
   const std::int64_t block = slice.blocks[token / block_tokens];
   const std::int64_t row = std::int64_t{kv_head} * block_tokens + token % block_tokens;
-  return {block * a.kv.block_stride + row * a.kv.head_dim * element_bytes,
-          block * a.kv.block_stride + a.kv.value_offset + row * a.kv.value_dim * element_bytes};
+  return {block * a.kv.block_stride + row * row_bytes<C>(a.kv.head_dim),
+          block * a.kv.block_stride + a.kv.value_offset + row * row_bytes<C>(a.kv.value_dim)};
 }
 
 namespace dev {
@@ -117,6 +118,16 @@ VRAMPLAN_DEVICE void load_elements(const void* p, float (&v)[kCount]) {
     static_assert(kCount % 8 == 0);
 #pragma unroll
     for (int i = 0; i < kCount; i += 8) dev::load8<C>(from + i, v + i);
+  }
+}
+
+/// Elements d .. d + kCount of a row of the cache, d a multiple of kCount.
+template <class C, int kCount>
+VRAMPLAN_DEVICE void load_row(const std::byte* row, std::int64_t width, int d, float (&v)[kCount]) {
+  if constexpr (kPlainRow<C>) {
+    load_elements<C, kCount>(reinterpret_cast<const C*>(row) + d, v);
+  } else {
+    dev::load_codes<C, kCount>(row, width, d, v);
   }
 }
 

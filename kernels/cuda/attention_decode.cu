@@ -5,6 +5,7 @@
 #include "kernels/cuda/attention_combine.cuh"
 #include "kernels/cuda/attention_decode_mma.h"
 #include "kernels/cuda/attention_host.h"
+#include "kernels/cuda/kv_dispatch.h"
 
 namespace vramplan::cuda::VRAMPLAN_KERNELS {
 namespace {

@@ -44,7 +44,7 @@ VRAMPLAN_DEVICE void score_tile(const AttentionArguments& a, const float* q, con
   if (inside) {
     for (int d = 0; d < head_dim; d += 8) {
       float k[8];
-      load_elements<C, 8>(reinterpret_cast<const C*>(key) + d, k);
+      load_row<C>(key, head_dim, d, k);
 #pragma unroll
       for (int g = 0; g < kGroup; ++g) {
         const auto low = dev::load<dev::F4>(q + g * head_dim + d);
@@ -78,7 +78,7 @@ VRAMPLAN_DEVICE void add_values(const AttentionArguments& a, const float* p, std
     const std::int64_t at = __shfl_sync(dev::kFullMask, place, t);
     if (!mine) continue;
     float v[kDims];
-    load_elements<C, kDims>(reinterpret_cast<const C*>(a.kv.base + at) + d, v);
+    load_row<C>(a.kv.base + at, a.kv.value_dim, d, v);
 #pragma unroll
     for (int g = 0; g < kGroup; ++g) {
       const float probability = p[g * 32 + t];
@@ -168,7 +168,7 @@ VRAMPLAN_KERNEL VRAMPLAN_BOUNDS(128) attention_decode_kernel(AttentionArguments 
   for (int tile = range.begin + dev::warp() * 32; tile < range.end; tile += kDecodeWarps * 32) {
     const bool inside = tile + dev::lane() < range.end;
     const TokenPlace place =
-        token_place(a, slice, dev::least(tile + dev::lane(), range.end - 1), kv_head, sizeof(C));
+        token_place<C>(a, slice, dev::least(tile + dev::lane(), range.end - 1), kv_head);
     score_tile<C>(a, q, a.kv.base + place.key, inside, my_p, state);
     __syncwarp();
     add_values<C>(a, my_p, place.value, dev::least(32, range.end - tile), state);

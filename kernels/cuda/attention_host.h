@@ -1,7 +1,7 @@
 #pragma once
 // Checks and arguments that the attention entry points share. Host only.
 #include "kernels/cuda/attention.cuh"
-#include "kernels/cuda/launch_shape.h"
+#include "kernels/cuda/kv_dispatch.h"
 
 namespace vramplan::cuda::VRAMPLAN_KERNELS {
 
@@ -22,6 +22,8 @@ inline AttentionArguments attention_arguments(const char* name, TensorView out, 
     unsupported(name, "version for head dimensions " + std::to_string(kv.head_dim) + " and " +
                           std::to_string(kv.value_dim) + ": they must be multiples of 8");
   }
+  check_kv_width(name, kv.dtype, kv.head_dim);
+  check_kv_width(name, kv.dtype, kv.value_dim);
   // Token numbers are 32-bit inside the kernels.
   if (slices.most_kv > (1 << 30)) unsupported(name, "version for so long a context");
   AttentionArguments a;
@@ -41,7 +43,9 @@ inline AttentionArguments attention_arguments(const char* name, TensorView out, 
 inline bool has_tensor_core_path(const KvLayerView& kv) {
   const bool dims = kv.head_dim == kv.value_dim &&
                     (kv.head_dim == 64 || kv.head_dim == 128 || kv.head_dim == 256);
-  return dims && kv.dtype != DType::kF32;
+  const bool elements =
+      kv.dtype == DType::kF16 || kv.dtype == DType::kBF16 || kv.dtype == DType::kF8E4M3;
+  return dims && elements;
 }
 
 inline bool use_tensor_cores(const char* name, const KvLayerView& kv, AttentionPath path) {

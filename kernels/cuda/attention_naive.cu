@@ -1,6 +1,7 @@
 #include "kernels/cuda/attention_naive.cuh"
 
 #include "kernels/cuda/attention_host.h"
+#include "kernels/cuda/kv_dispatch.h"
 
 namespace vramplan::cuda::VRAMPLAN_KERNELS {
 

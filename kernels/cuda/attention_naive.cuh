@@ -22,12 +22,14 @@ VRAMPLAN_KERNEL VRAMPLAN_BOUNDS(128) naive_scores_kernel(AttentionArguments a, i
   const int kv_head = head / static_cast<int>(a.heads / a.kv.kv_heads);
   float score = dev::minus_infinity();
   if (token <= position && token >= first_visible(a, position)) {
-    const TokenPlace place = token_place(a, slice, token, kv_head, sizeof(C));
-    const C* key = reinterpret_cast<const C*>(a.kv.base + place.key);
+    const std::byte* key = a.kv.base + token_place<C>(a, slice, token, kv_head).key;
     const std::int64_t at = ((slice.query_begin + query) * a.heads + head) * head_dim;
     float dot = 0.0F;
-    for (int d = 0; d < head_dim; ++d) {
-      dot += dev::load_as(a.dtype, a.q, at + d) * dev::to_f32(key[d]);
+    for (int d = 0; d < head_dim; d += 2) {
+      float k[2];
+      load_row<C>(key, head_dim, d, k);
+      dot += dev::load_as(a.dtype, a.q, at + d) * k[0];
+      dot += dev::load_as(a.dtype, a.q, at + d + 1) * k[1];
     }
     score = scaled_score(a, dot);
   }
@@ -71,8 +73,9 @@ VRAMPLAN_KERNEL VRAMPLAN_BOUNDS(128) naive_values_kernel(AttentionArguments a, i
   for (int d = static_cast<int>(threadIdx.x); d < dim; d += static_cast<int>(blockDim.x)) {
     float value = 0.0F;
     for (int t = first_visible(a, position); t <= position; ++t) {
-      const TokenPlace place = token_place(a, slice, t, kv_head, sizeof(C));
-      value += probability[t] * dev::to_f32(reinterpret_cast<const C*>(a.kv.base + place.value)[d]);
+      float v[2];
+      load_row<C>(a.kv.base + token_place<C>(a, slice, t, kv_head).value, dim, d & ~1, v);
+      value += probability[t] * ((d & 1) != 0 ? v[1] : v[0]);  // an index would go to memory
     }
     dev::store_as(a.dtype, a.out, ((slice.query_begin + query) * a.heads + head) * dim + d, value);
   }

@@ -2,6 +2,7 @@
 
 #include "kernels/cuda/attention_host.h"
 #include "kernels/cuda/attention_prefill_mma.h"
+#include "kernels/cuda/kv_dispatch.h"
 
 namespace vramplan::cuda::VRAMPLAN_KERNELS {
 namespace {

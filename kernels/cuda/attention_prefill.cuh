@@ -29,9 +29,9 @@ VRAMPLAN_DEVICE void stage_tokens(const AttentionArguments& a, const Slice& slic
     const int t = i / quads, d = i % quads * 4;
     float v[4] = {};
     if (first + t < end && d < dim) {
-      const TokenPlace place = token_place(a, slice, first + t, kv_head, sizeof(C));
+      const TokenPlace place = token_place<C>(a, slice, first + t, kv_head);
       const std::byte* row = a.kv.base + (values ? place.value : place.key);
-      load_elements<C, 4>(reinterpret_cast<const C*>(row) + d, v);
+      load_row<C>(row, dim, d, v);
     }
     dev::store(tile + t * pitch + d, dev::F4{v[0], v[1], v[2], v[3]});
   }

@@ -97,6 +97,7 @@ __device__ __forceinline__ float multiply(float a, float b) { return __fmul_rn(a
 __device__ __forceinline__ void sin_cos_turns(float turns, float& sine, float& cosine) {
   sincospif(2.0F * turns, &sine, &cosine);
 }
+__device__ __forceinline__ float round_even(float x) { return ::rintf(x); }
 __device__ __forceinline__ double floor(double x) { return ::floor(x); }
 
 /// Aligned vector load.

@@ -10,11 +10,13 @@ struct KernelTable {
   decltype(&cuda::add_rows) add_rows = nullptr;
   decltype(&cuda::rmsnorm) rmsnorm = nullptr;
   decltype(&cuda::layernorm) layernorm = nullptr;
+  decltype(&cuda::add_rmsnorm) add_rmsnorm = nullptr;
   decltype(&cuda::linear) linear = nullptr;
   decltype(&cuda::dequantise) dequantise = nullptr;
   decltype(&cuda::add_bias) add_bias = nullptr;
   decltype(&cuda::rope) rope = nullptr;
   decltype(&cuda::kv_write) kv_write = nullptr;
+  decltype(&cuda::rope_kv_write) rope_kv_write = nullptr;
   decltype(&cuda::attention_decode) attention_decode = nullptr;
   decltype(&cuda::attention_prefill) attention_prefill = nullptr;
   decltype(&cuda::attention_naive) attention_naive = nullptr;

@@ -80,7 +80,8 @@ void rope_kv_write(Stream, TensorView q, TensorView k, TensorView v, const std::
 /// One query a slice, split over the context and merged by log-sum-exp. The workspace decides the
 /// splits: as many as attention_decode_workspace says fit into it, 1 when it is empty. A slice with
 /// kv_length 0 gets zeros, one with query_count 0 nothing (rows that pad a captured graph).
-/// KV f32, f16, bf16, f8_e4m3 (scale 1); head_dim and value_dim multiples of 8, value_dim <= 512.
+/// KV f32, f16, bf16, f8_e4m3 (scale 1), int8, q8_0, q4_0 (kv_row_bytes); head_dim and value_dim
+/// multiples of 8, value_dim <= 512.
 void attention_decode(Stream, TensorView out, TensorView q, const KvLayerView& kv,
                       const DeviceSlices& slices, const AttentionParams& params,
                       TensorView workspace);

@@ -1,6 +1,6 @@
 #include "kernels/cuda/kv_write.cuh"
 
-#include "kernels/cuda/launch_shape.h"
+#include "kernels/cuda/kv_dispatch.h"
 
 namespace vramplan::cuda::VRAMPLAN_KERNELS {
 namespace {
@@ -14,6 +14,8 @@ void check_rope(TensorView x, const DeviceRope& rope) {
 void check_kv(const KvLayerView& kv, TensorView k, TensorView v) {
   VRAMPLAN_CHECK(k.columns == kv.kv_heads * kv.head_dim && v.columns == kv.kv_heads * kv.value_dim);
   VRAMPLAN_CHECK(k.rows == v.rows && k.dtype == v.dtype);
+  check_kv_width("kv_write", kv.dtype, kv.head_dim);
+  check_kv_width("kv_write", kv.dtype, kv.value_dim);
   VRAMPLAN_CHECK(kv.block_tokens > 0 && k.columns <= (1 << 24) && v.columns <= (1 << 24));
 }
 

@@ -54,19 +54,86 @@ VRAMPLAN_KERNEL VRAMPLAN_BOUNDS(128)
   rotate_row(x + t * columns, columns, rope, positions[t]);
 }
 
-/// Writes one token's rows of k or v. C is the element of the cache.
+/// Largest magnitude over a warp; NaN when a lane has one.
+VRAMPLAN_DEVICE float warp_magnitude(float x) {
+  const float own = dev::as_float(dev::as_bits(x) & 0x7fffffffU);
+  const float most = dev::warp_max(own == own ? own : 0.0F);
+  return __any_sync(dev::kFullMask, own == own ? 0 : 1) != 0 ? dev::as_float(0x7fc00000U) : most;
+}
+
+/// x in steps of 1 / inverse, to the nearest of -127..127, ties to even; NaN as 0.
+VRAMPLAN_DEVICE std::uint8_t code_of(float x, float inverse) {
+  const float code = dev::round_even(dev::multiply(x, inverse));
+  const float held = dev::least(dev::most(code == code ? code : 0.0F, -127.0F), 127.0F);
+  return static_cast<std::uint8_t>(static_cast<std::int8_t>(held));
+}
+
+VRAMPLAN_DEVICE float inverse_of(float most) { return most > 1e-36F ? 127.0F / most : 0.0F; }
+
+/// A warp writes 32 elements, one a lane, as a block of q8_0 or q4_0.
+template <class C>
+VRAMPLAN_DEVICE void store_block(float x, std::uint8_t* to) {
+  const float most = warp_magnitude(x);
+  if constexpr (std::is_same_v<C, KvQ8_0>) {
+    if (dev::lane() == 0) {
+      *reinterpret_cast<std::uint16_t*>(to) = dev::from_f32<F16>(most / 127.0F).bits;
+    }
+    to[2 + dev::lane()] = code_of(x, inverse_of(most));
+  } else {
+    // The first element of that magnitude becomes code 0, which is -8.
+    const float own = dev::as_float(dev::as_bits(x) & 0x7fffffffU);
+    const unsigned holders = __ballot_sync(dev::kFullMask, own == most ? 1 : 0);
+    const int first = holders == 0 ? 0 : __popc((holders & (0U - holders)) - 1U);
+    const float edge = __shfl_sync(dev::kFullMask, x, first);
+    const float scale = (most == most ? edge : most) / -8.0F;
+    const float inverse = most > 1e-36F ? 1.0F / scale : 0.0F;
+    const float value = dev::multiply(x, inverse) + 8.5F;
+    const auto code = static_cast<unsigned>(value >= 15.0F ? 15.0F : value >= 0.0F ? value : 0.0F);
+    const unsigned high = __shfl_down_sync(dev::kFullMask, code, 16);
+    if (dev::lane() == 0) *reinterpret_cast<std::uint16_t*>(to) = dev::from_f32<F16>(scale).bits;
+    if (dev::lane() < 16) to[2 + dev::lane()] = static_cast<std::uint8_t>(code | high << 4);
+  }
+}
+
+/// A warp writes a head's row as codes of 8 bits and their scale. width: a multiple of 4.
+template <class T>
+VRAMPLAN_DEVICE void store_i8_row(const T* row, int width, std::uint8_t* to) {
+  float most = 0.0F;
+  for (int i = 0; i < width; i += 32) {
+    const int at = i + dev::lane();
+    const float part = warp_magnitude(at < width ? dev::to_f32(row[at]) : 0.0F);
+    most = part <= most ? most : part;  // a NaN stays
+    if (most != most) break;            // the whole warp
+  }
+  for (int at = dev::lane(); at < width; at += 32) {
+    to[at] = code_of(dev::to_f32(row[at]), inverse_of(most));
+  }
+  if (dev::lane() == 0) *reinterpret_cast<float*>(to + width) = most / 127.0F;
+}
+
+/// Writes one token's rows of k or v to the cache's format.
 template <class T, class C>
 VRAMPLAN_DEVICE void store_heads(const KvLayerView& kv, const T* row, std::int64_t slot,
                                  bool values) {
   const std::int64_t block = slot / kv.block_tokens, offset = slot % kv.block_tokens;
   const int dim = static_cast<int>(values ? kv.value_dim : kv.head_dim);
-  const int size = sizeof(C);
-  for (int i = static_cast<int>(threadIdx.x); i < kv.kv_heads * dim;
-       i += static_cast<int>(blockDim.x)) {
-    const int head = i / dim;
-    std::byte* to =
-        values ? value_row(kv, block, head, offset, size) : key_row(kv, block, head, offset, size);
-    reinterpret_cast<C*>(to)[i % dim] = dev::from_f32<C>(dev::to_f32(row[i]));
+  const int columns = static_cast<int>(kv.kv_heads) * dim;
+  if constexpr (kPlainRow<C>) {
+    for (int i = static_cast<int>(threadIdx.x); i < columns; i += static_cast<int>(blockDim.x)) {
+      auto* to = reinterpret_cast<C*>(kv_row<C>(kv, block, i / dim, offset, values));
+      to[i % dim] = dev::from_f32<C>(dev::to_f32(row[i]));
+    }
+    return;
+  } else {
+    const int width = std::is_same_v<C, KvI8> ? dim : 32, warps = static_cast<int>(blockDim.x) / 32;
+    for (int i = dev::warp() * width; i < columns; i += warps * width) {
+      auto* to = reinterpret_cast<std::uint8_t*>(kv_row<C>(kv, block, i / dim, offset, values));
+      if constexpr (std::is_same_v<C, KvI8>) {
+        store_i8_row(row + i, width, to);
+      } else {
+        store_block<C>(dev::to_f32(row[i + dev::lane()]), to + row_bytes<C>(i % dim));
+      }
+    }
   }
 }
 

@@ -32,9 +32,9 @@ void with_activation(const char* kernel, DType dtype, F&& f) {
   }
 }
 
-/// f(Tag<T>) for the element type of a KV cache. Errors: kUnsupported.
+/// f(Tag<T>) for the plain types: f32, f16, bf16, f8_e4m3. Errors: kUnsupported.
 template <class F>
-void with_kv(const char* kernel, DType dtype, F&& f) {
+void with_plain(const char* kernel, DType dtype, F&& f) {
   switch (dtype) {
     case DType::kF32:
       return f(Tag<float>{});
@@ -45,7 +45,7 @@ void with_kv(const char* kernel, DType dtype, F&& f) {
     case DType::kF8E4M3:
       return f(Tag<F8>{});
     default:
-      unsupported(kernel, std::string("version for a KV cache of ") + info(dtype).name);
+      unsupported(kernel, std::string("version for ") + info(dtype).name);
   }
 }
 

@@ -47,7 +47,7 @@ void fill_random(Stream stream, TensorView out, std::uint64_t name_hash, float r
   const std::int64_t n = out.rows * out.columns;
   if (n == 0) return;
   if (is_block_quantised(out.dtype)) return fill_blocks(stream, out, name_hash, range);
-  with_kv("fill_random", out.dtype, [&](auto tag) {
+  with_plain("fill_random", out.dtype, [&](auto tag) {
     using T = typename decltype(tag)::type;
     dev::launch("fill_random", &fill_random_kernel<T>, grid_stride_blocks(n, 256), 256, 0, stream,
                 static_cast<T*>(out.data), n, name_hash, range);

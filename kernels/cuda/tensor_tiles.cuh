@@ -29,7 +29,7 @@ VRAMPLAN_DEVICE void stage_rows(const AttentionArguments& a, const Slice& slice,
     const bool inside = first + t < end;
     const std::byte* from = a.kv.base;
     if (inside) {
-      const TokenPlace place = token_place(a, slice, first + t, kv_head, sizeof(C));
+      const TokenPlace place = token_place<C>(a, slice, first + t, kv_head);
       from += (values ? place.value : place.key) + 16 * chunk;
     }
     dev::copy16_async(tile + swizzled<C, kDim>(t, 16 * chunk), from, inside);

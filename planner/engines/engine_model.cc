@@ -47,6 +47,19 @@ bool is_linear(Part part) {
   }
 }
 
+/// Part::kMatrix belongs to attention: latent and linear mixers.
+bool is_feed_forward(Part part) {
+  return part == Part::kGate || part == Part::kUp || part == Part::kDown || is_expert(part);
+}
+
+bool is_quantised(const EngineFormats& formats, Part part) {
+  if (formats.quantization == Quantization::kNone || !is_linear(part)) return false;
+  // mxfp4 is a format of experts: https://github.com/openai/gpt-oss
+  const bool mxfp4 = formats.quantization == Quantization::kMxfp4;
+  if (mxfp4 || formats.quantized_parts == QuantizedParts::kExperts) return is_expert(part);
+  return formats.quantized_parts == QuantizedParts::kAll || is_feed_forward(part);
+}
+
 bool is_plain_float(DType dtype) {
   return dtype == DType::kF32 || dtype == DType::kF16 || dtype == DType::kBF16;
 }
@@ -77,8 +90,7 @@ class Builder {
  private:
   Bytes stored(const WeightTensor& tensor, std::int64_t rows) const {
     const std::int64_t elements = detail::checked_mul(rows, tensor.columns);
-    const bool quantise = formats_.quantization != Quantization::kNone && is_linear(tensor.part) &&
-                          (formats_.quantization != Quantization::kMxfp4 || is_expert(tensor.part));
+    const bool quantise = is_quantised(formats_, tensor.part);
     if (quantise && formats_.quantization == Quantization::kMxfp4) return padded_experts(tensor);
     if (quantise) return quantised_bytes(formats_.quantization, rows, tensor.columns);
     if (is_plain_float(tensor.dtype)) return Bytes{formats_.dtype_bytes} * elements;
@@ -105,6 +117,7 @@ class Builder {
       (is_expert(tensor.part) ? out_.expert_weights : out_.linear_weights) += bytes;
       (is_expert(tensor.part) ? out_.expert_elements : out_.linear_elements) += elements;
     }
+    matrices(kind);
     out_.layers += kind.count;
     const Mixer& mixer = kind.layer.mixer;
     const FeedForward& ff = kind.layer.feed_forward;
@@ -115,6 +128,7 @@ class Builder {
     }
     if (ff.kind == FeedForwardKind::kMoe) {
       out_.expert_intermediate = std::max(out_.expert_intermediate, kind.shape.intermediate);
+      out_.expert_layers += kind.count;
       out_.experts = std::max(out_.experts, ff.experts);
       out_.experts_per_token = std::max(out_.experts_per_token, ff.experts_per_token);
       out_.intermediate = std::max(out_.intermediate, kind.shape.shared_intermediate);
@@ -138,7 +152,30 @@ class Builder {
     if (per_token.n > 0) keep({mixer.kind, mixer.window_tokens, kind.count, per_token});
   }
 
+  void matrices(const LayerKind& kind) {
+    EngineMatrix qkv{0, 0, kind.count}, gate_up{0, 0, kind.count};
+    for (const WeightTensor& tensor : kind.tensors) {
+      if (!is_linear(tensor.part) || is_expert(tensor.part)) continue;
+      const bool attention =
+          tensor.part == Part::kQ || tensor.part == Part::kK || tensor.part == Part::kV;
+      const bool feed_forward = tensor.part == Part::kGate || tensor.part == Part::kUp;
+      if (!attention && !feed_forward) {
+        out_.matrices.push_back(
+            {tensor.rows, tensor.columns, kind.count, is_quantised(formats_, tensor.part)});
+        continue;
+      }
+      EngineMatrix& fused = attention ? qkv : gate_up;
+      fused.rows += tensor.rows;
+      fused.columns = tensor.columns;
+      fused.quantised = is_quantised(formats_, tensor.part);
+    }
+    for (const EngineMatrix& fused : {qkv, gate_up}) {
+      if (fused.rows > 0) out_.matrices.push_back(fused);
+    }
+  }
+
   KvFormat cache_format() const {
+    if (formats_.kivi2) return KvFormat::kKivi2;
     if (formats_.kv_element_bytes == 1) return KvFormat::kFp8;
     return formats_.kv_element_bytes == 2 ? KvFormat::kBF16 : KvFormat::kF32;
   }
@@ -212,6 +249,15 @@ Quantization parse_quantization(const std::string& text) {
               fmt::format("'{}' does not say how many bits a weight takes", printable(text)))
       .at("", "--quantization")
       .help(did_you_mean(text, names, names.size()));
+}
+
+QuantizedParts parse_quantized_parts(const std::string& text) {
+  if (text == "all") return QuantizedParts::kAll;
+  if (text == "feed_forward") return QuantizedParts::kFeedForward;
+  if (text == "experts") return QuantizedParts::kExperts;
+  throw Error(ErrorCode::kUsage, fmt::format("'{}' names no part of a model", printable(text)))
+      .at("", "--quantized-parts")
+      .help(did_you_mean(text, {"all", "feed_forward", "experts"}));
 }
 
 Bytes quantised_bytes(Quantization quantization, std::int64_t rows, std::int64_t columns) {

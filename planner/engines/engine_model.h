@@ -19,6 +19,11 @@ const char* name_of(Quantization quantization);
 /// Errors: kUsage with the nearest name.
 Quantization parse_quantization(const std::string& text);
 
+/// Which matrices of the blocks a checkpoint quantises; the others stay in 16 bits.
+enum class QuantizedParts { kAll, kFeedForward, kExperts };
+/// "all", "feed_forward", "experts". Errors: kUsage with the nearest name.
+QuantizedParts parse_quantized_parts(const std::string& text);
+
 /// Bytes of a [rows, columns] linear weight with its scales.
 /// fp8, int8: 1 B + 4 B a row; fp8_block: 1 B + 4 B a 128 x 128 tile; int4: groups of 128 columns,
 /// 0.5 B + 2 B scale + 0.5 B zero a group; mxfp4: 17 B a 32; nvfp4: 9 B a 16, + 4 B a tensor.
@@ -32,10 +37,19 @@ struct KvLayers {
   BytesPerToken bytes_per_token;  // of one such layer, on this rank
 };
 
+/// A matrix every token is multiplied with, as engines fuse them: q, k, v in one, gate and up in
+/// one. Rows and columns on this rank.
+struct EngineMatrix {
+  std::int64_t rows = 0, columns = 0, count = 0;
+  bool quantised = false;
+};
+
 struct EngineFormats {
   Quantization quantization = Quantization::kNone;
+  QuantizedParts quantized_parts = QuantizedParts::kAll;
   std::int64_t dtype_bytes = 2;  // of activations and of plain weights
   std::int64_t kv_element_bytes = 2;
+  bool kivi2 = false;               // the cache in 2 bits with scales of 32: 3.0 bits an element
   std::int64_t vocab_granule = 64;  // the vocabulary is padded to a multiple of this
   std::int64_t mxfp4_hidden_granule = 1, mxfp4_intermediate_granule = 1;  // padding of experts
   Bytes tower;                 // weights beside the decoder: a vision or audio tower
@@ -51,6 +65,8 @@ struct EngineModel {
   std::int64_t expert_intermediate = 0;  // of one expert on this rank
   std::int64_t experts_per_token = 0;
   std::int64_t experts = 0;
+  std::int64_t expert_layers = 0;
+  std::vector<EngineMatrix> matrices;
   Bytes linear_weights, expert_weights, head_weights;     // read by a step, within weights
   std::int64_t linear_elements = 0, expert_elements = 0;  // of matrices, on this rank
   bool vision = false;

@@ -23,7 +23,11 @@ struct EngineForecast {
   /// 99 % bounds from the residuals of the rows the table was fitted to; see planner/intervals.h.
   /// Zero when the version has no residuals.
   Bytes kv_low, kv_high, total_high;
-  bool boots = true;  // false: no room for one sequence of max_model_len tokens
+  /// Taken and given back while serving: the cache of a layer unpacked to 16 bits when it has fewer
+  /// than 8, and what the request adds (graph pools).
+  Bytes transient;
+  bool starved = false;  // boots, but total + transient is more than the device: serves slowly
+  bool boots = true;     // false: no room for one sequence of max_model_len tokens
 };
 
 /// Times of an engine that serves `concurrency` requests all the time; see planner/serving.h.

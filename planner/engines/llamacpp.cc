@@ -58,7 +58,10 @@ Bytes compute(const TwinInput& in, bool several) {
   if (!in.settings.flash_attention) attention += mul(mul(length, ubatch), mul(m.heads, kF32));
   const std::int64_t feed_forward =
       mul(mul(mul(m.intermediate, ubatch), kF32), 2) + mul(2, row) + mul(mask, copies);
-  return {std::max({head, attention, feed_forward})};
+  // The projector's encoder runs before the text and in its own buffer.
+  return Bytes{std::max({head, attention, feed_forward})} +
+         (m.embedding ? tower_attention(in.settings.tower_shape, in.settings.flash_attention)
+                      : Bytes{});
 }
 
 }  // namespace
@@ -80,7 +83,7 @@ EngineForecast llamacpp_rank(const TwinInput& in) {
   out.total = out.weights + out.kv + out.compute + out.non_torch;
   out.available =
       in.decisions.capacity - Bytes{std::llround(in.table.number("fit_margin_mib") * 1024 * 1024)};
-  out.boots = out.total <= in.decisions.capacity;
+  out.boots = out.total + in.settings.beside <= in.decisions.capacity;
   return out;
 }
 

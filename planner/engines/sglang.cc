@@ -42,7 +42,7 @@ EngineForecast sglang_rank(const TwinInput& in) {
   double fraction = in.settings.memory_fraction;
   if (fraction <= 0) fraction = std::max(0.1, (capacity - reserve(in)) / capacity);
   // rest = free after load - free before load x (1 - fraction)
-  const double before = capacity - static_cast<double>(out.non_torch.n);
+  const double before = capacity - static_cast<double>((out.non_torch + in.settings.beside).n);
   out.available = rounded(before * fraction);
   out.kv = std::max(Bytes{0}, in.settings.kv_cache_memory.value_or(out.available - out.weights));
   out.activations = rounded(std::max(
@@ -61,7 +61,7 @@ EngineForecast sglang_rank(const TwinInput& in) {
         static_cast<double>(out.kv_tokens.n) / static_cast<double>(in.settings.max_model_len.n);
   }
   out.total = out.weights + out.kv + out.non_torch + out.activations + out.graphs;
-  out.boots = out.max_concurrency >= 1.0 && out.total <= in.decisions.capacity;
+  out.boots = out.max_concurrency >= 1.0 && out.total + in.settings.beside <= in.decisions.capacity;
   return out;
 }
 

@@ -37,7 +37,8 @@ EngineForecast trtllm_rank(const TwinInput& in) {
   out.weights = in.model.weights;
   out.activations = rounded(activations(in));
   out.non_torch = rounded((t.number("context_mib") + communicator) * kMiB);
-  const Bytes free = in.decisions.capacity - out.weights - out.activations - out.non_torch;
+  const Bytes free =
+      in.decisions.capacity - in.settings.beside - out.weights - out.activations - out.non_torch;
   out.available = rounded(std::max(0.0, static_cast<double>(free.n)) * in.settings.memory_fraction);
   out.kv = out.available;
   if (in.settings.kv_cache_memory) out.kv = std::min(out.kv, *in.settings.kv_cache_memory);

@@ -10,6 +10,7 @@
 #include "planner/engines/engine_model.h"
 #include "planner/engines/engine_table.h"
 #include "planner/engines/forecast.h"
+#include "planner/engines/vision_tower.h"
 #include "planner/plan.h"
 
 namespace vramplan {
@@ -26,9 +27,19 @@ struct EngineRequest {
   std::string dtype = "auto";            // auto float16 bfloat16 float32
   std::string kv_cache_dtype = "auto";   // auto fp16 bf16 fp8 ... by engine
   std::string quantization = "none";
+  std::string quantized_parts = "all";  // all feed_forward experts
+  /// What other processes hold on each device: an engine that starts at the same time, a desktop.
+  Bytes beside;
+  /// Taken and given back while serving, beside what is predicted: pools of prefill graphs.
+  Bytes transient;
+  TowerShape tower_shape;       // llama.cpp: what the projector's encoder computes at once
   Bytes tower;                  // weights beside the decoder, on every first stage
   bool flash_attention = true;  // llama.cpp
 };
+
+/// The request as a plan keeps it, and back. Errors: those of parse_engine.
+EngineDecision engine_decision(const EngineRequest& request);
+EngineRequest engine_request(const EngineDecision& decision);
 
 /// The request with every question answered.
 struct EngineSettings {
@@ -39,6 +50,8 @@ struct EngineSettings {
   std::optional<Tokens> kv_tokens;
   EngineFormats formats;
   bool flash_attention = true;
+  Bytes beside, transient;
+  TowerShape tower_shape;
   std::string kv_word;  // the engine's word for the cache format
   double kv_bits = 16;  // bits of a cache element, scales included
 };
@@ -71,8 +84,9 @@ EngineForecast sglang_rank(const TwinInput& in);
 EngineForecast trtllm_rank(const TwinInput& in);
 EngineForecast llamacpp_rank(const TwinInput& in);
 
-/// vLLM's KV pool: pages of one size for all layers, layers of one kind in groups of equal length.
-/// Source: vLLM v1/core/kv_cache_utils.py, reference in planner/engines/README.md.
+/// vLLM's KV pool: pages of one size for all layers (a layer with smaller rows has longer blocks
+/// when its page divides the largest), layers of one kind in groups of equal length. Source: vLLM
+/// v1/core/kv_cache_utils.py, reference in planner/engines/README.md.
 struct KvPool {
   std::int64_t group_layers = 0;  // layers of a group after padding
   std::int64_t groups = 0;

@@ -125,7 +125,11 @@ KvPool kv_pool(const EngineModel& model, TokensPerBlock block, Tokens max_model_
   for (const KvLayers& layers : model.kv) {
     const std::int64_t groups = ceil_div(layers.layers, pool.group_layers);
     pool.groups += groups;
-    pool.pages_per_sequence += groups * pages_of(layers, block, max_model_len, batched_tokens);
+    // A page of the common size holds more tokens of a layer with smaller rows.
+    const Bytes own = layers.bytes_per_token * Tokens{block.n};
+    const bool longer = own.n > 0 && pool.page.n % own.n == 0;
+    const TokensPerBlock tokens{longer ? block.n * (pool.page.n / own.n) : block.n};
+    pool.pages_per_sequence += groups * pages_of(layers, tokens, max_model_len, batched_tokens);
   }
   return pool;
 }
@@ -147,8 +151,13 @@ EngineForecast vllm_rank(const TwinInput& in) {
     out.kv_tokens = {blocks / pool.groups * in.decisions.block.n};
     out.max_concurrency =
         static_cast<double>(blocks) / static_cast<double>(pool.pages_per_sequence);
+    if (in.table.number("tokens_by_concurrency") != 0) {
+      out.kv_tokens = {static_cast<std::int64_t>(
+          std::floor(out.max_concurrency * static_cast<double>(s.max_model_len.n)))};
+    }
   }
-  out.boots = out.max_concurrency >= 1.0;
+  // What other processes hold is no part of its own account; the share must be free at start.
+  out.boots = out.max_concurrency >= 1.0 && out.available + s.beside <= in.decisions.capacity;
   out.total = out.weights + out.activations + out.non_torch + out.graphs + out.kv;
   bounds(in, out);
   return out;

@@ -28,6 +28,24 @@ TEST(EmitCommand, WhatIsEmittedLintsToTheSamePlan) {
   }
 }
 
+TEST(EmitCommand, APlanKeepsTheEngineItWasMadeFor) {
+  const Folder folder;
+  const std::string file = folder / "plan.yaml";
+  const Outcome made =
+      run_program({"plan", "llama-3.1-8b", "--device", "h100-sxm-80gb", "--engine", "vllm@0.19.0",
+                   "--max-model-len", "4096", "--gpu-memory-utilization", "0.8", "--max-num-seqs",
+                   "32", "--concurrency", "16", "--input-tokens", "1000", "--out", file, "--json"});
+  ASSERT_EQ(made.code, 0) << made.err;
+  const auto read = run_program({"explain", file, "--json"}).json(), plan = made.json();
+  EXPECT_EQ(read["decisions"]["engine"], plan["decisions"]["engine"]);
+  EXPECT_EQ(read["devices"][0]["engine"], plan["devices"][0]["engine"]);
+  EXPECT_EQ(read["serving"], plan["serving"]);
+  const Outcome emitted = run_program({"emit", file});
+  ASSERT_EQ(emitted.code, 0) << emitted.err;
+  EXPECT_HOLDS(emitted.out, "--gpu-memory-utilization 0.8");
+  EXPECT_HOLDS(emitted.out, "--max-num-seqs 32");
+}
+
 TEST(EmitCommand, AnUnknownTargetNamesTheNearest) {
   const Outcome run = run_program({"emit", "llama-3-8b", "--engine", "kube"});
   EXPECT_EQ(run.code, 2);

@@ -1,6 +1,10 @@
 #include "executor/block_table.h"
 
 #include <gtest/gtest.h>
+#include <rapidcheck/gtest.h>
+
+#include <memory>
+#include <vector>
 
 namespace vramplan {
 namespace {
@@ -71,6 +75,77 @@ TEST(BlockTable, SinksStay) {
   EXPECT_DEATH(table.index(8), "does not hold");
   table.clear();
   EXPECT_EQ(pool.held(), Blocks{0});
+}
+
+TEST(BlockTable, TheSecondHolderThatWritesGetsACopy) {
+  auto tier = make_dry_tier(TierKind::kDevice, 1_GiB);
+  BlockPool pool(*tier, Blocks{8}, 1_KiB);
+  BlockTable first(pool, TokensPerBlock{4}), second(pool, TokensPerBlock{4});
+  first.grow_to(Tokens{7});
+  second.share(first);
+  EXPECT_EQ(pool.held(), Blocks{2});
+  const auto copy = second.own(6);
+  ASSERT_TRUE(copy.has_value());
+  EXPECT_EQ(copy->from, 1);
+  EXPECT_EQ(copy->to, second.blocks()[1]);
+  EXPECT_FALSE(first.own(6).has_value());  // nobody else holds it any more
+  EXPECT_FALSE(second.own(6).has_value());
+  EXPECT_EQ(first.blocks()[0], second.blocks()[0]);
+  EXPECT_EQ(pool.held(), Blocks{3});
+  EXPECT_EQ(pool.generation(copy->to), 1);
+  first.clear();
+  EXPECT_EQ(pool.held(), Blocks{2});
+  pool.check_integrity();
+}
+
+/// Tables that grow, share, write and end, against sequences that each keep all their tokens.
+RC_GTEST_PROP(BlockTable, SharingIsInvisible, ()) {
+  const TokensPerBlock block{*rc::gen::inRange<std::int64_t>(1, 5)};
+  auto tier = make_dry_tier(TierKind::kDevice, 1_GiB);
+  BlockPool pool(*tier, Blocks{400}, 1_KiB);
+  std::vector<int> cells(static_cast<std::size_t>(400 * block.n), -1);  // what each slot holds
+  struct Sequence {
+    BlockTable table;
+    std::vector<int> tokens;
+  };
+  std::vector<std::unique_ptr<Sequence>> sequences;
+  int next = 0;
+  for (const int action : *rc::gen::container<std::vector<int>>(rc::gen::inRange(0, 400))) {
+    const auto pick = static_cast<std::size_t>(action / 4);
+    if (action % 4 == 0 || sequences.empty()) {
+      if (sequences.size() < 8)
+        sequences.push_back(std::make_unique<Sequence>(Sequence{BlockTable(pool, block), {}}));
+    } else if (action % 4 == 1 && sequences.size() < 8) {
+      const Sequence& parent = *sequences[pick % sequences.size()];
+      BlockTable table(pool, block);
+      table.share(parent.table);
+      const std::vector<int> tokens = parent.tokens;
+      sequences.push_back(std::make_unique<Sequence>(Sequence{std::move(table), tokens}));
+    } else if (action % 4 == 2) {
+      sequences.erase(sequences.begin() + static_cast<std::ptrdiff_t>(pick % sequences.size()));
+    } else {
+      Sequence& s = *sequences[pick % sequences.size()];
+      const auto position = static_cast<std::int64_t>(s.tokens.size());
+      s.table.grow_to(Tokens{position + 1});
+      if (const auto copy = s.table.own(position)) {
+        for (std::int64_t i = 0; i < block.n; ++i) {
+          cells[static_cast<std::size_t>(copy->to * block.n + i)] =
+              cells[static_cast<std::size_t>(copy->from * block.n + i)];
+        }
+      }
+      cells[static_cast<std::size_t>(s.table.slot(position))] = next;
+      s.tokens.push_back(next++);
+    }
+    pool.check_integrity();
+    for (const auto& s : sequences) {
+      for (std::size_t t = 0; t < s->tokens.size(); ++t) {
+        const std::int64_t slot = s->table.slot(static_cast<std::int64_t>(t));
+        RC_ASSERT(cells[static_cast<std::size_t>(slot)] == s->tokens[t]);
+      }
+    }
+  }
+  sequences.clear();
+  RC_ASSERT(pool.held().n == 0);
 }
 
 }  // namespace

@@ -14,7 +14,10 @@ class ReferenceForward {
   using Row = std::vector<double>;
   using Matrix = std::vector<Row>;  // [tokens][features]
 
-  ReferenceForward(const ModelCard& card, const RankWeights& weights) : card_(card), w_(weights) {}
+  /// With a `keep`: every query sees the first `sinks` tokens and its window only, and all of them
+  /// are rotated for their places in that short row, again for each query.
+  ReferenceForward(const ModelCard& card, const RankWeights& weights, const KvKeep& keep = {})
+      : card_(card), w_(weights), keep_(keep) {}
 
   /// [tokens * vocab]
   std::vector<float> logits(const std::vector<std::int32_t>& ids) const {
@@ -126,8 +129,9 @@ class ReferenceForward {
   }
 
   Matrix attention(const Mixer& mixer, const LayerWeights& w, const Matrix& n) const {
-    const auto q = heads_of(w.q, n, mixer.head_dim, w.q_norm, mixer, true);
-    const auto k = heads_of(w.k, n, mixer.head_dim, w.k_norm, mixer, true);
+    const bool rotated = keep_.all();
+    const auto q = heads_of(w.q, n, mixer.head_dim, w.q_norm, mixer, rotated);
+    const auto k = heads_of(w.k, n, mixer.head_dim, w.k_norm, mixer, rotated);
     const auto v = heads_of(w.v, n, mixer.value_dim, {}, mixer, false);
     const double scale = mixer.softmax_scale != 0
                              ? mixer.softmax_scale
@@ -143,7 +147,15 @@ class ReferenceForward {
         for (std::size_t s = 0; s <= t; ++s) {
           if (sliding && static_cast<std::int64_t>(t - s) >= mixer.window_tokens) continue;
           double score = 0;
-          for (std::size_t d = 0; d < q[t][h].size(); ++d) score += q[t][h][d] * k[s][group][d];
+          if (keep_.all()) {
+            for (std::size_t d = 0; d < q[t][h].size(); ++d) score += q[t][h][d] * k[s][group][d];
+          } else {
+            if (!kept(t, s)) continue;
+            Row query = q[t][h], key = k[s][group];
+            rotate(query, mixer.rope, place(t, t));
+            rotate(key, mixer.rope, place(t, s));
+            for (std::size_t d = 0; d < query.size(); ++d) score += query[d] * key[d];
+          }
           score *= scale;
           if (mixer.score_softcap > 0)
             score = mixer.score_softcap * std::tanh(score / mixer.score_softcap);
@@ -158,6 +170,17 @@ class ReferenceForward {
       out.push_back(product(w.output, joined));
     }
     return out;
+  }
+
+  bool kept(std::size_t query, std::size_t token) const {
+    return static_cast<std::int64_t>(token) < keep_.sinks.n ||
+           static_cast<std::int64_t>(query - token) < keep_.window.n;
+  }
+  /// How many of the tokens the query sees come before `token`.
+  double place(std::size_t query, std::size_t token) const {
+    double before = 0;
+    for (std::size_t s = 0; s < token; ++s) before += kept(query, s) ? 1 : 0;
+    return before;
   }
 
   static double activated(double x, Activation kind) {
@@ -205,6 +228,7 @@ class ReferenceForward {
 
   const ModelCard& card_;
   const RankWeights& w_;
+  KvKeep keep_;
 };
 
 }  // namespace vramplan

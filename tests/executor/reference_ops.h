@@ -265,10 +265,14 @@ class ReferenceOps : public Ops {
       return slice.block_table[token / kv.block_tokens] * kv.block_tokens + token % kv.block_tokens;
     };
     std::vector<double> scores;
-    for (std::int64_t token = first; token <= own; ++token) {
+    std::vector<std::int64_t> seen;
+    for (std::int64_t token = 0; token <= own; ++token) {
+      if (token < first && token >= p.sink_tokens) continue;
+      seen.push_back(token);
       double score = 0;
+      const TensorView& query = token < p.sink_tokens ? p.sink_q : q;
       for (std::int64_t d = 0; d < kv.head_dim; ++d) {
-        score += static_cast<double>(at(q, row, head * kv.head_dim + d)) *
+        score += static_cast<double>(at(query, row, head * kv.head_dim + d)) *
                  load(kv, slot(token), kv_head, d, false);
       }
       score *= p.scale;
@@ -281,8 +285,7 @@ class ReferenceOps : public Ops {
     for (std::int64_t d = 0; d < kv.value_dim; ++d) {
       double value = 0;
       for (std::size_t i = 0; i < scores.size(); ++i) {
-        value += scores[i] / sum *
-                 load(kv, slot(first + static_cast<std::int64_t>(i)), kv_head, d, true);
+        value += scores[i] / sum * load(kv, slot(seen[i]), kv_head, d, true);
       }
       at(out, row, head * kv.value_dim + d) = static_cast<float>(value);
     }

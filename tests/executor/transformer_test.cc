@@ -103,6 +103,7 @@ TEST(Transformer, TheWindowHidesOldTokens) {
 struct BatchRun {
   std::vector<std::vector<std::vector<float>>> logits;  // [sequence][step][vocab]
   std::vector<std::vector<std::int32_t>> tokens;
+  Blocks most_held;
 };
 
 BatchRun run_batch(const ModelCard& card, const Decisions& decisions,
@@ -122,11 +123,11 @@ BatchRun run_batch(const ModelCard& card, const Decisions& decisions,
     for (std::size_t i = all.size(); i > 1; --i) std::swap(all[i - 1], all[rng.next() % i]);
     for (const std::int32_t block : all) engine.kv().pool(0).give_back(block);
   }
-  Scheduler scheduler(engine.kv(), prompts,
-                      {decisions.block, decisions.prefill_chunk.n, decisions.output.n, {}, false});
+  Scheduler scheduler(engine.kv(), prompts, scheduler_options(decisions, {}));
   BatchRun run;
-  run.logits.resize(prompts.size());
-  const Sampler greedy(Sampling{});
+  run.logits.resize(static_cast<std::size_t>(decisions.batch));
+  const bool draws = decisions.samples > 1 || prompts.size() > 3;
+  const Sampler greedy(Sampling{draws ? 1.0 : 0.0, 1, 5});
   RunHooks hooks;
   hooks.sampler = &greedy;
   hooks.vocab = card.vocab;
@@ -140,6 +141,7 @@ BatchRun run_batch(const ModelCard& card, const Decisions& decisions,
   run_passes(engine, scheduler, hooks);
   for (std::int64_t i = 0; i < scheduler.sequence_count(); ++i)
     run.tokens.push_back(scheduler.generated(i));
+  run.most_held = engine.kv().pool(0).most_held();
   return run;
 }
 
@@ -173,6 +175,38 @@ TEST(Transformer, SequencesOfABatchDoNotSeeEachOtherWhateverTheirBlocks) {
   }
 }
 
+TEST(Transformer, SamplesThatShareBlocksAreWhatEachWouldBeAlone) {
+  const ModelCard card = tiny_card();
+  const std::vector<std::int32_t> prompt = ids_of(10, card.vocab, 21);
+  Decisions together = tiny_decisions(card, 24, 14, 6);
+  together.samples = 3;
+  const std::vector<std::int32_t> other = ids_of(7, card.vocab, 22);
+  const BatchRun run = run_batch(card, together, {prompt, other}, false);
+  ASSERT_EQ(run.tokens.size(), 6U);
+  // Random draws: the same sequence number draws the same, alone or not.
+  const BatchRun apart = run_batch(card, tiny_decisions(card, 24, 14, 6),
+                                   {prompt, prompt, prompt, other, other, other}, false);
+  EXPECT_EQ(run.tokens, apart.tokens);
+  EXPECT_NE(run.tokens[0], run.tokens[1]);
+  EXPECT_EQ(apart.most_held.n - run.most_held.n, 2 * (2 + 1));  // 2 and 1 whole blocks, twice saved
+}
+
+TEST(Transformer, APrefixFoundAgainGivesTheSameTokens) {
+  const ModelCard card = tiny_card();
+  const std::vector<std::int32_t> head = ids_of(9, card.vocab, 23);
+  std::vector<std::vector<std::int32_t>> prompts(3, head);
+  prompts[1].push_back(3);
+  prompts[2] = {head[0], head[1], head[2], head[3], 7, 7, 7};
+  const Decisions alone = tiny_decisions(card, 24, 8, 3);
+  Decisions shared = alone;
+  shared.shared_prefix = Tokens{9};
+  shared.prefill_chunk = Tokens{5};
+  const BatchRun a = run_batch(card, alone, prompts, false);
+  const BatchRun b = run_batch(card, shared, prompts, false);
+  EXPECT_EQ(a.tokens, b.tokens);
+  EXPECT_EQ(a.most_held.n - b.most_held.n, 2 + 1);
+}
+
 /// Layers of three kinds, and the pools that a run of them needs.
 ModelCard windowed_card() {
   ModelCard card = tiny_card(4);
@@ -193,6 +227,47 @@ TEST(Transformer, GivingBlocksBackBehindTheWindowChangesNoLogit) {
     window.kv_policy = KvPolicy::kWindow;
     EXPECT_EQ(logits_of(card, all, ids), logits_of(card, window, ids)) << chunk;
   }
+}
+
+/// Keys keep the rotation of their own positions and queries are rotated twice; the definition
+/// rotates everything anew for its place among the tokens that the query sees.
+TEST(Transformer, SinksAndAWindowAreSeenAtTheirPlacesInTheCache) {
+  for (const auto& [name, card] : tiny_families()) {
+    if (card.position == PositionKind::kLearned || card.layers[0].mixer.window_tokens > 0) continue;
+    SCOPED_TRACE(name);
+    const std::vector<std::int32_t> ids = ids_of(70, card.vocab, 13);
+    for (const KvKeep keep : {KvKeep{Tokens{3}, Tokens{6}}, KvKeep{Tokens{0}, Tokens{5}}}) {
+      Decisions decisions = tiny_decisions(card, 71, 1);
+      decisions.kv_policy = KvPolicy::kSinkWindow;
+      decisions.kv_keep = keep;
+      auto tier = make_host_tier(TierKind::kDevice, 64_MiB);
+      Arena arena(*tier, 16_MiB, "weights");
+      ReferenceOps ops;
+      const LoadedWeights loaded =
+          load_weights(source_of(card), decisions, model_part(card, {}, 0), arena, ops,
+                       {WeightFill::kRandom, nullptr, decisions.seed, {}});
+      const auto wanted = ReferenceForward(card, loaded.weights, keep).logits(ids);
+      for (const std::int64_t chunk : {70, 16, 1}) {
+        decisions.prefill_chunk = Tokens{chunk};
+        expect_near(wanted, logits_of(card, decisions, ids), 5e-5);
+      }
+      decisions.block = TokensPerBlock{1};
+      expect_near(wanted, logits_of(card, decisions, ids), 5e-5);
+    }
+  }
+}
+
+TEST(Transformer, AWindowThatHoldsEverythingIsTheWholeCache) {
+  const ModelCard card = tiny_card();
+  const std::vector<std::int32_t> ids = ids_of(20, card.vocab, 14);
+  const Decisions all = tiny_decisions(card, 21, 1);
+  Decisions kept = all;
+  kept.kv_policy = KvPolicy::kSinkWindow;
+  kept.kv_keep = {Tokens{4}, Tokens{16}};
+  expect_near(logits_of(card, all, ids), logits_of(card, kept, ids), 1e-6);
+  kept.kv_keep.window = Tokens{15};  // token 4 is gone when the last query comes
+  const auto a = logits_of(card, all, ids), b = logits_of(card, kept, ids);
+  EXPECT_FALSE(std::equal(a.end() - 40, a.end(), b.end() - 40));
 }
 
 TEST(Transformer, HalfPrecisionCacheStaysNear) {

@@ -135,26 +135,40 @@ void add_bias(Stream stream, TensorView x, TensorView bias) {
   });
 }
 
+void rope_now(TensorView x, const std::int32_t* positions, const DeviceRope& r) {
+  Values values(x);
+  math().rope(values.view(), span_of(positions, x.rows),
+              {r.head_dim, r.rotary_dim, r.interleaved, r.inverse_frequency, r.magnitude});
+  values.done();
+}
+
 void rope(Stream stream, TensorView x, const std::int32_t* positions, const DeviceRope& r) {
-  later(stream, [=] {
-    Values values(x);
-    math().rope(values.view(), span_of(positions, x.rows),
-                {r.head_dim, r.rotary_dim, r.interleaved, r.inverse_frequency, r.magnitude});
-    values.done();
-  });
+  later(stream, [=] { rope_now(x, positions, r); });
+}
+
+void kv_write_now(const KvLayerView& kv, TensorView k, TensorView v, const std::int64_t* slots) {
+  Values keys(k), values(v);
+  TensorView one_k = keys.view(), one_v = values.view();
+  one_k.rows = one_v.rows = 1;
+  for (std::int64_t t = 0; t < k.rows; ++t) {
+    if (slots[t] >= 0) math().kv_write(kv, one_k, one_v, span_of(slots + t, 1));
+    one_k.data = static_cast<float*>(one_k.data) + k.columns;
+    one_v.data = static_cast<float*>(one_v.data) + v.columns;
+  }
 }
 
 void kv_write(Stream stream, const KvLayerView& kv, TensorView k, TensorView v,
               const std::int64_t* slots) {
+  later(stream, [=] { kv_write_now(kv, k, v, slots); });
+}
+
+void rope_kv_write(Stream stream, TensorView q, TensorView k, TensorView v,
+                   const std::int32_t* positions, const DeviceRope& r, const KvLayerView& kv,
+                   const std::int64_t* slots) {
   later(stream, [=] {
-    Values keys(k), values(v);
-    TensorView one_k = keys.view(), one_v = values.view();
-    one_k.rows = one_v.rows = 1;
-    for (std::int64_t t = 0; t < k.rows; ++t) {
-      if (slots[t] >= 0) math().kv_write(kv, one_k, one_v, span_of(slots + t, 1));
-      one_k.data = static_cast<float*>(one_k.data) + k.columns;
-      one_v.data = static_cast<float*>(one_v.data) + v.columns;
-    }
+    rope_now(q, positions, r);
+    rope_now(k, positions, r);
+    kv_write_now(kv, k, v, slots);
   });
 }
 
@@ -209,6 +223,18 @@ void add(Stream stream, TensorView x, TensorView y) {
     Values a(x), b(y);
     math().add(a.view(), b.view());
     a.done();
+  });
+}
+
+void add_rmsnorm(Stream stream, TensorView out, TensorView x, TensorView p, TensorView weight,
+                 float eps, bool one_plus) {
+  later(stream, [=] {
+    Values o(out, false), sum(x), b(p);
+    math().add(sum.view(), b.view());
+    sum.done();
+    Values rounded(x);  // the norm of what is stored
+    math().rmsnorm(o.view(), rounded.view(), weight, eps, one_plus);
+    o.done();
   });
 }
 
@@ -271,11 +297,13 @@ const KernelTable& host_kernels() {
                                  host::add_rows,
                                  host::rmsnorm,
                                  host::layernorm,
+                                 host::add_rmsnorm,
                                  host::linear,
                                  host::dequantise,
                                  host::add_bias,
                                  host::rope,
                                  host::kv_write,
+                                 host::rope_kv_write,
                                  host::attention_decode,
                                  host::attention_prefill,
                                  host::attention_naive,

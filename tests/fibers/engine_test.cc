@@ -75,6 +75,30 @@ TEST(EngineOnFibers, SixteenBitActivationsRunWithGraphsAndWithout) {
   }
 }
 
+/// Coded caches: the tokens of the CPU backend, whose codes the kernels write to the bit.
+TEST(EngineOnFibers, CodedCachesGiveTheTokensOfTheCpuBackend) {
+  DeviceCard cpu;
+  cpu.kind = DeviceKind::kCpu;
+  ModelCard card = tiny_card();
+  card.hidden = 64;
+  for (Layer& layer : card.layers) {
+    layer.mixer.head_dim = layer.mixer.value_dim = 32;
+    layer.mixer.rope.rotary_dim = 32;
+  }
+  for (const KvFormat format :
+       {KvFormat::kFp8, KvFormat::kInt8, KvFormat::kQ8_0, KvFormat::kQ4_0}) {
+    SCOPED_TRACE(name_of(format));
+    Decisions decisions = tiny_decisions(card, 22, 8, 2);
+    decisions.prefill_chunk = Tokens{9};
+    decisions.kv_format = format;
+    const RunRequest request = request_with_host_values();
+    const auto wanted = run_local(decisions, source_of(card), cpu, request, [](Bytes capacity) {
+                          return make_cpu_backend(1, capacity);
+                        }).output;
+    EXPECT_EQ(run_on_fibers(decisions, card, request).output, wanted);
+  }
+}
+
 /// Our formulas of scratch are the kernels' own.
 TEST(EngineOnFibers, ScratchIsWhatTheKernelsAskFor) {
   for (const std::int64_t slices : {1, 3, 8, 64, 300}) {

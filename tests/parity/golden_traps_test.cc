@@ -1,6 +1,6 @@
 // Cases that broke at least one published planner, each with the answer that is right. Traps of a
 // single engine's allocator (page groups, copies of masks, meaning of a utilisation flag, engines
-// that start at once) belong to the engine twins and are not here.
+// that start at once) are in engine_traps_test.cc.
 #include <gtest/gtest.h>
 
 #include <cmath>

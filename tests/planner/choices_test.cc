@@ -124,5 +124,31 @@ TEST(Choices, AssumedDeviceValuesAndLongContextsAreNamed) {
   EXPECT_NE(value_of(choices, "--context").find("was made for 1000"), std::string::npos);
 }
 
+TEST(Choices, SinksAndAWindowAreChosenOrRefusedByName) {
+  PlanRequest request;
+  request.kv_policy = KvPolicy::kSinkWindow;
+  const auto choices = [&](const ModelCard& card) {
+    return make_choices(source_of(card), gpu_80gb(), request);
+  };
+  EXPECT_EQ(choices(tiny()).decisions.kv_keep, (KvKeep{4_tokens, 1024_tokens}));
+  request.kv_sinks = 0_tokens;
+  request.kv_window = 64_tokens;
+  request.context = 4096_tokens;
+  request.prefill_chunk = 512_tokens;
+  const Decisions d = choices(tiny()).decisions;
+  EXPECT_EQ(d.kv_keep, (KvKeep{0_tokens, 64_tokens}));
+  ASSERT_EQ(d.window_pools.size(), 1U);
+  EXPECT_EQ(d.window_pools[0].window, 64_tokens);
+  EXPECT_EQ(code_of([&] { choices(gpt2()); }), ErrorCode::kUnsupported);
+  ModelCard windowed = tiny();
+  windowed.layers[0].mixer.kind = MixerKind::kSlidingWindow;
+  windowed.layers[0].mixer.window_tokens = 32;
+  EXPECT_EQ(code_of([&] { choices(windowed); }), ErrorCode::kUnsupported);
+  request.kv_policy = KvPolicy::kKeepAll;
+  std::string text;
+  EXPECT_EQ(code_of([&] { choices(tiny()); }, &text), ErrorCode::kUsage);
+  EXPECT_NE(text.find("--kv-sinks"), std::string::npos);
+}
+
 }  // namespace
 }  // namespace vramplan

@@ -20,7 +20,8 @@ std::map<std::string, OpWork> by_name(const std::vector<OpWork>& works) {
 
 TEST(ForwardWork, ListsTheCallsOfAPass) {
   const Decisions d = decisions_of();
-  const auto works = by_name(forward_work(rank_model(tiny(), d, {}, 0), d, {3, 3, 3, 40}));
+  const auto works =
+      by_name(forward_work(rank_model(tiny(), d, {}, 0), d, {3, 3, 3, 40}, DeviceKind::kCpu));
   EXPECT_EQ(works.at("embed").calls, 1);
   EXPECT_EQ(works.at("norm").calls, 2 * 2 + 1);
   EXPECT_EQ(works.at("linear_decode").calls, 2 * 7 + 1);
@@ -36,7 +37,8 @@ TEST(ForwardWork, ListsTheCallsOfAPass) {
 TEST(ForwardWork, AStepReadsEveryMatrixOnce) {
   const Decisions d = decisions_of();
   const RankModel model = rank_model(tiny(), d, {}, 0);
-  const OpWork linear = by_name(forward_work(model, d, {1, 1, 1, 40})).at("linear_decode");
+  const OpWork linear =
+      by_name(forward_work(model, d, {1, 1, 1, 40}, DeviceKind::kCpu)).at("linear_decode");
   double weights = 0, widths = 0;
   for (const WeightTensor& t : rank_weight_tensors(tiny(), d, 0, {})) {
     if (t.part == Part::kVector || t.part == Part::kEmbedding) continue;
@@ -48,11 +50,13 @@ TEST(ForwardWork, AStepReadsEveryMatrixOnce) {
 
 TEST(ForwardWork, SplitLayersReduceTwiceAndTheHeadGathers) {
   const Decisions d = decisions_of(2, 2);
-  const auto first = by_name(forward_work(rank_model(tiny(), d, {}, 0), d, {1, 1, 1, 4}));
+  const auto first =
+      by_name(forward_work(rank_model(tiny(), d, {}, 0), d, {1, 1, 1, 4}, DeviceKind::kCpu));
   EXPECT_EQ(first.at("all_reduce").calls, 2 + 1);  // two in its layer, one after the split table
   EXPECT_EQ(first.at("send").calls, 1);
   EXPECT_EQ(first.count("all_gather"), 0U);
-  const auto last = by_name(forward_work(rank_model(tiny(), d, {}, 2), d, {1, 1, 1, 4}));
+  const auto last =
+      by_name(forward_work(rank_model(tiny(), d, {}, 2), d, {1, 1, 1, 4}, DeviceKind::kCpu));
   EXPECT_EQ(last.at("all_reduce").calls, 2);
   EXPECT_EQ(last.at("all_gather").calls, 1);
   EXPECT_EQ(last.count("send"), 0U);
@@ -64,7 +68,8 @@ TEST(ForwardWork, FewTokensReachFewExperts) {
   const RankModel model = rank_model(card, d, {}, 0);
   const auto weight_share = [&](std::int64_t tokens) {
     const char* op = tokens <= kLinearDecodeTokens ? "linear_decode" : "linear";
-    const double bytes = by_name(forward_work(model, d, {tokens, 0, 1, tokens})).at(op).bytes;
+    const double bytes =
+        by_name(forward_work(model, d, {tokens, 0, 1, tokens}, DeviceKind::kCpu)).at(op).bytes;
     return bytes / (2 * 46.7e9);
   };
   EXPECT_NEAR(weight_share(1), 12.7 / 46.7, 0.01);  // its two experts of eight
@@ -85,13 +90,14 @@ RC_GTEST_PROP(ForwardWork, PrefillIsTheSumOfItsChunks, ()) {
   for (std::int64_t done = 0; done < prompt;) {
     const std::int64_t chunk = std::min(d.prefill_chunk.n, prompt - done);
     done += chunk;
-    for (const OpWork& w : forward_work(model, d, {chunk, done == prompt ? 1 : 0, 1, done})) {
+    for (const OpWork& w :
+         forward_work(model, d, {chunk, done == prompt ? 1 : 0, 1, done}, DeviceKind::kCpu)) {
       bytes += w.bytes;
       flops += w.flops;
       calls += w.calls;
     }
   }
-  for (const OpWork& w : prefill_work(model, d)) {
+  for (const OpWork& w : prefill_work(model, d, DeviceKind::kCpu)) {
     bytes -= w.bytes;
     flops -= w.flops;
     calls -= w.calls;
@@ -99,6 +105,27 @@ RC_GTEST_PROP(ForwardWork, PrefillIsTheSumOfItsChunks, ()) {
   RC_ASSERT(std::abs(bytes) < 1);
   RC_ASSERT(std::abs(flops) < 1);
   RC_ASSERT(calls == 0);
+}
+
+/// On a GPU each sum that a norm follows is one operation with it, and rope goes with the cache's
+/// write: n layers save 2 n - 1 sums and 2 n rotations.
+TEST(ForwardWork, AGpuMakesSumAndNormInOneOperation) {
+  const Decisions d = decisions_of();
+  const RankModel model = rank_model(tiny(), d, {}, 0);
+  const PassWork pass{1, 1, 1, 4};
+  auto cpu = by_name(forward_work(model, d, pass, DeviceKind::kCpu));
+  auto gpu = by_name(forward_work(model, d, pass, DeviceKind::kGpu));
+  const std::int64_t layers = static_cast<std::int64_t>(model.kind_of_layer.size());
+  EXPECT_EQ(cpu.at("add").calls, 2 * layers);
+  EXPECT_EQ(gpu.at("add").calls, 1);
+  EXPECT_EQ(gpu.at("norm").calls, cpu.at("norm").calls);
+  EXPECT_EQ(gpu.count("rope"), 0U);
+  EXPECT_EQ(gpu.at("kv_write").calls, layers);
+  // What is saved: x is not read again for its norm, nor K for the cache.
+  const double elements = static_cast<double>(model.hidden) * 4;
+  const double saved = static_cast<double>(2 * layers - 1) * elements;
+  EXPECT_EQ(cpu.at("add").bytes + cpu.at("norm").bytes - saved,
+            gpu.at("add").bytes + gpu.at("norm").bytes);
 }
 
 }  // namespace

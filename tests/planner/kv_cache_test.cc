@@ -42,10 +42,47 @@ TEST(KvCache, EveryFormatAndLayerKindCounts) {
   EXPECT_EQ(kv_bytes_per_token(card, KvFormat::kF32).n, 2 * (16 + 8) * 4);
 }
 
+Blocks blocks_of(std::int64_t batch, Tokens context) {
+  Decisions d = decisions_of();
+  d.batch = batch;
+  d.context = context;
+  d.output = 2_tokens;
+  return kv_blocks(d);
+}
+
 TEST(KvCache, BlocksAreWholePerSequence) {
-  EXPECT_EQ(kv_blocks(1, 32'768_tokens, {16}).n, 2048);
-  EXPECT_EQ(kv_blocks(3, 17_tokens, {16}).n, 6);
-  EXPECT_EQ(kv_blocks(3, 16_tokens, {16}).n, 3);
+  EXPECT_EQ(blocks_of(1, 32'768_tokens).n, 2048);
+  EXPECT_EQ(blocks_of(3, 17_tokens).n, 6);
+  EXPECT_EQ(blocks_of(3, 16_tokens).n, 3);
+}
+
+TEST(KvCache, SamplesOfAPromptShareItsWholeBlocks) {
+  Decisions d = decisions_of();
+  d.batch = d.samples = 3;
+  d.context = 1024_tokens;
+  d.output = 16_tokens;  // a prompt of 63 whole blocks
+  EXPECT_EQ(kv_blocks(d).n, 63 + 3);
+  EXPECT_EQ(kv_blocks_unshared(d).n, 3 * 64);
+  EXPECT_GE(1 - 66.0 / 192, 0.65);
+  d.output = 20_tokens;  // 62 whole blocks, one begun that each copies, one more each
+  EXPECT_EQ(kv_blocks(d).n, 62 + 3 * 2);
+  d.output = 1_tokens;  // nobody writes behind the prompt
+  EXPECT_EQ(kv_blocks(d).n, 64);
+  d.batch = 6;
+  EXPECT_EQ(kv_blocks(d).n, 2 * 64);
+}
+
+TEST(KvCache, ASharedPrefixIsStoredOnce) {
+  Decisions d = decisions_of();
+  d.batch = 4;
+  d.context = 100_tokens;
+  d.output = 20_tokens;
+  d.shared_prefix = 50_tokens;
+  EXPECT_EQ(kv_blocks(d).n, 3 + 4 * (7 - 3));
+  d.shared_prefix = 80_tokens;  // all of it, but the last token is computed for its logits
+  EXPECT_EQ(kv_blocks(d).n, 4 + 4 * (7 - 4));
+  d.shared_prefix = 15_tokens;
+  EXPECT_EQ(kv_blocks(d).n, 4 * 7);
 }
 
 TEST(KvCache, FewerKvHeadsThanRanksAreReplicated) {

@@ -76,6 +76,36 @@ TEST(PlanFile, PredictionsReadBackExactly) {
   EXPECT_EQ(plan.assumptions.size(), back.assumptions.size());
 }
 
+TEST(PlanFile, TheEngineAndTheAssumedFamilyReadBackExactly) {
+  Plan plan = sample();
+  EngineDecision engine;
+  engine.engine = "vllm@0.19.0";
+  engine.memory_fraction = 0.925;
+  engine.max_model_len = Tokens{8192};
+  engine.max_num_seqs = 256;
+  engine.kv_cache_memory = Bytes{5'000'000'000};
+  engine.kv_cache_dtype = "fp8";
+  engine.quantization = "awq";
+  engine.quantized_parts = "experts";
+  engine.tower = Bytes{423'404'400};
+  engine.beside = Bytes{1};
+  engine.tower_positions = 21904;
+  engine.tower_heads = 16;
+  engine.flash_attention = false;
+  engine.serving = ServingDecision{{1024}, {512}, 64, "steady"};
+  plan.decisions.engine = engine;
+  plan.decisions.assume_like = "llama: #1";
+  const std::string text = write_plan(plan);
+  const Plan back = read_plan(text, "plan.yaml");
+  EXPECT_EQ(back.decisions.engine, engine);
+  EXPECT_EQ(back.decisions.assume_like, "llama: #1");
+  EXPECT_EQ(write_plan(back), text);
+  EXPECT_FALSE(read_plan(write_plan(sample()), "plan.yaml").decisions.engine);
+  std::string broken = text;
+  broken.replace(broken.find("concurrency: 64"), 15, "concurrency: 0 ");
+  EXPECT_EQ(code_of([&] { read_plan(broken, "plan.yaml"); }), ErrorCode::kBadYaml);
+}
+
 TEST(PlanFile, BrokenFilesNameTheirField) {
   const std::string good = write_plan(sample());
   const auto broken = [&](const std::string& from, const std::string& to) {

@@ -40,18 +40,20 @@ TEST_P(SearchOf, EveryStrategyIsThePlannersPlanToTheByte) {
   const StrategySpace space(source, request);
   const std::vector<Strategy> all = space.strategies();
   ASSERT_FALSE(all.empty());
-  rc::check([&] {
+  EXPECT_TRUE(rc::check([&] {
     const Strategy s = *rc::gen::elementOf(all);
     const Evaluation e = space.evaluate(s);
     const Plan plan = make_plan(source, request.devices[s.device], space.plan_request(s));
     Bytes peak;
     for (const DevicePrediction& d : plan.predictions.devices) peak = std::max(peak, d.predicted);
+    RC_LOG() << "tp " << s.tp << " pp " << s.pp << " batch " << s.batch << " format " << s.format
+             << " kv " << s.kv_format << " device " << s.device;
     RC_ASSERT(e.peak.n == peak.n);
     RC_ASSERT(e.fits == plan.predictions.fits);
     const Performance& p = plan.predictions.performance;
     RC_ASSERT(std::abs(e.ttft.v / p.ttft.v - 1) < 1e-9);
     RC_ASSERT(std::abs(e.tpot.v / p.tpot.v - 1) < 1e-9);
-  });
+  }));
 }
 INSTANTIATE_TEST_SUITE_P(Models, SearchOf,
                          ::testing::Values("llama-3-8b", "gemma-2-9b", "qwen3-32b", "gpt2-xl"));

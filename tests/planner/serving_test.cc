@@ -63,6 +63,31 @@ RC_GTEST_PROP(Serving, MoreLoadIsNeverFaster, ()) {
   RC_ASSERT(low.ttft.v <= high.ttft.v);
 }
 
+// A prompt that is held back for 20 steps comes 20 steps later.
+TEST(Serving, BatchWaitingAddsItsSteps) {
+  ModelSource source;
+  source.card = model_card("llama-3.1-70b");
+  const DeviceCard device = device_card("h200-sxm-141gb");
+  Decisions d;
+  d.sharding.tp = d.device_count = 2;
+  d.context = {2048};
+  d.capacity = {device.capacity_bytes.value};
+  EngineRequest request;
+  request.id = parse_engine("trtllm");
+  request.quantization = "fp8";
+  const EngineOutcome outcome = forecast_engine(source, device, d, request);
+  ServingLoad load{{1024}, {1024}, 8};
+  const ServingForecast a =
+      forecast_serving(source, device, d, request, outcome.devices.front(), load);
+  load.batch_wait_steps = 20;
+  const ServingForecast b =
+      forecast_serving(source, device, d, request, outcome.devices.front(), load);
+  EXPECT_DOUBLE_EQ(a.tpot.v, b.tpot.v);
+  EXPECT_NEAR(b.ttft.v - a.ttft.v, 20 * a.tpot.v, 1e-12);
+  EXPECT_EQ(parse_arrival("steady"), Arrival::kSteady);
+  EXPECT_THROW(parse_arrival("poisson"), Error);
+}
+
 TEST(Serving, WhatWasNotFittedIsRefusedByName) {
   EXPECT_THROW(serve("vllm", 1, 1024, 128, 1, "llama-3.1-8b", 2), Error);
   EXPECT_THROW(serve("vllm", 0, 1024, 128), Error);

@@ -6,9 +6,12 @@ house_rules.py ROOT mirror     tests/<folder>/x_test.cc stands for <folder>/x.cc
 house_rules.py ROOT lengths    files and lines stay short enough to read
 house_rules.py ROOT libraries  third-party headers stay in the rooms that own them
 house_rules.py ROOT words      no machine path in the tree
+house_rules.py ROOT format     clang-format 14 would change nothing (clean, and said, where it is not installed)
 house_rules.py ROOT self       every check above fails on a planted fault
 """
 import re
+import shutil
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -122,8 +125,30 @@ def words(root):
                     yield f"{path.relative_to(root)}:{number}: a path of one machine"
 
 
-CHECKS = {"includes": includes, "mirror": mirror, "lengths": lengths, "libraries": libraries, "words": words}
+def formatter():
+    """clang-format 14; other versions break lines elsewhere."""
+    for name in ("clang-format-14", "clang-format"):
+        if shutil.which(name) and "version 14" in subprocess.run([name, "--version"], capture_output=True, text=True).stdout:
+            return name
+    return None
+
+
+def format_(root):
+    program = formatter()
+    if program is None:
+        print("format: not checked, clang-format 14 is not installed")
+        return
+    files = [str(path) for path in sources(root, list(FOLDERS) + ["tests", "bench"])]
+    style = Path(__file__).resolve().parents[2] / ".clang-format"
+    done = subprocess.run([program, f"--style=file:{style}", "--dry-run", *files], capture_output=True, text=True)
+    for line in done.stderr.splitlines():
+        if "warning:" in line or "error:" in line:
+            yield line.replace(str(root) + "/", "")
+
+
+CHECKS = {"format": format_, "includes": includes, "mirror": mirror, "lengths": lengths, "libraries": libraries, "words": words}
 PLANTED = {
+    "format": ("planner/bad.cc", "int  x ;\n"),
     "includes": ("planner/bad.cc", '#include "executor/engine.h"\n'),
     "mirror": ("tests/planner/ghost_test.cc", "\n"),
     "lengths": ("planner/long.cc", "\n" * 401),
@@ -140,6 +165,8 @@ def planted_faults():
             root = Path(directory)
             (root / file).parent.mkdir(parents=True)
             (root / file).write_text(text)
+            if name == "format" and formatter() is None:
+                continue
             if not list(CHECKS[name.split()[0]](root)):
                 yield f"{name}: a planted fault in {file} went unseen"
 

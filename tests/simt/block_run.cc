@@ -5,6 +5,7 @@
 #include <numeric>
 
 #include "device_memory.h"
+#include "quiet.h"
 
 #if VRAMPLAN_SIMT_TSAN
 #include <sanitizer/tsan_interface.h>
@@ -47,7 +48,10 @@ void BlockRun::raise(const std::string& what) {
 
 void BlockRun::fault(const std::string& what, Site site) {
   if (current_ == nullptr) throw Fault(what + " at " + text(site) + ", outside a launch");
-  failure_ = where(*current_) + " at " + text(site) + ": " + what;
+  {
+    const Quiet quiet;
+    failure_ = where(*current_) + " at " + text(site) + ": " + what;
+  }
   for (;;) current_->fiber.suspend();  // the scheduler sees failure_ and never comes back
 }
 
@@ -140,6 +144,7 @@ void BlockRun::run_block(Dim3 index, std::size_t dynamic_bytes) {
 }
 
 void BlockRun::make_ready(Thread& thread) {
+  const Quiet quiet;
   thread.state = State::kReady;
   ready_.push_back(&thread);
 }

@@ -14,7 +14,8 @@
 
 namespace simt {
 
-inline constexpr std::size_t kStackBytes = 128 * 1024;
+// ThreadSanitizer writes its reports on the stack of the thread that raced.
+inline constexpr std::size_t kStackBytes = VRAMPLAN_SIMT_TSAN ? 1024 * 1024 : 128 * 1024;
 
 class Fiber {
  public:

@@ -3,17 +3,17 @@
 #include <cstring>
 
 #include "block_run.h"
+#include "quiet.h"
 
 namespace simt {
 namespace {
 
 thread_local Enqueue enqueue_hook = nullptr;
 
-void perform(const std::vector<Copy>& copies) {
-  for (const Copy& copy : copies) {
-    std::memcpy(copy.to, copy.from, copy.valid);
-    std::memset(copy.to + copy.valid, 0, copy.bytes - copy.valid);
-  }
+/// What is copied counts as read and written by the fiber that runs this.
+void perform(const Copy& copy) {
+  std::memcpy(copy.to, copy.from, copy.valid);
+  std::memset(copy.to + copy.valid, 0, copy.bytes - copy.valid);
 }
 
 }  // namespace
@@ -45,7 +45,11 @@ void collective(const char* name, Operation operation, void* payload, std::uint3
 
 void* shared(const void* key, std::size_t bytes, Site site) {
   BlockRun& run = block_run();
-  void* memory = run.arena_.take(key, bytes, text(site));
+  void* memory = nullptr;
+  {
+    const Quiet quiet;
+    memory = run.arena_.take(key, bytes, text(site));
+  }
   if (run.arena_.bytes_taken() > kSharedLimit) {
     fault("shared memory above " + std::to_string(kSharedLimit) + " bytes a block", site);
   }
@@ -68,13 +72,15 @@ void async_copy(void* to, const void* from, std::size_t bytes, std::size_t valid
   const Copy copy{static_cast<std::byte*>(to), static_cast<const std::byte*>(from), bytes,
                   valid_bytes};
   if (block_run().copy_at_once()) {
-    perform({copy});
+    perform(copy);
   } else {
+    const Quiet quiet;
     block_run().self().open.push_back(copy);
   }
 }
 
 void async_commit() {
+  const Quiet quiet;
   Thread& me = block_run().self();
   me.groups.push_back(std::move(me.open));
   me.open.clear();
@@ -83,7 +89,8 @@ void async_commit() {
 void async_wait(int groups_left) {
   Thread& me = block_run().self();
   while (me.groups.size() > static_cast<std::size_t>(groups_left)) {
-    perform(me.groups.front());
+    for (const Copy& copy : me.groups.front()) perform(copy);
+    const Quiet quiet;
     me.groups.pop_front();
   }
 }

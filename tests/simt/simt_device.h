@@ -295,6 +295,7 @@ inline void sin_cos_turns(float turns, float& sine, float& cosine) {
   sine = static_cast<float>(std::sin(angle));
   cosine = static_cast<float>(std::cos(angle));
 }
+inline float round_even(float x) { return std::nearbyint(x); }
 inline double floor(double x) { return std::floor(x); }
 
 template <class V>

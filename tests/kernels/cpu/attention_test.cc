@@ -18,7 +18,7 @@ struct Case {
   DType dtype = DType::kF16;
   std::int64_t kv_heads = 3, group = 3, head_dim = 64, value_dim = 64, block_tokens = 16;
   std::vector<std::pair<std::int64_t, std::int64_t>> sequences;  // query_count, kv_length
-  std::int64_t window = 0;
+  std::int64_t window = 0, sinks = 0;
   float softcap = 0.0F, query_size = 1.0F;
   int threads = 2;
 };
@@ -94,15 +94,19 @@ class Cache {
 
 /// The definition, in double, for one query and head.
 std::vector<double> reference(const Case& c, const Cache& cache, std::size_t s, const float* q,
-                              std::int64_t position, std::int64_t kv_head, float scale) {
+                              const float* sink_q, std::int64_t position, std::int64_t kv_head,
+                              float scale) {
   const std::int64_t begin = c.window > 0 ? std::max<std::int64_t>(0, position - c.window + 1) : 0;
   std::vector<double> scores;
-  for (std::int64_t p = begin; p <= position; ++p) {
+  std::vector<std::int64_t> seen;
+  for (std::int64_t p = 0; p <= position; ++p) {
+    if (p < begin && p >= c.sinks) continue;
+    seen.push_back(p);
     const float* k =
         &cache.keys[s][static_cast<std::size_t>((p * c.kv_heads + kv_head) * c.head_dim)];
     double dot = 0;
     for (std::int64_t d = 0; d < c.head_dim; ++d)
-      dot += static_cast<double>(q[d]) * static_cast<double>(k[d]);
+      dot += static_cast<double>((p < c.sinks ? sink_q : q)[d]) * static_cast<double>(k[d]);
     dot *= static_cast<double>(scale);
     const auto cap = static_cast<double>(c.softcap);
     scores.push_back(cap > 0 ? cap * std::tanh(dot / cap) : dot);
@@ -111,11 +115,11 @@ std::vector<double> reference(const Case& c, const Cache& cache, std::size_t s, 
   double sum = 0;
   for (double& x : scores) sum += (x = std::exp(x - largest));
   std::vector<double> out(static_cast<std::size_t>(c.value_dim), 0.0);
-  for (std::int64_t p = begin; p <= position; ++p) {
+  for (std::size_t i = 0; i < seen.size(); ++i) {
     const float* v =
-        &cache.values[s][static_cast<std::size_t>((p * c.kv_heads + kv_head) * c.value_dim)];
+        &cache.values[s][static_cast<std::size_t>((seen[i] * c.kv_heads + kv_head) * c.value_dim)];
     for (std::size_t d = 0; d < out.size(); ++d) {
-      out[d] += scores[static_cast<std::size_t>(p - begin)] / sum * static_cast<double>(v[d]);
+      out[d] += scores[i] / sum * static_cast<double>(v[d]);
     }
   }
   return out;
@@ -137,7 +141,10 @@ void expect_attention(const Case& c, bool naive) {
   params.softcap = c.softcap;
   params.window_tokens = c.window;
   params.naive = naive;
+  params.sink_tokens = c.sinks;
   std::vector<float> q = random_floats(tokens * params.heads * c.head_dim, 1, c.query_size);
+  std::vector<float> sink_q = random_floats(tokens * params.heads * c.head_dim, 2, c.query_size);
+  if (c.sinks > 0) params.sink_q = view(sink_q, tokens, params.heads * c.head_dim);
   std::vector<float> out(static_cast<std::size_t>(tokens * params.heads * c.value_dim), 42.0F);
   const Bytes scratch = ops->attention_workspace(slices, cache.kv(), params);
   std::vector<float> workspace(static_cast<std::size_t>(scratch.n / 4) + 8, NAN);
@@ -153,10 +160,10 @@ void expect_attention(const Case& c, bool naive) {
     for (std::int64_t j = 0; j < slices[s].query_count; ++j) {
       for (std::int64_t h = 0; h < params.heads; ++h) {
         const std::int64_t row = slices[s].query_begin + j;
-        const float* query = &q[static_cast<std::size_t>((row * params.heads + h) * c.head_dim)];
+        const auto at = static_cast<std::size_t>((row * params.heads + h) * c.head_dim);
         const auto expected =
-            reference(c, cache, s, query, slices[s].kv_length - slices[s].query_count + j,
-                      h / c.group, params.scale);
+            reference(c, cache, s, &q[at], &sink_q[at],
+                      slices[s].kv_length - slices[s].query_count + j, h / c.group, params.scale);
         for (std::size_t d = 0; d < expected.size(); ++d) {
           ASSERT_NEAR(
               static_cast<double>(
@@ -193,6 +200,22 @@ TEST(Attention, PrefillWholeChunkedAndMixedWithDecode) {
     expect_both(c);
     c.sequences = {{33, 200}, {1, 90}, {2, 2}, {1, 7}, {40, 41}};
     expect_both(c);
+  }
+}
+
+TEST(Attention, SinksAreSeenBesideTheWindowWithQueriesOfTheirOwn) {
+  for (const int threads : {1, 2, 3}) {
+    for (const std::int64_t sinks : {1, 4, 16, 21}) {
+      Case c;
+      c.threads = threads;
+      c.sinks = sinks;
+      c.window = 40;
+      c.sequences = {{1, 1}, {1, 19}, {1, 45}, {1, 400}, {30, 30}, {50, 70}, {33, 200}};
+      expect_both(c);
+      c.window = 3;
+      c.dtype = DType::kI8;
+      expect_both(c);
+    }
   }
 }
 

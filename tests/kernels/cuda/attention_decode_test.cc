@@ -38,6 +38,15 @@ TEST_F(AttentionDecode, RaggedSlicesOfEveryCacheAndSplit) {
   }
 }
 
+TEST_F(AttentionDecode, CodedCachesOfEveryWidthOfALane) {
+  for (const DType kv : kCodedCaches) {
+    check({{kv, 2, 64, 64, 16}, {{1, 70}, {1, 1}}, params_of(4)}, 2);
+    check({{kv, 1, 32, 128, 8}, {{1, 40}}, params_of(2)}, 1);
+    check({{kv, 1, 96, 160, 8}, {{1, 20}}, params_of(1)}, 1);
+    check({{kv, 1, 64, 288, 8}, {{1, 12}}, params_of(2), DType::kBF16}, 1);
+  }
+}
+
 TEST_F(AttentionDecode, EveryHeadGroup) {
   for (const std::int64_t group : {1, 2, 3, 5, 8, 9}) {
     check({{DType::kF16, 2, 32, 32, 8}, {{1, 50}}, params_of(2 * group)}, 2);

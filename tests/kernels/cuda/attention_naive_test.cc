@@ -25,14 +25,16 @@ TEST_F(AttentionNaive, RaggedSlicesWindowsAndSoftcaps) {
 }
 
 TEST_F(AttentionNaive, SmallCase) {
-  const AttentionCase c{{DType::kF16, 1, 8, 8, 4}, {{2, 70}}, params_of(1)};
-  const AttentionProblem problem(c);
-  for_each_schedule([&] {
-    Tensor out(DType::kF32, 2, 8), scores(DType::kF32, 2, problem.slices().most_kv);
-    cuda::attention_naive({}, out.view(), problem.q.view(), problem.cache.view(), problem.slices(),
-                          c.params, scores.view());
-    expect_close(out.values(), problem.expected(), 1e-5, describe(c));
-  });
+  for (const DType kv : {DType::kF16, DType::kI8, DType::kQ8_0, DType::kQ4_0}) {
+    const AttentionCase c{{kv, 1, 32, 32, 4}, {{2, 70}}, params_of(1)};
+    const AttentionProblem problem(c);
+    for_each_schedule([&] {
+      Tensor out(DType::kF32, 2, 32), scores(DType::kF32, 2, problem.slices().most_kv);
+      cuda::attention_naive({}, out.view(), problem.q.view(), problem.cache.view(),
+                            problem.slices(), c.params, scores.view());
+      expect_close(out.values(), problem.expected(), 1e-5, describe(c));
+    });
+  }
 }
 
 }  // namespace

@@ -28,6 +28,12 @@ TEST_F(AttentionPrefill, RaggedSlicesOfEveryCache) {
   }
 }
 
+TEST_F(AttentionPrefill, CodedCaches) {
+  for (const DType kv : kCodedCaches) {
+    check({{kv, 2, 64, 32, 16}, {{5, 5}, {2, 40}}, params_of(4)});
+  }
+}
+
 TEST_F(AttentionPrefill, EveryActivationType) {
   for (const DType dtype : kActivations) {
     check({{DType::kF16, 1, 32, 32, 8}, {{17, 17}}, params_of(2), dtype});

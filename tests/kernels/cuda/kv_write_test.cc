@@ -62,6 +62,17 @@ TEST_F(KvWrite, RopeRotatesPartOfTheHeadInBothOrders) {
   }
 }
 
+/// Two heads of token t, as the CPU backend writes them.
+void write_row(PagedCache& cache, std::int64_t slot, const Values& values, std::int64_t t,
+               std::int64_t width, bool value) {
+  for (std::int64_t head = 0; head < 2; ++head) {
+    std::vector<float> row;
+    for (std::int64_t i = 0; i < width; ++i)
+      row.push_back(static_cast<float>(at(values, (2 * t + head) * width + i)));
+    cache.set_row(slot, head, value, row);
+  }
+}
+
 TEST_F(KvWrite, RowsGoToTheirSlotsAndNowhereElse) {
   const std::vector<std::int64_t> slots = {9, -1, 4};
   const Array<std::int64_t> device_slots(slots);
@@ -76,14 +87,8 @@ TEST_F(KvWrite, RowsGoToTheirSlotsAndNowhereElse) {
         for (std::int64_t t = 0; t < 3; ++t) {
           const std::int64_t slot = slots[static_cast<std::size_t>(t)];
           if (slot < 0) continue;
-          for (std::int64_t i = 0; i < 48; ++i) {
-            expected.set(slot, i / 24, i % 24, false,
-                         static_cast<float>(at(k.values(), t * 48 + i)));
-          }
-          for (std::int64_t i = 0; i < 32; ++i) {
-            expected.set(slot, i / 16, i % 16, true,
-                         static_cast<float>(at(v.values(), t * 32 + i)));
-          }
+          write_row(expected, slot, k.values(), t, 24, false);
+          write_row(expected, slot, v.values(), t, 16, true);
         }
         EXPECT_EQ(cache.bytes(), expected.bytes()) << name(dtype) << " to " << name(kv);
       });
@@ -119,11 +124,41 @@ TEST_F(KvWrite, TheFusedKernelGivesTheBitsOfSeparateCalls) {
   }
 }
 
+/// Codes and scales are those of the CPU backend to the bit, the largest magnitude in any place of
+/// a block, and rows of zeros.
+TEST_F(KvWrite, CodesAndScalesAreThoseOfTheCpu) {
+  const Array<std::int64_t> slots(std::vector<std::int64_t>{9, -1, 4, 2});
+  for (const DType dtype : kActivations) {
+    for (const DType kv : kCodedCaches) {
+      for_each_schedule([&] {
+        PagedCache cache({kv, 2, 64, 32, 4}, 3), expected({kv, 2, 64, 32, 4}, 3);
+        cache.send();
+        std::vector<float> keys = normal(4 * 128, 7), values = normal(4 * 64, 8, 100.0F);
+        std::fill(keys.begin(), keys.begin() + 32, 0.0F);
+        keys[40] = -keys[50];
+        keys[127] = -9.0F;
+        const Tensor k(dtype, 4, 128, keys), v(dtype, 4, 64, values);
+        cuda::kv_write({}, cache.view(), k.view(), v.view(), slots.data());
+        cache.fetch();
+        for (const auto& [t, slot] : {std::pair{0, 9}, std::pair{2, 4}, std::pair{3, 2}}) {
+          write_row(expected, slot, k.values(), t, 64, false);
+          write_row(expected, slot, v.values(), t, 32, true);
+        }
+        EXPECT_EQ(cache.bytes(), expected.bytes()) << name(dtype) << " to " << name(kv);
+      });
+    }
+  }
+}
+
 TEST_F(KvWrite, ACacheFormatWithoutAKernelIsRefused) {
-  PagedCache cache({DType::kI8, 1, 16, 16, 4}, 1);
+  PagedCache cache({DType::kQ8_0, 1, 32, 32, 4}, 1);
   const Array<std::int64_t> slots(std::vector<std::int64_t>{0});
+  KvLayerView narrow = cache.view();
+  narrow.head_dim = narrow.value_dim = 16;
   const Tensor k(DType::kF32, 1, 16, normal(16, 1));
-  EXPECT_THROW(cuda::kv_write({}, cache.view(), k.view(), k.view(), slots.data()), Error);
+  EXPECT_THROW(cuda::kv_write({}, narrow, k.view(), k.view(), slots.data()), Error);
+  narrow.dtype = DType::kQ4_K;
+  EXPECT_THROW(cuda::kv_write({}, narrow, k.view(), k.view(), slots.data()), Error);
 }
 
 }  // namespace

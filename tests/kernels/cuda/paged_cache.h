@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "harness.h"
+#include "kernels/cpu/kv_cache.h"
 
 namespace vramplan::cuda_test {
 
@@ -20,10 +21,10 @@ class PagedCache {
  public:
   PagedCache(const CacheShape& shape, std::int64_t blocks)
       : shape_(shape),
-        element_(info(shape.dtype).block_bytes),
-        value_offset_(round(shape.kv_heads * shape.block_tokens * shape.head_dim * element_)),
-        layer_bytes_(round(value_offset_ +
-                           shape.kv_heads * shape.block_tokens * shape.value_dim * element_)),
+        value_offset_(round(shape.kv_heads * shape.block_tokens *
+                            kv_row_bytes(shape.dtype, shape.head_dim).n)),
+        layer_bytes_(round(value_offset_ + shape.kv_heads * shape.block_tokens *
+                                               kv_row_bytes(shape.dtype, shape.value_dim).n)),
         blocks_(blocks),
         memory_(static_cast<std::size_t>(2 * layer_bytes_ * blocks)),
         host_(static_cast<std::size_t>(2 * layer_bytes_ * blocks), 0xFF) {}
@@ -44,14 +45,13 @@ class PagedCache {
 
   /// Element d of K or V of a token in a slot, as written here or by a kernel (after fetch()).
   double element(std::int64_t slot, std::int64_t head, std::int64_t d, bool value) const {
-    const std::size_t at = offset(slot, head, d, value);
-    return decode(shape_.dtype, {host_.begin() + static_cast<std::ptrdiff_t>(at),
-                                 host_.begin() + static_cast<std::ptrdiff_t>(at) + element_})[0];
+    const std::byte* row = reinterpret_cast<const std::byte*>(&host_[offset(slot, head, value)]);
+    return cpu::kv_element(shape_.dtype, row, value ? shape_.value_dim : shape_.head_dim, d);
   }
-  void set(std::int64_t slot, std::int64_t head, std::int64_t d, bool value, float x) {
-    const auto bytes = encode(shape_.dtype, {x});
-    std::copy(bytes.begin(), bytes.end(),
-              host_.begin() + static_cast<std::ptrdiff_t>(offset(slot, head, d, value)));
+  /// A row as the CPU backend encodes it.
+  void set_row(std::int64_t slot, std::int64_t head, bool value, const std::vector<float>& x) {
+    auto* row = reinterpret_cast<std::byte*>(&host_[offset(slot, head, value)]);
+    cpu::store_kv_row(shape_.dtype, x.data(), static_cast<std::int64_t>(x.size()), row);
   }
   void send() { memory_.write(host_.data(), host_.size()); }
   void fetch() { memory_.read(host_.data(), host_.size()); }
@@ -60,16 +60,16 @@ class PagedCache {
 
  private:
   static std::int64_t round(std::int64_t bytes) { return (bytes + 15) / 16 * 16; }
-  std::size_t offset(std::int64_t slot, std::int64_t head, std::int64_t d, bool value) const {
+  std::size_t offset(std::int64_t slot, std::int64_t head, bool value) const {
     const std::int64_t block = slot / shape_.block_tokens, token = slot % shape_.block_tokens;
     const std::int64_t dim = value ? shape_.value_dim : shape_.head_dim;
-    return static_cast<std::size_t>(layer_bytes_ + block * 2 * layer_bytes_ +
-                                    (value ? value_offset_ : 0) +
-                                    ((head * shape_.block_tokens + token) * dim + d) * element_);
+    return static_cast<std::size_t>(
+        layer_bytes_ + block * 2 * layer_bytes_ + (value ? value_offset_ : 0) +
+        (head * shape_.block_tokens + token) * kv_row_bytes(shape_.dtype, dim).n);
   }
 
   CacheShape shape_;
-  std::int64_t element_, value_offset_, layer_bytes_, blocks_;
+  std::int64_t value_offset_, layer_bytes_, blocks_;
   Memory memory_;
   std::vector<std::uint8_t> host_;
 };
@@ -175,11 +175,11 @@ class AttentionProblem {
     for (std::size_t s = 0; s < case_.shapes.size(); ++s) {
       for (std::int64_t t = 0; t < case_.shapes[s].length; ++t) {
         for (std::int64_t h = 0; h < shape.kv_heads; ++h) {
-          for (std::int64_t d = 0; d < shape.head_dim; ++d) {
-            cache.set(slot(s, t), h, d, false, normal_value(engine));
-          }
-          for (std::int64_t d = 0; d < shape.value_dim; ++d) {
-            cache.set(slot(s, t), h, d, true, normal_value(engine));
+          for (const bool value : {false, true}) {
+            std::vector<float> elements(
+                static_cast<std::size_t>(value ? shape.value_dim : shape.head_dim));
+            for (float& x : elements) x = normal_value(engine);
+            cache.set_row(slot(s, t), h, value, elements);
           }
         }
       }
@@ -249,6 +249,8 @@ inline std::string describe(const AttentionCase& c) {
          ", window " + std::to_string(c.params.window_tokens);
 }
 
+/// Formats whose rows are codes under a scale; heads of multiples of 32.
+inline constexpr DType kCodedCaches[] = {DType::kI8, DType::kQ8_0, DType::kQ4_0};
 inline constexpr DType kCaches[] = {DType::kF32, DType::kF16, DType::kBF16, DType::kF8E4M3};
 
 }  // namespace vramplan::cuda_test

@@ -1,0 +1,214 @@
+#include "bench/accuracy/serving_cases.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "bench/accuracy/csv.h"
+#include "modelcards/library.h"
+
+namespace vramplan::accuracy {
+namespace {
+
+const std::map<std::string, std::string> kCards = {
+    {"Llama-3.1-8B", "llama-3.1-8b"}, {"Llama-3.1-70B", "llama-3.1-70b"},
+    {"Qwen3-32B", "qwen3-32b"},       {"Qwen3-235B", "qwen3-235b-a22b"},
+    {"DeepSeek-V3", "deepseek-v3"},   {"DeepSeek-R1", "deepseek-r1"},
+    {"gpt-oss-120b", "gpt-oss-120b"}, {"MiniMax-M2.5", "minimax-m2"},
+    {"Kimi-K2.5", "kimi-k2"}};
+const std::map<std::string, std::string> kDevices = {
+    {"h100_sxm", "h100-sxm-80gb"}, {"h200_sxm", "h200-sxm-141gb"}, {"b200_sxm", "b200-sxm-180gb"}};
+
+bool has(const Row& row, const char* key, const char* word) {
+  return row.at(key).find(word) != std::string::npos;
+}
+
+/// The checkpoints of DeepSeek, Qwen3-235B-FP8 and MiniMax are scaled in blocks, whatever word the
+/// row has for 8 bits; gpt-oss is published in mxfp4.
+std::string quantization_of(const Row& row) {
+  if (has(row, "model_path", "gpt-oss")) return "mxfp4";
+  const std::string& mode = row.at("gemm_quant_mode");
+  if (mode == "int4_wo") return "int4";
+  if (mode == "nvfp4" || mode == "fp8_block") return mode;
+  const bool blocks = has(row, "model_path", "DeepSeek") || has(row, "model_path", "MiniMax") ||
+                      has(row, "model_path", "Qwen3-235B-A22B-FP8");
+  if (mode == "fp8") return blocks ? "fp8_block" : "fp8";
+  return mode.empty() && row.at("precision") == "fp8" ? "fp8" : "none";
+}
+
+/// What the checkpoints quantise, by their own quantisation files: NVIDIA's of DeepSeek and Kimi
+/// leave attention in 16 bits, Moonshot's int4 takes the experts alone.
+const char* quantized_parts_of(const Row& row) {
+  const bool latent = has(row, "model_path", "DeepSeek") || has(row, "model_path", "Kimi");
+  if (row.at("gemm_quant_mode") == "int4_wo") return "experts";
+  return latent && row.at("gemm_quant_mode") == "nvfp4" ? "feed_forward" : "all";
+}
+
+/// Empty when the row is modelled, else why not.
+std::string left_out(const Row& row, const std::string& card) {
+  if (kDevices.count(row.at("system")) == 0) return "another device: " + row.at("system");
+  if (card.empty()) return "no card: " + row.at("model_path");
+  const auto above_one = [&](const char* key) { return number(row, key) > 1; };
+  if (above_one("moe_ep_size") || above_one("attention_dp_size") || above_one("pp_size") ||
+      number(row, "moe_tp_size") > number(row, "tp_size")) {
+    return "expert, attention-data or pipeline parallel";
+  }
+  return row.at("concurrency").empty() ? "no concurrency stated" : "";
+}
+
+/// DeepSeek V3 and R1 are one question: the same shapes, and rows of one run carry either name.
+std::string question_of(const Row& row) {
+  std::string text = row.at("model_path").substr(row.at("model_path").find('/') + 1);
+  if (text.rfind("DeepSeek-", 0) == 0) text = "DeepSeek";
+  for (const char* key :
+       {"backend", "system", "gemm_quant_mode", "isl", "osl", "concurrency", "tp_size", "pp_size",
+        "attention_dp_size", "moe_tp_size", "moe_ep_size"}) {
+    text += "|" + row.at(key);
+  }
+  return text;
+}
+
+/// Settings the published run was started with, from the benchmark's own scripts: facts of the
+/// question, not of the answer.
+void apply_settings(const std::vector<Row>& settings, ServingCase& c, EngineRequest& request) {
+  const auto fits = [](const std::string& pattern, const std::string& value) {
+    return pattern == "*" || pattern == value ||
+           (pattern == "deepseek" && value.rfind(pattern, 0) == 0);
+  };
+  const std::string shape = std::to_string(c.input) + "/" + std::to_string(c.output);
+  // The three shapes of that benchmark; rows of other sources share models with it.
+  const bool listed = shape == "1024/1024" || shape == "1024/8192" || shape == "8192/1024";
+  double lengths = 1;
+  c.arrival = c.input % 1000 == 0 ? "steady" : "equal";
+  const bool quantised = c.quantization.rfind("fp8", 0) == 0 || c.quantization == "nvfp4";
+  if (c.engine == "trtllm" && quantised) request.kv_cache_dtype = "fp8";
+  for (const Row& row : settings) {
+    if (!listed || row.at("engine") != c.engine || !fits(row.at("model"), c.model) ||
+        !fits(row.at("system"), c.system) || !fits(row.at("format"), c.quantization) ||
+        !fits(row.at("tp"), std::to_string(c.tp)) || !fits(row.at("shape"), shape)) {
+      continue;
+    }
+    c.arrival = "spread";
+    request.kv_cache_dtype = row.at("kv");
+    const bool nominal = row.at("batched") == "shape";
+    request.max_num_batched_tokens =
+        Tokens{nominal ? c.input + c.output + 200 : std::stoll(row.at("batched"))};
+    request.memory_fraction.reset();
+    if (!row.at("fraction").empty()) request.memory_fraction = std::stod(row.at("fraction"));
+    lengths = std::stod(row.at("lengths"));
+    c.load.batch_wait_steps = std::stoll(row.at("wait"));
+    break;
+  }
+  const auto mean = [&](std::int64_t n) {
+    return Tokens{static_cast<std::int64_t>(std::lround(lengths * static_cast<double>(n)))};
+  };
+  c.load.input = mean(c.input);
+  c.load.output = mean(c.output);
+  c.load.concurrency = c.concurrency;
+  c.load.arrival = parse_arrival(c.arrival);
+}
+
+ServingCase predict(const Row& row, const std::string& card, const std::vector<Row>& settings) {
+  ServingCase c;
+  c.id = row.at("id");
+  c.engine = row.at("backend");
+  c.version = row.at("backend_version");
+  c.model = card;
+  c.system = row.at("system");
+  c.quantization = quantization_of(row);
+  c.question = question_of(row);
+  c.fit = in_fit_half(c.question);
+  c.tp = static_cast<int>(number(row, "tp_size"));
+  c.concurrency = static_cast<std::int64_t>(number(row, "concurrency"));
+  c.input = static_cast<std::int64_t>(number(row, "isl"));
+  c.output = static_cast<std::int64_t>(number(row, "osl"));
+  c.ttft = number(row, "silicon_ttft_ms") / 1e3;
+  c.tpot = number(row, "silicon_tpot_ms") / 1e3;
+  EngineRequest request;
+  request.id = parse_engine(c.engine);
+  request.quantization = c.quantization;
+  request.quantized_parts = quantized_parts_of(row);
+  request.max_num_seqs = std::max<std::int64_t>(c.concurrency, 256);
+  apply_settings(settings, c, request);
+  const ModelSource source = open_model(card);
+  const DeviceCard device = device_card(kDevices.at(c.system));
+  Decisions d;
+  d.sharding.tp = d.device_count = c.tp;
+  d.context = {c.input + c.output};
+  d.capacity = {device.capacity_bytes.value};
+  const EngineOutcome outcome = forecast_engine(source, device, d, request);
+  const EngineForecast& rank = outcome.devices.front();
+  c.kv_tokens = static_cast<double>(rank.kv_tokens.n);
+  c.terms = serving_terms(source, device, d, request, c.load);
+  const ServingForecast s = forecast_serving(source, device, d, request, rank, c.load);
+  c.ttft_predicted = s.ttft.v;
+  c.tpot_predicted = s.tpot.v;
+  return c;
+}
+
+}  // namespace
+
+bool in_fit_half(const std::string& question) {
+  std::uint64_t hash = 0xcbf29ce484222325;
+  for (const char c : question) {
+    hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3;
+  }
+  return (hash >> 32) % 2 == 0;
+}
+
+void find_contradictions(std::vector<ServingCase>& cases) {
+  std::map<std::string, std::vector<ServingCase*>> series;
+  for (ServingCase& c : cases) {
+    const std::string family = c.model.rfind("deepseek", 0) == 0 ? "deepseek" : c.model;
+    series[c.engine + family + c.system + c.quantization + std::to_string(c.tp) + "/" +
+           std::to_string(c.input) + "/" + std::to_string(c.output)]
+        .push_back(&c);
+  }
+  for (auto& [name, rows] : series) {
+    for (ServingCase* c : rows) {
+      double fewer_tpot = 0, more_ttft = 0, least = c->tpot, most = c->tpot;
+      for (const ServingCase* o : rows) {
+        if (o->concurrency < c->concurrency) fewer_tpot = std::max(fewer_tpot, o->tpot);
+        if (o->concurrency > c->concurrency) more_ttft = std::max(more_ttft, o->ttft);
+        if (o->concurrency != c->concurrency) continue;
+        least = std::min(least, o->tpot);
+        most = std::max(most, o->tpot);
+      }
+      const double cycle = c->ttft + static_cast<double>(c->load.output.n) * c->tpot;
+      const double work = static_cast<double>(c->concurrency) * c->terms.prompt_floor_s;
+      if (most > 1.3 * least) {
+        c->contradicts = "two answers";
+      } else if (c->tpot < 0.8 * fewer_tpot) {
+        c->contradicts = "tpot falls";
+      } else if (more_ttft > 0 && c->ttft > 3 * more_ttft) {
+        c->contradicts = "ttft falls";
+      } else if (work > cycle) {
+        c->contradicts = "above the peak";
+      }
+    }
+  }
+}
+
+ServingCases read_serving_cases(const std::string& truth, const std::string& folder) {
+  const std::vector<Row> settings = read_csv(folder + "/served_settings.csv").rows;
+  ServingCases out;
+  for (const Row& row : read_csv(truth + "/serving_cases.csv").rows) {
+    std::string card;
+    for (const auto& [word, name] : kCards) {
+      if (row.at("model_path").find(word) != std::string::npos) card = name;
+    }
+    const std::string why = left_out(row, card);
+    if (!why.empty()) {
+      ++out.left_out[why];
+      continue;
+    }
+    try {
+      out.cases.push_back(predict(row, card, settings));
+    } catch (const Error& error) {
+      ++out.left_out[error.message()];
+    }
+  }
+  find_contradictions(out.cases);
+  return out;
+}
+
+}  // namespace vramplan::accuracy

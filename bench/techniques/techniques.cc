@@ -1,0 +1,323 @@
+// What each KV technique saves and what it costs, on a real model, predicted and observed: writes
+// the tables of a README between its markers.
+//
+//   techniques MODEL.gguf TEXT.txt README.md [DEVICE]
+//
+// Bytes and times are those of a run on the cpu backend beside its plan for DEVICE (a card's name
+// or file). Quality is that of the text prefilled in chunks of 128 tokens, against the f16 cache
+// that keeps everything: what a chunk sees of the chunks before it, it sees through the cache.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <fstream>
+#include <iterator>
+#include <string>
+#include <vector>
+
+#include "executor/block_table.h"
+#include "executor/engine.h"
+#include "executor/rng.h"
+#include "executor/tokenizer.h"
+#include "modelcards/library.h"
+#include "planner/kv_cache.h"
+#include "planner/plan.h"
+
+namespace vramplan {
+namespace {
+
+constexpr Tokens kChunk{128};
+constexpr const char* kBegin = "<!-- written by the program techniques: begin -->";
+constexpr const char* kEnd = "<!-- written by the program techniques: end -->";
+
+struct Distribution {
+  std::vector<double> log_probability;  // [vocab]
+};
+
+Distribution log_softmax(const float* logits, std::size_t vocab) {
+  double largest = logits[0];
+  for (std::size_t i = 1; i < vocab; ++i) largest = std::max<double>(largest, logits[i]);
+  double sum = 0;
+  for (std::size_t i = 0; i < vocab; ++i) sum += std::exp(logits[i] - largest);
+  const double shift = largest + std::log(sum);
+  Distribution out;
+  out.log_probability.resize(vocab);
+  for (std::size_t i = 0; i < vocab; ++i) out.log_probability[i] = logits[i] - shift;
+  return out;
+}
+
+struct Quality {
+  double perplexity = 0, mean_divergence = 0, worst_divergence = 0, same_best = 0;
+};
+
+/// `logits` against `base`, both [ids, vocab].
+Quality compare(const std::vector<float>& logits, const std::vector<float>& base,
+                const std::vector<std::int32_t>& ids) {
+  const std::size_t vocab = logits.size() / ids.size(), positions = ids.size() - 1;
+  Quality quality;
+  for (std::size_t t = 0; t < positions; ++t) {
+    const Distribution p = log_softmax(&base[t * vocab], vocab);
+    const Distribution q = log_softmax(&logits[t * vocab], vocab);
+    double divergence = 0;
+    for (std::size_t i = 0; i < vocab; ++i) {
+      const double weight = std::exp(p.log_probability[i]);
+      divergence += weight * (p.log_probability[i] - q.log_probability[i]);
+    }
+    quality.mean_divergence += divergence / static_cast<double>(positions);
+    quality.worst_divergence = std::max(quality.worst_divergence, divergence);
+    const auto best = [](const Distribution& d) {
+      return std::max_element(d.log_probability.begin(), d.log_probability.end()) -
+             d.log_probability.begin();
+    };
+    if (best(p) == best(q)) quality.same_best += 1.0 / static_cast<double>(positions);
+    quality.perplexity -=
+        q.log_probability[static_cast<std::size_t>(ids[t + 1])] / static_cast<double>(positions);
+  }
+  quality.perplexity = std::exp(quality.perplexity);
+  return quality;
+}
+
+struct Technique {
+  const char* name;
+  PlanRequest request;
+};
+
+PlanRequest base_request() {
+  PlanRequest request;
+  request.kv_format = KvFormat::kF16;
+  request.prefill_chunk = kChunk;
+  request.batch = 1;
+  request.linear_inputs = DType::kF32;  // no rounding but the cache's
+  request.threads = 2;
+  return request;
+}
+
+std::vector<Technique> techniques() {
+  std::vector<Technique> all{{"f16, all tokens", base_request()}};
+  for (const KvFormat format : {KvFormat::kF32, KvFormat::kBF16, KvFormat::kFp8, KvFormat::kInt8,
+                                KvFormat::kQ8_0, KvFormat::kQ4_0}) {
+    all.push_back({name_of(format), base_request()});
+    all.back().request.kv_format = format;
+  }
+  all.push_back({"contiguous", base_request()});
+  all.back().request.kv_layout = KvLayout::kContiguous;
+  const auto keep = [&](const char* name, std::int64_t sinks, std::int64_t window,
+                        KvFormat format) {
+    all.push_back({name, base_request()});
+    PlanRequest& request = all.back().request;
+    request.kv_policy = KvPolicy::kSinkWindow;
+    request.kv_sinks = Tokens{sinks};
+    request.kv_window = Tokens{window};
+    request.kv_format = format;
+  };
+  keep("4 sinks, window 512", 4, 512, KvFormat::kF16);
+  keep("4 sinks, window 128", 4, 128, KvFormat::kF16);
+  keep("4 sinks, window 128, int8", 4, 128, KvFormat::kInt8);
+  keep("no sinks, window 132", 0, 132, KvFormat::kF16);
+  return all;
+}
+
+/// A plan and the run of it.
+struct PlannedRun {
+  Plan plan;
+  Measurement measurement;
+
+  static Bytes cache(const Ledger& ledger) {
+    return ledger.sum(0, TierKind::kDevice, Category::kKvCache);
+  }
+  Bytes predicted() const { return cache(plan.predictions.ledger); }
+  Bytes observed() const { return cache(measurement.observed); }
+};
+
+class Bench {
+ public:
+  Bench(const std::string& model, const std::string& text_path, const std::string& device)
+      : source_(open_model(model)), device_(device_card(device)) {
+    std::ifstream file(text_path, std::ios::binary);
+    const std::string text((std::istreambuf_iterator<char>(file)),
+                           std::istreambuf_iterator<char>());
+    ids_ = Tokenizer::from_gguf(*source_.gguf)->encode(text, false);
+    if (ids_.size() < 1100) throw Error(ErrorCode::kUsage, text_path + " is too short");
+    line("{}, {} tokens; plan for {}.", source_.card.name, ids_.size(), device_.name);
+  }
+
+  std::string run() {
+    quality();
+    sharing();
+    prefix();
+    waste();
+    return std::move(out_);
+  }
+
+ private:
+  template <class... Args>
+  void line(fmt::format_string<Args...> format, Args&&... args) {
+    fmt::format_to(std::back_inserter(out_), format, std::forward<Args>(args)...);
+    out_ += '\n';
+  }
+
+  Plan plan_of(PlanRequest request, std::int64_t prompt, std::int64_t output) const {
+    request.model = source_.path;
+    request.context = Tokens{prompt + output};
+    request.output = Tokens{output};
+    return make_plan(source_, device_, request);
+  }
+
+  PlannedRun run_of(const PlanRequest& request, std::vector<std::vector<std::int32_t>> prompts,
+                    std::int64_t output) const {
+    PlannedRun result;
+    result.plan = plan_of(request, static_cast<std::int64_t>(prompts.front().size()), output);
+    RunRequest run;
+    run.prompts = std::move(prompts);
+    run.sampling = {1.0, 1.0, 7};
+    result.measurement = run_plan(result.plan.decisions, source_, device_, "cpu", run);
+    return result;
+  }
+
+  std::vector<float> logits_of(const Decisions& decisions) const {
+    const auto backend =
+        make_cpu_backend(decisions.threads, decisions.capacity, decisions.linear_inputs);
+    return prompt_logits(decisions, source_, *backend, ids_, false);
+  }
+
+  void quality() {
+    line(
+        "\n| KV cache | bytes predicted | observed | of f16 | step predicted | observed | "
+        "perplexity "
+        "| KL mean | KL worst | same best |");
+    line("|---|---|---|---|---|---|---|---|---|---|");
+    std::vector<float> base;
+    double full = 0;
+    for (const Technique& technique : techniques()) {
+      const PlannedRun r = run_of(technique.request, {ids_}, 33);
+      const std::vector<float> logits = logits_of(r.plan.decisions);
+      if (base.empty()) base = logits;
+      if (full == 0) full = static_cast<double>(r.observed().n);
+      const Quality q = compare(logits, base, ids_);
+      line(
+          "| {} | {} | {} | {:.1f} % | {:.2f} ms | {:.2f} ms | {:.3f} | {:.5f} | {:.4f} | {:.1f} % "
+          "|",
+          technique.name, r.predicted().n, r.observed().n,
+          100 * static_cast<double>(r.observed().n) / full,
+          1e3 * r.plan.predictions.performance.tpot.v, 1e3 * r.measurement.timings.tpot.v,
+          q.perplexity, q.mean_divergence, q.worst_divergence, 100 * q.same_best);
+      std::fprintf(stderr, "%s\n", technique.name);
+    }
+  }
+
+  std::vector<std::int32_t> first(std::size_t count) const {
+    return {ids_.begin(), ids_.begin() + static_cast<std::ptrdiff_t>(count)};
+  }
+
+  void sharing_row(const std::string& name, const PlannedRun& r) {
+    const Decisions& d = r.plan.decisions;
+    const Bytes block{r.predicted().n / d.kv_blocks.n};
+    const Bytes copies = block * kv_blocks_unshared(d).n;
+    line("| {} | {} | {} | {} | {:.1f} % |", name, copies.n, r.predicted().n, r.observed().n,
+         100 * (1 - static_cast<double>(r.observed().n) / static_cast<double>(copies.n)));
+  }
+
+  void sharing() {
+    line("\n| shared blocks | bytes of copies | predicted | observed | saved |");
+    line("|---|---|---|---|---|");
+    for (const std::int64_t samples : {3, 8}) {
+      PlanRequest request = base_request();
+      request.batch = request.samples = samples;
+      sharing_row(fmt::format("{} samples of one prompt at 1024 tokens", samples),
+                  run_of(request, {first(1008)}, 16));
+    }
+  }
+
+  /// Four prompts that begin alike: what the later ones take until their first token.
+  void prefix() {
+    constexpr std::size_t kShared = 896, kPrompt = 1000;
+    std::vector<std::vector<std::int32_t>> prompts(4, first(kPrompt));
+    for (std::size_t i = 1; i < prompts.size(); ++i) {
+      for (std::size_t t = kShared; t < kPrompt; ++t) prompts[i][t] = ids_[t + i * 60];
+    }
+    PlanRequest request = base_request();
+    request.batch = 4;
+    const PlannedRun apart = run_of(request, prompts, 8);
+    request.shared_prefix = Tokens{kShared};
+    const PlannedRun shared = run_of(request, prompts, 8);
+    sharing_row("4 prompts of 1000 tokens, 896 alike", shared);
+    const auto later = [](const Measurement& m) {
+      return (m.timings.prefill.v - m.timings.ttft.v) / 3;
+    };
+    const double whole = shared.plan.predictions.performance.ttft.v;
+    PlanRequest one = base_request();
+    const double known = plan_of(one, kShared, 8).predictions.performance.ttft.v;
+    line("\n| time to the first token of a later prompt | predicted | observed |");
+    line("|---|---|---|");
+    line("| everything computed | {:.0f} ms | {:.0f} ms |", 1e3 * whole,
+         1e3 * later(apart.measurement));
+    line("| 896 of 1000 tokens found | {:.0f} ms | {:.0f} ms |", 1e3 * (whole - known),
+         1e3 * later(shared.measurement));
+  }
+
+  /// Requests of many lengths under a limit: slots taken and tokens in them.
+  void waste() {
+    constexpr std::int64_t kLimit = 2048;
+    line("\n| layout, 200 requests of 1 to {} tokens | tokens kept | slots taken | wasted |",
+         kLimit);
+    line("|---|---|---|---|");
+    for (const std::int64_t block :
+         {std::int64_t{16}, std::int64_t{32}, std::int64_t{64}, kLimit}) {
+      const auto tier = make_dry_tier(TierKind::kDevice, Bytes{std::int64_t{1} << 50});
+      BlockPool pool(*tier, Blocks{200 * ceil_div(kLimit, block)}, Bytes{1024});
+      std::vector<BlockTable> tables;
+      SplitMix64 rng(11);
+      std::int64_t tokens = 0;
+      for (int i = 0; i < 200; ++i) {
+        const std::int64_t length =
+            1 + static_cast<std::int64_t>(rng.next() % static_cast<std::uint64_t>(kLimit));
+        tables.emplace_back(pool, TokensPerBlock{block});
+        tables.back().grow_to(Tokens{length});
+        tokens += length;
+      }
+      pool.check_integrity();
+      const std::int64_t slots = pool.held().n * block;
+      line("| {} | {} | {} | {:.1f} % |",
+           block == kLimit ? std::string("contiguous, reserved to the limit")
+                           : fmt::format("blocks of {}", block),
+           tokens, slots, 100 * (1 - static_cast<double>(tokens) / static_cast<double>(slots)));
+    }
+  }
+
+  ModelSource source_;
+  DeviceCard device_;
+  std::vector<std::int32_t> ids_;
+  std::string out_;
+};
+
+/// Puts `tables` between the markers of the file. Errors: kUsage when it has none.
+void write_between_markers(const std::string& path, const std::string& tables) {
+  std::ifstream in(path, std::ios::binary);
+  std::string text((std::istreambuf_iterator<char>(in)), std::istreambuf_iterator<char>());
+  const std::size_t begin = text.find(kBegin), end = text.find(kEnd);
+  if (begin == std::string::npos || end == std::string::npos || end < begin) {
+    throw Error(ErrorCode::kUsage, path + " has no place for the tables")
+        .help(std::string("add the lines ") + kBegin + " and " + kEnd);
+  }
+  text.replace(begin, end - begin, std::string(kBegin) + "\n" + tables + "\n");
+  std::ofstream(path, std::ios::binary) << text;
+}
+
+}  // namespace
+}  // namespace vramplan
+
+int main(int argc, char** argv) {
+  if (argc < 4 || argc > 5) {
+    std::fprintf(stderr, "usage: techniques MODEL.gguf TEXT README.md [DEVICE]\n");
+    return 2;
+  }
+  try {
+    vramplan::Bench bench(argv[1], argv[2], argc > 4 ? argv[4] : "cpu-generic");
+    vramplan::write_between_markers(argv[3], bench.run());
+  } catch (const vramplan::Error& error) {
+    std::fprintf(stderr, "%s\n", error.what());
+    return 2;
+  }
+  return 0;
+}

@@ -1,0 +1,91 @@
+#include "planner/engine_decision.h"
+
+#include <fmt/format.h>
+
+#include <limits>
+
+namespace vramplan {
+namespace {
+
+constexpr std::int64_t kMostPositions = 1 << 24;
+constexpr std::int64_t kMost = std::numeric_limits<std::int64_t>::max();
+
+template <class Unit>
+void read_count(const YamlNode& node, const char* key, std::optional<Unit>& value) {
+  if (node.has(key)) value = Unit{node.at(key).integer(1, kMost)};
+}
+
+}  // namespace
+
+std::string write_engine_decision(const EngineDecision& d, const std::string& indent) {
+  std::string out;
+  const auto line = [&](const char* key, const std::string& value) {
+    out += fmt::format("{}{}: {}\n", indent, key, value);
+  };
+  const auto count = [&](const char* key, const auto& value) {
+    if (value) line(key, fmt::format("{}", value->n));
+  };
+  line("engine", yaml_quoted(d.engine));
+  if (d.memory_fraction) line("memory_fraction", fmt::format("{}", *d.memory_fraction));
+  count("max_model_len_tokens", d.max_model_len);
+  count("max_num_batched_tokens", d.max_num_batched_tokens);
+  count("kv_tokens", d.kv_tokens);
+  if (d.max_num_seqs) line("max_num_seqs", fmt::format("{}", *d.max_num_seqs));
+  count("kv_cache_memory_bytes", d.kv_cache_memory);
+  line("dtype", yaml_quoted(d.dtype));
+  line("kv_cache_dtype", yaml_quoted(d.kv_cache_dtype));
+  line("quantization", yaml_quoted(d.quantization));
+  line("quantized_parts", yaml_quoted(d.quantized_parts));
+  line("tower_bytes", fmt::format("{}", d.tower.n));
+  if (d.beside.n > 0) line("beside_bytes", fmt::format("{}", d.beside.n));
+  if (d.transient.n > 0) line("transient_bytes", fmt::format("{}", d.transient.n));
+  if (d.tower_positions > 0) {
+    line("tower_positions", fmt::format("{}", d.tower_positions));
+    line("tower_heads", fmt::format("{}", d.tower_heads));
+  }
+  line("flash_attention", d.flash_attention ? "true" : "false");
+  if (d.serving) {
+    line("serving", fmt::format("{{input_tokens: {}, output_tokens: {}, concurrency: {}, "
+                                "arrival: {}}}",
+                                d.serving->input.n, d.serving->output.n, d.serving->concurrency,
+                                yaml_quoted(d.serving->arrival)));
+  }
+  return out;
+}
+
+EngineDecision read_engine_decision(const YamlNode& in) {
+  in.allow_only({"engine", "memory_fraction", "max_model_len_tokens", "max_num_batched_tokens",
+                 "kv_tokens", "max_num_seqs", "kv_cache_memory_bytes", "dtype", "kv_cache_dtype",
+                 "quantization", "quantized_parts", "tower_bytes", "beside_bytes",
+                 "transient_bytes", "tower_positions", "tower_heads", "flash_attention",
+                 "serving"});
+  EngineDecision d;
+  d.engine = in.at("engine").text();
+  if (in.has("memory_fraction")) d.memory_fraction = in.at("memory_fraction").real(0, 1);
+  read_count(in, "max_model_len_tokens", d.max_model_len);
+  read_count(in, "max_num_batched_tokens", d.max_num_batched_tokens);
+  read_count(in, "kv_tokens", d.kv_tokens);
+  if (in.has("max_num_seqs")) d.max_num_seqs = in.at("max_num_seqs").integer(1, kMost);
+  read_count(in, "kv_cache_memory_bytes", d.kv_cache_memory);
+  d.dtype = in.at("dtype").text();
+  d.kv_cache_dtype = in.at("kv_cache_dtype").text();
+  d.quantization = in.at("quantization").text();
+  d.quantized_parts = in.at("quantized_parts").text();
+  d.tower = {in.at("tower_bytes").integer(0, kMost)};
+  d.beside = {in.integer_or("beside_bytes", 0, 0, kMost)};
+  d.transient = {in.integer_or("transient_bytes", 0, 0, kMost)};
+  d.tower_positions = in.integer_or("tower_positions", 0, 1, kMostPositions);
+  d.tower_heads = in.integer_or("tower_heads", 0, 1, kMostPositions);
+  d.flash_attention = in.at("flash_attention").boolean();
+  if (in.has("serving")) {
+    const YamlNode s = in.at("serving");
+    s.allow_only({"input_tokens", "output_tokens", "concurrency", "arrival"});
+    d.serving = ServingDecision{{s.at("input_tokens").integer(1, kMost)},
+                                {s.at("output_tokens").integer(1, kMost)},
+                                s.at("concurrency").integer(1, kMost),
+                                s.at("arrival").text()};
+  }
+  return d;
+}
+
+}  // namespace vramplan

@@ -1,0 +1,41 @@
+#pragma once
+// EngineDecision: the settings of an inference engine that a plan was made for, kept in the plan
+// file as they were asked for, so that emit, verify-log and a later reading mean the same engine.
+// What was not asked for stays unset and follows the engine's defaults.
+#include <optional>
+#include <string>
+
+#include "modelcards/units.h"
+#include "modelcards/yaml.h"
+
+namespace vramplan {
+
+/// Requests the plan's serving times are for.
+struct ServingDecision {
+  Tokens input, output;
+  std::int64_t concurrency = 1;
+  std::string arrival = "spread";  // spread equal steady
+  bool operator==(const ServingDecision&) const = default;
+};
+
+struct EngineDecision {
+  std::string engine;  // "vllm@0.19.0", or without a version
+  std::optional<double> memory_fraction;
+  std::optional<Tokens> max_model_len, max_num_batched_tokens, kv_tokens;
+  std::optional<std::int64_t> max_num_seqs;
+  std::optional<Bytes> kv_cache_memory;
+  std::string dtype = "auto", kv_cache_dtype = "auto", quantization = "none";
+  std::string quantized_parts = "all";
+  Bytes tower, beside, transient;
+  std::int64_t tower_positions = 0, tower_heads = 0;
+  bool flash_attention = true;
+  std::optional<ServingDecision> serving;
+  bool operator==(const EngineDecision&) const = default;
+};
+
+/// Lines of a YAML map, each after `indent`; only what is set.
+std::string write_engine_decision(const EngineDecision& decision, const std::string& indent);
+/// Errors: kBadYaml naming file, line and field.
+EngineDecision read_engine_decision(const YamlNode& node);
+
+}  // namespace vramplan

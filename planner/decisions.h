@@ -34,11 +34,14 @@ inline constexpr int kKvFormats = 12;
 /// tokens and a window, which attention then sees alone (StreamingLLM).
 enum class KvPolicy : std::uint8_t { kKeepAll, kWindow, kSinkWindow };
 inline constexpr int kKvPolicies = 3;
-enum class KvPlacement : std::uint8_t { kDevice };  // which tier a block lives in
+/// Which tier blocks live in. Beyond the device they come back layer by layer for each pass.
+enum class KvPlacement : std::uint8_t { kDevice, kHost, kDisk };
+inline constexpr int kKvPlacements = 3;
 /// Blocks of a few tokens, or one run of the whole context a sequence, reserved when it begins.
 enum class KvLayout : std::uint8_t { kPaged, kContiguous };
 inline constexpr int kKvLayouts = 2;
 enum class AttentionAlgorithm : std::uint8_t { kTiled, kNaive };  // naive materialises the scores
+inline constexpr int kAttentionAlgorithms = 2;
 
 /// What kernels would read; of a format with scales the nearest one of plain elements.
 DType dtype_of(KvFormat format);
@@ -46,6 +49,7 @@ DType dtype_of(KvFormat format);
 const char* name_of(KvFormat format);
 const char* name_of(KvPolicy policy);               // keep_all window sink_window
 const char* name_of(KvLayout layout);               // paged contiguous
+const char* name_of(KvPlacement placement);         // device host disk
 const char* name_of(AttentionAlgorithm algorithm);  // tiled naive
 
 /// What a layer keeps of a sequence: every token, or the first `sinks` and the newest `window`,
@@ -62,6 +66,12 @@ struct WindowPool {
   Tokens window;
   Blocks blocks;  // per rank
   friend bool operator==(const WindowPool&, const WindowPool&) = default;
+};
+
+/// Layers of a rank whose cache stays on the device, and how many layers' room the others share
+/// there: with two, the next layer comes in while one computes.
+struct KvOffload {
+  std::int64_t resident = 0, staging = 0;
 };
 
 struct Sharding {
@@ -83,6 +93,7 @@ struct Decisions {
   KvPolicy kv_policy = KvPolicy::kKeepAll;
   KvKeep kv_keep;  // policy sink_window: what every layer keeps
   KvPlacement kv_placement = KvPlacement::kDevice;
+  KvOffload kv_offload;  // of a rank, with a placement beyond the device
   KvLayout kv_layout = KvLayout::kPaged;
   TokensPerBlock block{16};
   Blocks kv_blocks;                      // per rank, of layers that keep every token
@@ -111,6 +122,13 @@ Blocks pool_blocks(const Decisions& decisions, const KvKeep& keep);
 /// Room in the block table of one sequence: ceil(context / block), or of a window at most
 /// ceil(sinks / block) + ceil((window + chunk) / block) + 1.
 Blocks table_blocks(const Decisions& decisions, const KvKeep& keep);
+
+/// Whether the cache of a rank's `layer`-th of `layers` lives beyond the device: those are spread
+/// evenly, so that each has time to come in.
+bool is_offloaded(const Decisions& decisions, std::int64_t layer, std::int64_t layers);
+/// Bytes beyond the device, and in staging, of one layer's part of a block. On a disk a record: 64
+/// B of header, in units of 4096 B.
+Bytes far_part_bytes(KvPlacement placement, Bytes part);
 
 /// The layers a rank holds: [begin, end) of the card. Stages differ by at most one layer, the
 /// longer first.

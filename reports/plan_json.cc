@@ -41,7 +41,9 @@ json decisions_object(const Decisions& d) {
       {"kv_policy", name_of(d.kv_policy)},
       {"kv_sink_tokens", d.kv_keep.sinks.n},
       {"kv_window_tokens", d.kv_keep.window.n},
-      {"kv_placement", "device"},
+      {"kv_placement", name_of(d.kv_placement)},
+      {"kv_resident_layers", d.kv_offload.resident},
+      {"kv_staging_layers", d.kv_offload.staging},
       {"kv_layout", name_of(d.kv_layout)},
       {"block_tokens", d.block.n},
       {"kv_blocks", d.kv_blocks.n},
@@ -85,12 +87,6 @@ std::uint64_t hash_from(const JsonReader& value) {
   return hash;
 }
 
-void check_only(const JsonReader& value, const char* word) {
-  if (value.text() != word) {
-    value.fail("'" + value.text() + "' is not known here; this version knows '" + word + "'");
-  }
-}
-
 Decisions decisions_from(const JsonReader& in) {
   Decisions d;
   d.model = in.at("model").text();
@@ -107,7 +103,10 @@ Decisions decisions_from(const JsonReader& in) {
   if (d.kv_policy == KvPolicy::kSinkWindow) {
     d.kv_keep = {{in.at("kv_sink_tokens").count()}, {in.at("kv_window_tokens").count()}};
   }
-  check_only(in.at("kv_placement"), "device");
+  d.kv_placement = in.at("kv_placement").word<KvPlacement>(kKvPlacements);
+  if (in.has("kv_resident_layers")) {  // records of before have none
+    d.kv_offload = {in.at("kv_resident_layers").count(), in.at("kv_staging_layers").count()};
+  }
   d.kv_layout = in.at("kv_layout").word<KvLayout>(kKvLayouts);
   if (in.has("samples")) d.samples = in.at("samples").count();
   if (in.has("shared_prefix_tokens")) d.shared_prefix = {in.at("shared_prefix_tokens").count()};

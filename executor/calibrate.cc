@@ -101,6 +101,7 @@ Calibration calibrate(const MachineFacts& machine, Ops& ops, const Clock& clock,
   effort.pool = pool_size(machine, request.quick);
   effort.quick = request.quick;
   if (request.quick) {
+    effort.rounds = 1;
     effort.point_seconds = 0.005;
     effort.least_repetitions = 3;
     effort.most_repetitions = 15;

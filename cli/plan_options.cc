@@ -151,6 +151,11 @@ void add_plan_flags(CLI::App& command, PlanOptions& o) {
       .add_option("--kv-offload", o.kv_offload,
                   "share of the KV cache that leaves the device, e.g. 0.8; default: all it can")
       ->group(kFormats);
+  command
+      .add_option("--weight-offload", o.weight_offload,
+                  "share of the layers' matrices that live in host memory and come in for each "
+                  "pass, e.g. 0.5")
+      ->group(kFormats);
   command.add_option("--block-size", o.block_tokens, "tokens of a KV block")->group(kFormats);
   command.add_option("--attention", o.attention, "tiled, or naive (materialises the scores)")
       ->group(kFormats);
@@ -195,6 +200,7 @@ PlanRequest request_of(const PlanOptions& o) {
   request.shared_prefix = read_tokens(o.shared_prefix, "--shared-prefix");
   request.kv_placement = read_choice<KvPlacement>("--kv-placement", o.kv_placement, kKvPlacements);
   request.kv_offload = o.kv_offload;
+  request.weight_offload = o.weight_offload;
   request.block_tokens = o.block_tokens;
   request.attention =
       read_choice<AttentionAlgorithm>("--attention", o.attention, kAttentionAlgorithms);

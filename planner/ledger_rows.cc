@@ -128,6 +128,18 @@ std::string shared_text(const Decisions& decisions) {
 std::vector<LedgerRow> kv_rows(const RankModel& model, const Decisions& decisions) {
   const char* plural = decisions.batch == 1 ? "" : "s";
   std::vector<LedgerRow> rows;
+  const KvResidual& behind = decisions.kv_residual;
+  if (behind.any()) {
+    rows.push_back(kv_row(
+        "blocks", kv_growing_bytes(model, decisions),
+        fmt::format("{}; x {} tokens a block x {} blocks ({} sequence{} x ceil({} / {}): of {} "
+                    "tokens those before the residual window{})",
+                    kv_formula(model, decisions), decisions.block.n,
+                    grouped(kv_blocks(decisions).n), decisions.batch, plural,
+                    grouped(history_tokens(decisions).n), decisions.block.n,
+                    grouped(decisions.context.n),
+                    behind.stride > 1 ? fmt::format(", one in {}", behind.stride) : "")));
+  } else
   rows.push_back(
       kv_row("blocks", kv_growing_bytes(model, decisions),
              fmt::format("{}; x {} tokens a block x {} blocks ({} sequence{} x ceil({} / {}){})",
@@ -146,9 +158,12 @@ std::vector<LedgerRow> kv_rows(const RankModel& model, const Decisions& decision
   }
   const Bytes residual = kv_residual_bytes(model, decisions);
   if (residual.n > 0) {
-    rows.push_back(kv_row(
-        "residual window", residual,
-        fmt::format("{} sequence{} x the newest 128 tokens in f16", decisions.batch, plural)));
+    rows.push_back(kv_row("residual window", residual,
+                          fmt::format("{} blocks of 32 tokens ({} sequence{}, the newest {} tokens "
+                                      "of each) in f16 x {} B/token",
+                                      grouped(residual_blocks(decisions).n), decisions.batch,
+                                      plural, grouped(decisions.kv_residual.tokens.n),
+                                      grouped(kv_bytes_per_token(model, KvFormat::kF16).n))));
   }
   return rows;
 }

@@ -20,7 +20,7 @@ constexpr double kMostReal = 1e300;
 /// Keys of the decisions, in no order.
 constexpr const char* kDecisionKeys =
     "model set card_hash device device_count sharding weights activations kv_format "
-    "kv_policy kv_keep samples shared_prefix_tokens kv_placement kv_layout block_tokens kv_blocks "
+    "kv_policy kv_keep kv_residual samples shared_prefix_tokens kv_placement kv_layout block_tokens kv_blocks "
     "window_pools context_tokens "
     "output_tokens batch prefill_chunk_tokens attention linear_inputs threads seed "
     "capacity_bytes assume_like engine";
@@ -71,6 +71,10 @@ class Writer {
     if (d.kv_policy == KvPolicy::kSinkWindow) {
       line("  kv_keep: {{sink_tokens: {}, window_tokens: {}}}", d.kv_keep.sinks.n,
            d.kv_keep.window.n);
+    }
+    if (d.kv_residual.any()) {
+      line("  kv_residual: {{tokens: {}, stride: {}, blocks: {}}}", d.kv_residual.tokens.n,
+           d.kv_residual.stride, d.kv_residual.blocks.n);
     }
     line("  kv_placement: device");
     line("  kv_layout: {}", name_of(d.kv_layout));
@@ -267,12 +271,17 @@ class Reader {
     d.activations = dtype(in.at("activations"));
     d.kv_format = static_cast<KvFormat>(
         choice(in.at("kv_format"), {"f32", "f16", "bf16", "fp8", "int8", "int4", "q8_0", "q4_0",
-                                    "nvfp4", "kivi2", "fp8_ds_mla", "nvfp4_ds_mla"}));
+                                    "nvfp4", "kivi2", "fp8_ds_mla", "nvfp4_ds_mla", "kivi4"}));
     d.kv_policy =
-        static_cast<KvPolicy>(choice(in.at("kv_policy"), words("keep_all window sink_window")));
+        static_cast<KvPolicy>(choice(in.at("kv_policy"), words("keep_all window sink_window strided")));
     if (d.kv_policy == KvPolicy::kSinkWindow) {
       const YamlNode k = in.at("kv_keep");
       d.kv_keep = {{count(k, "sink_tokens")}, {count(k, "window_tokens", 1)}};
+    }
+    if (in.has("kv_residual")) {
+      const YamlNode r = in.at("kv_residual");
+      r.allow_only({"tokens", "stride", "blocks"});
+      d.kv_residual = {{count(r, "tokens", 1)}, count(r, "stride", 1), {count(r, "blocks")}};
     }
     choice(in.at("kv_placement"), {"device"});
     d.kv_layout = static_cast<KvLayout>(choice(in.at("kv_layout"), {"paged", "contiguous"}));

@@ -142,10 +142,10 @@ void add_plan_flags(CLI::App& command, PlanOptions& o) {
   command
       .add_option("--weights", o.weights, "weight format, e.g. fp16 q8_0; stored = as published")
       ->group(kFormats);
-  command.add_option("--kv-cache-dtype", o.kv_format, "f16, fp8, int8 ...")->group(kFormats);
+  command.add_option("--kv-cache-dtype", o.kv_format, "f16, fp8, int8, kivi2 ...")->group(kFormats);
   command
       .add_option("--kv-policy", o.kv_policy,
-                  "keep_all; window (windowed layers); sink_window (all layers)")
+                  "keep_all; window (windowed layers); sink_window (all layers); strided")
       ->group(kFormats);
   command.add_option("--kv-layout", o.kv_layout, "paged, or contiguous (the baseline)")
       ->group(kFormats);
@@ -155,6 +155,12 @@ void add_plan_flags(CLI::App& command, PlanOptions& o) {
       .add_option("--shared-prefix", o.shared_prefix,
                   "tokens that all prompts begin with, computed once (0)")
       ->group(kWork);
+  command
+      .add_option("--kv-residual", o.kv_residual,
+                  "kivi2, kivi4, strided: newest tokens kept in f16 (128; strided 512)")
+      ->group(kFormats);
+  command.add_option("--kv-stride", o.kv_stride, "strided: one in how many older tokens stays (4)")
+      ->group(kFormats);
   command.add_option("--kv-sinks", o.kv_sinks, "sink_window: first tokens that stay (4)")
       ->group(kFormats);
   command.add_option("--kv-window", o.kv_window, "sink_window: newest tokens that stay (1024)")
@@ -198,6 +204,8 @@ PlanRequest request_of(const PlanOptions& o) {
   request.kv_policy = read_kv_policy(o.kv_policy);
   request.kv_sinks = read_tokens(o.kv_sinks, "--kv-sinks");
   request.kv_window = read_tokens(o.kv_window, "--kv-window");
+  request.kv_residual = read_tokens(o.kv_residual, "--kv-residual");
+  request.kv_stride = o.kv_stride;
   request.kv_layout = read_kv_layout(o.kv_layout);
   request.samples = o.samples;
   request.shared_prefix = read_tokens(o.shared_prefix, "--shared-prefix");

@@ -14,6 +14,8 @@ struct GroupInput {
   std::span<const SequenceSlice> slices;  // query rows of each sequence, in order
   /// [T] of a group with sinks, else empty: the places of queries among the tokens they see.
   std::span<const std::int32_t> sink_positions;
+  /// Of a residual window: blocks that leave it for the history before this pass's tokens come.
+  std::span<const KvPack> packs = {};
 };
 
 /// The tokens of one forward pass; T rows. The spans live until the pass is synchronised.

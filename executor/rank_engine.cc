@@ -43,8 +43,13 @@ void RankEngine::load(const LoadOptions& given) {
   options.upload = parts_.backend.upload();
   loaded_ = load_weights(source_, decisions_, part_, weights_arena_, ops, options);
   parts_.backend.synchronize();
-  const TransformerParts parts{ops, activations_,        loaded_.weights,
-                               kv_, parts_.tensor_group, parts_.stages};
+  const TransformerParts parts{ops,
+                               activations_,
+                               loaded_.weights,
+                               kv_,
+                               parts_.tensor_group,
+                               parts_.stages,
+                               decisions_.kv_residual.stride};
   transformer_.emplace(source_.card, part_, decisions_.activations, decisions_.attention, parts);
   if (!gpu_) return;
   for (const RopeTable& table : transformer_->rope_tables()) {

@@ -23,6 +23,7 @@ struct Pass {
     std::vector<SequenceSlice> slices;
     std::vector<std::int32_t> sink_positions;  // of a group with sinks
     std::vector<BlockCopy> copies;             // to be made before the pass
+    std::vector<KvPack> packs;                 // of a residual window
   };
   Phase phase = Phase::kPrefill;
   std::int64_t number = 0;              // chunk or step within its phase, from 1
@@ -37,6 +38,7 @@ struct Pass {
 
 struct SchedulerOptions {
   TokensPerBlock block;
+  std::int64_t kv_stride = 1;            // of the history behind a residual window
   std::int64_t prefill_chunk = 0;        // most tokens of a prefill pass
   std::int64_t output = 0;               // tokens to generate for each sequence, >= 1
   std::vector<std::int32_t> end_tokens;  // one of these ends a sequence early
@@ -87,6 +89,7 @@ class Scheduler {
   void fill_prefill(std::size_t index);
   bool fill_decode();
   void append(std::size_t index, std::int64_t count, bool wants_logits);
+  void advance_window(Sequence& sequence, std::int64_t end);
   void place(const Sequence& sequence, std::int64_t begin, std::int64_t end);
   void grow(Sequence& sequence, std::int64_t length);
   void release_unseen(Sequence& sequence);
@@ -94,6 +97,8 @@ class Scheduler {
   void remember_prefix(const Sequence& sequence);
   void fork_samples(std::size_t index);
   std::int32_t token_at(const Sequence& sequence, std::int64_t position) const;
+
+  bool has_residual() const { return caches_.back().keep.recent; }
 
   std::vector<Cache> caches_;
   SchedulerOptions options_;

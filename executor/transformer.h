@@ -23,6 +23,7 @@ struct TransformerParts {
   const KvStore& kv;
   Communicator& tensor_group;  // the tp ranks of this stage
   Communicator& stages;        // the pp ranks with this tensor rank
+  std::int64_t kv_stride = 1;  // of a history behind a residual window
 };
 
 class Transformer {
@@ -70,6 +71,7 @@ class Transformer {
   Arena& arena_;
   const RankWeights& weights_;
   const KvStore& kv_;
+  std::int64_t kv_stride_;
   Communicator& tensor_group_;
   Communicator& stages_;
   std::vector<LayerPart> widths_;       // per layer of the rank

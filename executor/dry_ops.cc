@@ -132,11 +132,11 @@ void DryOps::attention(TensorView out, TensorView q, const KvLayerView& kv,
   const DType format = params.history != nullptr ? params.history->dtype : kv.dtype;
   if (params.history != nullptr) {
     VRAMPLAN_CHECK(params.history_slices.size() == slices.size());
-    for (const SequenceSlice& slice : params.history_slices) {
-      const double keys = static_cast<double>(slice.kv_length);
-      bytes += static_cast<double>((token_bytes(*params.history) * slice.kv_length).n);
+    for (std::size_t i = 0; i < slices.size(); ++i) {
+      const std::int64_t keys = params.history_slices[i].kv_length;
+      bytes += static_cast<double>((token_bytes(*params.history) * keys).n);
       flops += 2 * static_cast<double>(params.heads) * width *
-               static_cast<double>(slice.query_count) * keys;
+               static_cast<double>(slices[i].query_count) * static_cast<double>(keys);
     }
   }
   count(

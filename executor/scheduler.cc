@@ -138,9 +138,9 @@ void Scheduler::place(const Sequence& sequence, std::int64_t begin, std::int64_t
   for (std::size_t g = 0; g < caches_.size(); ++g) {
     const BlockTable& table = sequence.tables[g];
     Pass::Group& group = pass_.groups[g];
-    if (has_residual() && g == 0) {  // the history: nothing of this pass goes there
-      const std::int64_t packed = sequence.tables[1].released().n;
-      group.slices.push_back({first_row, end - begin, packed / options_.kv_stride, table.blocks()});
+    if (has_residual() && g == 0) {  // the history: of its tokens, those that this pass packs
+      const std::int64_t packed = sequence.tables[1].released().n / options_.kv_stride;
+      group.slices.push_back({first_row, packed - sequence.history, packed, table.blocks()});
       continue;
     }
     for (std::int64_t token = begin; token < end; ++token) group.slots.push_back(table.slot(token));
@@ -160,6 +160,7 @@ void Scheduler::advance_window(Sequence& sequence, std::int64_t end) {
   BlockTable& history = sequence.tables[0];
   BlockTable& recent = sequence.tables[1];
   const Tokens behind = recent.released();
+  sequence.history = behind.n / options_.kv_stride;
   const Tokens packed = packed_tokens(Tokens{end}, caches_[1].keep.window);
   history.grow_to(Tokens{packed.n / options_.kv_stride});
   for (std::int64_t token = behind.n; token < packed.n; token += kResidualBlock.n) {
@@ -216,7 +217,7 @@ void Scheduler::complete(std::span<const std::int32_t> tokens) {
   VRAMPLAN_CHECK(tokens.size() == pass_.sampled.size());
   for (std::size_t i = 0; i < pass_.sequences.size(); ++i) {
     Sequence& sequence = sequences_[static_cast<std::size_t>(pass_.sequences[i])];
-    sequence.cached += pass_.groups.front().slices[i].query_count;
+    sequence.cached += pass_.groups.back().slices[i].query_count;
     release_unseen(sequence);
     if (pass_.phase == Phase::kPrefill && prefixes_) remember_prefix(sequence);
   }

@@ -84,6 +84,7 @@ class Scheduler {
     std::vector<std::int32_t> prompt, generated;
     std::vector<BlockTable> tables;  // of each cache
     std::int64_t cached = 0;         // tokens in the cache
+    std::int64_t history = 0;        // of them, behind a residual window before the pass
     bool finished = false;
   };
   void fill_prefill(std::size_t index);

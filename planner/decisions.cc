@@ -6,16 +6,16 @@ namespace vramplan {
 
 DType dtype_of(KvFormat format) {
   static constexpr DType kTypes[kKvFormats] = {
-      DType::kF32,  DType::kF16,  DType::kBF16,  DType::kF8E4M3, DType::kI8,     DType::kI4,
-      DType::kQ8_0, DType::kQ4_0, DType::kNvfp4, DType::kKivi2,  DType::kF8E4M3, DType::kNvfp4,
-      DType::kKivi4};
+      DType::kF32,    DType::kF16,   DType::kBF16, DType::kF8E4M3, DType::kI8,
+      DType::kI4,     DType::kQ8_0,  DType::kQ4_0, DType::kNvfp4,  DType::kKivi2,
+      DType::kF8E4M3, DType::kNvfp4, DType::kKivi4};
   return kTypes[static_cast<int>(format)];
 }
 
 const char* name_of(KvFormat format) {
   static constexpr const char* kNames[kKvFormats] = {
-      "f32",  "f16",  "bf16",  "fp8",   "int8",       "int4",
-      "q8_0", "q4_0", "nvfp4", "kivi2", "fp8_ds_mla", "nvfp4_ds_mla", "kivi4"};
+      "f32",  "f16",   "bf16",  "fp8",        "int8",         "int4", "q8_0",
+      "q4_0", "nvfp4", "kivi2", "fp8_ds_mla", "nvfp4_ds_mla", "kivi4"};
   return kNames[static_cast<int>(format)];
 }
 
@@ -27,6 +27,22 @@ const char* name_of(KvPolicy policy) {
 
 const char* name_of(KvLayout layout) {
   return layout == KvLayout::kContiguous ? "contiguous" : "paged";
+}
+
+const char* name_of(KvPlacement placement) {
+  static constexpr const char* kNames[kKvPlacements] = {"device", "host", "disk"};
+  return kNames[static_cast<int>(placement)];
+}
+
+bool is_offloaded(const Decisions& decisions, std::int64_t layer, std::int64_t layers) {
+  if (decisions.kv_placement == KvPlacement::kDevice) return false;
+  const std::int64_t far = std::max<std::int64_t>(0, layers - decisions.kv_offload.resident);
+  return (layer + 1) * far / layers > layer * far / layers;
+}
+
+Bytes far_part_bytes(KvPlacement placement, Bytes part) {
+  constexpr Bytes kHeader{64}, kUnit{4096};
+  return placement == KvPlacement::kDisk ? round_up(part + kHeader, kUnit) : part;
 }
 
 const char* name_of(AttentionAlgorithm algorithm) {

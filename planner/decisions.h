@@ -36,11 +36,14 @@ inline constexpr int kKvFormats = 13;
 /// those before them every stride'th.
 enum class KvPolicy : std::uint8_t { kKeepAll, kWindow, kSinkWindow, kStrided };
 inline constexpr int kKvPolicies = 4;
-enum class KvPlacement : std::uint8_t { kDevice };  // which tier a block lives in
+/// Which tier blocks live in. Beyond the device they come back layer by layer for each pass.
+enum class KvPlacement : std::uint8_t { kDevice, kHost, kDisk };
+inline constexpr int kKvPlacements = 3;
 /// Blocks of a few tokens, or one run of the whole context a sequence, reserved when it begins.
 enum class KvLayout : std::uint8_t { kPaged, kContiguous };
 inline constexpr int kKvLayouts = 2;
 enum class AttentionAlgorithm : std::uint8_t { kTiled, kNaive };  // naive materialises the scores
+inline constexpr int kAttentionAlgorithms = 2;
 
 /// What kernels would read; of a format with scales the nearest one of plain elements.
 DType dtype_of(KvFormat format);
@@ -48,6 +51,7 @@ DType dtype_of(KvFormat format);
 const char* name_of(KvFormat format);
 const char* name_of(KvPolicy policy);               // keep_all window sink_window strided
 const char* name_of(KvLayout layout);               // paged contiguous
+const char* name_of(KvPlacement placement);         // device host disk
 const char* name_of(AttentionAlgorithm algorithm);  // tiled naive
 
 /// What a layer keeps of a sequence: every token, or the first `sinks` and the newest `window`,
@@ -62,9 +66,9 @@ struct KvKeep {
   friend bool operator==(const KvKeep&, const KvKeep&) = default;
 };
 
-/// A residual window of `tokens` of each sequence in blocks of 32: a block leaves it for the history
-/// as a whole, once the window is full. Of a history with stride s the tokens at multiples of s
-/// stay. Formats kivi2 and kivi4 and the policy strided have one; 0 tokens = none.
+/// A residual window of `tokens` of each sequence in blocks of 32: a block leaves it for the
+/// history as a whole, once the window is full. Of a history with stride s the tokens at multiples
+/// of s stay. Formats kivi2 and kivi4 and the policy strided have one; 0 tokens = none.
 struct KvResidual {
   Tokens tokens;
   std::int64_t stride = 1;
@@ -74,8 +78,8 @@ struct KvResidual {
   friend bool operator==(const KvResidual&, const KvResidual&) = default;
 };
 inline constexpr TokensPerBlock kResidualBlock{32};
-/// Tokens of a sequence that have left a residual window when `cached` are in the cache: all but the
-/// newest `window`, in whole blocks: max(0, ceil((cached - window) / 32) x 32).
+/// Tokens of a sequence that have left a residual window when `cached` are in the cache: all but
+/// the newest `window`, in whole blocks: max(0, ceil((cached - window) / 32) x 32).
 Tokens packed_tokens(Tokens cached, Tokens window);
 /// kivi2, kivi4: their newest tokens are kept apart.
 bool needs_residual(KvFormat format);
@@ -85,6 +89,12 @@ struct WindowPool {
   Tokens window;
   Blocks blocks;  // per rank
   friend bool operator==(const WindowPool&, const WindowPool&) = default;
+};
+
+/// Layers of a rank whose cache stays on the device, and how many layers' room the others share
+/// there: with two, the next layer comes in while one computes.
+struct KvOffload {
+  std::int64_t resident = 0, staging = 0;
 };
 
 struct Sharding {
@@ -107,6 +117,7 @@ struct Decisions {
   KvKeep kv_keep;  // policy sink_window: what every layer keeps
   KvResidual kv_residual;
   KvPlacement kv_placement = KvPlacement::kDevice;
+  KvOffload kv_offload;  // of a rank, with a placement beyond the device
   KvLayout kv_layout = KvLayout::kPaged;
   TokensPerBlock block{16};
   Blocks kv_blocks;                      // per rank, of layers that keep every token
@@ -135,6 +146,13 @@ Blocks pool_blocks(const Decisions& decisions, const KvKeep& keep);
 /// Room in the block table of one sequence: ceil(context / block), or of a window at most
 /// ceil(sinks / block) + ceil((window + chunk) / block) + 1.
 Blocks table_blocks(const Decisions& decisions, const KvKeep& keep);
+
+/// Whether the cache of a rank's `layer`-th of `layers` lives beyond the device: those are spread
+/// evenly, so that each has time to come in.
+bool is_offloaded(const Decisions& decisions, std::int64_t layer, std::int64_t layers);
+/// Bytes beyond the device, and in staging, of one layer's part of a block. On a disk a record: 64
+/// B of header, in units of 4096 B.
+Bytes far_part_bytes(KvPlacement placement, Bytes part);
 
 /// The layers a rank holds: [begin, end) of the card. Stages differ by at most one layer, the
 /// longer first.

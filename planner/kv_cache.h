@@ -10,9 +10,9 @@ namespace vramplan {
 /// rank; an indexer adds its keys. Zero for a layer without a cache of its own (linear, shared).
 /// int8, int4: 4 B of scale per head for K and for V (vLLM, per token and head). q8_0, q4_0: rows
 /// of all heads (llama.cpp). nvfp4: a scale byte per 16 elements (vLLM). kivi2, kivi4: 3.0
-/// and 5.0 bits, groups of 32 with scale and zero in f16 (KIVI). fp8_ds_mla: latent in fp8, f32 scales per 128, rope in 16
-/// bits: 656 B for 512 + 64 (vLLM). nvfp4_ds_mla: 368 B for 512 + 64 (vLLM fork, no formula
-/// published). Errors: kUsage when the format does not suit the layer.
+/// and 5.0 bits, groups of 32 with scale and zero in f16 (KIVI). fp8_ds_mla: latent in fp8, f32
+/// scales per 128, rope in 16 bits: 656 B for 512 + 64 (vLLM). nvfp4_ds_mla: 368 B for 512 + 64
+/// (vLLM fork, no formula published). Errors: kUsage when the format does not suit the layer.
 BytesPerToken kv_bytes_per_token(const LayerShape& shape, KvFormat format);
 /// Sum over the rank's layers.
 BytesPerToken kv_bytes_per_token(const RankModel& model, KvFormat format);
@@ -37,7 +37,13 @@ Blocks kv_blocks_unshared(const Decisions& decisions);
 // The rows of a rank's cache. Their sum is kv_bytes.
 /// Of the layers that keep every token: all, or under KvPolicy::kWindow those without a window.
 BytesPerToken kv_growing_per_token(const RankModel& model, const Decisions& decisions);
+/// Of the device: with a placement beyond it, of the layers that stay, and staging.
 Bytes kv_growing_bytes(const RankModel& model, const Decisions& decisions);
+/// What a further block of every layer takes on the device.
+Bytes kv_device_block_bytes(const RankModel& model, const Decisions& decisions);
+/// Staging alone, and what lies beyond the device; 0 where everything is on it.
+Bytes kv_staging_bytes(const RankModel& model, const Decisions& decisions);
+Bytes kv_far_bytes(const RankModel& model, const Decisions& decisions);
 /// Of the layers that keep a window: blocks of each group as kept_blocks of kv_groups.h counts
 /// them.
 Bytes kv_window_bytes(const RankModel& model, const Decisions& decisions);

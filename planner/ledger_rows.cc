@@ -7,6 +7,7 @@
 #include "planner/activations.h"
 #include "planner/kv_cache.h"
 #include "planner/kv_groups.h"
+#include "planner/kv_offload.h"
 #include "planner/text.h"
 
 namespace vramplan {
@@ -117,6 +118,28 @@ std::string window_formula(const RankModel& model, const Decisions& decisions) {
          fmt::format("; most at one time with chunks of {}", grouped(decisions.prefill_chunk.n));
 }
 
+/// Layers that stay, staging for the others, and those beyond the device.
+std::vector<LedgerRow> offloaded_rows(const RankModel& model, const Decisions& decisions) {
+  const KvOffloadBytes bytes = kv_offload_bytes(model, decisions);
+  const std::string blocks = grouped(decisions.kv_blocks.n) + " blocks";
+  const std::string far = fmt::format(
+      "{} B of a block{}", grouped(bytes.far_part.n),
+      decisions.kv_placement == KvPlacement::kDisk ? " with header, in units of 4,096 B" : "");
+  const Bytes staging = kv_staging_bytes(model, decisions);
+  std::vector<LedgerRow> rows;
+  rows.push_back(kv_row(
+      "blocks", kv_growing_bytes(model, decisions) - staging,
+      fmt::format("{} of {} layers stay: {} x {} B x {}", bytes.layers - bytes.far_layers,
+                  bytes.layers, bytes.layers - bytes.far_layers, grouped(bytes.part.n), blocks)));
+  rows.push_back(kv_row("staging", staging,
+                        fmt::format("{} layers at a time x {} x {}", bytes.staging, far, blocks)));
+  rows.push_back(kv_row("blocks", kv_far_bytes(model, decisions),
+                        fmt::format("{} layers x {} x {}", bytes.far_layers, far, blocks)));
+  rows.back().tier =
+      decisions.kv_placement == KvPlacement::kDisk ? TierKind::kDisk : TierKind::kHost;
+  return rows;
+}
+
 std::string shared_text(const Decisions& decisions) {
   const Blocks saved = kv_blocks_unshared(decisions) - kv_blocks(decisions);
   if (decisions.samples == 1 && decisions.shared_prefix.n == 0) return "";
@@ -124,28 +147,45 @@ std::string shared_text(const Decisions& decisions) {
                      decisions.samples > 1 ? "samples" : "prompts");
 }
 
+Tokens kept_tokens(const Decisions& decisions) {
+  return decisions.kv_residual.any() ? history_tokens(decisions) : decisions.context;
+}
+
+std::string history_text(const Decisions& decisions) {
+  const std::int64_t stride = decisions.kv_residual.stride;
+  return fmt::format(", {}of the {} tokens before the residual window",
+                     stride > 1 ? fmt::format("one in {} ", stride) : "",
+                     grouped((history_tokens(decisions).n) * stride));
+}
+
+void add_residual_row(const RankModel& model, const Decisions& decisions,
+                      std::vector<LedgerRow>& rows) {
+  const Bytes residual = kv_residual_bytes(model, decisions);
+  if (residual.n == 0) return;
+  rows.push_back(kv_row(
+      "residual window", residual,
+      fmt::format("{} blocks of {} tokens ({} sequence{}, the newest {} tokens of each) x {} "
+                  "B/token in f16",
+                  grouped(residual_blocks(decisions).n), kResidualBlock.n, decisions.batch,
+                  decisions.batch == 1 ? "" : "s", grouped(decisions.kv_residual.tokens.n),
+                  grouped(kv_bytes_per_token(model, KvFormat::kF16).n))));
+}
+
 /// Blocks always; the other parts of a cache only where a model or a choice has them.
 std::vector<LedgerRow> kv_rows(const RankModel& model, const Decisions& decisions) {
   const char* plural = decisions.batch == 1 ? "" : "s";
   std::vector<LedgerRow> rows;
-  const KvResidual& behind = decisions.kv_residual;
-  if (behind.any()) {
-    rows.push_back(kv_row(
-        "blocks", kv_growing_bytes(model, decisions),
-        fmt::format("{}; x {} tokens a block x {} blocks ({} sequence{} x ceil({} / {}): of {} "
-                    "tokens those before the residual window{})",
-                    kv_formula(model, decisions), decisions.block.n,
-                    grouped(kv_blocks(decisions).n), decisions.batch, plural,
-                    grouped(history_tokens(decisions).n), decisions.block.n,
-                    grouped(decisions.context.n),
-                    behind.stride > 1 ? fmt::format(", one in {}", behind.stride) : "")));
-  } else
-  rows.push_back(
-      kv_row("blocks", kv_growing_bytes(model, decisions),
-             fmt::format("{}; x {} tokens a block x {} blocks ({} sequence{} x ceil({} / {}){})",
-                         kv_formula(model, decisions), decisions.block.n,
-                         grouped(kv_blocks(decisions).n), decisions.batch, plural,
-                         grouped(decisions.context.n), decisions.block.n, shared_text(decisions))));
+  if (decisions.kv_placement != KvPlacement::kDevice) {
+    rows = offloaded_rows(model, decisions);
+    add_residual_row(model, decisions, rows);
+    return rows;
+  }
+  rows.push_back(kv_row(
+      "blocks", kv_growing_bytes(model, decisions),
+      fmt::format("{}; x {} tokens a block x {} blocks ({} sequence{} x ceil({} / {}){})",
+                  kv_formula(model, decisions), decisions.block.n, grouped(kv_blocks(decisions).n),
+                  decisions.batch, plural, grouped(kept_tokens(decisions).n), decisions.block.n,
+                  decisions.kv_residual.any() ? history_text(decisions) : shared_text(decisions))));
   const Bytes window = kv_window_bytes(model, decisions);
   if (window.n > 0)
     rows.push_back(kv_row("window blocks", window, window_formula(model, decisions)));
@@ -156,15 +196,7 @@ std::vector<LedgerRow> kv_rows(const RankModel& model, const Decisions& decision
                                       "the linear layers, whatever the context",
                                       decisions.batch, plural)));
   }
-  const Bytes residual = kv_residual_bytes(model, decisions);
-  if (residual.n > 0) {
-    rows.push_back(kv_row("residual window", residual,
-                          fmt::format("{} blocks of 32 tokens ({} sequence{}, the newest {} tokens "
-                                      "of each) in f16 x {} B/token",
-                                      grouped(residual_blocks(decisions).n), decisions.batch,
-                                      plural, grouped(decisions.kv_residual.tokens.n),
-                                      grouped(kv_bytes_per_token(model, KvFormat::kF16).n))));
-  }
+  add_residual_row(model, decisions, rows);
   return rows;
 }
 

@@ -38,7 +38,6 @@ struct Pass {
 
 struct SchedulerOptions {
   TokensPerBlock block;
-  std::int64_t kv_stride = 1;            // of the history behind a residual window
   std::int64_t prefill_chunk = 0;        // most tokens of a prefill pass
   std::int64_t output = 0;               // tokens to generate for each sequence, >= 1
   std::vector<std::int32_t> end_tokens;  // one of these ends a sequence early
@@ -47,6 +46,7 @@ struct SchedulerOptions {
   /// Whole blocks of prompts are kept by their tokens and found again. Needs one group.
   bool prefix_cache = false;
   std::string tenant = {};  // whose prompts these are: blocks are never shared across tenants
+  std::int64_t kv_stride = 1;  // of the history behind a residual window
 };
 
 class Scheduler {

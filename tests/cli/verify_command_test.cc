@@ -45,6 +45,33 @@ TEST(VerifyCommand, ACpuRunIsMeasuredAndEveryTensorRowIsExact) {
   EXPECT_HOLDS(run.out, "random");  // the card has no weights: said as an assumption
 }
 
+TEST(VerifyCommand, CompressedCachesAreExactToTheByte) {
+  const std::vector<std::vector<std::string>> choices = {
+      {"--kv-cache-dtype", "kivi2"},
+      {"--kv-cache-dtype", "kivi4", "--kv-residual", "96"},
+      {"--kv-policy", "strided", "--kv-residual", "64"},
+      {"--kv-cache-dtype", "kivi2", "--kv-placement", "host", "--kv-offload", "0.5"}};
+  for (const auto& choice : choices) {
+    std::vector<std::string> more = {
+        "--context",       "400",   "--tolerance", "process-floor=64MiB", "--tolerance",
+        "process-under=1", "--json"};
+    more.insert(more.end(), choice.begin(), choice.end());
+    auto arguments = small("verify", more);
+    arguments.erase(std::find(arguments.begin(), arguments.end(), "64") - 1,
+                    std::find(arguments.begin(), arguments.end(), "64") + 1);
+    const Outcome run = run_program(arguments);
+    ASSERT_EQ(run.code, 0) << run.err << run.out;
+    int caches = 0;
+    const auto verdict = run.json();
+    for (const auto& row : verdict["rows"]) {
+      if (row["category"] != "kv_cache") continue;
+      ++caches;
+      EXPECT_EQ(row["predicted_bytes"], row["observed_bytes"]) << row.dump();
+    }
+    EXPECT_GE(caches, 2) << choice[1];
+  }
+}
+
 TEST(VerifyCommand, AToleranceOfNothingIsExceeded) {
   const Outcome run =
       run_program(small("verify", {"--tolerance", "process=0", "--tolerance", "process-floor=0",

@@ -45,7 +45,7 @@ struct SchedulerOptions {
   std::int64_t samples = 1;              // sequences from each prompt
   /// Whole blocks of prompts are kept by their tokens and found again. Needs one group.
   bool prefix_cache = false;
-  std::string tenant = {};  // whose prompts these are: blocks are never shared across tenants
+  std::string tenant = {};     // whose prompts these are: blocks are never shared across tenants
   std::int64_t kv_stride = 1;  // of the history behind a residual window
 };
 

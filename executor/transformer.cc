@@ -133,9 +133,9 @@ TensorView Transformer::attention(std::int64_t index, TensorView& n, bool drop_i
   if (w.k_norm.data != nullptr) ops_.rmsnorm(k, k, w.k_norm, eps, card_.norm_one_plus);
   const GroupInput& group = pass.groups[kv_.group_of(index)];
   // Behind a residual window `kv` is the history; the window is the last group.
-  const KvLayerView* const recent = kv_.recent(index);
-  const KvLayerView& newest = recent != nullptr ? *recent : kv;
-  const GroupInput& written = recent != nullptr ? pass.groups.back() : group;
+  const bool behind = kv_.recent(index) != nullptr;
+  const KvLayerView& newest = behind ? *kv_.recent(index) : kv;
+  const GroupInput& written = behind ? pass.groups.back() : group;
   const KvKeep& keep = kv_.groups()[kv_.group_of(index)].keep;
   TensorView sink_q = keep.sinks.n > 0 ? copied(q, "q for sinks") : TensorView{};
   const std::int64_t far = kv_.far_of(index);
@@ -161,10 +161,8 @@ TensorView Transformer::attention(std::int64_t index, TensorView& n, bool drop_i
   params.sink_tokens = keep.sinks.n;
   params.sink_q = sink_q;
   params.naive = naive_;
-  if (recent != nullptr) {
-    params.history = &kv;
-    params.history_slices = group.slices;
-  }
+  if (behind) params.history = &kv;
+  if (behind) params.history_slices = group.slices;
   TensorView o = take(tokens, width.o, "attention output");
   TensorView scratch =
       arena_.take(DType::kI8, 1, ops_.attention_workspace(written.slices, newest, params).n,

@@ -7,6 +7,7 @@
 #include "planner/kv_cache.h"
 #include "planner/kv_groups.h"
 #include "planner/kv_offload.h"
+#include "planner/kv_residual.h"
 #include "planner/runtime_overhead.h"
 #include "planner/sharding.h"
 
@@ -144,77 +145,25 @@ class Chooser {
            "--kv-offload");
   }
 
-  /// Rows of the history that one block of the residual window becomes.
-  std::int64_t residual_step() const {
-    return d_residual().any() ? kResidualBlock.n / d_residual().stride : 1;
-  }
-  const KvResidual& d_residual() const { return out_.decisions.kv_residual; }
-
-  /// The newest tokens in f16 beside a history of fewer bits or fewer tokens. Sources of the
-  /// defaults: a residual of 128 tokens (Liu et al. 2024, "KIVI"), a window of 512 and a stride of
-  /// 4 (the 5.57 : 1 of 8192 tokens of 128 elements, which counts no scales).
+  /// The newest tokens in f16 beside a history of fewer bits or fewer tokens.
   void residual() {
-    const bool strided = d().kv_policy == KvPolicy::kStrided;
-    const bool packed = needs_residual(d().kv_format);
-    const auto unused = [&](bool asked, const char* flag, const char* who, const char* fix) {
-      if (asked) refuse(flag, fmt::format("only {} has one to choose", who), fix);
-    };
-    if (!strided) {
-      unused(request_.kv_stride.has_value(), "--kv-stride", "the KV policy strided",
-             "add --kv-policy strided");
-    }
-    if (!strided && !packed) {
-      unused(request_.kv_residual.has_value(), "--kv-residual",
-             "a KV cache of kivi2 or kivi4, or of the policy strided",
-             "add --kv-cache-dtype kivi2 or --kv-policy strided");
-      return;
-    }
-    const auto unsupported = [&](const char* with) {
-      throw Error(ErrorCode::kUnsupported,
-                  fmt::format("{} {} with {}", strided ? "the KV policy" : "a KV cache of",
-                              strided ? name_of(d().kv_policy) : name_of(d().kv_format), with))
-          .at("", strided ? "--kv-policy" : "--kv-cache-dtype");
-    };
-    if (strided && packed) unsupported("a cache of kivi2 or kivi4, whose keys share scales");
-    if (d().kv_policy == KvPolicy::kWindow || d().kv_policy == KvPolicy::kSinkWindow) {
-      unsupported("a policy that gives blocks back");
-    }
-    for (const Layer& layer : source_.card.layers) {
-      if (layer.mixer.window_tokens > 0) unsupported("layers that have windows of their own");
-    }
-    if (request_.kv_layout == KvLayout::kContiguous) unsupported("a contiguous cache");
-    if (request_.attention == AttentionAlgorithm::kNaive) unsupported("the naive attention");
-    const std::int64_t usual = strided ? 512 : 128;
-    constexpr std::int64_t kLeast = 64, kMost = std::int64_t{1} << 30;
+    check_residual_request(source_.card, d(), request_);
+    if (!takes_residual(d())) return;
+    constexpr std::int64_t kMost = std::int64_t{1} << 30;
     KvResidual& out = d().kv_residual;
-    out.tokens = {number(raw(request_.kv_residual), usual, "newest KV tokens kept in f16",
-                         "--kv-residual", kMost)};
-    if (out.tokens.n < kLeast || out.tokens.n % kResidualBlock.n != 0) {
-      refuse("--kv-residual", fmt::format("a residual window of {} tokens", out.tokens.n),
-             "give a multiple of 32, at least 64");
+    out.tokens = {number(raw(request_.kv_residual), usual_residual(d()).tokens.n,
+                         "newest KV tokens kept in f16", "--kv-residual", kMost)};
+    if (d().kv_policy == KvPolicy::kStrided) {
+      out.stride = number(request_.kv_stride, usual_residual(d()).stride,
+                          "stride of older KV tokens", "--kv-stride", kResidualBlock.n);
     }
-    if (!strided) return;
-    out.stride = number(request_.kv_stride, 4, "stride of older KV tokens", "--kv-stride", 32);
-    if (kResidualBlock.n % out.stride != 0) {
-      refuse("--kv-stride", fmt::format("a stride of {}", out.stride), "give 1, 2, 4, 8, 16 or 32");
-    }
-  }
-
-  /// Passes of prefill go through the residual window whole, beside a block that leaves it.
-  void residual_chunk() {
-    if (!d().kv_residual.any()) return;
-    const Tokens most = d().kv_residual.tokens - Tokens{kResidualBlock.n};
-    if (d().prefill_chunk <= most) return;
-    refuse("--prefill-chunk",
-           fmt::format("passes of {} tokens do not go through a residual window of {}",
-                       d().prefill_chunk.n, d().kv_residual.tokens.n),
-           fmt::format("give at most {}, or a larger --kv-residual", most.n));
+    check_residual(out);
   }
 
   void layout() {
     d().kv_layout = request_.kv_layout.value_or(KvLayout::kPaged);
     if (d().kv_layout == KvLayout::kPaged) {
-      const std::int64_t step = residual_step();
+      const std::int64_t step = residual_step(d().kv_residual);
       d().block = {number(request_.block_tokens, std::max(step, kDefaultBlock),
                           "tokens of a KV block", "--block-size", kMostBlock)};
       if (d().block.n % step != 0) {
@@ -363,7 +312,7 @@ class Chooser {
       chunk = std::min(chunk, d().kv_residual.tokens - Tokens{kResidualBlock.n});
     d().prefill_chunk = {number(raw(request_.prefill_chunk), chunk.n, "tokens of a prefill pass",
                                 "--prefill-chunk", kMost)};
-    residual_chunk();
+    check_residual_chunk(d());
     if (d().kv_layout == KvLayout::kContiguous) d().block = {d().context.n};
     sharing();
     d().kv_blocks = kv_blocks(d());

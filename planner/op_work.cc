@@ -48,8 +48,9 @@ OpWork history_work(const AttentionShape& shape, std::int64_t queries, std::int6
     const Tokens packed = packed_tokens(cached, Tokens{shape.residual_tokens});
     const double history = static_cast<double>(packed.n / shape.history_stride);
     const double recent = static_cast<double>((cached - packed).n);
-    work.bytes += static_cast<double>(shape.kv_heads) * (history * row_bytes + recent * recent_bytes) +
-                  q * heads * width * bytes_per_element(shape.activation);
+    work.bytes +=
+        static_cast<double>(shape.kv_heads) * (history * row_bytes + recent * recent_bytes) +
+        q * heads * width * bytes_per_element(shape.activation);
     work.flops += 2 * heads * width * (q * history + q * (recent - q) + q * (q + 1) / 2);
   }
   return work;
@@ -126,9 +127,9 @@ OpWork kv_pack_work(double blocks, std::int64_t kv_columns, std::int64_t kv_rows
   OpWork work;
   work.op = OpKind::kKvWrite;
   work.dtype = work.compute = kv;
-  work.bytes = tokens * columns * bytes_per_element(DType::kF16) +
-               kept * (columns * bytes_per_element(kv) +
-                       static_cast<double>(kv_rows) * row_scale_bytes(kv));
+  work.bytes =
+      tokens * columns * bytes_per_element(DType::kF16) +
+      kept * (columns * bytes_per_element(kv) + static_cast<double>(kv_rows) * row_scale_bytes(kv));
   return work;
 }
 

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <limits>
 #include <span>
+#include <type_traits>
 
 #include "kernels/cpu/attention.h"
 #include "kernels/cpu/cpu_ops.h"
@@ -55,6 +56,7 @@ void score_vector(DecodeTile& t, std::int64_t row, const Rows& keys, std::int64_
   for (int r = 0; r < kRows; ++r) {
     for (i = n; i < kLanes; ++i) sums[r][i] = zero();
     Vf dots = reduce_lanes(sums[r]);
+    if constexpr (Rows::kUnit != 1.0F) dots = dots * set1(Rows::kUnit);
     if (softcap > 0.0F) dots = set1(softcap) * tanh(dots / set1(softcap));
     float* out = t.scores + (row + r) * t.keys + begin;
     store(out, dots);
@@ -70,8 +72,10 @@ void add_values(DecodeTile& t, std::int64_t row, std::int64_t d, const Rows& val
   VRAMPLAN_UNROLL
   for (int r = 0; r < kRows; ++r) {
     VRAMPLAN_UNROLL
-    for (int v = 0; v < kVectors; ++v)
-      acc[r][v] = load(t.values + (row + r) * t.value_dim + d + v * kLanes);
+    for (int v = 0; v < kVectors; ++v) {
+      const float* sum = t.values + (row + r) * t.value_dim + d + v * kLanes;
+      acc[r][v] = Rows::kUnit == 1.0F ? load(sum) : zero();
+    }
   }
   const float* p = t.scores + row * t.keys + begin;
   for (std::int64_t i = 0; i < count; ++i) {
@@ -85,8 +89,10 @@ void add_values(DecodeTile& t, std::int64_t row, std::int64_t d, const Rows& val
   VRAMPLAN_UNROLL
   for (int r = 0; r < kRows; ++r) {
     VRAMPLAN_UNROLL
-    for (int v = 0; v < kVectors; ++v)
-      store(t.values + (row + r) * t.value_dim + d + v * kLanes, acc[r][v]);
+    for (int v = 0; v < kVectors; ++v) {
+      float* sum = t.values + (row + r) * t.value_dim + d + v * kLanes;
+      store(sum, Rows::kUnit == 1.0F ? acc[r][v] : fma(acc[r][v], set1(Rows::kUnit), load(sum)));
+    }
   }
 }
 
@@ -119,6 +125,16 @@ void prefetch_keys(const KvLayerView& kv, KvPart part, const KeyRange& tile, std
                 tile.from + std::min(i + count, tile.count));
 }
 
+/// Calls body with a reader of n rows from `first` on.
+template <class Rows, class Body>
+inline void read_vector(const std::byte* first, std::int64_t width, std::int64_t n,
+                        const Body& body) {
+  if constexpr (std::is_same_v<Rows, F8Rows>) {
+    if (!has_f8_nan(first, n * width)) return body(F8NumberRows(first, width));
+  }
+  body(Rows(first, width));
+}
+
 template <class Rows>
 void add_tile_in_place(const AttentionCall& call, const KeyRange& range, const KeyRange& next,
                        DecodeTile& t) {
@@ -135,18 +151,22 @@ void add_tile_in_place(const AttentionCall& call, const KeyRange& range, const K
   // only a few dozen lines in flight, and more at once would make it wait.
   for_vectors([&](std::int64_t block, std::int64_t offset, std::int64_t i, int n) {
     prefetch_keys(kv, KvPart::kValue, range, i, kLanes);
-    const Rows keys = Rows(key_row(kv, block, range.kv_head, offset), kv.head_dim);
-    for_row_runs(t.rows, [&]<int kRows>(std::int64_t row) {
-      score_vector<kRows>(t, row, keys, i, n, call.params->softcap);
-    });
+    read_vector<Rows>(key_row(kv, block, range.kv_head, offset), kv.head_dim, n,
+                      [&](const auto& keys) {
+                        for_row_runs(t.rows, [&]<int kRows>(std::int64_t row) {
+                          score_vector<kRows>(t, row, keys, i, n, call.params->softcap);
+                        });
+                      });
   });
   update_softmax(t, range.count);
   for_vectors([&](std::int64_t block, std::int64_t offset, std::int64_t i, int n) {
     prefetch_keys(kv, KvPart::kKey, next, i, kLanes);
-    const Rows values = Rows(value_row(kv, block, range.kv_head, offset), kv.value_dim);
-    for_row_runs(t.rows, [&]<int kRows>(std::int64_t row) {
-      add_values_of_rows<kRows>(t, row, values, i, n);
-    });
+    read_vector<Rows>(value_row(kv, block, range.kv_head, offset), kv.value_dim, n,
+                      [&](const auto& values) {
+                        for_row_runs(t.rows, [&]<int kRows>(std::int64_t row) {
+                          add_values_of_rows<kRows>(t, row, values, i, n);
+                        });
+                      });
   });
 }
 

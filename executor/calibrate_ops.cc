@@ -6,6 +6,7 @@
 #include <memory>
 #include <utility>
 
+#include "executor/calibrate_history.h"
 #include "executor/calibrate_memory.h"
 #include "executor/rng.h"
 #include "kernels/workspace.h"
@@ -51,7 +52,7 @@ class OpBench {
                                         DType::kQ6_K, DType::kF16,  DType::kBF16, DType::kF32};
     const std::vector<DType> caches = {DType::kF16, DType::kBF16, DType::kF32, DType::kF8E4M3,
                                        DType::kI8,  DType::kQ8_0, DType::kQ4_0};
-    steps_ = static_cast<double>(weights.size() + 2 * caches.size() + 3) * effort_.rounds;
+    steps_ = static_cast<double>(weights.size() + 2 * caches.size() + 4) * effort_.rounds;
     // Neighbours slow a shared machine for seconds: points of one operation must not all fall
     // there.
     for (int round = 0; round < effort_.rounds; ++round) {
@@ -66,11 +67,14 @@ class OpBench {
         step(std::string("attention, prefill ") + info(dtype).name);
         attention_prefill(dtype);
       }
+      for (const DType dtype : {DType::kKivi2, DType::kKivi4}) {
+        step(std::string("attention, behind a window ") + info(dtype).name);
+        over_history(dtype);
+      }
       step("norm, rope, activation, add");
       elementwise();
-      step("embed");
+      step("embed, sample");
       embed();
-      step("sample");
       sample();
     }
     return fit();
@@ -82,6 +86,7 @@ class OpBench {
   void attention_prefill(DType dtype);
   void attention(const AttentionShape& shape, std::int64_t queries, std::int64_t kv_length,
                  std::int64_t sequences);
+  void over_history(DType dtype);
   void kv_write(DType dtype);
   void elementwise();
   void embed();
@@ -212,18 +217,6 @@ void OpBench::attention(const AttentionShape& shape, std::int64_t queries, std::
   });
 }
 
-constexpr std::int64_t kHeadShapes[][3] = {{9, 3, 64}, {32, 8, 128}};  // heads, kv heads, width
-
-AttentionShape attention_shape(const std::int64_t (&heads)[3], DType kv) {
-  AttentionShape shape;
-  shape.heads = heads[0];
-  shape.kv_heads = heads[1];
-  shape.head_dim = shape.value_dim = heads[2];
-  shape.kv = kv;
-  shape.activation = DType::kF32;
-  return shape;
-}
-
 void OpBench::attention_decode(DType dtype) {
   fill_harmless(pool_);
   for (const auto& heads : kHeadShapes) {
@@ -244,6 +237,28 @@ void OpBench::attention_prefill(DType dtype) {
       for (const std::int64_t before : {0, 512, 1536}) {
         if (effort_.quick && before == 512) continue;
         attention(attention_shape(heads, dtype), queries, before + queries, 1);
+      }
+    }
+  }
+}
+
+/// Formats whose newest tokens lie in a window of 128: decode, prefill and the way between.
+void OpBench::over_history(DType dtype) {
+  fill_harmless(pool_);
+  for (const auto& heads : kHeadShapes) {
+    AttentionShape shape = attention_shape(heads, dtype);
+    shape.residual_tokens = 128;
+    for (const std::int64_t kv_length : {256, 1024, 4096}) {
+      for (const std::int64_t queries : {1, 16, 96}) {
+        TimedHistory timed(pool_.data(), pool_.size(), shape, queries, kv_length);
+        if (!timed.fits()) continue;  // the pool is too small for this point
+        const TensorView q = view(in_, queries, shape.heads * shape.head_dim);
+        const TensorView out = view(out_, queries, shape.heads * shape.value_dim);
+        const TensorView workspace = scratch(timed.workspace(ops_));
+        measure(timed.work(), info(dtype).name,
+                [&](std::int64_t i) { timed.attend(ops_, i, out, q, workspace); });
+        if (queries > 1) continue;
+        measure(timed.pack_work(), info(dtype).name, [&](std::int64_t i) { timed.pack(ops_, i); });
       }
     }
   }

@@ -17,8 +17,7 @@ namespace {
 
 static_assert(kLinearDecodeTokens == cpu::kGemvTokens, "the planner and the kernels differ");
 constexpr std::int64_t kBlockTokens = 16;
-constexpr std::int64_t kMostTokens = 512;
-constexpr std::int64_t kMostColumns = 4096;
+constexpr std::int64_t kMostTokens = 512, kMostColumns = 4096;
 constexpr double kBatchSeconds = 1e-4;  // well above the resolution of a clock
 
 /// A block of one layer: K and V of kBlockTokens tokens.
@@ -208,8 +207,7 @@ void OpBench::attention(const AttentionShape& shape, std::int64_t queries, std::
   const TensorView out = view(out_, rows, shape.heads * shape.value_dim);
   const TensorView workspace = scratch(ops_.attention_workspace(slices, kv, params));
   OpWork work = attention_work(shape, queries, kv_length);
-  work.bytes *= static_cast<double>(sequences);
-  work.flops *= static_cast<double>(sequences);
+  for (double* sum : {&work.bytes, &work.flops}) *sum *= static_cast<double>(sequences);
   std::byte* const base = kv.base;
   measure(work, info(shape.kv).name, [&](std::int64_t i) {
     kv.base = base + (i % layers) * layer_bytes;
@@ -257,8 +255,9 @@ void OpBench::over_history(DType dtype) {
         const TensorView workspace = scratch(timed.workspace(ops_));
         measure(timed.work(), info(dtype).name,
                 [&](std::int64_t i) { timed.attend(ops_, i, out, q, workspace); });
-        if (queries > 1) continue;
-        measure(timed.pack_work(), info(dtype).name, [&](std::int64_t i) { timed.pack(ops_, i); });
+        if (queries == 1)
+          measure(timed.pack_work(), info(dtype).name,
+                  [&](std::int64_t i) { timed.pack(ops_, i); });
       }
     }
   }

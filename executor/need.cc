@@ -85,7 +85,11 @@ RankNeed measure_need(const Decisions& decisions, const ModelSource& source,
     blocks += blocks_for(Tokens{tokens} + decisions.output, decisions.block) * decisions.samples;
   }
   // No group holds more than one that keeps every token would.
-  const std::vector<Blocks> pools(kv_groups(source.card, part, decisions).size(), blocks);
+  std::vector<Blocks> pools(kv_groups(source.card, part, decisions).size(), blocks);
+  if (decisions.kv_residual.any() && !pools.empty()) {
+    pools.back() = blocks_for(decisions.kv_residual.tokens, kResidualBlock) *
+                   static_cast<std::int64_t>(prompt_tokens.size());
+  }
   RankEngine engine({backend, tensor_group, stages}, decisions, source, part,
                     {kRegion, kRegion, pools, {kRegion, kRegion, kRegion}, kRegion});
   engine.load({});

@@ -60,14 +60,16 @@ double median(std::vector<double> values) {
   return values.size() % 2 == 1 ? values[middle] : (values[middle - 1] + values[middle]) / 2;
 }
 
-/// Blocks of the groups that keep every token, and of those that keep a window.
+/// Blocks of the groups that keep every token, of those that keep a window, and of a residual
+/// window.
 void add_cache_rows(Ledger& ledger, RankEngine& engine) {
-  Bytes bytes[2];
-  std::string probes[2];
+  Bytes bytes[3];
+  std::string probes[3];
   const KvStore& kv = engine.kv();
   for (std::size_t g = 0; g < kv.groups().size(); ++g) {
     const BlockPool& pool = kv.pool(g);
-    const std::size_t row = kv.groups()[g].keep.all() ? 0 : 1;
+    const KvKeep& keep = kv.groups()[g].keep;
+    const std::size_t row = keep.recent ? 2 : keep.all() ? 0 : 1;
     bytes[row] += pool.block_bytes() * pool.most_held().n;
     probes[row] += (probes[row].empty() ? "" : " + ") + std::to_string(pool.most_held().n) +
                    " blocks held at most x " + std::to_string(pool.block_bytes().n) + " B";
@@ -79,6 +81,7 @@ void add_cache_rows(Ledger& ledger, RankEngine& engine) {
   };
   add("blocks", 0);
   if (!probes[1].empty()) add("window blocks", 1);
+  if (!probes[2].empty()) add("residual window", 2);
   const KvStream* stream = engine.kv_stream();
   if (stream == nullptr) return;
   const auto beyond = [&](TierKind tier, const char* name, Bytes stream_bytes, const char* probe) {
@@ -188,6 +191,7 @@ SchedulerOptions scheduler_options(const Decisions& decisions,
                                    std::vector<std::int32_t> end_tokens) {
   SchedulerOptions options;
   options.block = decisions.block;
+  options.kv_stride = decisions.kv_residual.stride;
   options.prefill_chunk = decisions.prefill_chunk.n;
   options.output = decisions.output.n;
   options.end_tokens = std::move(end_tokens);

@@ -26,6 +26,7 @@ struct TransformerParts {
   Communicator& stages;                   // the pp ranks with this tensor rank
   KvStream* stream = nullptr;             // of layers whose cache lives beyond the device
   WeightStream* weight_stream = nullptr;  // of layers whose matrices live in host memory
+  std::int64_t kv_stride = 1;             // of a history behind a residual window
 };
 
 class Transformer {
@@ -73,6 +74,7 @@ class Transformer {
   Arena& arena_;
   const RankWeights& weights_;
   const KvStore& kv_;
+  std::int64_t kv_stride_;
   Communicator& tensor_group_;
   Communicator& stages_;
   KvStream* stream_;

@@ -7,6 +7,7 @@
 #include "planner/kv_cache.h"
 #include "planner/kv_groups.h"
 #include "planner/kv_offload.h"
+#include "planner/kv_residual.h"
 #include "planner/runtime_overhead.h"
 #include "planner/sharding.h"
 #include "planner/weight_offload.h"
@@ -115,6 +116,7 @@ class Chooser {
     d().kv_format = request_.kv_format.value_or(gpu_ ? KvFormat::kBF16 : KvFormat::kF16);
     if (!request_.kv_format) assume("KV cache format", name_of(d().kv_format), "--kv-cache-dtype");
     policy();
+    residual();
     layout();
     d().attention = request_.attention.value_or(AttentionAlgorithm::kTiled);
     if (!request_.attention) assume("attention", name_of(d().attention), "--attention");
@@ -162,11 +164,33 @@ class Chooser {
     d().weight_offload = weight_offload_for(share, std::max<std::int64_t>(1, layers));
   }
 
+  /// The newest tokens in f16 beside a history of fewer bits or fewer tokens.
+  void residual() {
+    check_residual_request(source_.card, d(), request_);
+    if (!takes_residual(d())) return;
+    constexpr std::int64_t kMost = std::int64_t{1} << 30;
+    KvResidual& out = d().kv_residual;
+    out.tokens = {number(raw(request_.kv_residual), usual_residual(d()).tokens.n,
+                         "newest KV tokens kept in f16", "--kv-residual", kMost)};
+    if (d().kv_policy == KvPolicy::kStrided) {
+      out.stride = number(request_.kv_stride, usual_residual(d()).stride,
+                          "stride of older KV tokens", "--kv-stride", kResidualBlock.n);
+    }
+    check_residual(out);
+  }
+
   void layout() {
     d().kv_layout = request_.kv_layout.value_or(KvLayout::kPaged);
     if (d().kv_layout == KvLayout::kPaged) {
-      d().block = {number(request_.block_tokens, kDefaultBlock, "tokens of a KV block",
-                          "--block-size", kMostBlock)};
+      const std::int64_t step = residual_step(d().kv_residual);
+      d().block = {number(request_.block_tokens, std::max(step, kDefaultBlock),
+                          "tokens of a KV block", "--block-size", kMostBlock)};
+      if (d().block.n % step != 0) {
+        refuse("--block-size",
+               fmt::format("blocks of {} tokens: {} rows leave the residual window together",
+                           d().block.n, step),
+               fmt::format("give a multiple of {}", step));
+      }
       return;
     }
     if (request_.block_tokens) {
@@ -202,7 +226,7 @@ class Chooser {
     if (samples > 1 && prefix > 0) unsupported("both samples and a shared prefix");
     if (d().kv_layout == KvLayout::kContiguous) unsupported("a contiguous cache");
     if (d().kv_policy != KvPolicy::kKeepAll) unsupported("a KV policy that gives blocks back");
-    if (d().kv_format == KvFormat::kKivi2) unsupported("a residual window");
+    if (d().kv_residual.any()) unsupported("a residual window");
   }
 
   /// How a CPU's products with block-quantised weights read their inputs.
@@ -237,6 +261,15 @@ class Chooser {
       if (asked)
         refuse(flag, "only the KV policy sink_window has sinks and a window to choose",
                "add --kv-policy sink_window");
+    }
+    if (request_.kv_policy == KvPolicy::kStrided) {
+      d().kv_policy = KvPolicy::kStrided;  // residual() refuses what does not go with it
+      if (!request_.kv_format) {
+        d().kv_format = KvFormat::kFp8;
+        for (Assumption& assumption : out_.assumptions)
+          if (assumption.flag == "--kv-cache-dtype") assumption.value = name_of(KvFormat::kFp8);
+      }
+      return;
     }
     if (!windowed) return;
     d().kv_policy = request_.kv_policy.value_or(KvPolicy::kWindow);
@@ -293,12 +326,16 @@ class Chooser {
              "context counts prompt and output together");
     }
     d().batch = number(request_.batch, 1, "sequences at the same time", "--batch", kMostBatch);
-    const Tokens chunk = gpu_ ? kDefaultChunkGpu : kDefaultChunkCpu;
+    Tokens chunk = gpu_ ? kDefaultChunkGpu : kDefaultChunkCpu;
+    if (d().kv_residual.any())
+      chunk = std::min(chunk, d().kv_residual.tokens - Tokens{kResidualBlock.n});
     d().prefill_chunk = {number(raw(request_.prefill_chunk), chunk.n, "tokens of a prefill pass",
                                 "--prefill-chunk", kMost)};
+    check_residual_chunk(d());
     if (d().kv_layout == KvLayout::kContiguous) d().block = {d().context.n};
     sharing();
     d().kv_blocks = kv_blocks(d());
+    d().kv_residual.blocks = residual_blocks(d());
     d().window_pools = window_pools(source_.card, d());
     if (d().kv_policy == KvPolicy::kSinkWindow) {
       assume("positions",

@@ -183,8 +183,15 @@ Bytes decode_bytes(const RankModel& model, const Decisions& decisions, Tokens co
     const std::int64_t window =
         keep.all() ? kind.layer.mixer.window_tokens : (keep.sinks + keep.window).n;
     const Tokens read = window > 0 ? std::min(context, Tokens{window}) : context;
+    const KvResidual& residual = decisions.kv_residual;
+    const Tokens packed = residual.any() ? packed_tokens(read, residual.tokens) : read;
+    const Tokens kept{packed.n / residual.stride};
     bytes +=
-        kv_bytes_per_token(kind.shape, decisions.kv_format) * kind.count * (read * decisions.batch);
+        kv_bytes_per_token(kind.shape, decisions.kv_format) * kind.count * (kept * decisions.batch);
+    if (residual.any()) {
+      bytes += kv_bytes_per_token(kind.shape, KvFormat::kF16) * kind.count *
+               ((read - packed) * decisions.batch);
+    }
     bytes += linear_state_bytes(kind.layer.mixer.linear, kind.shape, decisions.activations) *
              kind.count * decisions.batch;
   }

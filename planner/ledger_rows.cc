@@ -169,17 +169,45 @@ std::string shared_text(const Decisions& decisions) {
                      decisions.samples > 1 ? "samples" : "prompts");
 }
 
+Tokens kept_tokens(const Decisions& decisions) {
+  return decisions.kv_residual.any() ? history_tokens(decisions) : decisions.context;
+}
+
+std::string history_text(const Decisions& decisions) {
+  const std::int64_t stride = decisions.kv_residual.stride;
+  return fmt::format(", {}of the {} tokens before the residual window",
+                     stride > 1 ? fmt::format("one in {} ", stride) : "",
+                     grouped((history_tokens(decisions).n) * stride));
+}
+
+void add_residual_row(const RankModel& model, const Decisions& decisions,
+                      std::vector<LedgerRow>& rows) {
+  const Bytes residual = kv_residual_bytes(model, decisions);
+  if (residual.n == 0) return;
+  rows.push_back(kv_row(
+      "residual window", residual,
+      fmt::format("{} blocks of {} tokens ({} sequence{}, the newest {} tokens of each) x {} "
+                  "B/token in f16",
+                  grouped(residual_blocks(decisions).n), kResidualBlock.n, decisions.batch,
+                  decisions.batch == 1 ? "" : "s", grouped(decisions.kv_residual.tokens.n),
+                  grouped(kv_bytes_per_token(model, KvFormat::kF16).n))));
+}
+
 /// Blocks always; the other parts of a cache only where a model or a choice has them.
 std::vector<LedgerRow> kv_rows(const RankModel& model, const Decisions& decisions) {
   const char* plural = decisions.batch == 1 ? "" : "s";
   std::vector<LedgerRow> rows;
-  if (decisions.kv_placement != KvPlacement::kDevice) return offloaded_rows(model, decisions);
-  rows.push_back(
-      kv_row("blocks", kv_growing_bytes(model, decisions),
-             fmt::format("{}; x {} tokens a block x {} blocks ({} sequence{} x ceil({} / {}){})",
-                         kv_formula(model, decisions), decisions.block.n,
-                         grouped(kv_blocks(decisions).n), decisions.batch, plural,
-                         grouped(decisions.context.n), decisions.block.n, shared_text(decisions))));
+  if (decisions.kv_placement != KvPlacement::kDevice) {
+    rows = offloaded_rows(model, decisions);
+    add_residual_row(model, decisions, rows);
+    return rows;
+  }
+  rows.push_back(kv_row(
+      "blocks", kv_growing_bytes(model, decisions),
+      fmt::format("{}; x {} tokens a block x {} blocks ({} sequence{} x ceil({} / {}){})",
+                  kv_formula(model, decisions), decisions.block.n, grouped(kv_blocks(decisions).n),
+                  decisions.batch, plural, grouped(kept_tokens(decisions).n), decisions.block.n,
+                  decisions.kv_residual.any() ? history_text(decisions) : shared_text(decisions))));
   const Bytes window = kv_window_bytes(model, decisions);
   if (window.n > 0)
     rows.push_back(kv_row("window blocks", window, window_formula(model, decisions)));
@@ -190,12 +218,7 @@ std::vector<LedgerRow> kv_rows(const RankModel& model, const Decisions& decision
                                       "the linear layers, whatever the context",
                                       decisions.batch, plural)));
   }
-  const Bytes residual = kv_residual_bytes(model, decisions);
-  if (residual.n > 0) {
-    rows.push_back(kv_row(
-        "residual window", residual,
-        fmt::format("{} sequence{} x the newest 128 tokens in f16", decisions.batch, plural)));
-  }
+  add_residual_row(model, decisions, rows);
   return rows;
 }
 

@@ -59,6 +59,10 @@ class Writer {
       line("  kv_keep: {{sink_tokens: {}, window_tokens: {}}}", d.kv_keep.sinks.n,
            d.kv_keep.window.n);
     }
+    if (d.kv_residual.any()) {
+      line("  kv_residual: {{tokens: {}, stride: {}, blocks: {}}}", d.kv_residual.tokens.n,
+           d.kv_residual.stride, d.kv_residual.blocks.n);
+    }
     line("  kv_placement: {}", name_of(d.kv_placement));
     if (d.kv_placement != KvPlacement::kDevice) {
       line("  kv_offload: {{resident_layers: {}, staging_layers: {}}}", d.kv_offload.resident,

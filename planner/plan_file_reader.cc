@@ -19,7 +19,7 @@ constexpr double kMostReal = 1e300;
 /// Keys of the decisions, in no order.
 constexpr const char* kDecisionKeys =
     "model set card_hash device device_count sharding weights weight_offload activations kv_format "
-    "kv_policy kv_keep samples shared_prefix_tokens kv_placement kv_offload kv_layout "
+    "kv_policy kv_keep kv_residual samples shared_prefix_tokens kv_placement kv_offload kv_layout "
     "block_tokens kv_blocks window_pools context_tokens output_tokens batch prefill_chunk_tokens "
     "attention linear_inputs threads seed capacity_bytes assume_like engine";
 
@@ -121,6 +121,11 @@ class Reader {
     if (d.kv_policy == KvPolicy::kSinkWindow) {
       const YamlNode k = in.at("kv_keep");
       d.kv_keep = {{count(k, "sink_tokens")}, {count(k, "window_tokens", 1)}};
+    }
+    if (in.has("kv_residual")) {
+      const YamlNode r = in.at("kv_residual");
+      r.allow_only({"tokens", "stride", "blocks"});
+      d.kv_residual = {{count(r, "tokens", 1)}, count(r, "stride", 1), {count(r, "blocks")}};
     }
     d.kv_placement = named<KvPlacement>(in.at("kv_placement"), kKvPlacements);
     if (d.kv_placement != KvPlacement::kDevice) {

@@ -43,6 +43,9 @@ json decisions_object(const Decisions& d) {
       {"kv_policy", name_of(d.kv_policy)},
       {"kv_sink_tokens", d.kv_keep.sinks.n},
       {"kv_window_tokens", d.kv_keep.window.n},
+      {"kv_residual_tokens", d.kv_residual.tokens.n},
+      {"kv_residual_blocks", d.kv_residual.blocks.n},
+      {"kv_stride", d.kv_residual.stride},
       {"kv_placement", name_of(d.kv_placement)},
       {"kv_resident_layers", d.kv_offload.resident},
       {"kv_staging_layers", d.kv_offload.staging},
@@ -108,6 +111,11 @@ Decisions decisions_from(const JsonReader& in) {
   d.kv_policy = in.at("kv_policy").word<KvPolicy>(kKvPolicies);
   if (d.kv_policy == KvPolicy::kSinkWindow) {
     d.kv_keep = {{in.at("kv_sink_tokens").count()}, {in.at("kv_window_tokens").count()}};
+  }
+  if (in.has("kv_residual_tokens")) {  // records of before have none
+    d.kv_residual = {{in.at("kv_residual_tokens").count()},
+                     in.at("kv_stride").count(),
+                     {in.at("kv_residual_blocks").count()}};
   }
   d.kv_placement = in.at("kv_placement").word<KvPlacement>(kKvPlacements);
   if (in.has("kv_resident_layers")) {  // records of before have none

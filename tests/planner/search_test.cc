@@ -6,6 +6,7 @@
 
 #include <algorithm>
 
+#include "cards.h"
 #include "modelcards/library.h"
 
 namespace vramplan {
@@ -87,9 +88,10 @@ TEST(Search, ACacheOnTheHostIsThePlannersPlanToTheByte) {
   EXPECT_GT(far, 20);
 }
 
-// With short chunks the scratch of decode is the peak, and it knows the multiprocessors.
+// Many heads, one kv head and short chunks: the scratch of decode is the peak, and it knows the
+// multiprocessors.
 TEST(Search, ScratchOfDecodeIsThatOfTheDevice) {
-  const ModelSource source = model("llama-3-8b");
+  const ModelSource source = test::source_of(test::llama("mqa", {2, 2048, 128, 1, 16, 128, 100}));
   SearchRequest request = request_of({"h100-sxm-80gb", "l4-24gb", "b200-sxm-180gb"});
   request.plan.prefill_chunk = Tokens{64};
   request.plan.context = Tokens{16384};

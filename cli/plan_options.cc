@@ -183,6 +183,11 @@ void add_plan_flags(CLI::App& command, PlanOptions& o) {
       ->group(kFormats);
 }
 
+KvPlacement read_kv_placement(const std::string& text) {
+  const auto placement = read_choice<KvPlacement>("--kv-placement", text, kKvPlacements);
+  return placement.value_or(KvPlacement::kDevice);
+}
+
 PlanRequest request_of(const PlanOptions& o) {
   require_positive(o.count, "--count");
   require_positive(o.tp, "--tp");

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "planner/activation_offload.h"
 #include "planner/kv_cache.h"
 #include "planner/kv_groups.h"
 #include "planner/kv_offload.h"
@@ -123,6 +124,8 @@ class Chooser {
     linear_inputs();
     placement();
     weight_placement();
+    d().activation_offload = request_.activation_offload;
+    check_activation_offload(source_.card, d());
   }
 
   /// Where the cache lives, and how much of it stays on the device.

@@ -136,6 +136,9 @@ struct Decisions {
   std::int64_t samples = 1;  // of them from each prompt, which share its blocks until they write
   Tokens shared_prefix;      // that all prompts begin with; its whole blocks are computed once
   Tokens prefill_chunk;      // most tokens of one forward pass
+  // Prefill layer by layer over all chunks of a prompt; between the layers its hidden states wait
+  // in host memory.
+  bool activation_offload = false;
   AttentionAlgorithm attention = AttentionAlgorithm::kTiled;
   // CPU: products with block-quantised weights round their input to 8-bit codes (i8), or do not
   // (f32).

@@ -59,6 +59,10 @@ void replan(PlannedModel& planned, std::int64_t prompt_tokens, std::int64_t outp
     request.kv_sinks = d.kv_keep.sinks;
     request.kv_window = d.kv_keep.window;
   }
+  if (d.kv_policy == KvPolicy::kMass) {
+    request.kv_budget = d.kv_keep.budget;
+    request.kv_score = d.kv_score;
+  }
   request.kv_layout = d.kv_layout;
   if (d.kv_layout == KvLayout::kPaged) request.block_tokens = d.block.n;
   request.attention = d.attention;

@@ -69,6 +69,13 @@ std::optional<KvPolicy> read_kv_policy(const std::string& text) {
   fail_choice("--kv-policy", text, names);
 }
 
+std::optional<KvScore> read_kv_score(const std::string& text) {
+  if (text.empty()) return std::nullopt;
+  if (text == name_of(KvScore::kSum)) return KvScore::kSum;
+  if (text == name_of(KvScore::kDecayed)) return KvScore::kDecayed;
+  fail_choice("--kv-score", text, {"sum", "decayed"});
+}
+
 std::optional<KvLayout> read_kv_layout(const std::string& text) {
   if (text.empty()) return std::nullopt;
   std::vector<std::string> names;
@@ -145,8 +152,11 @@ void add_plan_flags(CLI::App& command, PlanOptions& o) {
   command.add_option("--kv-cache-dtype", o.kv_format, "f16, fp8, int8 ...")->group(kFormats);
   command
       .add_option("--kv-policy", o.kv_policy,
-                  "keep_all; window (windowed layers); sink_window (all layers)")
+                  "keep_all; window (windowed layers); sink_window; mass")
       ->group(kFormats);
+  command.add_option("--kv-budget", o.kv_budget, "mass: most tokens that stay (a fifth)")
+      ->group(kFormats);
+  command.add_option("--kv-score", o.kv_score, "mass: sum, or decayed")->group(kFormats);
   command.add_option("--kv-layout", o.kv_layout, "paged, or contiguous (the baseline)")
       ->group(kFormats);
   command.add_option("--samples", o.samples, "sequences of the batch from each prompt (1)")
@@ -198,6 +208,8 @@ PlanRequest request_of(const PlanOptions& o) {
   request.kv_policy = read_kv_policy(o.kv_policy);
   request.kv_sinks = read_tokens(o.kv_sinks, "--kv-sinks");
   request.kv_window = read_tokens(o.kv_window, "--kv-window");
+  request.kv_budget = read_tokens(o.kv_budget, "--kv-budget");
+  request.kv_score = read_kv_score(o.kv_score);
   request.kv_layout = read_kv_layout(o.kv_layout);
   request.samples = o.samples;
   request.shared_prefix = read_tokens(o.shared_prefix, "--shared-prefix");

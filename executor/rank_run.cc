@@ -169,6 +169,7 @@ SchedulerOptions scheduler_options(const Decisions& decisions,
   options.output = decisions.output.n;
   options.end_tokens = std::move(end_tokens);
   options.samples = decisions.samples;
+  options.score = decisions.kv_score;
   options.prefix_cache = decisions.shared_prefix.n > 0;
   return options;
 }

@@ -1,6 +1,8 @@
 #include "executor/scheduler.h"
 
 #include <algorithm>
+#include <cmath>
+#include <numeric>
 #include <utility>
 
 namespace vramplan {
@@ -34,6 +36,8 @@ Scheduler::Scheduler(std::vector<Cache> caches, std::vector<std::vector<std::int
       for (const Cache& cache : caches_) {
         sequence.tables.emplace_back(*cache.pool, options_.block, cache.keep.sinks);
       }
+      sequence.heat.resize(caches_.size());
+      sequence.mass.resize(caches_.size());
       sequences_.push_back(std::move(sequence));
     }
   }
@@ -126,7 +130,7 @@ void Scheduler::append(std::size_t index, std::int64_t count, bool wants_logits)
 }
 
 /// Slots and slice of tokens [begin, end) in every group; their rows are the next of the pass.
-void Scheduler::place(const Sequence& sequence, std::int64_t begin, std::int64_t end) {
+void Scheduler::place(Sequence& sequence, std::int64_t begin, std::int64_t end) {
   const auto first_row = static_cast<std::int64_t>(pass_.ids.size());
   for (std::size_t g = 0; g < caches_.size(); ++g) {
     const BlockTable& table = sequence.tables[g];
@@ -138,6 +142,9 @@ void Scheduler::place(const Sequence& sequence, std::int64_t begin, std::int64_t
       group.sink_positions.push_back(static_cast<std::int32_t>(seen));
     }
     group.slices.push_back({first_row, end - begin, table.index(end - 1) + 1, table.blocks()});
+    if (keep.budget.n == 0) continue;
+    sequence.mass[g].assign(table.block_count(), 0);
+    group.slices.back().block_mass = sequence.mass[g].data();
   }
 }
 
@@ -175,7 +182,8 @@ void Scheduler::fork_samples(std::size_t index) {
 void Scheduler::release_unseen(Sequence& sequence) {
   for (std::size_t g = 0; g < caches_.size(); ++g) {
     const KvKeep& keep = caches_[g].keep;
-    if (keep.all()) continue;
+    if (keep.budget.n > 0) release_lightest(sequence, g);
+    if (keep.all() || keep.budget.n > 0) continue;
     sequence.tables[g].release_before(Tokens{sequence.cached + 1} - keep.window);
   }
 }
@@ -219,8 +227,45 @@ void Scheduler::skip_to_last_step() {
       sequence.cached += to - made;
       sequence.generated.resize(static_cast<std::size_t>(to), 0);
       grow(sequence, sequence.cached + 1);
+      for (std::vector<std::int64_t>& mass : sequence.mass) mass.clear();
     }
     for (Sequence& sequence : sequences_) release_unseen(sequence);
+  }
+}
+
+double Scheduler::Heat::score(KvScore kind) const {
+  return kind == KvScore::kSum ? sum : mean * std::log(1 + static_cast<double>(hot));
+}
+
+/// Gives back blocks until the budget holds: of those behind the first tokens and before the
+/// newest, the one with the lowest score, the older of equals. Its tokens' keys keep their
+/// rotation.
+void Scheduler::release_lightest(Sequence& sequence, std::size_t cache) {
+  constexpr double kForget = 0.8;
+  BlockTable& table = sequence.tables[cache];
+  std::vector<Heat>& heat = sequence.heat[cache];
+  const std::vector<std::int64_t>& mass = sequence.mass[cache];
+  const std::int64_t total = std::accumulate(mass.begin(), mass.end(), std::int64_t{0});
+  heat.resize(table.block_count());
+  for (std::size_t i = 0; i < mass.size(); ++i) {
+    const double share = total > 0 ? static_cast<double>(mass[i]) / static_cast<double>(total) : 0;
+    heat[i].sum += static_cast<double>(mass[i]);
+    heat[i].mean = kForget * heat[i].mean + (1 - kForget) * share;
+    if (share * static_cast<double>(mass.size()) > 1) ++heat[i].hot;
+  }
+  const TokensPerBlock block = options_.block;
+  const std::int64_t budget = blocks_for(caches_[cache].keep.budget, block).n;
+  const std::int64_t first = blocks_for(kMassFirst, block).n;
+  const std::int64_t last = blocks_for(kMassLast, block).n + 1;  // the newest is part empty
+  std::int64_t filled = blocks_for(Tokens{sequence.cached}, block).n - table.released().n / block.n;
+  for (; filled > budget; --filled) {
+    const auto begin = heat.begin() + std::min(first, filled - 2);
+    const auto end = heat.begin() + std::max(std::min(first, filled - 2) + 1, filled - last);
+    const auto lightest = std::min_element(begin, end, [&](const Heat& a, const Heat& b) {
+      return a.score(options_.score) < b.score(options_.score);
+    });
+    table.release_at(static_cast<std::size_t>(lightest - heat.begin()));
+    heat.erase(lightest);
   }
 }
 

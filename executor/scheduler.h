@@ -44,7 +44,8 @@ struct SchedulerOptions {
   std::int64_t samples = 1;              // sequences from each prompt
   /// Whole blocks of prompts are kept by their tokens and found again. Needs one group.
   bool prefix_cache = false;
-  std::string tenant = {};  // whose prompts these are: blocks are never shared across tenants
+  KvScore score = KvScore::kSum;  // of blocks in a group with a budget
+  std::string tenant = {};        // whose prompts these are: blocks are never shared across tenants
 };
 
 class Scheduler {
@@ -78,16 +79,25 @@ class Scheduler {
   const std::vector<std::int32_t>& generated(std::int64_t sequence) const;
 
  private:
+  /// What a block in a group with a budget has got so far.
+  struct Heat {
+    double sum = 0, mean = 0;
+    std::int64_t hot = 0;  // passes in which it had more than its share
+    double score(KvScore kind) const;
+  };
   struct Sequence {
     std::vector<std::int32_t> prompt, generated;
-    std::vector<BlockTable> tables;  // of each cache
-    std::int64_t cached = 0;         // tokens in the cache
+    std::vector<BlockTable> tables;               // of each cache
+    std::vector<std::vector<Heat>> heat;          // of each cache with a budget, by block
+    std::vector<std::vector<std::int64_t>> mass;  // what the running pass adds, by block
+    std::int64_t cached = 0;                      // tokens in the cache
     bool finished = false;
   };
   void fill_prefill(std::size_t index);
   bool fill_decode();
   void append(std::size_t index, std::int64_t count, bool wants_logits);
-  void place(const Sequence& sequence, std::int64_t begin, std::int64_t end);
+  void release_lightest(Sequence& sequence, std::size_t cache);
+  void place(Sequence& sequence, std::int64_t begin, std::int64_t end);
   void grow(Sequence& sequence, std::int64_t length);
   void release_unseen(Sequence& sequence);
   void find_prefix(Sequence& sequence);

@@ -141,6 +141,26 @@ void check_formats(const ModelSource& source, const Decisions& decisions, bool g
   }
 }
 
+/// A budget in every layer, of tokens whose keys keep their positions.
+void check_mass(const ModelCard& card, const Decisions& decisions, bool gpu) {
+  if (decisions.kv_policy != KvPolicy::kMass) return;
+  if (decisions.kv_keep.budget.n < 1) {
+    throw Error(ErrorCode::kUsage, "the KV policy mass needs a budget").at("", "kv_keep");
+  }
+  if (gpu) {
+    refuse("attention that adds up what each block gets on a GPU", "--kv-policy",
+           "cpu and dry run it");
+  }
+  const bool full = std::all_of(card.layers.begin(), card.layers.end(), [](const Layer& layer) {
+    return layer.mixer.kind == MixerKind::kFullAttention;
+  });
+  if (!full || (card.context_limit > 0 && decisions.context.n > card.context_limit)) {
+    refuse(std::string("the KV policy mass with ") +
+               (full ? "a context beyond the model's" : "layers that have windows of their own"),
+           "--kv-policy", "keep_all or window");
+  }
+}
+
 /// Sinks and a window in every layer: what the transformer and the plan both take for granted.
 void check_sinks(const ModelCard& card, const Decisions& decisions, bool gpu) {
   if (decisions.kv_policy != KvPolicy::kSinkWindow) return;
@@ -195,6 +215,7 @@ void refuse_unsupported(const ModelSource& source, const Decisions& decisions, b
   check_layers(source.card);
   check_parts(source.card);
   check_cache(source.card, decisions);
+  check_mass(source.card, decisions, gpu);
   check_sinks(source.card, decisions, gpu);
   const auto positive = [](std::int64_t value, const char* field) {
     if (value >= 1) return;

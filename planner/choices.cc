@@ -189,6 +189,11 @@ class Chooser {
         std::any_of(source_.card.layers.begin(), source_.card.layers.end(),
                     [](const Layer& layer) { return layer.mixer.window_tokens > 0; });
     if (request_.kv_policy == KvPolicy::kSinkWindow) return sink_window(windowed);
+    if (request_.kv_policy == KvPolicy::kMass) return mass(windowed);
+    if (request_.kv_budget || request_.kv_score) {
+      refuse(request_.kv_budget ? "--kv-budget" : "--kv-score",
+             "only the KV policy mass has a budget and a score", "add --kv-policy mass");
+    }
     for (const auto& [asked, flag] : {std::pair(request_.kv_sinks, "--kv-sinks"),
                                       std::pair(request_.kv_window, "--kv-window")}) {
       if (asked)
@@ -201,23 +206,24 @@ class Chooser {
     assume("sliding-window layers", "keep their window and a chunk", "--kv-policy");
   }
 
+  [[noreturn]] void does_not_suit(const char* why) const {
+    throw Error(ErrorCode::kUnsupported,
+                fmt::format("the KV policy {} does not suit {}: {}", name_of(*request_.kv_policy),
+                            source_.card.name, why))
+        .at("", "--kv-policy")
+        .help("keep_all or window");
+  }
+
   /// Sinks and a window for every layer, or what stands in the way. Source of the default: four
   /// sinks suffice, Xiao et al. 2023, "Efficient Streaming Language Models with Attention Sinks".
   void sink_window(bool windowed) {
-    const auto unsupported = [&](const char* why) {
-      throw Error(
-          ErrorCode::kUnsupported,
-          fmt::format("the KV policy sink_window does not suit {}: {}", source_.card.name, why))
-          .at("", "--kv-policy")
-          .help("keep_all or window");
-    };
-    if (windowed) unsupported("some of its layers have windows of their own");
+    if (windowed) does_not_suit("some of its layers have windows of their own");
     if (source_.card.position == PositionKind::kLearned) {
-      unsupported("its positions are learned rows, which cannot move with a window");
+      does_not_suit("its positions are learned rows, which cannot move with a window");
     }
     for (const Layer& layer : source_.card.layers) {
       if (layer.mixer.kind == MixerKind::kFullAttention) continue;
-      unsupported("it has layers without a cache of keys and values");
+      does_not_suit("it has layers without a cache of keys and values");
     }
     constexpr std::int64_t kMost = std::int64_t{1} << 40;
     d().kv_policy = KvPolicy::kSinkWindow;
@@ -229,6 +235,49 @@ class Chooser {
     }
     d().kv_keep.window = {
         number(raw(request_.kv_window), 1024, "tokens of the window", "--kv-window", kMost)};
+  }
+
+  /// Blocks with the least attention go. Keys keep the rotation of their true positions: distances
+  /// are true, and a static scaling of the rotation means what it means with the whole cache.
+  void mass(bool windowed) {
+    if (windowed) does_not_suit("some of its layers have windows of their own");
+    for (const Layer& layer : source_.card.layers) {
+      if (layer.mixer.kind != MixerKind::kFullAttention) {
+        does_not_suit("it has layers without a cache of keys and values");
+      }
+      if (layer.mixer.rope.scaling == "other") {
+        does_not_suit("its rotary scaling may change with the length that is kept");
+      }
+    }
+    if (d().kv_format == KvFormat::kKivi2) {
+      throw Error(ErrorCode::kUnsupported, "eviction by attention from a residual window")
+          .at("", "--kv-cache-dtype")
+          .help("another format");
+    }
+    d().kv_policy = KvPolicy::kMass;
+    d().kv_score = request_.kv_score.value_or(KvScore::kSum);
+    if (!request_.kv_score) assume("attention of a block", "sum over all queries", "--kv-score");
+  }
+
+  /// The budget, known with the context. Source of the share: Zhang et al. 2023, "H2O".
+  void budget() {
+    if (d().kv_policy != KvPolicy::kMass) return;
+    const std::int64_t share = std::max<std::int64_t>(least_budget(), d().context.n / 5);
+    d().kv_keep = {{},
+                   {},
+                   {number(raw(request_.kv_budget), share, "tokens of the KV budget", "--kv-budget",
+                           std::int64_t{1} << 40)}};
+    if (d().kv_keep.budget.n >= least_budget()) return;
+    refuse(
+        "--kv-budget",
+        fmt::format("a budget of {} tokens has no room beside the first {} and the last {}, which "
+                    "always stay",
+                    d().kv_keep.budget.n, kMassFirst.n, kMassLast.n),
+        fmt::format("give at least {}", least_budget()));
+  }
+  std::int64_t least_budget() const {
+    const TokensPerBlock block = out_.decisions.block;
+    return (block * (blocks_for(kMassFirst, block) + blocks_for(kMassLast, block) + Blocks{2})).n;
   }
 
   void lengths() {
@@ -255,8 +304,18 @@ class Chooser {
                                 "--prefill-chunk", kMost)};
     if (d().kv_layout == KvLayout::kContiguous) d().block = {d().context.n};
     sharing();
+    budget();
     d().kv_blocks = kv_blocks(d());
     d().window_pools = window_pools(source_.card, d());
+    if (d().kv_policy == KvPolicy::kMass) {
+      assume("positions of kept tokens", "their own: distances are true", "--kv-policy");
+      // Fewer keys do not bring far ones nearer, as a window's places do.
+      if (limit > 0 && d().context.n > limit) {
+        does_not_suit(
+            "its keys keep their positions, and the context goes beyond those it was "
+            "made for; sink_window has places that do not");
+      }
+    }
     if (d().kv_policy == KvPolicy::kSinkWindow) {
       assume("positions",
              fmt::format("places among the {} tokens kept: distances never exceed them",

@@ -31,9 +31,14 @@ enum class KvFormat : std::uint8_t {
 };
 inline constexpr int kKvFormats = 12;
 /// Which tokens are kept: all; of a windowed layer only its window; or of every layer the first
-/// tokens and a window, which attention then sees alone (StreamingLLM).
-enum class KvPolicy : std::uint8_t { kKeepAll, kWindow, kSinkWindow };
-inline constexpr int kKvPolicies = 3;
+/// tokens and a window, which attention then sees alone (StreamingLLM); or a budget of blocks, of
+/// which those with the least attention go (H2O).
+enum class KvPolicy : std::uint8_t { kKeepAll, kWindow, kSinkWindow, kMass };
+inline constexpr int kKvPolicies = 4;
+/// What counts as attention of a block: its sum over all queries so far, or a mean that forgets
+/// times the logarithm of how often the block had more than its share.
+enum class KvScore : std::uint8_t { kSum, kDecayed };
+inline constexpr int kKvScores = 2;
 enum class KvPlacement : std::uint8_t { kDevice };  // which tier a block lives in
 /// Blocks of a few tokens, or one run of the whole context a sequence, reserved when it begins.
 enum class KvLayout : std::uint8_t { kPaged, kContiguous };
@@ -44,7 +49,8 @@ enum class AttentionAlgorithm : std::uint8_t { kTiled, kNaive };  // naive mater
 DType dtype_of(KvFormat format);
 /// f32 f16 bf16 fp8 int8 int4 q8_0 q4_0 nvfp4 kivi2 fp8_ds_mla nvfp4_ds_mla
 const char* name_of(KvFormat format);
-const char* name_of(KvPolicy policy);               // keep_all window sink_window
+const char* name_of(KvPolicy policy);               // keep_all window sink_window mass
+const char* name_of(KvScore score);                 // sum decayed
 const char* name_of(KvLayout layout);               // paged contiguous
 const char* name_of(AttentionAlgorithm algorithm);  // tiled naive
 
@@ -53,7 +59,8 @@ const char* name_of(AttentionAlgorithm algorithm);  // tiled naive
 /// table a sequence.
 struct KvKeep {
   Tokens sinks, window;  // window 0 = every token
-  bool all() const { return window.n == 0; }
+  Tokens budget = {};    // policy mass: that many tokens at most between passes, in whole blocks
+  bool all() const { return window.n == 0 && budget.n == 0; }
   friend bool operator==(const KvKeep&, const KvKeep&) = default;
 };
 
@@ -63,6 +70,9 @@ struct WindowPool {
   Blocks blocks;  // per rank
   friend bool operator==(const WindowPool&, const WindowPool&) = default;
 };
+
+/// Policy mass: these tokens of a sequence always stay.
+inline constexpr Tokens kMassFirst{10}, kMassLast{50};
 
 struct Sharding {
   int tp = 1, pp = 1, cp = 1, ep = 1;
@@ -81,7 +91,8 @@ struct Decisions {
   DType activations = DType::kF32;  // f32 on a CPU, bf16 on a GPU
   KvFormat kv_format = KvFormat::kF16;
   KvPolicy kv_policy = KvPolicy::kKeepAll;
-  KvKeep kv_keep;  // policy sink_window: what every layer keeps
+  KvScore kv_score = KvScore::kSum;  // policy mass
+  KvKeep kv_keep;                    // policies sink_window and mass: what every layer keeps
   KvPlacement kv_placement = KvPlacement::kDevice;
   KvLayout kv_layout = KvLayout::kPaged;
   TokensPerBlock block{16};
@@ -109,7 +120,8 @@ KvKeep keep_of(const Decisions& decisions, std::int64_t window_tokens);
 /// The pool of a group. Errors: kStalePlan when the decisions have none for it.
 Blocks pool_blocks(const Decisions& decisions, const KvKeep& keep);
 /// Room in the block table of one sequence: ceil(context / block), or of a window at most
-/// ceil(sinks / block) + ceil((window + chunk) / block) + 1.
+/// ceil(sinks / block) + ceil((window + chunk) / block) + 1; of a budget ceil(budget / block) +
+/// ceil(chunk / block) + 1.
 Blocks table_blocks(const Decisions& decisions, const KvKeep& keep);
 
 /// The layers a rank holds: [begin, end) of the card. Stages differ by at most one layer, the

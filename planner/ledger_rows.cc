@@ -105,6 +105,13 @@ std::string window_formula(const RankModel& model, const Decisions& decisions) {
   for (const KvGroupBytes& group : kv_group_bytes(model, decisions)) {
     if (group.keep.all()) continue;
     if (!text.empty()) text += " + ";
+    if (group.keep.budget.n > 0) {
+      text +=
+          fmt::format("{} blocks of a budget of {} tokens and a chunk, x {} B",
+                      grouped(kept_blocks(group.keep, decisions).n), grouped(group.keep.budget.n),
+                      grouped((group.per_token * Tokens{decisions.block.n}).n));
+      continue;
+    }
     const std::string sinks =
         group.keep.sinks.n > 0 ? fmt::format("the first {} and ", grouped(group.keep.sinks.n)) : "";
     text +=

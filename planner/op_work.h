@@ -76,6 +76,7 @@ struct AttentionShape {
   std::int64_t heads = 0, kv_heads = 0, head_dim = 0, value_dim = 0, window_tokens = 0;
   DType kv = DType::kF16, activation = DType::kF32;
   bool naive = false;
+  bool mass = false;  // the weights of keys are added up: keys are read and multiplied once more
 };
 /// `repeat` > 1: passes over a growing cache, each `queries` tokens longer than the one before.
 OpWork attention_work(const AttentionShape& shape, std::int64_t queries, std::int64_t kv_length,

@@ -23,6 +23,8 @@ struct PlanRequest {
   std::optional<KvFormat> kv_format;
   std::optional<KvPolicy> kv_policy;          // unset = window, for models with windows
   std::optional<Tokens> kv_sinks, kv_window;  // of policy sink_window
+  std::optional<Tokens> kv_budget;            // of policy mass
+  std::optional<KvScore> kv_score;
   std::optional<KvLayout> kv_layout;
   std::optional<std::int64_t> samples;  // sequences from each prompt
   std::optional<Tokens> shared_prefix;  // tokens all prompts begin with

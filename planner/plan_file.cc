@@ -68,9 +68,9 @@ class Writer {
     line("  activations: {}", info(d.activations).name);
     line("  kv_format: {}", name_of(d.kv_format));
     line("  kv_policy: {}", name_of(d.kv_policy));
-    if (d.kv_policy == KvPolicy::kSinkWindow) {
-      line("  kv_keep: {{sink_tokens: {}, window_tokens: {}}}", d.kv_keep.sinks.n,
-           d.kv_keep.window.n);
+    if (d.kv_policy == KvPolicy::kSinkWindow || d.kv_policy == KvPolicy::kMass) {
+      line("  kv_keep: {{sink_tokens: {}, window_tokens: {}, budget_tokens: {}, score: {}}}",
+           d.kv_keep.sinks.n, d.kv_keep.window.n, d.kv_keep.budget.n, name_of(d.kv_score));
     }
     line("  kv_placement: device");
     line("  kv_layout: {}", name_of(d.kv_layout));
@@ -268,11 +268,15 @@ class Reader {
     d.kv_format = static_cast<KvFormat>(
         choice(in.at("kv_format"), {"f32", "f16", "bf16", "fp8", "int8", "int4", "q8_0", "q4_0",
                                     "nvfp4", "kivi2", "fp8_ds_mla", "nvfp4_ds_mla"}));
-    d.kv_policy =
-        static_cast<KvPolicy>(choice(in.at("kv_policy"), words("keep_all window sink_window")));
-    if (d.kv_policy == KvPolicy::kSinkWindow) {
-      const YamlNode k = in.at("kv_keep");
-      d.kv_keep = {{count(k, "sink_tokens")}, {count(k, "window_tokens", 1)}};
+    d.kv_policy = static_cast<KvPolicy>(
+        choice(in.at("kv_policy"), words("keep_all window sink_window mass")));
+    if (d.kv_policy == KvPolicy::kSinkWindow || d.kv_policy == KvPolicy::kMass) {
+      const YamlNode keep = in.at("kv_keep");
+      keep.allow_only({"sink_tokens", "window_tokens", "budget_tokens", "score"});
+      d.kv_keep = {{count(keep, "sink_tokens")},
+                   {count(keep, "window_tokens")},
+                   {count(keep, "budget_tokens")}};
+      d.kv_score = static_cast<KvScore>(choice(keep.at("score"), {"sum", "decayed"}));
     }
     choice(in.at("kv_placement"), {"device"});
     d.kv_layout = static_cast<KvLayout>(choice(in.at("kv_layout"), {"paged", "contiguous"}));

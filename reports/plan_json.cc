@@ -41,6 +41,8 @@ json decisions_object(const Decisions& d) {
       {"kv_policy", name_of(d.kv_policy)},
       {"kv_sink_tokens", d.kv_keep.sinks.n},
       {"kv_window_tokens", d.kv_keep.window.n},
+      {"kv_budget_tokens", d.kv_keep.budget.n},
+      {"kv_score", name_of(d.kv_score)},
       {"kv_placement", "device"},
       {"kv_layout", name_of(d.kv_layout)},
       {"block_tokens", d.block.n},
@@ -104,8 +106,12 @@ Decisions decisions_from(const JsonReader& in) {
   d.activations = dtype_from(in.at("activations"));
   d.kv_format = in.at("kv_format").word<KvFormat>(kKvFormats);
   d.kv_policy = in.at("kv_policy").word<KvPolicy>(kKvPolicies);
-  if (d.kv_policy == KvPolicy::kSinkWindow) {
-    d.kv_keep = {{in.at("kv_sink_tokens").count()}, {in.at("kv_window_tokens").count()}};
+  if (d.kv_policy == KvPolicy::kSinkWindow || d.kv_policy == KvPolicy::kMass) {
+    d.kv_keep = {{in.at("kv_sink_tokens").count()}, {in.at("kv_window_tokens").count()}, {}};
+    if (in.has("kv_budget_tokens")) {  // records of before have none
+      d.kv_keep.budget = {in.at("kv_budget_tokens").count()};
+      d.kv_score = in.at("kv_score").word<KvScore>(kKvScores);
+    }
   }
   check_only(in.at("kv_placement"), "device");
   d.kv_layout = in.at("kv_layout").word<KvLayout>(kKvLayouts);

@@ -114,6 +114,12 @@ std::vector<Technique> techniques() {
   keep("4 sinks, window 512", 4, 512, KvFormat::kF16);
   keep("4 sinks, window 128", 4, 128, KvFormat::kF16);
   keep("4 sinks, window 128, int8", 4, 128, KvFormat::kInt8);
+  for (const KvScore score : {KvScore::kSum, KvScore::kDecayed}) {
+    const bool sum = score == KvScore::kSum;
+    all.push_back({sum ? "a fifth by attention" : "a fifth by attention, decayed", base_request()});
+    all.back().request.kv_policy = KvPolicy::kMass;
+    all.back().request.kv_score = score;
+  }
   keep("no sinks, window 132", 0, 132, KvFormat::kF16);
   return all;
 }

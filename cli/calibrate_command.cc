@@ -24,6 +24,7 @@ struct CalibrateOptions {
   std::string out;
   std::optional<int> threads;
   bool quick = false;
+  std::string offload_directory;
   std::string backend = "cpu";
   CudaRequest cuda;
 };
@@ -54,6 +55,7 @@ Calibration calibrate_cpu(const CalibrateOptions& options, const CalibrationProg
   CalibrationRequest request;
   request.threads = options.threads.value_or(machine_facts().cores);
   request.quick = options.quick;
+  request.disk_directory = options.offload_directory;
   request.process_base = fresh_process_base(request.threads);
   request.progress = progress;
   return calibrate_this_machine(request);
@@ -107,6 +109,8 @@ void add_calibrate_command(CLI::App& app, Session& session) {
   command->add_option("--out", options->out,
                       "the card; default: where plan looks for this-machine or this-gpu");
   command->add_option("--threads", options->threads, "threads of the cpu backend; default: all");
+  command->add_option("--offload-dir", options->offload_directory,
+                      "also time the disk of this directory, for --kv-placement disk");
   command->add_option("--backend", options->backend, "cpu: this machine; cuda: a GPU of it");
   command->add_option("--gpu", options->cuda.device, "number of the GPU, as the driver counts");
   command->add_flag("--quick", options->quick, "fewer points and repetitions, larger errors");

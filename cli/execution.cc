@@ -69,7 +69,9 @@ void replan(PlannedModel& planned, std::int64_t prompt_tokens, std::int64_t outp
   if (planned.device.kind == DeviceKind::kCpu) request.linear_inputs = d.linear_inputs;
   request.threads = d.threads;
   request.seed = d.seed;
+  request.kv_placement = d.kv_placement;
   Plan plan = make_plan(planned.source, planned.device, request);
+  plan.decisions.kv_offload = d.kv_offload;
   plan.assumptions.clear();
   plan.decisions.capacity = d.capacity;  // may be less than any plan would be made for
   for (const auto& assumption : planned.plan.assumptions) {
@@ -174,6 +176,11 @@ void require_fit(const Plan& plan) {
                 : plan.predictions.advice.front());
 }
 
+void add_offload_flag(CLI::App& command, std::string& directory) {
+  command.add_option("--offload-dir", directory,
+                     "directory of a cache on a disk (--kv-placement disk); default: /var/tmp");
+}
+
 void add_cuda_flags(CLI::App& command, CudaRequest& cuda) {
   const char* group = "CUDA";
   command.add_option("--gpu", cuda.device, "number of the GPU, as the driver counts")
@@ -212,6 +219,7 @@ Measurement execute(PlannedModel& planned, const std::string& backend, const Tex
   request.random_weights = planned.source.gguf == nullptr;
   request.check_first = text.check_first;
   request.cuda = text.cuda;
+  request.offload_directory = text.offload_directory;
   request.process_base = base;
   if (tokenizer != nullptr)
     request.tokenizer = planned.source_resident + std::max(Bytes{0}, tables);

@@ -32,6 +32,8 @@ std::string run_name(const PlannedModel& planned, const std::string& backend);
 /// Without a file there are no weights: an assumption says that they will be random.
 void note_random_weights(PlannedModel& planned, const std::string& backend);
 
+/// --offload-dir.
+void add_offload_flag(CLI::App& command, std::string& directory);
 /// --gpu and --no-graphs.
 void add_cuda_flags(CLI::App& command, CudaRequest& cuda);
 
@@ -40,6 +42,7 @@ struct TextRequest {
   std::optional<std::int64_t> max_tokens;
   Sampling sampling;
   bool check_first = true;  // refuse before anything is taken
+  std::string offload_directory;
   CudaRequest cuda;
   std::function<void(const std::string&)> on_text;  // whole UTF-8 characters, as they are generated
 };

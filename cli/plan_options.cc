@@ -59,39 +59,16 @@ std::optional<KvFormat> read_kv_format(const std::string& text) {
   fail_choice("--kv-cache-dtype", text, names);
 }
 
-std::optional<KvPolicy> read_kv_policy(const std::string& text) {
+/// One of the `count` values of an enum, by its name.
+template <class Enum>
+std::optional<Enum> read_choice(const char* flag, const std::string& text, int count) {
   if (text.empty()) return std::nullopt;
   std::vector<std::string> names;
-  for (int i = 0; i < kKvPolicies; ++i) {
-    names.emplace_back(name_of(static_cast<KvPolicy>(i)));
-    if (text == names.back()) return static_cast<KvPolicy>(i);
+  for (int i = 0; i < count; ++i) {
+    names.emplace_back(name_of(static_cast<Enum>(i)));
+    if (text == names.back()) return static_cast<Enum>(i);
   }
-  fail_choice("--kv-policy", text, names);
-}
-
-std::optional<KvScore> read_kv_score(const std::string& text) {
-  if (text.empty()) return std::nullopt;
-  if (text == name_of(KvScore::kSum)) return KvScore::kSum;
-  if (text == name_of(KvScore::kDecayed)) return KvScore::kDecayed;
-  fail_choice("--kv-score", text, {"sum", "decayed"});
-}
-
-std::optional<KvLayout> read_kv_layout(const std::string& text) {
-  if (text.empty()) return std::nullopt;
-  std::vector<std::string> names;
-  for (int i = 0; i < kKvLayouts; ++i) {
-    names.emplace_back(name_of(static_cast<KvLayout>(i)));
-    if (text == names.back()) return static_cast<KvLayout>(i);
-  }
-  fail_choice("--kv-layout", text, names);
-}
-
-std::optional<AttentionAlgorithm> read_attention(const std::string& text) {
-  if (text.empty()) return std::nullopt;
-  for (const auto algorithm : {AttentionAlgorithm::kTiled, AttentionAlgorithm::kNaive}) {
-    if (text == name_of(algorithm)) return algorithm;
-  }
-  fail_choice("--attention", text, {"tiled", "naive"});
+  fail_choice(flag, text, names);
 }
 
 std::optional<DType> read_linear_inputs(const std::string& text) {
@@ -169,6 +146,14 @@ void add_plan_flags(CLI::App& command, PlanOptions& o) {
       ->group(kFormats);
   command.add_option("--kv-window", o.kv_window, "sink_window: newest tokens that stay (1024)")
       ->group(kFormats);
+  command
+      .add_option("--kv-placement", o.kv_placement,
+                  "device, host or disk: where KV blocks live between their layer's turns")
+      ->group(kFormats);
+  command
+      .add_option("--kv-offload", o.kv_offload,
+                  "share of the KV cache that leaves the device, e.g. 0.8; default: all it can")
+      ->group(kFormats);
   command.add_option("--block-size", o.block_tokens, "tokens of a KV block")->group(kFormats);
   command.add_option("--attention", o.attention, "tiled, or naive (materialises the scores)")
       ->group(kFormats);
@@ -205,16 +190,19 @@ PlanRequest request_of(const PlanOptions& o) {
   request.batch = o.batch;
   request.weights = read_weights(o.weights);
   request.kv_format = read_kv_format(o.kv_format);
-  request.kv_policy = read_kv_policy(o.kv_policy);
+  request.kv_policy = read_choice<KvPolicy>("--kv-policy", o.kv_policy, kKvPolicies);
   request.kv_sinks = read_tokens(o.kv_sinks, "--kv-sinks");
   request.kv_window = read_tokens(o.kv_window, "--kv-window");
   request.kv_budget = read_tokens(o.kv_budget, "--kv-budget");
-  request.kv_score = read_kv_score(o.kv_score);
-  request.kv_layout = read_kv_layout(o.kv_layout);
+  request.kv_score = read_choice<KvScore>("--kv-score", o.kv_score, kKvScores);
+  request.kv_layout = read_choice<KvLayout>("--kv-layout", o.kv_layout, kKvLayouts);
   request.samples = o.samples;
   request.shared_prefix = read_tokens(o.shared_prefix, "--shared-prefix");
+  request.kv_placement = read_choice<KvPlacement>("--kv-placement", o.kv_placement, kKvPlacements);
+  request.kv_offload = o.kv_offload;
   request.block_tokens = o.block_tokens;
-  request.attention = read_attention(o.attention);
+  request.attention =
+      read_choice<AttentionAlgorithm>("--attention", o.attention, kAttentionAlgorithms);
   request.linear_inputs = read_linear_inputs(o.linear_inputs);
   request.threads = o.threads;
   if (!o.capacity.empty()) request.capacity = parse_bytes(o.capacity, "--capacity");

@@ -21,8 +21,9 @@ struct PlanOptions {
   std::optional<std::uint64_t> seed;
   // Words with units or names; read in request_of, so that the errors are ours.
   std::string context, output, prefill_chunk, capacity, weights, kv_format, kv_policy, kv_sinks,
-      kv_window, kv_layout, kv_budget, kv_score, shared_prefix, attention, linear_inputs,
-      assume_like;
+      kv_window, kv_layout, kv_budget, kv_score, kv_placement, shared_prefix, attention,
+      linear_inputs, assume_like;
+  std::optional<double> kv_offload;
   std::vector<std::string> set;
 };
 

@@ -22,6 +22,7 @@ struct RunCommand {
   std::optional<std::uint64_t> seed;
   bool no_precheck = false;
   CudaRequest cuda;
+  std::string offload_directory;
   ReportFiles files;
 };
 
@@ -45,6 +46,7 @@ TextRequest text_request(const RunCommand& options, const Session& session) {
   check_sampling(text.sampling);
   text.check_first = !options.no_precheck;
   text.cuda = options.cuda;
+  text.offload_directory = options.offload_directory;
   if (!session.json) text.on_text = [](const std::string& piece) { print_result(piece); };
   return text;
 }
@@ -112,6 +114,7 @@ void add_run_command(CLI::App& app, Session& session) {
   command->add_option("--top-p", options->sampling.top_p, "nucleus of the sampling")->group(text);
   command->add_option("--seed", options->seed, "seed of weights, prompts and sampling")
       ->group(text);
+  add_offload_flag(*command, options->offload_directory);
   add_cuda_flags(*command, options->cuda);
   add_report_flags(*command, options->files);
   command->add_flag("--json", session.json, "one JSON object (schema vramplan.run/1), no stream");

@@ -19,6 +19,7 @@ struct VerifyCommand {
   ReportFiles files;
   std::string backend, out;
   CudaRequest cuda;
+  std::string offload_directory;
 };
 
 int run_verify(const VerifyCommand& options, const Session& session) {
@@ -32,6 +33,7 @@ int run_verify(const VerifyCommand& options, const Session& session) {
   if (!options.out.empty()) write_file(options.out, write_plan(planned.plan));
   TextRequest no_text;
   no_text.cuda = options.cuda;
+  no_text.offload_directory = options.offload_directory;
   Measurement measurement = execute(planned, backend, no_text);
   const RunRecord run = make_run(run_name(planned, backend), std::move(planned.plan),
                                  std::move(measurement), tolerances);
@@ -52,6 +54,7 @@ void add_verify_command(CLI::App& app, Session& session) {
                       "cpu, cuda or dry; default: cpu on a cpu device, else dry");
   add_plan_flags(*command, options->plan);
   add_tolerance_flags(*command, options->tolerances);
+  add_offload_flag(*command, options->offload_directory);
   add_cuda_flags(*command, options->cuda);
   add_report_flags(*command, options->files);
   command->add_option("--out", options->out, "also write the plan file");

@@ -7,6 +7,7 @@
 
 #include "executor/clock.h"
 #include "executor/gpu_workspace.h"
+#include "executor/kv_stream.h"
 #include "executor/pass_input.h"
 #include "executor/sampler.h"
 #include "executor/tier.h"
@@ -70,6 +71,8 @@ class Backend {
   virtual void read(void* to, const void* from, Bytes size) {
     std::memcpy(to, from, static_cast<std::size_t>(size.n));
   }
+  /// Makes a virtual clock wait for what the stream would move; nothing where bytes do move.
+  virtual void price(KvStream&) {}
   /// What the operations took since the last call; empty where a call does not wait for its result.
   virtual OpTimings take_timings() { return {}; }
 };

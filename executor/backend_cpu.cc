@@ -1,4 +1,5 @@
 #include "executor/backend.h"
+#include "executor/process_memory.h"
 #include "kernels/cpu/cpu_ops.h"
 
 namespace vramplan {
@@ -9,17 +10,17 @@ class CpuBackend final : public Backend {
   CpuBackend(int threads, Bytes capacity, DType linear_inputs)
       : ops_(make_cpu_ops(threads, linear_inputs)),
         timed_(*ops_, clock_),
-        device_(make_host_tier(TierKind::kDevice, capacity)) {}
+        device_(make_host_tier(TierKind::kDevice, capacity)),
+        host_(make_host_tier(TierKind::kHost, machine_available())) {}
 
   const char* name() const override { return "cpu"; }
   Ops& ops() override { return timed_; }
   OpTimings take_timings() override { return timed_.take(); }
   Tier& tier(TierKind kind) override {
-    if (kind != TierKind::kDevice) {
-      throw Error(ErrorCode::kUnsupported,
-                  std::string("a ") + name_of(kind) + " tier on the cpu backend");
+    if (kind == TierKind::kDisk) {
+      throw Error(ErrorCode::kUnsupported, "a disk tier that hands out memory");
     }
-    return *device_;
+    return kind == TierKind::kHost ? *host_ : *device_;
   }
   Clock& clock() override { return clock_; }
   void synchronize() override {}  // operations return when they are done
@@ -29,7 +30,7 @@ class CpuBackend final : public Backend {
   SteadyClock clock_;
   std::unique_ptr<Ops> ops_;
   TimedOps timed_;
-  std::unique_ptr<Tier> device_;
+  std::unique_ptr<Tier> device_, host_;  // the same memory, two accounts
 };
 
 }  // namespace

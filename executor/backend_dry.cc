@@ -60,7 +60,15 @@ DryBackend::DryBackend(const DeviceCard& card, int threads, DType linear_inputs,
                        bool timed)
     : ops_(card.kind, threads, linear_inputs, clock_, timed ? cost_by(card) : DryCost{}),
       device_(make_dry_tier(TierKind::kDevice, capacity)),
-      host_(make_dry_tier(TierKind::kHost, Bytes{card.host_capacity_bytes.value})) {}
+      host_(make_dry_tier(TierKind::kHost, Bytes{card.host_capacity_bytes.value})) {
+  if (timed) card_ = card;
+}
+
+void DryBackend::price(KvStream& stream) {
+  if (!card_) return;
+  const KvPlacement placement = stream.placement();
+  stream.run_on(clock_, far_link(*card_, placement), far_overlaps(*card_, placement));
+}
 
 void DryBackend::stand_for(const GpuFacts& gpu, DType activations) {
   gpu_ = gpu;

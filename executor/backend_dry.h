@@ -26,12 +26,14 @@ class DryBackend final : public Backend {
   void stand_for(const GpuFacts& gpu, DType activations);
   const GpuFacts* gpu() const override { return gpu_ ? &*gpu_ : nullptr; }
   void bind(GpuWorkspace* workspace) override;
+  void price(KvStream& stream) override;
 
  private:
   VirtualClock clock_;
   DryOps ops_;
   std::unique_ptr<Tier> device_, host_;
   std::optional<GpuFacts> gpu_;
+  std::optional<DeviceCard> card_;  // when timed
   DType activations_ = DType::kBF16;
 };
 

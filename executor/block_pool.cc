@@ -6,7 +6,7 @@ namespace vramplan {
 
 BlockPool::BlockPool(Tier& tier, Blocks count, Bytes block_bytes)
     : tier_(tier), block_bytes_(block_bytes), total_(count) {
-  VRAMPLAN_CHECK(count.n >= 0 && block_bytes.n > 0);
+  VRAMPLAN_CHECK(count.n >= 0 && block_bytes.n >= 0);
   if (count.n > std::numeric_limits<std::int32_t>::max()) {
     throw Error(ErrorCode::kUnsupported,
                 "a pool of " + std::to_string(count.n) + " blocks: a block index has 31 bits")

@@ -11,6 +11,7 @@ namespace vramplan {
 
 class BlockPool {
  public:
+  /// `block_bytes` is 0 when all a block holds lies elsewhere: then the pool only counts.
   BlockPool(Tier& tier, Blocks count, Bytes block_bytes);
   ~BlockPool();
   BlockPool(const BlockPool&) = delete;

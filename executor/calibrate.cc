@@ -13,6 +13,7 @@
 #include <fmt/format.h>
 
 #include "executor/backend.h"
+#include "executor/calibrate_disk.h"
 #include "executor/environment.h"
 #include "executor/memory_speed.h"
 #include "executor/process_memory.h"
@@ -100,6 +101,7 @@ Calibration calibrate(const MachineFacts& machine, Ops& ops, const Clock& clock,
   effort.pool = pool_size(machine, request.quick);
   effort.quick = request.quick;
   if (request.quick) {
+    effort.rounds = 1;
     effort.point_seconds = 0.005;
     effort.least_repetitions = 3;
     effort.most_repetitions = 15;
@@ -135,6 +137,10 @@ Calibration calibrate(const MachineFacts& machine, Ops& ops, const Clock& clock,
   card.host_capacity_bytes = measured(machine.total.n, source + "; MemTotal");
   card.devices_per_node = measured<std::int64_t>(1, source);
   for (const auto& op : result.ops) card.op_costs.push_back(op.cost);
+  if (!request.disk_directory.empty()) {
+    card.links.push_back(measure_disk(request.disk_directory, request.quick ? 32_MiB : 128_MiB,
+                                      clock, source + "; records read with direct I/O"));
+  }
   validate(card);
   return result;
 }

@@ -26,8 +26,9 @@ MachineFacts machine_facts();
 struct CalibrationRequest {
   int threads = 1;
   bool quick = false;
-  Bytes process_base;      // resident bytes of a fresh process of the program
-  RowSampler sample_rows;  // empty: greedy, as a run does it
+  Bytes process_base;          // resident bytes of a fresh process of the program
+  std::string disk_directory;  // whose disk becomes a link of the card; empty = none
+  RowSampler sample_rows;      // empty: greedy, as a run does it
   CalibrationProgress progress;
 };
 

@@ -51,28 +51,28 @@ class OpBench {
                                         DType::kQ6_K, DType::kF16,  DType::kBF16, DType::kF32};
     const std::vector<DType> caches = {DType::kF16, DType::kBF16, DType::kF32, DType::kF8E4M3,
                                        DType::kI8,  DType::kQ8_0, DType::kQ4_0};
-    const double steps = static_cast<double>(weights.size() + 2 * caches.size() + 3);
-    double done = 0;
-    const auto step = [&](const std::string& stage) {
-      if (progress_) progress_(stage, done++ / steps);
-    };
-    for (const DType dtype : weights) {
-      step(std::string("linear ") + info(dtype).name);
-      linear(dtype);
+    steps_ = static_cast<double>(weights.size() + 2 * caches.size() + 3) * effort_.rounds;
+    // Neighbours slow a shared machine for seconds: points of one operation must not all fall
+    // there.
+    for (int round = 0; round < effort_.rounds; ++round) {
+      for (const DType dtype : weights) {
+        step(std::string("linear ") + info(dtype).name);
+        linear(dtype);
+      }
+      for (const DType dtype : caches) {
+        step(std::string("attention, decode ") + info(dtype).name);
+        attention_decode(dtype);
+        kv_write(dtype);
+        step(std::string("attention, prefill ") + info(dtype).name);
+        attention_prefill(dtype);
+      }
+      step("norm, rope, activation, add");
+      elementwise();
+      step("embed");
+      embed();
+      step("sample");
+      sample();
     }
-    for (const DType dtype : caches) {
-      step(std::string("attention, decode ") + info(dtype).name);
-      attention_decode(dtype);
-      kv_write(dtype);
-      step(std::string("attention, prefill ") + info(dtype).name);
-      attention_prefill(dtype);
-    }
-    step("norm, rope, activation, add");
-    elementwise();
-    step("embed");
-    embed();
-    step("sample");
-    sample();
     return fit();
   }
 
@@ -100,8 +100,11 @@ class OpBench {
   }
   KvLayerView cache(const AttentionShape& shape, std::int64_t layers) const;
 
+  void step(const std::string& stage) {
+    if (progress_) progress_(stage, done_++ / steps_);
+  }
   void add(const OpWork& work, const char* dtype, double seconds) {
-    points_[{name_of(work.op), dtype}].push_back({work.bytes, work.flops, seconds});
+    points_[{name_of(work.op), dtype}][{work.bytes, work.flops}].push_back(seconds);
   }
   template <class Call>
   void measure(const OpWork& work, const char* dtype, Call&& call) {
@@ -120,7 +123,10 @@ class OpBench {
   TierBuffer pool_;
   Buffer in_, out_, extra_;
   std::unique_ptr<Buffer> scratch_;
-  std::map<std::pair<std::string, std::string>, std::vector<CostPoint>> points_;
+  double steps_ = 1, done_ = 0;
+  /// Of an operation and a format: by bytes and flops of a call, its seconds in each round.
+  using Rounds = std::map<std::pair<double, double>, std::vector<double>>;
+  std::map<std::pair<std::string, std::string>, Rounds> points_;
 };
 
 /// Every weight of the pool is used once before one is used again, as in a decode step.
@@ -334,7 +340,11 @@ void OpBench::embed() {
 
 std::vector<CalibratedOp> OpBench::fit() const {
   std::vector<CalibratedOp> ops;
-  for (const auto& [key, points] : points_) {
+  for (const auto& [key, rounds] : points_) {
+    std::vector<CostPoint> points;
+    for (const auto& [work, seconds] : rounds) {
+      points.push_back({work.first, work.second, median_of(seconds)});
+    }
     const CostFit line = fit_cost(points);
     ops.push_back(
         {{key.first, key.second, line.call_s, line.bytes_per_s, line.flops_per_s}, line, points});

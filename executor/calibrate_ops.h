@@ -15,7 +15,8 @@ namespace vramplan {
 
 struct CalibrationEffort {
   Bytes pool;                   // weights and caches rotate through this much memory
-  double point_seconds = 0.02;  // repetitions of one point stop after this
+  int rounds = 3;               // each point again, the length of a round later; the median counts
+  double point_seconds = 0.01;  // repetitions of one point in one round stop after this
   int least_repetitions = 5;
   int most_repetitions = 41;
   double total_seconds = 45;  // from then on (a busy machine) one repetition a point

@@ -38,6 +38,7 @@ struct RunRequest {
   Bytes process_base;
   Bytes tokenizer;                  // resident bytes that opening the vocabulary added, 0 = none
   ProcessMemory* memory = nullptr;  // null = this process
+  std::string offload_directory;    // of a cache on a disk; empty = the system's for large files
   CudaRequest cuda;
   std::function<void(std::int64_t sequence, std::int32_t token)> on_token;
   std::function<void(const std::string& stage, double fraction)> on_progress;

@@ -42,6 +42,7 @@ std::vector<KvGroup> kv_groups(const ModelCard& card, const ModelPart& part,
       group = groups.end() - 1;
     }
     group->layers.push_back(i);
+    if (is_offloaded(decisions, i, part.layers.end - part.layers.begin)) continue;
     group->block_bytes += part_bytes(layer_view(layer, part, decisions));
   }
   std::sort(groups.begin(), groups.end(),
@@ -49,13 +50,45 @@ std::vector<KvGroup> kv_groups(const ModelCard& card, const ModelPart& part,
   return groups;
 }
 
+std::optional<KvStreamShape> kv_stream_shape(const ModelCard& card, const ModelPart& part,
+                                             const Decisions& decisions,
+                                             const std::vector<Blocks>& blocks) {
+  if (decisions.kv_placement == KvPlacement::kDevice) return {};
+  const auto refuse = [](const char* what) {
+    throw Error(ErrorCode::kUnsupported,
+                std::string("a KV cache beyond the device for a model whose layers ") + what)
+        .at("", "--kv-placement")
+        .help("keep the cache on the device, or every token with --kv-policy keep_all");
+  };
+  if (kv_groups(card, part, decisions).size() != 1) refuse("keep different tokens");
+  VRAMPLAN_CHECK(decisions.samples == 1 && decisions.kv_layout == KvLayout::kPaged);
+  KvStreamShape shape;
+  const std::int64_t layers = part.layers.end - part.layers.begin;
+  for (std::int64_t i = 0; i < layers; ++i) {
+    const Bytes bytes = part_bytes(layer_view(layer_of(card, part, i), part, decisions));
+    if (i > 0 && bytes != shape.part) refuse("have caches of different sizes");
+    shape.part = bytes;
+    if (is_offloaded(decisions, i, layers)) ++shape.layers;
+  }
+  if (shape.layers == 0) return {};
+  shape.placement = decisions.kv_placement;
+  shape.staging = std::min(decisions.kv_offload.staging, shape.layers);
+  shape.blocks = blocks.front();
+  shape.block = decisions.block;
+  shape.identity = decisions.card_hash;
+  return shape;
+}
+
 KvStore::KvStore(Tier& device, const ModelCard& card, const ModelPart& part,
-                 const Decisions& decisions, const std::vector<Blocks>& blocks)
+                 const Decisions& decisions, const std::vector<Blocks>& blocks,
+                 const KvStream* stream)
     : groups_(kv_groups(card, part, decisions)) {
   VRAMPLAN_CHECK(blocks.size() == groups_.size());
   const auto layer_count = static_cast<std::size_t>(part.layers.end - part.layers.begin);
   layers_.resize(layer_count);
   group_of_.resize(layer_count);
+  far_of_.assign(layer_count, -1);
+  std::int64_t far = 0;
   for (std::size_t g = 0; g < groups_.size(); ++g) {
     const KvGroup& group = groups_[g];
     VRAMPLAN_CHECK(group.tier == device.kind());
@@ -64,10 +97,17 @@ KvStore::KvStore(Tier& device, const ModelCard& card, const ModelPart& part,
     Bytes offset;
     for (const std::int64_t layer : group.layers) {
       KvLayerView view = layer_view(layer_of(card, part, layer), part, decisions);
-      view.base = pool.base() + offset.n;
-      view.block_stride = group.block_bytes.n;
       view.block_count = pool.total().n;
-      offset += part_bytes(view);
+      if (is_offloaded(decisions, layer, static_cast<std::int64_t>(layer_count))) {
+        VRAMPLAN_CHECK(stream != nullptr);
+        view.base = stream->staged(far);
+        view.block_stride = stream->stride().n;
+        far_of_[static_cast<std::size_t>(layer)] = far++;
+      } else {
+        view.base = pool.base() + offset.n;
+        view.block_stride = group.block_bytes.n;
+        offset += part_bytes(view);
+      }
       layers_[static_cast<std::size_t>(layer)] = view;
       group_of_[static_cast<std::size_t>(layer)] = g;
     }

@@ -3,9 +3,11 @@
 // K and V of a layer lie inside a block. A block holds, for every layer of its group, K [kv_heads,
 // block_tokens, head_dim] and then V [kv_heads, block_tokens, value_dim].
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "executor/block_pool.h"
+#include "executor/kv_stream.h"
 #include "executor/model_part.h"
 #include "kernels/ops.h"
 
@@ -16,18 +18,26 @@ struct KvGroup {
   KvKeep keep;
   TierKind tier = TierKind::kDevice;
   std::vector<std::int64_t> layers;  // counted from the rank's first layer
-  /// Over the group's layers: block_tokens * kv_heads * (row bytes of K + row bytes of V).
+  /// Over the group's layers that stay on the device: block_tokens * kv_heads * (row bytes of K +
+  /// row bytes of V).
   Bytes block_bytes;
 };
 /// The group that keeps every token first, the others by growing window.
 std::vector<KvGroup> kv_groups(const ModelCard& card, const ModelPart& part,
                                const Decisions& decisions);
 
+/// The layers whose cache lives beyond the device, all in one group; nothing when there are none.
+/// `blocks`: of the group's pool.
+std::optional<KvStreamShape> kv_stream_shape(const ModelCard& card, const ModelPart& part,
+                                             const Decisions& decisions,
+                                             const std::vector<Blocks>& blocks);
+
 class KvStore {
  public:
-  /// `blocks`: of each group. Errors: kOutOfPlan when a pool does not fit its tier.
+  /// `blocks`: of each group; `stream`: of the layers beyond the device, or null. Errors:
+  /// kOutOfPlan when a pool does not fit its tier.
   KvStore(Tier& device, const ModelCard& card, const ModelPart& part, const Decisions& decisions,
-          const std::vector<Blocks>& blocks);
+          const std::vector<Blocks>& blocks, const KvStream* stream = nullptr);
 
   const std::vector<KvGroup>& groups() const { return groups_; }
   BlockPool& pool(std::size_t group) { return *pools_[group]; }
@@ -36,6 +46,8 @@ class KvStore {
   const KvLayerView& layer(std::int64_t layer) const {
     return layers_[static_cast<std::size_t>(layer)];
   }
+  /// Place among the layers beyond the device, or -1.
+  std::int64_t far_of(std::int64_t layer) const { return far_of_[static_cast<std::size_t>(layer)]; }
   std::size_t group_of(std::int64_t layer) const {
     return group_of_[static_cast<std::size_t>(layer)];
   }
@@ -47,6 +59,7 @@ class KvStore {
   std::vector<std::unique_ptr<BlockPool>> pools_;
   std::vector<KvLayerView> layers_;
   std::vector<std::size_t> group_of_;
+  std::vector<std::int64_t> far_of_;
 };
 
 }  // namespace vramplan

@@ -27,15 +27,18 @@ RegionSizes RankNeed::within(Bytes free_now) const {
   }
   for (std::size_t g = 0; g < fitted.blocks.size(); ++g) {
     Blocks& blocks = fitted.blocks[g];
-    blocks = std::min(blocks, Blocks{floor_div(left.n, block_bytes[g].n)});
-    left -= std::min(left, round_up(block_bytes[g] * blocks.n, kGranule));
+    const Bytes block = block_bytes[g] + staging_block;
+    blocks = std::min(blocks, Blocks{floor_div(left.n, block.n)});
+    left -= std::min(left, round_up(block * blocks.n, kGranule));
   }
   return fitted;
 }
 
 Bytes RankNeed::pool_bytes() const {
   Bytes bytes;
-  for (std::size_t g = 0; g < block_bytes.size(); ++g) bytes += block_bytes[g] * sizes.blocks[g].n;
+  for (std::size_t g = 0; g < block_bytes.size(); ++g) {
+    bytes += (block_bytes[g] + staging_block) * sizes.blocks[g].n;
+  }
   return bytes;
 }
 
@@ -55,7 +58,8 @@ Bytes RankNeed::total() const {
 Bytes RankNeed::reservation(const RegionSizes& fitted) const {
   Bytes pools;
   for (std::size_t g = 0; g < block_bytes.size(); ++g) {
-    pools += round_up(block_bytes[g] * fitted.blocks[g].n, kGranule);
+    pools += round_up(block_bytes[g] * fitted.blocks[g].n, kGranule) +
+             round_up(staging_block * fitted.blocks[g].n, kGranule);
   }
   return round_up(fitted.weights, kGranule) + round_up(fitted.activations, kGranule) + pools +
          fitted.gpu.total();
@@ -98,6 +102,9 @@ RankNeed measure_need(const Decisions& decisions, const ModelSource& source,
     need.held.push_back(engine.kv().pool(g).most_held());
     need.block_bytes.push_back(engine.kv().pool(g).block_bytes());
     need.sizes.blocks.push_back(pool_blocks(decisions, engine.kv().groups()[g].keep));
+  }
+  if (const KvStream* stream = engine.kv_stream()) {
+    need.staging_block = {stream->staging_bytes().n / pools.front().n};
   }
   if (engine.gpu() != nullptr) need.sizes.gpu = engine.gpu()->extents();
   return need;

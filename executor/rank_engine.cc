@@ -15,6 +15,23 @@ std::optional<GpuWorkspace> gpu_workspace(Backend& backend, const ModelCard& car
                                      decisions, groups, regions);
 }
 
+std::unique_ptr<KvStream> make_stream(const RankEngine::Parts& parts,
+                                      const std::optional<KvStreamShape>& asked) {
+  if (!asked) return nullptr;
+  KvStreamShape shape = *asked;
+  shape.directory = parts.offload_directory.empty() ? "/var/tmp" : parts.offload_directory;
+  Backend& backend = parts.backend;
+  std::unique_ptr<KvFar> far;
+  if (backend.computes()) {
+    far = shape.placement == KvPlacement::kDisk
+              ? make_disk_far(shape)
+              : make_host_far(backend.tier(TierKind::kHost), shape);
+  }
+  auto stream = std::make_unique<KvStream>(backend.tier(TierKind::kDevice), shape, std::move(far));
+  backend.price(*stream);
+  return stream;
+}
+
 }  // namespace
 
 RankEngine::RankEngine(const Parts& parts, const Decisions& decisions, const ModelSource& source,
@@ -25,7 +42,9 @@ RankEngine::RankEngine(const Parts& parts, const Decisions& decisions, const Mod
       part_(part),
       weights_arena_(parts.backend.tier(TierKind::kDevice), sizes.weights, "the weight region"),
       gpu_(gpu_workspace(parts.backend, source.card, part, decisions, sizes.gpu)),
-      kv_(parts.backend.tier(TierKind::kDevice), source.card, part, decisions, sizes.blocks),
+      stream_(make_stream(parts, kv_stream_shape(source.card, part, decisions, sizes.blocks))),
+      kv_(parts.backend.tier(TierKind::kDevice), source.card, part, decisions, sizes.blocks,
+          stream_.get()),
       activations_(parts.backend.tier(TierKind::kDevice), sizes.activations,
                    "the activation region") {
   if (gpu_) parts_.backend.bind(&*gpu_);
@@ -43,8 +62,8 @@ void RankEngine::load(const LoadOptions& given) {
   options.upload = parts_.backend.upload();
   loaded_ = load_weights(source_, decisions_, part_, weights_arena_, ops, options);
   parts_.backend.synchronize();
-  const TransformerParts parts{ops, activations_,        loaded_.weights,
-                               kv_, parts_.tensor_group, parts_.stages};
+  const TransformerParts parts{
+      ops, activations_, loaded_.weights, kv_, parts_.tensor_group, parts_.stages, stream_.get()};
   transformer_.emplace(source_.card, part_, decisions_.activations, decisions_.attention, parts);
   if (!gpu_) return;
   for (const RopeTable& table : transformer_->rope_tables()) {
@@ -85,6 +104,7 @@ std::vector<std::int32_t> RankEngine::sample(const Pass& pass, const TensorView&
 
 Bytes RankEngine::taken() const {
   Bytes taken = weights_arena_.live() + kv_.held_bytes() + activations_.live();
+  if (stream_) taken += stream_->staging_bytes();
   if (gpu_) taken += gpu_->gemm_bytes() + gpu_->index_bytes() + gpu_->vector_bytes();
   return taken;
 }

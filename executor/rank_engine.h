@@ -27,6 +27,7 @@ class RankEngine {
     Backend& backend;
     Communicator& tensor_group;
     Communicator& stages;
+    std::string offload_directory = {};  // of a cache on a disk
   };
   /// `source` must outlive the engine. Errors: kOutOfPlan when a region does not fit its tier.
   RankEngine(const Parts& parts, const Decisions& decisions, const ModelSource& source,
@@ -49,6 +50,8 @@ class RankEngine {
   const ModelPart& part() const { return part_; }
   Backend& backend() { return parts_.backend; }
   KvStore& kv() { return kv_; }
+  /// Null when all of the cache is on the device.
+  KvStream* kv_stream() { return stream_.get(); }
   Arena& weights_arena() { return weights_arena_; }
   Arena& activations() { return activations_; }
   const std::map<std::string, Bytes>& weight_groups() const { return loaded_.group_bytes; }
@@ -65,6 +68,7 @@ class RankEngine {
   ModelPart part_;
   Arena weights_arena_;
   std::optional<GpuWorkspace> gpu_;
+  std::unique_ptr<KvStream> stream_;
   KvStore kv_;
   Arena activations_;
   LoadedWeights loaded_;

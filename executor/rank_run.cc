@@ -79,6 +79,18 @@ void add_cache_rows(Ledger& ledger, RankEngine& engine) {
   };
   add("blocks", 0);
   if (!probes[1].empty()) add("window blocks", 1);
+  const KvStream* stream = engine.kv_stream();
+  if (stream == nullptr) return;
+  const auto beyond = [&](TierKind tier, const char* name, Bytes stream_bytes, const char* probe) {
+    ledger.add(
+        {engine.part().rank, tier, Category::kKvCache, name, Phase::kLoad, stream_bytes, probe});
+  };
+  beyond(TierKind::kDevice, "staging", stream->staging_bytes(),
+         "taken for layers that come and go");
+  const bool disk = stream->placement() == KvPlacement::kDisk;
+  beyond(disk ? TierKind::kDisk : TierKind::kHost, "blocks",
+         stream->far_bytes(kv.pool(0).most_held()),
+         "blocks held at most x their bytes beyond the device");
 }
 
 }  // namespace
@@ -105,7 +117,11 @@ RankRun run_passes(RankEngine& engine, Scheduler& scheduler, const RunHooks& hoo
     const bool together = engine.gpu() != nullptr && engine.backend().computes();
     const double sampled = together ? 0 : (end - sampling).v;
     OpTimings& ops = phase == Phase::kPrefill ? run.prefill_ops : run.decode_ops;
-    for (const auto& [name, timing] : engine.backend().take_timings()) {
+    OpTimings timings = engine.backend().take_timings();
+    if (engine.kv_stream() != nullptr && !timings.empty()) {
+      timings["kv_stream"] = {1, engine.kv_stream()->take_waited().v};
+    }
+    for (const auto& [name, timing] : timings) {
       ops[name].calls += timing.calls;
       ops[name].seconds += timing.seconds;
     }

@@ -64,8 +64,8 @@ class LocalRun {
     const bool peak_is_ours = memory_.reset_peak();
     begin_ = backend.clock().now();
     SingleCommunicator alone, alone_too;
-    RankEngine engine({backend, alone, alone_too}, decisions_, source_, part_,
-                      need_.within(free_now));
+    RankEngine engine({backend, alone, alone_too, request_.offload_directory}, decisions_, source_,
+                      part_, need_.within(free_now));
     look(engine, Phase::kLoad, "regions reserved");
     load_engine(engine, source_, decisions_, request_);
     measurement_.timings.load = backend.clock().now() - begin_;
@@ -149,7 +149,9 @@ class LocalRun {
     capacity.free = measurement_.process_peak.n > 0
                         ? decisions_.capacity - measurement_.process_peak
                         : engine.backend().tier(TierKind::kDevice).free_now();
-    capacity.rows = measurement_.observed.peak(0, TierKind::kDevice);
+    // Host rows are a cache beyond the device: of the same memory here.
+    capacity.rows = measurement_.observed.peak(0, TierKind::kDevice) +
+                    measurement_.observed.peak(0, TierKind::kHost);
     capacity.unaccounted = capacity.capacity - capacity.free - capacity.rows;
     measurement_.capacity.push_back(capacity);
     for (std::int64_t i = 0; i < scheduler.sequence_count(); ++i) {

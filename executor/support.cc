@@ -97,6 +97,10 @@ void check_cache(const ModelCard& card, const Decisions& decisions) {
              "--kv-cache-dtype", "its blocks hold 32 elements of a head; int8 and fp8 run");
     }
   }
+  if (decisions.kv_placement != KvPlacement::kDevice && decisions.kv_offload.staging < 1) {
+    refuse("a cache beyond the device without room for the layer that computes", "kv_offload",
+           "plan again");
+  }
   if (decisions.weights && packed_rule(*decisions.weights) != nullptr) {
     refuse(std::string("weights packed as ") + info(*decisions.weights).name, "--weights",
            "f32, f16, bf16 and the formats of GGUF run");
@@ -246,6 +250,10 @@ void refuse_unsupported(const ModelSource& source, const Decisions& decisions, b
   }
   check_formats(source, decisions, gpu);
   if (gpu) check_gpu_heads(source.card);
+  if (gpu && decisions.kv_placement != KvPlacement::kDevice) {
+    refuse(std::string("a KV cache on the ") + name_of(decisions.kv_placement) + " beside a GPU",
+           "--kv-placement", "it runs on the cpu and dry backends");
+  }
   if (source.gguf == nullptr && !random_weights) {
     throw Error(ErrorCode::kUsage, source.card.name + " is a card without weights")
         .at("", "MODEL")

@@ -43,7 +43,8 @@ Transformer::Transformer(const ModelCard& card, const ModelPart& part, DType act
       weights_(parts.weights),
       kv_(parts.kv),
       tensor_group_(parts.tensor_group),
-      stages_(parts.stages) {
+      stages_(parts.stages),
+      stream_(parts.stream) {
   std::vector<const Mixer*> seen;
   for (std::int64_t i = part.layers.begin; i < part.layers.end; ++i) {
     const Layer& layer = card.layers[static_cast<std::size_t>(i)];
@@ -60,6 +61,7 @@ Transformer::Transformer(const ModelCard& card, const ModelPart& part, DType act
 }
 
 TensorView Transformer::forward(const PassInput& pass) {
+  if (stream_ != nullptr) stream_->begin_pass(pass.groups.front().slices);
   TensorView x = embed(pass);  // [T, hidden], lives through the pass
   const std::int64_t layers = part_.layers.end - part_.layers.begin;
   TensorView n;
@@ -131,6 +133,8 @@ TensorView Transformer::attention(std::int64_t index, TensorView& n, bool drop_i
   const GroupInput& group = pass.groups[kv_.group_of(index)];
   const KvKeep& keep = kv_.groups()[kv_.group_of(index)].keep;
   TensorView sink_q = keep.sinks.n > 0 ? copied(q, "q for sinks") : TensorView{};
+  const std::int64_t far = kv_.far_of(index);
+  if (far >= 0) stream_->before(far);
   if (card_.position == PositionKind::kRope) {
     const RopeParams rope = rope_tables_[rope_of_[static_cast<std::size_t>(index)]].params();
     if (keep.sinks.n > 0) ops_.rope(sink_q, group.sink_positions, rope);
@@ -155,6 +159,7 @@ TensorView Transformer::attention(std::int64_t index, TensorView& n, bool drop_i
   TensorView scratch = arena_.take(
       DType::kI8, 1, ops_.attention_workspace(group.slices, kv, params).n, "attention scratch");
   ops_.attention(o, q, kv, group.slices, params, scratch);
+  if (far >= 0) stream_->after(far);
   arena_.give_back(scratch);
   if (keep.sinks.n > 0) arena_.give_back(sink_q);
   arena_.give_back(q);

@@ -23,6 +23,7 @@ struct TransformerParts {
   const KvStore& kv;
   Communicator& tensor_group;  // the tp ranks of this stage
   Communicator& stages;        // the pp ranks with this tensor rank
+  KvStream* stream = nullptr;  // of layers whose cache lives beyond the device
 };
 
 class Transformer {
@@ -72,6 +73,7 @@ class Transformer {
   const KvStore& kv_;
   Communicator& tensor_group_;
   Communicator& stages_;
+  KvStream* stream_;
   std::vector<LayerPart> widths_;       // per layer of the rank
   std::vector<RopeTable> rope_tables_;  // the distinct ones
   std::vector<std::size_t> rope_of_;    // per layer of the rank

@@ -41,7 +41,7 @@ Tokens pool_tokens(const StageAccount& stage, const Decisions& decisions, Device
     left = Bytes{floor_div(room.n, kGpuPage.n)} * kGpuPage.n - (reservation - cache);
     left = Bytes{left.n / 256 * 256} - (cache - round_up(growing, Bytes{256}));
   }
-  const Bytes block = stage.kv_per_token * Tokens{decisions.block.n};
+  const Bytes block = kv_device_block_bytes(stage.model, decisions);
   if (left.n <= 0) return {};
   if (block.n == 0) return {kMostTokens};
   return decisions.block * Blocks{floor_div(left.n, block.n)};

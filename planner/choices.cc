@@ -6,6 +6,7 @@
 
 #include "planner/kv_cache.h"
 #include "planner/kv_groups.h"
+#include "planner/kv_offload.h"
 #include "planner/runtime_overhead.h"
 #include "planner/sharding.h"
 
@@ -117,6 +118,29 @@ class Chooser {
     d().attention = request_.attention.value_or(AttentionAlgorithm::kTiled);
     if (!request_.attention) assume("attention", name_of(d().attention), "--attention");
     linear_inputs();
+    placement();
+  }
+
+  /// Where the cache lives, and how much of it stays on the device.
+  void placement() {
+    d().kv_placement = request_.kv_placement.value_or(KvPlacement::kDevice);
+    if (d().kv_placement == KvPlacement::kDevice) {
+      if (!request_.kv_offload) return;
+      refuse("--kv-offload", "a share of the cache leaves the device, but for where?",
+             "add --kv-placement host or disk");
+    }
+    if (request_.kv_offload && !(*request_.kv_offload > 0 && *request_.kv_offload < 1)) {
+      refuse("--kv-offload", fmt::format("a share of {} of the cache", *request_.kv_offload),
+             "give a share above 0 and below 1");
+    }
+    const std::int64_t layers = source_.card.layer_count() / d().sharding.pp;
+    const double most = 1 - 2 / std::max(3.0, static_cast<double>(layers));
+    d().kv_offload =
+        kv_offload_for(request_.kv_offload.value_or(most), std::max<std::int64_t>(1, layers));
+    if (request_.kv_offload) return;
+    assume("cache beyond the device",
+           fmt::format("all layers, {} at a time on the device", d().kv_offload.staging),
+           "--kv-offload");
   }
 
   void layout() {

@@ -29,6 +29,22 @@ const char* name_of(KvLayout layout) {
   return layout == KvLayout::kContiguous ? "contiguous" : "paged";
 }
 
+const char* name_of(KvPlacement placement) {
+  static constexpr const char* kNames[kKvPlacements] = {"device", "host", "disk"};
+  return kNames[static_cast<int>(placement)];
+}
+
+bool is_offloaded(const Decisions& decisions, std::int64_t layer, std::int64_t layers) {
+  if (decisions.kv_placement == KvPlacement::kDevice) return false;
+  const std::int64_t far = std::max<std::int64_t>(0, layers - decisions.kv_offload.resident);
+  return (layer + 1) * far / layers > layer * far / layers;
+}
+
+Bytes far_part_bytes(KvPlacement placement, Bytes part) {
+  constexpr Bytes kHeader{64}, kUnit{4096};
+  return placement == KvPlacement::kDisk ? round_up(part + kHeader, kUnit) : part;
+}
+
 const char* name_of(AttentionAlgorithm algorithm) {
   return algorithm == AttentionAlgorithm::kNaive ? "naive" : "tiled";
 }

@@ -39,11 +39,14 @@ inline constexpr int kKvPolicies = 4;
 /// times the logarithm of how often the block had more than its share.
 enum class KvScore : std::uint8_t { kSum, kDecayed };
 inline constexpr int kKvScores = 2;
-enum class KvPlacement : std::uint8_t { kDevice };  // which tier a block lives in
+/// Which tier blocks live in. Beyond the device they come back layer by layer for each pass.
+enum class KvPlacement : std::uint8_t { kDevice, kHost, kDisk };
+inline constexpr int kKvPlacements = 3;
 /// Blocks of a few tokens, or one run of the whole context a sequence, reserved when it begins.
 enum class KvLayout : std::uint8_t { kPaged, kContiguous };
 inline constexpr int kKvLayouts = 2;
 enum class AttentionAlgorithm : std::uint8_t { kTiled, kNaive };  // naive materialises the scores
+inline constexpr int kAttentionAlgorithms = 2;
 
 /// What kernels would read; of a format with scales the nearest one of plain elements.
 DType dtype_of(KvFormat format);
@@ -52,6 +55,7 @@ const char* name_of(KvFormat format);
 const char* name_of(KvPolicy policy);               // keep_all window sink_window mass
 const char* name_of(KvScore score);                 // sum decayed
 const char* name_of(KvLayout layout);               // paged contiguous
+const char* name_of(KvPlacement placement);         // device host disk
 const char* name_of(AttentionAlgorithm algorithm);  // tiled naive
 
 /// What a layer keeps of a sequence: every token, or the first `sinks` and the newest `window`,
@@ -74,6 +78,12 @@ struct WindowPool {
 /// Policy mass: these tokens of a sequence always stay.
 inline constexpr Tokens kMassFirst{10}, kMassLast{50};
 
+/// Layers of a rank whose cache stays on the device, and how many layers' room the others share
+/// there: with two, the next layer comes in while one computes.
+struct KvOffload {
+  std::int64_t resident = 0, staging = 0;
+};
+
 struct Sharding {
   int tp = 1, pp = 1, cp = 1, ep = 1;
   int ranks() const { return tp * pp * cp; }
@@ -94,6 +104,7 @@ struct Decisions {
   KvScore kv_score = KvScore::kSum;  // policy mass
   KvKeep kv_keep;                    // policies sink_window and mass: what every layer keeps
   KvPlacement kv_placement = KvPlacement::kDevice;
+  KvOffload kv_offload;  // of a rank, with a placement beyond the device
   KvLayout kv_layout = KvLayout::kPaged;
   TokensPerBlock block{16};
   Blocks kv_blocks;                      // per rank, of layers that keep every token
@@ -123,6 +134,13 @@ Blocks pool_blocks(const Decisions& decisions, const KvKeep& keep);
 /// ceil(sinks / block) + ceil((window + chunk) / block) + 1; of a budget ceil(budget / block) +
 /// ceil(chunk / block) + 1.
 Blocks table_blocks(const Decisions& decisions, const KvKeep& keep);
+
+/// Whether the cache of a rank's `layer`-th of `layers` lives beyond the device: those are spread
+/// evenly, so that each has time to come in.
+bool is_offloaded(const Decisions& decisions, std::int64_t layer, std::int64_t layers);
+/// Bytes beyond the device, and in staging, of one layer's part of a block. On a disk a record: 64
+/// B of header, in units of 4096 B.
+Bytes far_part_bytes(KvPlacement placement, Bytes part);
 
 /// The layers a rank holds: [begin, end) of the card. Stages differ by at most one layer, the
 /// longer first.

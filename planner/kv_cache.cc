@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "planner/kv_groups.h"
+#include "planner/kv_offload.h"
 
 namespace vramplan {
 namespace {
@@ -146,8 +147,27 @@ BytesPerToken kv_growing_per_token(const RankModel& model, const Decisions& deci
 }
 
 Bytes kv_growing_bytes(const RankModel& model, const Decisions& decisions) {
+  return kv_device_block_bytes(model, decisions) * kv_blocks(decisions).n;
+}
+
+Bytes kv_device_block_bytes(const RankModel& model, const Decisions& decisions) {
+  if (decisions.kv_placement == KvPlacement::kDevice) {
+    return kv_growing_per_token(model, decisions) * Tokens{decisions.block.n};
+  }
+  return kv_offload_bytes(model, decisions).device_block();
+}
+
+Bytes kv_staging_bytes(const RankModel& model, const Decisions& decisions) {
+  if (decisions.kv_placement == KvPlacement::kDevice) return {};
+  const KvOffloadBytes bytes = kv_offload_bytes(model, decisions);
   const Blocks blocks = kv_blocks(decisions);
-  return kv_growing_per_token(model, decisions) * (decisions.block * blocks);
+  return bytes.far_part * bytes.staging * blocks.n;
+}
+
+Bytes kv_far_bytes(const RankModel& model, const Decisions& decisions) {
+  if (decisions.kv_placement == KvPlacement::kDevice) return {};
+  const Blocks blocks = kv_blocks(decisions);
+  return kv_offload_bytes(model, decisions).far_block() * blocks.n;
 }
 
 Bytes kv_window_bytes(const RankModel& model, const Decisions& decisions) {
@@ -207,6 +227,11 @@ Bytes kv_region_bytes(const RankModel& model, const Decisions& decisions) {
   const Bytes granule{256};
   Bytes sum = round_up(kv_state_bytes(model, decisions), granule) +
               round_up(kv_residual_bytes(model, decisions), granule);
+  if (decisions.kv_placement != KvPlacement::kDevice) {
+    const Bytes staging = kv_staging_bytes(model, decisions);
+    return sum + round_up(kv_growing_bytes(model, decisions) - staging, granule) +
+           round_up(staging, granule);
+  }
   for (const KvGroupBytes& group : kv_group_bytes(model, decisions)) {
     const Tokens tokens = decisions.block * kept_blocks(group.keep, decisions);
     sum += round_up(group.per_token * tokens, granule);

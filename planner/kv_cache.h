@@ -32,7 +32,13 @@ Blocks kv_blocks_unshared(const Decisions& decisions);
 // The rows of a rank's cache. Their sum is kv_bytes.
 /// Of the layers that keep every token: all, or under KvPolicy::kWindow those without a window.
 BytesPerToken kv_growing_per_token(const RankModel& model, const Decisions& decisions);
+/// Of the device: with a placement beyond it, of the layers that stay, and staging.
 Bytes kv_growing_bytes(const RankModel& model, const Decisions& decisions);
+/// What a further block of every layer takes on the device.
+Bytes kv_device_block_bytes(const RankModel& model, const Decisions& decisions);
+/// Staging alone, and what lies beyond the device; 0 where everything is on it.
+Bytes kv_staging_bytes(const RankModel& model, const Decisions& decisions);
+Bytes kv_far_bytes(const RankModel& model, const Decisions& decisions);
 /// Of the layers that keep a window: blocks of each group as kept_blocks of kv_groups.h counts
 /// them.
 Bytes kv_window_bytes(const RankModel& model, const Decisions& decisions);

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "planner/kv_cache.h"
+#include "planner/kv_offload.h"
 
 namespace vramplan {
 namespace {
@@ -71,6 +72,11 @@ class TermTable {
  public:
   void add(const DeviceCard& device, const std::vector<OpWork>& works) {
     for (const OpWork& work : works) add(term_name(work), op_time(device, work));
+  }
+  void add_stall(const std::string& name, Seconds seconds) {
+    OpTime time;
+    time.link = seconds;
+    add(name, time);
   }
   Seconds total() const {
     Seconds sum;
@@ -184,6 +190,76 @@ Bytes decode_bytes(const RankModel& model, const Decisions& decisions, Tokens co
   return bytes;
 }
 
+Link far_link(const DeviceCard& device, KvPlacement placement) {
+  const LinkKind kind = placement == KvPlacement::kDisk ? LinkKind::kNvme : LinkKind::kPcie;
+  for (const Link& link : device.links) {
+    if (link.kind == kind && link.bytes_per_s.value > 0) return link;
+  }
+  if (placement == KvPlacement::kDisk) missing(device, "links (nvme)");
+  if (device.kind != DeviceKind::kCpu) missing(device, "links (pcie)");
+  Link copy{LinkKind::kHbm, device.memory_bytes_per_s, {}};
+  copy.bytes_per_s.value *= positive_or_one(device.memory_efficiency) / 2;  // read and written
+  return copy;
+}
+
+bool far_overlaps(const DeviceCard& device, KvPlacement placement) {
+  return device.kind != DeviceKind::kCpu || placement == KvPlacement::kDisk;
+}
+
+namespace {
+
+struct StreamedPass {
+  PassWork work;
+  std::int64_t fetched = 0, written = 0;  // blocks of a layer
+};
+
+/// What a pass waits for blocks beyond the device.
+Seconds stream_stall(const RankModel& stage, const Decisions& decisions, const DeviceCard& device,
+                     const StreamedPass& pass) {
+  const KvOffloadBytes bytes = kv_offload_bytes(stage, decisions);
+  const Link link = far_link(device, decisions.kv_placement);
+  Seconds all, layers;
+  for (const OpWork& work : forward_work(stage, decisions, pass.work, device.kind)) {
+    all += op_seconds(device, work);
+  }
+  PassWork headless = pass.work;
+  headless.logit_rows = 0;
+  for (const OpWork& work : forward_work(stage, decisions, headless, device.kind)) {
+    layers += op_seconds(device, work);
+  }
+  const double count = static_cast<double>(std::max<std::int64_t>(1, bytes.layers));
+  return kv_stream_stall(bytes, decisions, pass.fetched, pass.written,
+                         {{layers.v / count},
+                          all - layers,
+                          link.bytes_per_s.value,
+                          link.latency_s.value,
+                          far_overlaps(device, decisions.kv_placement)});
+}
+
+/// Of one decode step over caches of `context`, each sequence in blocks of its own.
+Seconds decode_stall(const RankModel& stage, const Decisions& decisions, const DeviceCard& device,
+                     const PassWork& step) {
+  const std::int64_t blocks = ceil_div(step.kv_length, decisions.block.n) * decisions.batch;
+  return stream_stall(stage, decisions, device, {step, blocks, decisions.batch});
+}
+
+/// Of one prompt, chunk by chunk.
+Seconds prefill_stall(const RankModel& stage, const Decisions& decisions,
+                      const DeviceCard& device) {
+  Seconds stall;
+  const std::int64_t prompt = (decisions.context - decisions.output).n;
+  for (std::int64_t begin = 0; begin < prompt; begin += decisions.prefill_chunk.n) {
+    const std::int64_t end = std::min(begin + decisions.prefill_chunk.n, prompt);
+    const std::int64_t block = decisions.block.n;
+    const PassWork work{end - begin, end == prompt ? 1 : 0, 1, end};
+    stall += stream_stall(stage, decisions, device,
+                          {work, ceil_div(begin, block), ceil_div(end, block) - begin / block});
+  }
+  return stall;
+}
+
+}  // namespace
+
 Performance predict_performance(const std::vector<RankModel>& stages, const Decisions& decisions,
                                 const DeviceCard& device) {
   const Tokens prompt = decisions.context - decisions.output;
@@ -195,6 +271,10 @@ Performance predict_performance(const std::vector<RankModel>& stages, const Deci
     const PassWork step{decisions.batch, decisions.batch, decisions.batch,
                         std::max<std::int64_t>(1, mean_context.n)};
     decode.add(device, forward_work(stage, decisions, step, device.kind));
+    if (decisions.kv_placement != KvPlacement::kDevice) {
+      prefill.add_stall("kv_stream", prefill_stall(stage, decisions, device));
+      decode.add_stall("kv_stream", decode_stall(stage, decisions, device, step));
+    }
     performance.decode_floor += decode_floor(decode_bytes(stage, decisions, mean_context),
                                              {device.memory_bytes_per_s.value});
   }

@@ -24,6 +24,12 @@ struct OpTime {
 OpTime op_time(const DeviceCard& device, const OpWork& work);
 Seconds op_seconds(const DeviceCard& device, const OpWork& work);
 
+/// The way of cache blocks beyond the device: to the host the card's pcie link, or on a CPU copies
+/// in its own memory; to a disk its nvme link. Errors: kBadCard naming the missing link.
+Link far_link(const DeviceCard& device, KvPlacement placement);
+/// Whether a pass computes while blocks move: a CPU's own copies take the processor that computes.
+bool far_overlaps(const DeviceCard& device, KvPlacement placement);
+
 /// bytes / rate: the least time a step can take that has to read these bytes once.
 /// 140 GB at 3 TB/s = 46.7 ms.
 Seconds decode_floor(Bytes bytes, BytesPerSecond rate);

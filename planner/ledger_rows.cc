@@ -7,6 +7,7 @@
 #include "planner/activations.h"
 #include "planner/kv_cache.h"
 #include "planner/kv_groups.h"
+#include "planner/kv_offload.h"
 #include "planner/text.h"
 
 namespace vramplan {
@@ -124,6 +125,28 @@ std::string window_formula(const RankModel& model, const Decisions& decisions) {
          fmt::format("; most at one time with chunks of {}", grouped(decisions.prefill_chunk.n));
 }
 
+/// Layers that stay, staging for the others, and those beyond the device.
+std::vector<LedgerRow> offloaded_rows(const RankModel& model, const Decisions& decisions) {
+  const KvOffloadBytes bytes = kv_offload_bytes(model, decisions);
+  const std::string blocks = grouped(decisions.kv_blocks.n) + " blocks";
+  const std::string far = fmt::format(
+      "{} B of a block{}", grouped(bytes.far_part.n),
+      decisions.kv_placement == KvPlacement::kDisk ? " with header, in units of 4,096 B" : "");
+  const Bytes staging = kv_staging_bytes(model, decisions);
+  std::vector<LedgerRow> rows;
+  rows.push_back(kv_row(
+      "blocks", kv_growing_bytes(model, decisions) - staging,
+      fmt::format("{} of {} layers stay: {} x {} B x {}", bytes.layers - bytes.far_layers,
+                  bytes.layers, bytes.layers - bytes.far_layers, grouped(bytes.part.n), blocks)));
+  rows.push_back(kv_row("staging", staging,
+                        fmt::format("{} layers at a time x {} x {}", bytes.staging, far, blocks)));
+  rows.push_back(kv_row("blocks", kv_far_bytes(model, decisions),
+                        fmt::format("{} layers x {} x {}", bytes.far_layers, far, blocks)));
+  rows.back().tier =
+      decisions.kv_placement == KvPlacement::kDisk ? TierKind::kDisk : TierKind::kHost;
+  return rows;
+}
+
 std::string shared_text(const Decisions& decisions) {
   const Blocks saved = kv_blocks_unshared(decisions) - kv_blocks(decisions);
   if (decisions.samples == 1 && decisions.shared_prefix.n == 0) return "";
@@ -135,6 +158,7 @@ std::string shared_text(const Decisions& decisions) {
 std::vector<LedgerRow> kv_rows(const RankModel& model, const Decisions& decisions) {
   const char* plural = decisions.batch == 1 ? "" : "s";
   std::vector<LedgerRow> rows;
+  if (decisions.kv_placement != KvPlacement::kDevice) return offloaded_rows(model, decisions);
   rows.push_back(
       kv_row("blocks", kv_growing_bytes(model, decisions),
              fmt::format("{}; x {} tokens a block x {} blocks ({} sequence{} x ceil({} / {}){})",

@@ -17,6 +17,12 @@
 namespace vramplan {
 namespace {
 
+/// The same with all of the cache on the device.
+Decisions on_device(Decisions decisions) {
+  decisions.kv_placement = KvPlacement::kDevice;
+  return decisions;
+}
+
 Totals whole_model(const ModelSource& source, const Decisions& decisions,
                    const std::vector<StageAccount>& stages) {
   Totals totals;
@@ -25,9 +31,9 @@ Totals whole_model(const ModelSource& source, const Decisions& decisions,
   totals.active_parameters = count.active;
   if (decisions.sharding.ranks() == 1) {
     totals.weight_bytes = stages.front().weights;
-    totals.kv_bytes = kv_bytes(stages.front().model, decisions);
+    totals.kv_bytes = kv_bytes(stages.front().model, on_device(decisions));
   } else {
-    Decisions one = decisions;
+    Decisions one = on_device(decisions);
     one.sharding = {};
     const RankModel whole = rank_model(source.card, one, source.stored, 0);
     totals.weight_bytes = weight_bytes(whole);

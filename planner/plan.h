@@ -28,6 +28,8 @@ struct PlanRequest {
   std::optional<KvLayout> kv_layout;
   std::optional<std::int64_t> samples;  // sequences from each prompt
   std::optional<Tokens> shared_prefix;  // tokens all prompts begin with
+  std::optional<KvPlacement> kv_placement;
+  std::optional<double> kv_offload;  // share of the cache that leaves the device
   std::optional<std::int64_t> block_tokens;
   std::optional<AttentionAlgorithm> attention;
   std::optional<DType> linear_inputs;  // i8 or f32, on a CPU

@@ -43,7 +43,9 @@ json decisions_object(const Decisions& d) {
       {"kv_window_tokens", d.kv_keep.window.n},
       {"kv_budget_tokens", d.kv_keep.budget.n},
       {"kv_score", name_of(d.kv_score)},
-      {"kv_placement", "device"},
+      {"kv_placement", name_of(d.kv_placement)},
+      {"kv_resident_layers", d.kv_offload.resident},
+      {"kv_staging_layers", d.kv_offload.staging},
       {"kv_layout", name_of(d.kv_layout)},
       {"block_tokens", d.block.n},
       {"kv_blocks", d.kv_blocks.n},
@@ -87,12 +89,6 @@ std::uint64_t hash_from(const JsonReader& value) {
   return hash;
 }
 
-void check_only(const JsonReader& value, const char* word) {
-  if (value.text() != word) {
-    value.fail("'" + value.text() + "' is not known here; this version knows '" + word + "'");
-  }
-}
-
 Decisions decisions_from(const JsonReader& in) {
   Decisions d;
   d.model = in.at("model").text();
@@ -113,7 +109,10 @@ Decisions decisions_from(const JsonReader& in) {
       d.kv_score = in.at("kv_score").word<KvScore>(kKvScores);
     }
   }
-  check_only(in.at("kv_placement"), "device");
+  d.kv_placement = in.at("kv_placement").word<KvPlacement>(kKvPlacements);
+  if (in.has("kv_resident_layers")) {  // records of before have none
+    d.kv_offload = {in.at("kv_resident_layers").count(), in.at("kv_staging_layers").count()};
+  }
   d.kv_layout = in.at("kv_layout").word<KvLayout>(kKvLayouts);
   if (in.has("samples")) d.samples = in.at("samples").count();
   if (in.has("shared_prefix_tokens")) d.shared_prefix = {in.at("shared_prefix_tokens").count()};

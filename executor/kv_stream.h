@@ -1,0 +1,117 @@
+#pragma once
+// KvStream: the cache of layers that live beyond the device. Each has its place in host memory or
+// on a disk; for its turn in a pass its blocks come into staging on the device, and what the pass
+// wrote goes back. One worker does the transfers in order, so that the next layer comes in while
+// one computes. On dry nothing moves, and the waiting is what the card's links make of it.
+#include <condition_variable>
+#include <deque>
+#include <exception>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "executor/block_file.h"
+#include "executor/clock.h"
+#include "executor/pass_input.h"
+#include "executor/tier.h"
+#include "modelcards/device_card.h"
+#include "planner/decisions.h"
+
+namespace vramplan {
+
+struct KvStreamShape {
+  KvPlacement placement = KvPlacement::kHost;
+  std::int64_t layers = 0;   // that live beyond the device
+  std::int64_t staging = 0;  // of them on the device at one time
+  Bytes part;                // of one layer in a block
+  Blocks blocks;             // of the pool
+  TokensPerBlock block{16};
+  std::string directory;       // of a disk's file
+  std::uint64_t identity = 0;  // of model and layout
+};
+
+/// Where the bytes of layers beyond the device are.
+class KvFar {
+ public:
+  virtual ~KvFar() = default;
+  /// Blocks of a layer into staging, or from it; `staged` is where block 0 would be.
+  virtual void fetch(std::int64_t layer, const std::vector<std::int32_t>& blocks,
+                     std::byte* staged) = 0;
+  virtual void store(std::int64_t layer, const std::vector<std::int32_t>& blocks,
+                     std::byte* staged) = 0;
+};
+/// Memory of `tier`. Errors: kOutOfPlan.
+std::unique_ptr<KvFar> make_host_far(Tier& tier, const KvStreamShape& shape);
+/// A file. Errors: those of BlockFile.
+std::unique_ptr<KvFar> make_disk_far(const KvStreamShape& shape);
+
+class KvStream {
+ public:
+  /// Takes staging from `device`. Null `far`: a device that computes nothing, so nothing moves.
+  KvStream(Tier& device, const KvStreamShape& shape, std::unique_ptr<KvFar> far);
+  ~KvStream();
+  KvStream(const KvStream&) = delete;
+  KvStream& operator=(const KvStream&) = delete;
+
+  /// Without `far`: waits on a virtual clock for what the transfers would take on `link`.
+  void run_on(VirtualClock& clock, const Link& link, bool overlaps);
+
+  /// The first byte of block 0 of a layer while it is staged; from block to block far_part_bytes.
+  std::byte* staged(std::int64_t layer) const;
+  Bytes stride() const { return stride_; }
+  KvPlacement placement() const { return shape_.placement; }
+  Bytes staging_bytes() const { return region_.size; }
+  Bytes far_bytes(Blocks held) const { return stride_ * (shape_.layers * held.n); }
+
+  /// A pass over these slices begins: the first layers start to come in.
+  void begin_pass(std::span<const SequenceSlice> slices);
+  /// Waits until a layer is there. Errors: those of the transfers.
+  void before(std::int64_t layer);
+  /// A layer was used: what the pass wrote goes back, and the next one may come into its place.
+  void after(std::int64_t layer);
+  /// Waits for all transfers. Errors: theirs.
+  void drain();
+  /// Seconds waited since the last call.
+  Seconds take_waited();
+
+ private:
+  struct Job {
+    bool store = false;
+    std::int64_t layer = 0;
+  };
+  void push(Job job);
+  void work();
+  void run(const Job& job);
+  void rethrow();
+  double transfer(std::int64_t blocks) const;  // seconds on dry
+
+  KvStreamShape shape_;
+  Tier& device_;
+  Region region_;
+  Bytes stride_, offset_;  // of blocks in staging; of the bytes of a block in its record
+  std::unique_ptr<KvFar> far_;
+  std::vector<std::int32_t> fetched_, written_;  // blocks of the pass
+  SteadyClock steady_;
+  double waited_ = 0;
+
+  // dry
+  VirtualClock* clock_ = nullptr;
+  Link link_;
+  bool overlaps_ = true;
+  double link_free_ = 0;
+  std::vector<double> ready_;
+
+  // the worker
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::deque<Job> jobs_;
+  std::vector<bool> there_;  // by layer: fetched for this pass
+  std::exception_ptr failure_;
+  bool stop_ = false;
+  std::thread worker_;
+};
+
+}  // namespace vramplan

@@ -1,0 +1,111 @@
+#include "planner/kv_offload.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <vector>
+
+#include "planner/kv_cache.h"
+
+namespace vramplan {
+namespace {
+
+[[noreturn]] void refuse(const std::string& what, const std::string& help) {
+  throw Error(ErrorCode::kUnsupported, what).at("", "--kv-placement").help(help);
+}
+
+}  // namespace
+
+KvOffloadBytes kv_offload_bytes(const RankModel& model, const Decisions& decisions) {
+  KvOffloadBytes out;
+  if (decisions.samples > 1) {
+    refuse("a cache beyond the device that samples of a prompt share and copy on writing",
+           "run the samples one after another, or keep the cache on the device");
+  }
+  if (decisions.kv_layout != KvLayout::kPaged) {
+    refuse("a contiguous cache beyond the device", "use --kv-layout paged with it");
+  }
+  for (const LayerKind& kind : model.kinds) {
+    const bool windowed = !keep_of(decisions, kind.layer.mixer.window_tokens).all();
+    if (windowed) {
+      refuse("a cache beyond the device for layers that keep a window",
+             "use --kv-policy keep_all with it");
+    }
+    const Bytes part =
+        kv_bytes_per_token(kind.shape, decisions.kv_format) * Tokens{decisions.block.n};
+    if (out.layers > 0 && part != out.part) {
+      refuse("a cache beyond the device for layers whose caches differ in size",
+             "keep it on the device");
+    }
+    out.part = part;
+    out.layers += kind.count;
+  }
+  if (model.mtp_layers > 0) {
+    refuse("a cache beyond the device beside layers that predict further tokens",
+           "--set mtp_loaded=false");
+  }
+  out.far_part = far_part_bytes(decisions.kv_placement, out.part);
+  for (std::int64_t i = 0; i < out.layers; ++i) {
+    out.far_layers += is_offloaded(decisions, i, out.layers) ? 1 : 0;
+  }
+  out.staging = std::min(decisions.kv_offload.staging, out.far_layers);
+  return out;
+}
+
+KvOffload kv_offload_for(double share, std::int64_t layers) {
+  const auto stays =
+      static_cast<std::int64_t>(std::floor((1 - share) * static_cast<double>(layers) + 1e-9));
+  if (stays < 1) {
+    throw Error(
+        ErrorCode::kUsage,
+        fmt::format("{:.4g} of the cache of {} layers cannot leave the device", share, layers))
+        .at("", "--kv-offload")
+        .help(fmt::format("the layer that computes must be there: at most {:.4g}",
+                          1 - 1 / static_cast<double>(layers)));
+  }
+  const std::int64_t staging = std::min<std::int64_t>(2, stays);
+  return {stays - staging, staging};
+}
+
+Seconds kv_stream_stall(const KvOffloadBytes& bytes, const Decisions& decisions,
+                        std::int64_t fetched, std::int64_t written, const KvStreamTimes& times) {
+  const auto moving = [&](std::int64_t blocks) {
+    const double moved = static_cast<double>(bytes.far_part.n) * static_cast<double>(blocks);
+    return blocks > 0 ? times.latency_s + moved / times.bytes_per_s : 0.0;
+  };
+  const double fetch = moving(fetched), write = moving(written);
+  if (!times.overlaps) return {static_cast<double>(bytes.far_layers) * (fetch + write)};
+  const auto far = static_cast<std::size_t>(bytes.far_layers);
+  std::vector<double> ready(far, 0);
+  double compute = 0, link = 0, stall = 0;
+  for (int pass = 0; pass < 2; ++pass) {  // the second meets what the first left to write
+    const double begin = compute;
+    stall = 0;
+    for (std::size_t k = 0; k < std::min(far, static_cast<std::size_t>(bytes.staging)); ++k) {
+      link = std::max(link, begin) + fetch;
+      ready[k] = link;
+    }
+    std::size_t k = 0;
+    for (std::int64_t layer = 0; layer < bytes.layers; ++layer) {
+      const bool far_layer = is_offloaded(decisions, layer, bytes.layers);
+      if (far_layer && ready[k] > compute) {
+        stall += ready[k] - compute;
+        compute = ready[k];
+      }
+      compute += times.layer.v;
+      if (!far_layer) continue;
+      link = std::max(link, compute) + write;
+      const std::size_t next = k + static_cast<std::size_t>(bytes.staging);
+      if (next < far) {
+        link += fetch;
+        ready[next] = link;
+      }
+      ++k;
+    }
+    compute += times.rest.v;
+  }
+  return {stall};
+}
+
+}  // namespace vramplan

@@ -1,8 +1,10 @@
 // The program vramplan: parses the arguments, runs the command they chose, and turns every error
 // into words on stderr and an exit code.
+#include <algorithm>
 #include <cstdio>
 #include <new>
 #include <string>
+#include <vector>
 
 #include <fmt/format.h>
 
@@ -69,11 +71,22 @@ int report_error(const Error& error, bool json) {
   return exit_code(error.code());
 }
 
+/// "vramplan help plan" is "vramplan plan --help", as people type it elsewhere.
+std::vector<std::string> words_of(int count, char** arguments) {
+  std::vector<std::string> words(arguments + std::min(count, 1), arguments + count);
+  if (words.empty() || words[0] != "help") return words;
+  words.erase(words.begin());
+  words.push_back("--help");
+  return words;
+}
+
 int parse_and_run(int count, char** arguments, Session& session) {
   CLI::App app;
   add_commands(app, session);
   try {
-    app.parse(count, arguments);
+    std::vector<std::string> words = words_of(count, arguments);
+    std::reverse(words.begin(), words.end());  // CLI11 takes them from the end
+    app.parse(words);
   } catch (const CLI::CallForHelp&) {
     const auto chosen = app.get_subcommands();
     print_result(chosen.empty() ? app.help() : chosen.front()->help());

@@ -52,8 +52,7 @@ void add_plan_command(CLI::App& app, Session& session) {
   add_plan_flags(*command, options->plan);
   add_engine_flags(*command, options->engine);
   command->add_flag("--json", session.json, "one JSON object (schema vramplan.plan/1)");
-  command->add_option("-o,--output", options->format, "table, json, yaml, csv or md")
-      ->check(CLI::IsMember({"table", "json", "yaml", "csv", "md"}));
+  add_list_format(*command, options->format);
   command->add_option("--out", options->out, "also write the plan file for run");
   set_examples(*command,
                {"vramplan plan llama-3-70b --device h100-sxm-80gb --count 2 --context 32k",

@@ -119,8 +119,7 @@ void add_search_command(CLI::App& app, Session& session) {
       ->take_all()
       ->expected(1);
   command->add_flag("--json", session.json, "one JSON object (schema vramplan.search/1)");
-  command->add_option("-o,--output", options->format, "table, json, yaml, csv or md")
-      ->check(CLI::IsMember({"table", "json", "yaml", "csv", "md"}));
+  add_list_format(*command, options->format);
   set_examples(*command,
                {"vramplan search llama-3.1-70b --context 8k --tpot 30 --price-file prices.yaml",
                 "vramplan search qwen3-32b --devices h100-sxm-80gb,l40s-48gb --throughput 5000",

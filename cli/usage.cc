@@ -103,4 +103,20 @@ Error usage_error(const CLI::App& app, const CLI::ParseError& error) {
       .help(fmt::format("see '{} --help'", name));
 }
 
+void add_list_format(CLI::App& command, std::string& format) {
+  command.add_option("-o,--output", format, "table, json, yaml, csv or md")
+      ->check(CLI::IsMember({"table", "json", "yaml", "csv", "md"}));
+}
+
+std::vector<std::string> cards_like(const std::string& word,
+                                    const std::vector<std::string>& names) {
+  std::vector<std::string> out;
+  if (word.size() < 2) return out;
+  for (const std::string& name : names) {
+    if (name == word) return {};
+    if (name.rfind(word, 0) == 0) out.push_back(name);
+  }
+  return out;
+}
+
 }  // namespace vramplan::cli

@@ -23,6 +23,13 @@ void set_examples(CLI::App& command, const std::vector<std::string>& lines);
 /// kUsage or kUnknownName, with the nearest flag or subcommand as help.
 Error usage_error(const CLI::App& app, const CLI::ParseError& error);
 
+/// -o of commands that list: table, json, yaml, csv or md, into `format`.
+void add_list_format(CLI::App& command, std::string& format);
+
+/// Names that begin with `word` when it is no name itself ("qwen3" lists a family); else none, also
+/// for paths and words of one letter.
+std::vector<std::string> cards_like(const std::string& word, const std::vector<std::string>& names);
+
 /// The flags of a command, long names with dashes, without the hidden ones.
 std::vector<std::string> flag_names(const CLI::App& command);
 /// The subcommands that are listed (hidden ones have an empty group).

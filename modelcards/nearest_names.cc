@@ -46,6 +46,18 @@ std::vector<std::string> nearest_names(const std::string& word,
   }
   std::stable_sort(near.begin(), near.end(),
                    [](const auto& a, const auto& b) { return a.first < b.first; });
+  // A part of a name ("h100" of h100-sxm-80gb) is many edits away and still what was meant.
+  const auto holds = [&](const std::string& name) {
+    const std::size_t at = folded(name).find(wanted);
+    return at == 0 || (at != std::string::npos && name[at - 1] == '-');
+  };
+  if (wanted.size() > 1) {
+    for (const std::string& name : names) {
+      const bool listed = std::any_of(near.begin(), near.end(),
+                                      [&](const auto& entry) { return entry.second == name; });
+      if (!listed && holds(name)) near.emplace_back(limit + 1, name);
+    }
+  }
   std::vector<std::string> out;
   for (const auto& [edits, name] : near) {
     if (out.size() < 3) out.push_back(name);

@@ -7,7 +7,8 @@ namespace vramplan {
 
 /// Names within a small edit distance of `word`, nearest first, at most three. Distance is
 /// Damerau-Levenshtein (insert, delete, substitute, swap neighbours, one each), case ignored; a
-/// name qualifies within max(2, length / 3) edits. Ties keep the order of `names`.
+/// name qualifies within max(2, length / 3) edits. Ties keep the order of `names`. After them come
+/// names in which `word` begins a part ("sxm" of h100-sxm-80gb).
 std::vector<std::string> nearest_names(const std::string& word,
                                        const std::vector<std::string>& names);
 

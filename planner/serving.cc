@@ -11,6 +11,8 @@ namespace vramplan {
 namespace {
 
 constexpr int kIterations = 30;
+/// Of its output a running request has generated, in the mean over its life.
+constexpr double kGrowth = 0.5;
 
 double real(std::int64_t n) { return static_cast<double>(n); }
 
@@ -194,7 +196,7 @@ ServingForecast forecast_serving(const ModelSource& source, const DeviceCard& de
   const auto t = [&](const std::string& name) { return s.table.number("serve_" + name); };
   const std::string arrival = word_of(load.arrival);
   const double input = real(load.input.n), output = real(load.output.n);
-  const double kept = input + t("growth") * output;  // of a request, while it runs
+  const double kept = input + kGrowth * output;  // of a request, while it runs
   const double places = std::max(1.0, real(forecast.kv_tokens.n) / kept);
   ServingForecast out;
   out.input_tokens = load.input.n;
@@ -208,6 +210,11 @@ ServingForecast forecast_serving(const ModelSource& source, const DeviceCard& de
   out.ttft = {t("first_s_" + arrival) + loop.response +
               t("wave_" + arrival) * (out.running - 1) * times.prompt_share() + steps * loop.tpot +
               waiting * (loop.response + output * loop.tpot)};
+  if (load.arrival == Arrival::kEqual) {
+    out.ttft.v += t("slot") * output * loop.tpot / real(load.concurrency);
+    const double streamed = t("front_s") * real(load.concurrency) * output;
+    out.ttft.v += std::max(0.0, streamed - out.ttft.v - output * loop.tpot);
+  }
   const double request_s = out.ttft.v + loop.tpot * (output - 1);
   out.requests_per_second = real(load.concurrency) / request_s;
   out.tokens_per_second = out.requests_per_second * output;

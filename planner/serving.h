@@ -50,8 +50,12 @@ ServingTerms serving_terms(const ModelSource& source, const DeviceCard& device,
 /// pass, B requests running (what the cache holds of `asked`) and s(b) a step of b sequences:
 ///   tpot = s(b) + interference x rate x P' x tpot x (B - 1) / B,  rate = B / (R + output x tpot)
 ///   b = B x output x tpot / (R + output x tpot)     R = P + queue x P' (B - 1) R / (R + output
-///   tpot) ttft = first + R + wave x P' (B - 1) + (first_steps + batch_wait_steps) x tpot
+///   tpot)
+///   ttft = first + R + wave x P' (B - 1) + (first_steps + batch_wait_steps) x tpot
 ///          + (concurrency - B) / B x (R + output x tpot)
+/// Arrivals that stay in step (kEqual) add two things to ttft: a request finds a place when another
+/// ends, a `slot` share of output x tpot / concurrency later; and what the front end cannot stream
+/// in time: front_s x concurrency x output less the whole request, when that is above 0.
 /// Errors: kUnsupported for an engine without fitted rows, pipelines, and devices without the
 /// numbers; kUsage for an empty load.
 ServingForecast forecast_serving(const ModelSource& source, const DeviceCard& device,

@@ -167,9 +167,9 @@ std::string engine_text(const Plan& plan, const TextOptions& o) {
     for (const Row& row : rows_of(f)) {
       const double part =
           static_cast<double>(row.bytes.n) / static_cast<double>(device->capacity.n);
-      table.add({row.name, fmt::format("{}", row.bytes.n), to_text(row.bytes),
-                 bar(std::min(1.0, part), 20, o)},
-                std::strcmp(row.name, "sum") == 0 ? Ink::kBold : Ink::kPlain);
+      table.add(
+          {row.name, grouped(row.bytes.n), to_text(row.bytes), bar(std::min(1.0, part), 20, o)},
+          std::strcmp(row.name, "sum") == 0 ? Ink::kBold : Ink::kPlain);
     }
     std::string title = fmt::format("{}@{} on rank {}{}", f.name, f.version, device->rank,
                                     f.boots ? "" : ": does not start");
@@ -202,7 +202,7 @@ std::string engine_markdown(const Plan& plan) {
     out += fmt::format("\n### {}@{} on rank {}\n\n| part | bytes | size |\n|---|---:|---:|\n",
                        f.name, f.version, device->rank);
     for (const Row& row : rows_of(f)) {
-      out += fmt::format("| {} | {} | {} |\n", row.name, row.bytes.n, to_text(row.bytes));
+      out += fmt::format("| {} | {} | {} |\n", row.name, grouped(row.bytes.n), to_text(row.bytes));
     }
     out += "\n" + capacity_line(f) + "\n";
   }

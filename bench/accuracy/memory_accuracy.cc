@@ -1,7 +1,8 @@
-// memory_accuracy TRUTH BENCH [--check]: every vLLM start-up log of TRUTH/memory_cases.csv whose
-// model and version are modelled, predicted term by term. Rows with an even number were used to fit
-// the tables, odd ones were not. Writes Markdown to stdout; with --check ends with 1 when a target
-// is missed on the held-out rows, and with 77 when TRUTH is not there.
+// memory_accuracy TRUTH BENCH [--check | --others]: every vLLM start-up log of
+// TRUTH/memory_cases.csv whose model and version are modelled, predicted term by term. Rows with an
+// even number were used to fit the tables, odd ones were not. Writes Markdown to stdout; with
+// --check ends with 1 when a target is missed on the held-out rows, and with 77 when TRUTH is not
+// there; with --others the rows of other engines (other_logs.h).
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -12,6 +13,7 @@
 #include <optional>
 
 #include "bench/accuracy/csv.h"
+#include "bench/accuracy/other_logs.h"
 #include "modelcards/library.h"
 #include "modelcards/model_source.h"
 #include "planner/engines/twin.h"
@@ -300,13 +302,22 @@ int run(const std::string& truth, const std::string& bench, bool checking) {
 
 int main(int count, char** arguments) {
   if (count < 3) {
-    std::fputs("usage: memory_accuracy TRUTH BENCH [--check]\n", stderr);
+    std::fputs("usage: memory_accuracy TRUTH BENCH [--check | --others]\n", stderr);
     return 2;
   }
-  const bool checking = count > 3 && std::string(arguments[3]) == "--check";
+  const std::string mode = count > 3 ? arguments[3] : "";
+  const bool checking = mode == "--check";
   if (!std::filesystem::exists(std::string(arguments[1]) + "/memory_cases.csv")) return 77;
   try {
-    return vramplan::accuracy::run(arguments[1], arguments[2], checking);
+    if (mode == "--others") {
+      fmt::print("{}", vramplan::accuracy::other_logs_page(arguments[1]));
+      return 0;
+    }
+    const std::string missed =
+        checking ? vramplan::accuracy::other_logs_missed(arguments[1]) : std::string();
+    if (!missed.empty()) fmt::print(stderr, "missed: {}\n", missed);
+    const int code = vramplan::accuracy::run(arguments[1], arguments[2], checking);
+    return missed.empty() ? code : 1;
   } catch (const vramplan::Error& error) {
     fmt::print(stderr, "{}\n", error.what());
     return 2;

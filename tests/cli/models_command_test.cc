@@ -31,7 +31,33 @@ TEST(ModelsCommand, ACardShowsItsSourceAndIsACardFileAgain) {
   by_name.insert(by_name.end(), rest.begin(), rest.end());
   by_file.insert(by_file.end(), rest.begin(), rest.end());
   EXPECT_EQ(run_program(by_name).json()["totals"], run_program(by_file).json()["totals"]);
-  EXPECT_EQ(run_program({"models", "llama-3-70"}).code, 2);
+  EXPECT_EQ(run_program({"models", "lama-3-70"}).code, 2);
+}
+
+TEST(ModelsCommand, TheBeginningOfNamesListsThem) {
+  EXPECT_EQ(run_program({"models", "llama-3-", "--names"}).out, "llama-3-70b\nllama-3-8b\n");
+  EXPECT_EQ(run_program({"devices", "h100", "--names"}).out,
+            "h100-nvl-94gb\nh100-pcie-80gb\nh100-sxm-80gb\n");
+  const Outcome unknown = run_program({"plan", "llama-3-8b", "--device", "sxm"});
+  EXPECT_EQ(unknown.code, 2);
+  EXPECT_HOLDS(unknown.err, "did you mean a100-sxm-40gb");
+}
+
+TEST(ModelsCommand, EveryFormatHoldsTheSameCards) {
+  for (const std::string command : {"models", "devices"}) {
+    const std::string name = command == "models" ? "llama-3-70b" : "h100-sxm-80gb";
+    const std::string csv = run_program({command, name.substr(0, 5), "-o", "csv"}).out;
+    EXPECT_EQ(csv.rfind("name,", 0), 0U);
+    EXPECT_HOLDS(csv, "\n" + name + ",");
+    EXPECT_HOLDS(run_program({command, name.substr(0, 5), "-o", "yaml"}).out,
+                 command + ":\n- name: ");
+    EXPECT_HOLDS(run_program({command, name.substr(0, 5), "-o", "md"}).out, "| " + name + " |");
+    EXPECT_EQ(run_program({command, name.substr(0, 5), "-o", "json"}).json()["schema"],
+              "vramplan." + command + "/1");
+    EXPECT_EQ(run_program({command, "-o", "xml"}).code, 2);
+  }
+  // A card that does not say is no 0.
+  EXPECT_HOLDS(run_program({"devices", "h100-sxm", "-o", "yaml"}).out, "price_per_hour_usd: null");
 }
 
 TEST(DevicesCommand, ACardShowsTheSourceOfEveryNumberAndIsACardFileAgain) {

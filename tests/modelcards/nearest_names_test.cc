@@ -20,6 +20,15 @@ TEST(NearestNames, ASwapOfNeighboursIsOneEdit) {
   EXPECT_EQ(nearest_names("gtp2", {"xyp2", "gpt2"}).front(), "gpt2");
 }
 
+TEST(NearestNames, APartOfANameComesAfterWhatIsNear) {
+  const std::vector<std::string> devices{"h100-nvl-94gb", "h100-sxm-80gb", "l40s-48gb", "h200"};
+  EXPECT_EQ(nearest_names("l40s", devices), std::vector<std::string>{"l40s-48gb"});
+  EXPECT_EQ(nearest_names("SXM", devices), std::vector<std::string>{"h100-sxm-80gb"});
+  EXPECT_EQ(nearest_names("h100", devices).front(), "h200");
+  EXPECT_EQ(nearest_names("h100", devices).size(), 3U);
+  EXPECT_TRUE(nearest_names("0gb", devices).empty());  // not where a word begins
+}
+
 TEST(NearestNames, NothingNearMeansNothing) {
   EXPECT_TRUE(nearest_names("mixtral-of-experts", kNames).empty());
   EXPECT_TRUE(nearest_names("", kNames).empty());

@@ -373,7 +373,7 @@ double time_call(const Clock& clock, const CalibrationEffort& effort,
     const bool long_enough = clock.now().v - begin > effort.point_seconds;
     if (long_enough && i + 1 >= effort.least_repetitions) break;
   }
-  return quantile_of(std::move(seconds), 0.25);
+  return median_of(std::move(seconds));
 }
 
 std::vector<CalibratedOp> calibrate_ops(Ops& ops, const Clock& clock,

@@ -75,6 +75,7 @@ json performance_object(const Performance& predicted, const Timings& observed) {
             {"tpot_seconds", finite(observed.tpot.v)},
             {"tokens_per_second", finite(observed.decode_tokens_per_second)},
             {"prefill_tokens_per_second", finite(observed.prefill_tokens_per_second)},
+            {"rounds", observed.rounds},
             {"load_seconds", finite(observed.load.v)},
             {"prefill_seconds", finite(observed.prefill.v)},
             {"decode_seconds", finite(observed.decode.v)},
@@ -192,6 +193,7 @@ std::vector<ObservedTerm> terms_from(const JsonReader& in) {
 
 Timings timings_from(const JsonReader& in) {
   Timings t;
+  t.rounds = in.at("rounds").count();
   t.load = {in.at("load_seconds").number()};
   t.ttft = {in.at("ttft_seconds").number()};
   t.prefill = {in.at("prefill_seconds").number()};

@@ -99,9 +99,11 @@ std::string times_text(const RunRecord& run, const TextOptions& o) {
                outcome_text(row.outcome, row.gates) + (row.optimistic ? ", optimistic" : "")},
               ink_of(row.outcome, row.gates));
   }
-  return heading(is_dry(run.measurement) ? "times (virtual clock, not a measurement)" : "times",
-                 o) +
-         table.render();
+  const std::int64_t rounds = run.measurement.timings.rounds;
+  std::string title = "times";
+  if (rounds > 1) title += fmt::format(", medians of {} rounds", rounds);
+  if (is_dry(run.measurement)) title = "times (virtual clock, not a measurement)";
+  return heading(title, o) + table.render();
 }
 
 /// How fast memory was in this run, beside what the plan counted on.

@@ -51,7 +51,8 @@ void replan(PlannedModel& planned, std::int64_t prompt_tokens, std::int64_t outp
   request.context = Tokens{prompt_tokens + output_tokens};
   request.output = Tokens{output_tokens};
   request.prefill_chunk = d.prefill_chunk;
-  request.batch = 1;
+  request.batch = d.beam_search ? d.samples : 1;
+  if (d.beam_search) request.beams = d.samples;
   request.weights = d.weights;
   request.kv_format = d.kv_format;
   request.kv_policy = d.kv_policy;
@@ -216,6 +217,7 @@ Measurement execute(PlannedModel& planned, const std::string& backend, const Tex
   const Bytes tables = this_process_memory().now().resident - before;
   RunRequest request;
   request.sampling = text.sampling;
+  request.length_penalty = text.length_penalty;
   request.random_weights = planned.source.gguf == nullptr;
   request.check_first = text.check_first;
   request.cuda = text.cuda;
@@ -223,13 +225,19 @@ Measurement execute(PlannedModel& planned, const std::string& backend, const Tex
   request.process_base = base;
   if (tokenizer != nullptr)
     request.tokenizer = planned.source_resident + std::max(Bytes{0}, tables);
+  if (text.beams) {
+    Decisions& decisions = planned.plan.decisions;
+    decisions.samples = *text.beams;
+    decisions.beam_search = *text.beams > 1;
+  }
   if (wants_text) {
     request.prompts.push_back(prompt_ids(*tokenizer, text));
     make_room(planned, static_cast<std::int64_t>(request.prompts[0].size()), text.max_tokens);
     request.stop_at_end = true;
-  } else if (text.max_tokens) {
+  } else if (text.max_tokens || text.beams) {
     const Decisions& decisions = planned.plan.decisions;
-    make_room(planned, decisions.context.n - decisions.output.n, text.max_tokens);
+    make_room(planned, decisions.context.n - decisions.output.n,
+              text.max_tokens.value_or(decisions.output.n));
   }
   const InterruptScope interruptible;
   Progress progress;

@@ -139,6 +139,9 @@ void add_plan_flags(CLI::App& command, PlanOptions& o) {
   command.add_option("--samples", o.samples, "sequences of the batch from each prompt (1)")
       ->group(kWork);
   command
+      .add_option("--beams", o.beams, "beams of a search from each prompt (1); --batch counts all")
+      ->group(kWork);
+  command
       .add_option("--shared-prefix", o.shared_prefix,
                   "tokens that all prompts begin with, computed once (0)")
       ->group(kWork);
@@ -197,6 +200,7 @@ PlanRequest request_of(const PlanOptions& o) {
   request.kv_score = read_choice<KvScore>("--kv-score", o.kv_score, kKvScores);
   request.kv_layout = read_choice<KvLayout>("--kv-layout", o.kv_layout, kKvLayouts);
   request.samples = o.samples;
+  request.beams = o.beams;
   request.shared_prefix = read_tokens(o.shared_prefix, "--shared-prefix");
   request.kv_placement = read_choice<KvPlacement>("--kv-placement", o.kv_placement, kKvPlacements);
   request.kv_offload = o.kv_offload;

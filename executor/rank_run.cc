@@ -53,6 +53,40 @@ std::vector<std::int32_t> sample(RankEngine& engine, const Pass& pass, const Ten
   return tokens;
 }
 
+/// Tokens of a pass and, with beams, whose tokens each sequence goes on from.
+struct Drawn {
+  std::vector<std::int32_t> tokens;
+  std::vector<std::int64_t> parents;
+};
+
+/// All beams of a prompt are in a pass together, or none.
+Drawn advance_beams(RankEngine& engine, const Pass& pass, const TensorView& logits,
+                    const RunHooks& hooks) {
+  engine.wait();
+  Drawn drawn;
+  const std::int64_t beams = hooks.beams->front().beam_count();
+  const std::size_t first = pass.logit_rows.size() - pass.sampled.size();
+  for (std::size_t i = 0; i < pass.sampled.size(); i += static_cast<std::size_t>(beams)) {
+    const auto* rows = static_cast<const float*>(logits.data) +
+                       static_cast<std::ptrdiff_t>(first + i) * logits.columns;
+    const std::int64_t prompt = pass.sampled[i] / beams;
+    BeamSearch& search = (*hooks.beams)[static_cast<std::size_t>(prompt)];
+    for (const BeamStep& step : search.advance(rows, logits.columns, hooks.vocab)) {
+      drawn.tokens.push_back(step.token);
+      drawn.parents.push_back(prompt * beams + step.parent);
+    }
+  }
+  return drawn;
+}
+
+void finish_searches(const Pass& pass, Scheduler& scheduler, const std::vector<BeamSearch>& beams) {
+  for (const std::int64_t sequence : pass.sampled) {
+    const BeamSearch& search =
+        beams[static_cast<std::size_t>(sequence / beams.front().beam_count())];
+    if (search.done()) scheduler.finish(sequence);
+  }
+}
+
 double median(std::vector<double> values) {
   if (values.empty()) return 0;
   std::sort(values.begin(), values.end());
@@ -111,7 +145,9 @@ RankRun run_passes(RankEngine& engine, Scheduler& scheduler, const RunHooks& hoo
     const Seconds begin = clock.now();
     TensorView logits = engine.forward(*pass);
     const Seconds sampling = clock.now();
-    const std::vector<std::int32_t> tokens = sample(engine, *pass, logits, scheduler, hooks);
+    const auto [tokens, parents] = hooks.beams != nullptr && !pass->sampled.empty()
+                                       ? advance_beams(engine, *pass, logits, hooks)
+                                       : Drawn{sample(engine, *pass, logits, scheduler, hooks), {}};
     const Seconds end = clock.now(), seconds = end - begin;
     // A GPU's pass is waited for together with its tokens: one cannot be told from the other.
     const bool together = engine.gpu() != nullptr && engine.backend().computes();
@@ -131,7 +167,8 @@ RankRun run_passes(RankEngine& engine, Scheduler& scheduler, const RunHooks& hoo
     run.passes.push_back({pass->phase, static_cast<std::int64_t>(pass->ids.size()),
                           static_cast<std::int64_t>(tokens.size()), pass->sequences.front(),
                           seconds.v, sampled});
-    scheduler.complete(tokens);
+    scheduler.complete(tokens, parents);
+    if (!parents.empty()) finish_searches(*pass, scheduler, *hooks.beams);
     if (hooks.on_token) {
       for (std::size_t i = 0; i < tokens.size(); ++i) hooks.on_token(pass->sampled[i], tokens[i]);
     }

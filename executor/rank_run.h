@@ -3,6 +3,7 @@
 #include <functional>
 #include <vector>
 
+#include "executor/beam_search.h"
 #include "executor/measurement.h"
 #include "executor/rank_engine.h"
 #include "executor/sampler.h"
@@ -26,6 +27,7 @@ struct RankRun {
 
 struct RunHooks {
   const Sampler* sampler = nullptr;                        // null: tokens are not wanted (dry)
+  std::vector<BeamSearch>* beams = nullptr;                // of each prompt, instead of a sampler
   std::int64_t vocab = 0;                                  // logits of a row that are tokens
   std::function<void(std::int64_t rows)> charge_sampling;  // dry: the time of rows not looked at
   bool ends_only = false;  // of decode, only the first and the last step: for sizes

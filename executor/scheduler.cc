@@ -46,6 +46,7 @@ Scheduler::Scheduler(std::vector<Cache> caches, std::vector<std::vector<std::int
     prefixes_.emplace(*caches_.front().pool, options_.block);
   }
   pass_.groups.resize(caches_.size());
+  copies_.resize(caches_.size());
 }
 
 Scheduler::Scheduler(KvStore& kv, std::vector<std::vector<std::int32_t>> prompts,
@@ -58,11 +59,12 @@ const Pass* Scheduler::next() {
   pass_.ids.clear();
   pass_.positions.clear();
   pass_.logit_rows.clear();
-  for (Pass::Group& group : pass_.groups) {
+  for (std::size_t g = 0; g < caches_.size(); ++g) {
+    Pass::Group& group = pass_.groups[g];
     group.slots.clear();
     group.slices.clear();
     group.sink_positions.clear();
-    group.copies.clear();
+    group.copies = std::exchange(copies_[g], {});
   }
   bool filled = false;
   for (std::size_t i = 0; i < sequences_.size() && !filled; ++i) {
@@ -188,8 +190,30 @@ void Scheduler::release_unseen(Sequence& sequence) {
   }
 }
 
-void Scheduler::complete(std::span<const std::int32_t> tokens) {
+/// Its own blocks stay its own and get what the parent's hold: how many there are does not depend
+/// on what the beams turn out to be, and the copies are a small part of a step that reads all
+/// weights.
+void Scheduler::take_over(Sequence& sequence, const Sequence& parent) {
+  sequence.generated = parent.generated;
+  for (std::size_t g = 0; g < caches_.size(); ++g) {
+    const BlockTable &to = sequence.tables[g], &from = parent.tables[g];
+    const std::int64_t used = blocks_for(Tokens{sequence.cached}, options_.block).n;
+    for (std::int64_t i = 0; i < used; ++i) {
+      if (to.blocks()[i] == from.blocks()[i]) continue;
+      VRAMPLAN_CHECK(caches_[g].pool->holders(to.blocks()[i]) == 1);
+      copies_[g].push_back({from.blocks()[i], to.blocks()[i]});
+    }
+  }
+}
+
+void Scheduler::finish(std::int64_t sequence) {
+  sequences_[static_cast<std::size_t>(sequence)].finished = true;
+}
+
+void Scheduler::complete(std::span<const std::int32_t> tokens,
+                         std::span<const std::int64_t> parents) {
   VRAMPLAN_CHECK(tokens.size() == pass_.sampled.size());
+  VRAMPLAN_CHECK(parents.empty() || parents.size() == tokens.size());
   for (std::size_t i = 0; i < pass_.sequences.size(); ++i) {
     Sequence& sequence = sequences_[static_cast<std::size_t>(pass_.sequences[i])];
     sequence.cached += pass_.groups.front().slices[i].query_count;
@@ -198,6 +222,13 @@ void Scheduler::complete(std::span<const std::int32_t> tokens) {
   }
   if (pass_.phase == Phase::kPrefill && !tokens.empty()) {
     fork_samples(static_cast<std::size_t>(pass_.sequences.front()));
+  }
+  for (std::size_t i = 0; i < parents.size(); ++i) {
+    const std::int64_t own = pass_.sampled[i];
+    if (parents[i] == own) continue;
+    VRAMPLAN_CHECK(parents[i] / options_.samples == own / options_.samples);
+    take_over(sequences_[static_cast<std::size_t>(own)],
+              sequences_[static_cast<std::size_t>(parents[i])]);
   }
   for (std::size_t i = 0; i < tokens.size(); ++i) {
     Sequence& sequence = sequences_[static_cast<std::size_t>(pass_.sampled[i])];

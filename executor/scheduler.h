@@ -65,7 +65,13 @@ class Scheduler {
   const Pass* next();
   /// The tokens the pass just run produced, one for each of pass.sampled. Blocks that no later
   /// query sees are given back.
-  void complete(std::span<const std::int32_t> tokens);
+  void complete(std::span<const std::int32_t> tokens) { complete(tokens, {}); }
+  /// The same where sequences of one prompt take over from each other: parents[i] is the sequence
+  /// whose tokens pass.sampled[i] goes on from, itself unless it drops its own. A parent keeps its
+  /// place. Blocks that differ are copied before the next pass.
+  void complete(std::span<const std::int32_t> tokens, std::span<const std::int64_t> parents);
+  /// The sequence makes no more tokens.
+  void finish(std::int64_t sequence);
 
   /// Puts every sequence right before its last decode step, as if the steps between had run: decode
   /// needs the most memory there. For a pass that only asks for sizes. Blocks are taken and given
@@ -103,12 +109,14 @@ class Scheduler {
   void find_prefix(Sequence& sequence);
   void remember_prefix(const Sequence& sequence);
   void fork_samples(std::size_t index);
+  void take_over(Sequence& sequence, const Sequence& parent);
   std::int32_t token_at(const Sequence& sequence, std::int64_t position) const;
 
   std::vector<Cache> caches_;
   SchedulerOptions options_;
   std::vector<Sequence> sequences_;
-  std::optional<PrefixTree> prefixes_;  // gives its blocks back before the pool goes
+  std::optional<PrefixTree> prefixes_;          // gives its blocks back before the pool goes
+  std::vector<std::vector<BlockCopy>> copies_;  // of each cache, before the next pass
   Pass pass_;
   std::int64_t prefill_pass_count_ = 0;
   std::int64_t prefill_number_ = 0, decode_number_ = 0;

@@ -185,12 +185,15 @@ void check_sinks(const ModelCard& card, const Decisions& decisions, bool gpu) {
 }
 
 /// Blocks are shared in one group that keeps every token.
-void check_sharing(const Decisions& decisions) {
+void check_sharing(const Decisions& decisions, bool gpu) {
   if (decisions.batch % decisions.samples != 0) {
     throw Error(ErrorCode::kUsage, "a batch of " + std::to_string(decisions.batch) +
                                        " is no multiple of " + std::to_string(decisions.samples) +
                                        " samples")
         .at("", "--samples");
+  }
+  if (decisions.beam_search && gpu) {
+    refuse("beam search on a GPU", "--beams", "cpu and dry run it");
   }
   const bool shared = decisions.samples > 1 || decisions.shared_prefix.n > 0;
   if (!shared) return;
@@ -231,7 +234,7 @@ void refuse_unsupported(const ModelSource& source, const Decisions& decisions, b
   positive(decisions.batch, "batch");
   positive(decisions.block.n, "block");
   positive(decisions.samples, "samples");
-  check_sharing(decisions);
+  check_sharing(decisions, gpu);
   positive(decisions.threads, "threads");
   if (decisions.context.n > std::int64_t{1} << 30) {
     refuse("a context of " + std::to_string(decisions.context.n) + " tokens", "context",

@@ -163,20 +163,31 @@ class Chooser {
     }
   }
 
-  /// Sequences that share blocks: samples of a prompt, or prompts that begin alike.
+  std::int64_t asked_samples() const {
+    return request_.samples.value_or(request_.beams.value_or(1));
+  }
+
+  /// Sequences that share blocks: samples or beams of a prompt, or prompts that begin alike.
   void sharing() {
-    const std::int64_t samples = request_.samples.value_or(1);
+    if (request_.samples && request_.beams) {
+      refuse("--beams", "both samples and beams of each prompt", "give one of them");
+    }
+    const std::int64_t samples = asked_samples();
     const std::int64_t prefix = request_.shared_prefix.value_or(Tokens{}).n;
     if (samples < 1 || d().batch % samples != 0) {
-      refuse("--samples",
-             fmt::format("{} samples of each prompt in a batch of {}", samples, d().batch),
-             "--batch counts all sequences; give a multiple of the samples");
+      const char* const what = request_.beams ? "beams" : "samples";
+      refuse(request_.beams ? "--beams" : "--samples",
+             fmt::format("{} {} of each prompt in a batch of {}", samples, what, d().batch),
+             fmt::format("--batch counts all sequences; give a multiple of the {}", what));
     }
     if (prefix < 0) refuse("--shared-prefix", "a prefix of less than no tokens", "give 0 or more");
     d().samples = samples;
+    d().beam_search = request_.beams && samples > 1;
     d().shared_prefix = {prefix};
     if (samples == 1 && prefix == 0) return;
-    const char* const flag = samples > 1 ? "--samples" : "--shared-prefix";
+    const char* const flag = d().beam_search ? "--beams"
+                             : samples > 1   ? "--samples"
+                                             : "--shared-prefix";
     const auto unsupported = [&](const char* why) {
       throw Error(ErrorCode::kUnsupported, fmt::format("shared blocks with {}", why)).at("", flag);
     };
@@ -322,7 +333,8 @@ class Chooser {
                          d().context.n),
              "context counts prompt and output together");
     }
-    d().batch = number(request_.batch, 1, "sequences at the same time", "--batch", kMostBatch);
+    const std::int64_t alone = std::clamp<std::int64_t>(asked_samples(), 1, kMostBatch);
+    d().batch = number(request_.batch, alone, "sequences at the same time", "--batch", kMostBatch);
     const Tokens chunk = gpu_ ? kDefaultChunkGpu : kDefaultChunkCpu;
     d().prefill_chunk = {number(raw(request_.prefill_chunk), chunk.n, "tokens of a prefill pass",
                                 "--prefill-chunk", kMost)};

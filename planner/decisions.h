@@ -113,6 +113,7 @@ struct Decisions {
   Tokens output;                         // of which generated
   std::int64_t batch = 1;                // sequences at the same time
   std::int64_t samples = 1;  // of them from each prompt, which share its blocks until they write
+  bool beam_search = false;  // the samples are beams of one search: the most probable answers
   Tokens shared_prefix;      // that all prompts begin with; its whole blocks are computed once
   Tokens prefill_chunk;      // most tokens of one forward pass
   AttentionAlgorithm attention = AttentionAlgorithm::kTiled;

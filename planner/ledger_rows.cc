@@ -151,7 +151,9 @@ std::string shared_text(const Decisions& decisions) {
   const Blocks saved = kv_blocks_unshared(decisions) - kv_blocks(decisions);
   if (decisions.samples == 1 && decisions.shared_prefix.n == 0) return "";
   return fmt::format(", less {} that {} share", grouped(saved.n),
-                     decisions.samples > 1 ? "samples" : "prompts");
+                     decisions.beam_search   ? "beams"
+                     : decisions.samples > 1 ? "samples"
+                                             : "prompts");
 }
 
 /// Blocks always; the other parts of a cache only where a model or a choice has them.

@@ -27,6 +27,7 @@ struct PlanRequest {
   std::optional<KvScore> kv_score;
   std::optional<KvLayout> kv_layout;
   std::optional<std::int64_t> samples;  // sequences from each prompt
+  std::optional<std::int64_t> beams;    // the same, as beams of one search
   std::optional<Tokens> shared_prefix;  // tokens all prompts begin with
   std::optional<KvPlacement> kv_placement;
   std::optional<double> kv_offload;  // share of the cache that leaves the device

@@ -73,6 +73,7 @@ class Writer {
     line("  output_tokens: {}", d.output.n);
     line("  batch: {}", d.batch);
     line("  samples: {}", d.samples);
+    if (d.beam_search) line("  beam_search: true");
     line("  shared_prefix_tokens: {}", d.shared_prefix.n);
     line("  prefill_chunk_tokens: {}", d.prefill_chunk.n);
     line("  attention: {}", name_of(d.attention));

@@ -19,7 +19,7 @@ constexpr double kMostReal = 1e300;
 /// Keys of the decisions, in no order.
 constexpr const char* kDecisionKeys =
     "model set card_hash device device_count sharding weights activations kv_format "
-    "kv_policy kv_keep samples shared_prefix_tokens kv_placement kv_offload kv_layout "
+    "kv_policy kv_keep samples beam_search shared_prefix_tokens kv_placement kv_offload kv_layout "
     "block_tokens kv_blocks window_pools context_tokens output_tokens batch prefill_chunk_tokens "
     "attention linear_inputs threads seed capacity_bytes assume_like engine";
 
@@ -142,6 +142,7 @@ class Reader {
     d.output = {count(in, "output_tokens", 1)};
     d.batch = count(in, "batch", 1);
     d.samples = count(in, "samples", 1);
+    d.beam_search = in.boolean_or("beam_search", false);
     d.shared_prefix = {count(in, "shared_prefix_tokens")};
     d.prefill_chunk = {count(in, "prefill_chunk_tokens", 1)};
     d.attention = named<AttentionAlgorithm>(in.at("attention"), kAttentionAlgorithms);

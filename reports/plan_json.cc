@@ -54,6 +54,7 @@ json decisions_object(const Decisions& d) {
       {"output_tokens", d.output.n},
       {"batch", d.batch},
       {"samples", d.samples},
+      {"beam_search", d.beam_search},
       {"shared_prefix_tokens", d.shared_prefix.n},
       {"prefill_chunk_tokens", d.prefill_chunk.n},
       {"attention", name_of(d.attention)},
@@ -115,6 +116,7 @@ Decisions decisions_from(const JsonReader& in) {
   }
   d.kv_layout = in.at("kv_layout").word<KvLayout>(kKvLayouts);
   if (in.has("samples")) d.samples = in.at("samples").count();
+  if (in.has("beam_search")) d.beam_search = in.at("beam_search").boolean();
   if (in.has("shared_prefix_tokens")) d.shared_prefix = {in.at("shared_prefix_tokens").count()};
   d.block = {in.at("block_tokens").count()};
   d.kv_blocks = {in.at("kv_blocks").count()};

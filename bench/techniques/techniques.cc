@@ -233,6 +233,10 @@ class Bench {
       sharing_row(fmt::format("{} samples of one prompt at 1024 tokens", samples),
                   run_of(request, {first(1008)}, 16));
     }
+    PlanRequest request = base_request();
+    request.beams = 3;
+    request.batch = 3;
+    sharing_row("3 beams of one prompt at 1024 tokens", run_of(request, {first(1008)}, 16));
   }
 
   /// Four prompts that begin alike: what the later ones take until their first token.

@@ -23,6 +23,7 @@ struct Case {
   KvKeep keep = {};  // with a window: policy sink_window
   std::int64_t samples = 1, shared_prefix = 0;
   bool contiguous = false;
+  bool beams = false;  // the samples are
 };
 
 using Key = std::tuple<int, int, int, std::string, int>;
@@ -49,7 +50,7 @@ Plan plan_of(const Case& c, const ModelSource& source, const DeviceCard& device)
   request.prefill_chunk = Tokens{c.chunk};
   request.weights = c.weights;
   if (c.naive) request.attention = AttentionAlgorithm::kNaive;
-  request.samples = c.samples;
+  (c.beams ? request.beams : request.samples) = c.samples;
   request.shared_prefix = Tokens{c.shared_prefix};
   if (c.contiguous) request.kv_layout = KvLayout::kContiguous;
   if (c.keep.budget.n > 0) {
@@ -92,6 +93,7 @@ TEST(RunDry, TakesWhatThePlannersFormulasSayRowByRow) {
       {"llama-3.1-8b", "h100-sxm-80gb", 1, 1, 3000, 70, 5, 512, false, {}, {}, 1, 2000},
       {"smollm2-135m", "cpu-generic", 1, 1, 600, 20, 3, 128, false, {}, {}, 1, 580},
       {"smollm2-135m", "cpu-generic", 1, 1, 600, 20, 3, 128, false, {}, {}, 1, 0, true},
+      {"smollm2-135m", "cpu-generic", 1, 1, 1024, 90, 6, 128, false, {}, {}, 3, 0, false, true},
       {"smollm2-135m", "cpu-generic", 1, 1, 1500, 100, 3, 128, false, {}, {{}, {}, {300}}},
       {"llama-3.1-8b", "h100-sxm-80gb", 2, 2, 9000, 33, 2, 1000, true, {}, {{}, {}, {1800}}},
   };

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "cards.h"
+#include "planner/kv_cache.h"
 
 namespace vramplan {
 namespace {
@@ -148,6 +149,27 @@ TEST(Choices, SinksAndAWindowAreChosenOrRefusedByName) {
   std::string text;
   EXPECT_EQ(code_of([&] { choices(tiny()); }, &text), ErrorCode::kUsage);
   EXPECT_NE(text.find("--kv-sinks"), std::string::npos);
+}
+
+TEST(Choices, BeamsAreAGroupOfSequencesThatShareAPrompt) {
+  PlanRequest request;
+  request.context = 100_tokens;
+  request.beams = 3;
+  const auto choices = [&] { return make_choices(source_of(tiny()), cpu(1_GiB), request); };
+  EXPECT_EQ(choices().decisions.batch, 3);  // one prompt
+  EXPECT_EQ(choices().decisions.samples, 3);
+  EXPECT_TRUE(choices().decisions.beam_search);
+  request.batch = 4;
+  std::string text;
+  EXPECT_EQ(code_of([&] { choices(); }, &text), ErrorCode::kUsage);
+  EXPECT_NE(text.find("--beams"), std::string::npos);
+  request.batch = 6;
+  EXPECT_EQ(choices().decisions.kv_blocks, kv_blocks(choices().decisions));
+  request.samples = 3;
+  EXPECT_EQ(code_of([&] { choices(); }), ErrorCode::kUsage);
+  request.samples = {};
+  request.kv_policy = KvPolicy::kSinkWindow;
+  EXPECT_EQ(code_of([&] { choices(); }), ErrorCode::kUnsupported);
 }
 
 TEST(Choices, ABudgetByAttentionIsChosenOrRefusedByName) {

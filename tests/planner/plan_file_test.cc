@@ -117,6 +117,9 @@ TEST(PlanFile, WhatAPolicyKeepsReadsBack) {
   EXPECT_EQ(back.kv_keep, plan.decisions.kv_keep);
   EXPECT_EQ(back.kv_score, KvScore::kDecayed);
   EXPECT_EQ(back.window_pools, plan.decisions.window_pools);
+  EXPECT_FALSE(back.beam_search);
+  plan.decisions.beam_search = true;
+  EXPECT_TRUE(read_plan(write_plan(plan), "plan.yaml").decisions.beam_search);
   std::string broken = text;
   broken.replace(broken.find("score: decayed"), 14, "score: decades");
   EXPECT_EQ(code_of([&] { read_plan(broken, "plan.yaml"); }), ErrorCode::kBadYaml);

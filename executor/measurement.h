@@ -37,7 +37,8 @@ struct Timings {
   Seconds load, ttft, prefill, decode;  // ttft: first token of the first sequence
   std::int64_t rounds = 1;              // of the same run; times are medians over them
   std::int64_t prefill_tokens = 0, decode_steps = 0, decode_tokens = 0;
-  double prefill_tokens_per_second = 0, decode_tokens_per_second = 0;
+  double prefill_tokens_per_second = 0;  // of the median prompt
+  double decode_tokens_per_second = 0;
   Seconds tpot;  // median decode step, of all rounds
   // decode_tokens_per_second: tokens of a mean step over tpot
   std::vector<double> decode_step_seconds;

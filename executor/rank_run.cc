@@ -303,8 +303,9 @@ std::vector<ObservedTerm> terms_of(const RankRun& run, Phase phase, double parts
 Timings timings_of(const std::vector<RankRun>& ranks, const Sharding& sharding) {
   Timings timings;
   const std::vector<PassRecord>& passes = ranks.front().passes;
-  double prefill = 0;
-  bool first_token = false;
+  double prefill = 0, prompt_seconds = 0;
+  std::int64_t prompt_tokens = 0;
+  std::vector<double> prompt_rates;
   for (std::size_t i = 0; i < passes.size(); ++i) {
     double seconds = 0;
     for (int stage = 0; stage < sharding.pp; ++stage) {
@@ -318,8 +319,14 @@ Timings timings_of(const std::vector<RankRun>& ranks, const Sharding& sharding) 
     if (pass.phase == Phase::kPrefill) {
       prefill += seconds;
       timings.prefill_tokens += pass.tokens;
-      if (!first_token && pass.produced > 0) timings.ttft = {prefill};
-      first_token = first_token || pass.produced > 0;
+      prompt_seconds += seconds;
+      prompt_tokens += pass.tokens;
+      if (pass.produced == 0) continue;
+      if (prompt_rates.empty()) timings.ttft = {prefill};
+      prompt_rates.push_back(
+          prompt_seconds > 0 ? static_cast<double>(prompt_tokens) / prompt_seconds : 0);
+      prompt_seconds = 0;
+      prompt_tokens = 0;
       continue;
     }
     timings.decode += Seconds{seconds};
@@ -329,8 +336,7 @@ Timings timings_of(const std::vector<RankRun>& ranks, const Sharding& sharding) 
   }
   timings.prefill = {prefill};
   timings.tpot = {median(timings.decode_step_seconds)};
-  if (prefill > 0)
-    timings.prefill_tokens_per_second = static_cast<double>(timings.prefill_tokens) / prefill;
+  timings.prefill_tokens_per_second = median(std::move(prompt_rates));
   if (timings.tpot.v > 0) {
     timings.decode_tokens_per_second = static_cast<double>(timings.decode_tokens) /
                                        static_cast<double>(timings.decode_steps) / timings.tpot.v;

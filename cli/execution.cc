@@ -103,6 +103,21 @@ void make_room(PlannedModel& planned, std::int64_t prompt_tokens,
   replan(planned, prompt_tokens, max_tokens.value_or(room));
 }
 
+/// What the text asks for instead of what the plan says.
+void plan_anew(PlannedModel& planned, const RunRequest& request, const TextRequest& text) {
+  Decisions& decisions = planned.plan.decisions;
+  if (text.beams) {
+    decisions.samples = *text.beams;
+    decisions.beam_search = *text.beams > 1;
+  }
+  if (!request.prompts.empty()) {
+    make_room(planned, static_cast<std::int64_t>(request.prompts[0].size()), text.max_tokens);
+  } else if (text.max_tokens || text.beams) {
+    make_room(planned, decisions.context.n - decisions.output.n,
+              text.max_tokens.value_or(decisions.output.n));
+  }
+}
+
 }  // namespace
 
 std::string choose_backend(const std::string& named, const PlannedModel& planned) {
@@ -225,20 +240,9 @@ Measurement execute(PlannedModel& planned, const std::string& backend, const Tex
   request.process_base = base;
   if (tokenizer != nullptr)
     request.tokenizer = planned.source_resident + std::max(Bytes{0}, tables);
-  if (text.beams) {
-    Decisions& decisions = planned.plan.decisions;
-    decisions.samples = *text.beams;
-    decisions.beam_search = *text.beams > 1;
-  }
-  if (wants_text) {
-    request.prompts.push_back(prompt_ids(*tokenizer, text));
-    make_room(planned, static_cast<std::int64_t>(request.prompts[0].size()), text.max_tokens);
-    request.stop_at_end = true;
-  } else if (text.max_tokens || text.beams) {
-    const Decisions& decisions = planned.plan.decisions;
-    make_room(planned, decisions.context.n - decisions.output.n,
-              text.max_tokens.value_or(decisions.output.n));
-  }
+  if (wants_text) request.prompts.push_back(prompt_ids(*tokenizer, text));
+  request.stop_at_end = wants_text;
+  plan_anew(planned, request, text);
   const InterruptScope interruptible;
   Progress progress;
   Utf8Stream stream;

@@ -108,21 +108,9 @@ void require_positive(const std::optional<Number>& value, const std::string& fla
 
 }  // namespace
 
-void add_plan_flags(CLI::App& command, PlanOptions& o) {
-  command.add_option("--device", o.device, "device card, path of one, or this-machine")
-      ->group(kPlace);
-  command.add_option("--count", o.count, "number of devices")->group(kPlace);
-  command.add_option("--tp", o.tp, "tensor parallel ranks")->group(kPlace);
-  command.add_option("--pp", o.pp, "pipeline stages")->group(kPlace);
-  command.add_option("--capacity", o.capacity, "bytes a device may give, e.g. 70GiB")
-      ->group(kPlace);
-  command.add_option("--threads", o.threads, "threads of the cpu backend")->group(kPlace);
-  command.add_option("--context", o.context, "tokens of a sequence, e.g. 32k")->group(kWork);
-  command.add_option("--output-tokens", o.output, "of which generated")->group(kWork);
-  command.add_option("--batch", o.batch, "sequences at the same time")->group(kWork);
-  command.add_option("--prefill-chunk", o.prefill_chunk, "most tokens of one forward pass")
-      ->group(kWork);
-  command.add_option("--seed", o.seed, "seed of weights, prompts and sampling")->group(kWork);
+namespace {
+
+void add_format_flags(CLI::App& command, PlanOptions& o) {
   command
       .add_option("--weights", o.weights, "weight format, e.g. fp16 q8_0; stored = as published")
       ->group(kFormats);
@@ -136,15 +124,6 @@ void add_plan_flags(CLI::App& command, PlanOptions& o) {
   command.add_option("--kv-score", o.kv_score, "mass: sum, or decayed")->group(kFormats);
   command.add_option("--kv-layout", o.kv_layout, "paged, or contiguous (the baseline)")
       ->group(kFormats);
-  command.add_option("--samples", o.samples, "sequences of the batch from each prompt (1)")
-      ->group(kWork);
-  command
-      .add_option("--beams", o.beams, "beams of a search from each prompt (1); --batch counts all")
-      ->group(kWork);
-  command
-      .add_option("--shared-prefix", o.shared_prefix,
-                  "tokens that all prompts begin with, computed once (0)")
-      ->group(kWork);
   command.add_option("--kv-sinks", o.kv_sinks, "sink_window: first tokens that stay (4)")
       ->group(kFormats);
   command.add_option("--kv-window", o.kv_window, "sink_window: newest tokens that stay (1024)")
@@ -172,6 +151,35 @@ void add_plan_flags(CLI::App& command, PlanOptions& o) {
       ->take_all()
       ->expected(1)
       ->group(kFormats);
+}
+
+}  // namespace
+
+void add_plan_flags(CLI::App& command, PlanOptions& o) {
+  command.add_option("--device", o.device, "device card, path of one, or this-machine")
+      ->group(kPlace);
+  command.add_option("--count", o.count, "number of devices")->group(kPlace);
+  command.add_option("--tp", o.tp, "tensor parallel ranks")->group(kPlace);
+  command.add_option("--pp", o.pp, "pipeline stages")->group(kPlace);
+  command.add_option("--capacity", o.capacity, "bytes a device may give, e.g. 70GiB")
+      ->group(kPlace);
+  command.add_option("--threads", o.threads, "threads of the cpu backend")->group(kPlace);
+  command.add_option("--context", o.context, "tokens of a sequence, e.g. 32k")->group(kWork);
+  command.add_option("--output-tokens", o.output, "of which generated")->group(kWork);
+  command.add_option("--batch", o.batch, "sequences at the same time")->group(kWork);
+  command.add_option("--prefill-chunk", o.prefill_chunk, "most tokens of one forward pass")
+      ->group(kWork);
+  command.add_option("--seed", o.seed, "seed of weights, prompts and sampling")->group(kWork);
+  command.add_option("--samples", o.samples, "sequences of the batch from each prompt (1)")
+      ->group(kWork);
+  command
+      .add_option("--beams", o.beams, "beams of a search from each prompt (1); --batch counts all")
+      ->group(kWork);
+  command
+      .add_option("--shared-prefix", o.shared_prefix,
+                  "tokens that all prompts begin with, computed once (0)")
+      ->group(kWork);
+  add_format_flags(command, o);
 }
 
 PlanRequest request_of(const PlanOptions& o) {

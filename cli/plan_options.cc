@@ -106,23 +106,29 @@ void require_positive(const std::optional<Number>& value, const std::string& fla
       .at("", flag);
 }
 
-}  // namespace
-
-namespace {
-
-void add_format_flags(CLI::App& command, PlanOptions& o) {
-  command
-      .add_option("--weights", o.weights, "weight format, e.g. fp16 q8_0; stored = as published")
-      ->group(kFormats);
-  command.add_option("--kv-cache-dtype", o.kv_format, "f16, fp8, int8 ...")->group(kFormats);
+void add_kv_flags(CLI::App& command, PlanOptions& o) {
+  command.add_option("--kv-cache-dtype", o.kv_format, "f16, fp8, int8, kivi2 ...")->group(kFormats);
   command
       .add_option("--kv-policy", o.kv_policy,
-                  "keep_all; window (windowed layers); sink_window; mass")
+                  "keep_all; window (windowed layers); sink_window (all layers); strided; mass")
       ->group(kFormats);
   command.add_option("--kv-budget", o.kv_budget, "mass: most tokens that stay (a fifth)")
       ->group(kFormats);
   command.add_option("--kv-score", o.kv_score, "mass: sum, or decayed")->group(kFormats);
+  command
+      .add_option("--preempt", o.preempt,
+                  "sequences beyond the blocks there are: none, swap, recompute, auto")
+      ->group(kWork);
+  command
+      .add_option("--kv-pool", o.kv_pool, "--preempt: tokens of all sequences together, at most")
+      ->group(kWork);
   command.add_option("--kv-layout", o.kv_layout, "paged, or contiguous (the baseline)")
+      ->group(kFormats);
+  command
+      .add_option("--kv-residual", o.kv_residual,
+                  "kivi2, kivi4, strided: newest tokens kept in f16 (128; strided 512)")
+      ->group(kFormats);
+  command.add_option("--kv-stride", o.kv_stride, "strided: one in how many older tokens stays (4)")
       ->group(kFormats);
   command.add_option("--kv-sinks", o.kv_sinks, "sink_window: first tokens that stay (4)")
       ->group(kFormats);
@@ -137,6 +143,18 @@ void add_format_flags(CLI::App& command, PlanOptions& o) {
                   "share of the KV cache that leaves the device, e.g. 0.8; default: all it can")
       ->group(kFormats);
   command.add_option("--block-size", o.block_tokens, "tokens of a KV block")->group(kFormats);
+}
+
+void add_format_flags(CLI::App& command, PlanOptions& o) {
+  command
+      .add_option("--weights", o.weights, "weight format, e.g. fp16 q8_0; stored = as published")
+      ->group(kFormats);
+  add_kv_flags(command, o);
+  command
+      .add_option("--weight-offload", o.weight_offload,
+                  "share of the layers' matrices that live in host memory and come in for each "
+                  "pass, e.g. 0.5")
+      ->group(kFormats);
   command.add_option("--attention", o.attention, "tiled, or naive (materialises the scores)")
       ->group(kFormats);
   command
@@ -206,12 +224,17 @@ PlanRequest request_of(const PlanOptions& o) {
   request.kv_window = read_tokens(o.kv_window, "--kv-window");
   request.kv_budget = read_tokens(o.kv_budget, "--kv-budget");
   request.kv_score = read_choice<KvScore>("--kv-score", o.kv_score, kKvScores);
+  request.kv_residual = read_tokens(o.kv_residual, "--kv-residual");
+  request.kv_stride = o.kv_stride;
   request.kv_layout = read_choice<KvLayout>("--kv-layout", o.kv_layout, kKvLayouts);
+  request.preempt = read_choice<PreemptRequest>("--preempt", o.preempt, kPreemptRequests);
+  request.kv_pool = read_tokens(o.kv_pool, "--kv-pool");
   request.samples = o.samples;
   request.beams = o.beams;
   request.shared_prefix = read_tokens(o.shared_prefix, "--shared-prefix");
   request.kv_placement = read_choice<KvPlacement>("--kv-placement", o.kv_placement, kKvPlacements);
   request.kv_offload = o.kv_offload;
+  request.weight_offload = o.weight_offload;
   request.block_tokens = o.block_tokens;
   request.attention =
       read_choice<AttentionAlgorithm>("--attention", o.attention, kAttentionAlgorithms);

@@ -12,6 +12,7 @@
 #include "executor/sampler.h"
 #include "executor/tier.h"
 #include "executor/timed_ops.h"
+#include "executor/weight_stream.h"
 #include "executor/weight_upload.h"
 #include "kernels/ops.h"
 #include "modelcards/device_card.h"
@@ -65,6 +66,8 @@ class Backend {
   virtual void copy(std::byte* to, const std::byte* from, Bytes size) {
     if (computes()) std::memcpy(to, from, static_cast<std::size_t>(size.n));
   }
+  /// Copies a block between the device and the host before the next pass reads it.
+  virtual void swap(std::byte* to, const std::byte* from, Bytes size) { copy(to, from, size); }
   /// Null: weights are written straight into their tensors.
   virtual WeightUpload* upload() { return nullptr; }
   /// Copies bytes of a tensor for the CPU to read, and waits.
@@ -73,6 +76,7 @@ class Backend {
   }
   /// Makes a virtual clock wait for what the stream would move; nothing where bytes do move.
   virtual void price(KvStream&) {}
+  virtual void price(WeightStream&) {}
   /// What the operations took since the last call; empty where a call does not wait for its result.
   virtual OpTimings take_timings() { return {}; }
 };

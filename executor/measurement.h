@@ -3,6 +3,7 @@
 // driver, timings, and the machine it happened on. Nothing here comes from a prediction.
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -63,8 +64,9 @@ struct Measurement {
   Environment environment;
   /// Generated ids per sequence; of beams the answers to each prompt, best first.
   std::vector<std::vector<std::int32_t>> output;
-  std::vector<double> scores;  // of beams: what each answer is worth
-  std::string text;            // of sequence 0, when there is a tokenizer
+  std::optional<PreemptionCounts> preemption;  // of a plan with preemption, rank 0
+  std::vector<double> scores;                  // of beams: what each answer is worth
+  std::string text;                            // of sequence 0, when there is a tokenizer
   bool complete = false;
 };
 

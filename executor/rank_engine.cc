@@ -5,6 +5,8 @@
 namespace vramplan {
 namespace {
 
+constexpr Bytes kAnySize{std::int64_t{1} << 62};
+
 std::optional<GpuWorkspace> gpu_workspace(Backend& backend, const ModelCard& card,
                                           const ModelPart& part, const Decisions& decisions,
                                           const GpuRegions& regions) {
@@ -42,12 +44,22 @@ RankEngine::RankEngine(const Parts& parts, const Decisions& decisions, const Mod
       part_(part),
       weights_arena_(parts.backend.tier(TierKind::kDevice), sizes.weights, "the weight region"),
       gpu_(gpu_workspace(parts.backend, source.card, part, decisions, sizes.gpu)),
+      dry_host_(parts.backend.computes() ? nullptr : make_dry_tier(TierKind::kHost, kAnySize)),
       stream_(make_stream(parts, kv_stream_shape(source.card, part, decisions, sizes.blocks))),
       kv_(parts.backend.tier(TierKind::kDevice), source.card, part, decisions, sizes.blocks,
           stream_.get()),
       activations_(parts.backend.tier(TierKind::kDevice), sizes.activations,
                    "the activation region") {
+  if (decisions.preempt == Preempt::kSwap) {
+    // A virtual host holds no bytes: the pool counts.
+    const Bytes block = parts_.backend.computes() ? kv_.pool(0).block_bytes() : Bytes{};
+    kv_.set_swap_pool(std::make_unique<BlockPool>(parts_.backend.tier(TierKind::kHost),
+                                                  decisions.swap_blocks, block));
+  }
   if (gpu_) parts_.backend.bind(&*gpu_);
+  if (decisions.weight_offload.layers == 0) return;
+  Tier& host = dry_host_ != nullptr ? *dry_host_ : parts.backend.tier(TierKind::kHost);
+  host_weights_.emplace(host, sizes.host_weights, "the region of weights in host memory");
 }
 
 RankEngine::~RankEngine() {
@@ -60,10 +72,13 @@ void RankEngine::load(const LoadOptions& given) {
   LoadOptions options = given;
   if (gpu_) options.f32_vectors = &gpu_->vectors();
   options.upload = parts_.backend.upload();
+  if (host_weights_) options.host = &*host_weights_;
   loaded_ = load_weights(source_, decisions_, part_, weights_arena_, ops, options);
   parts_.backend.synchronize();
-  const TransformerParts parts{
-      ops, activations_, loaded_.weights, kv_, parts_.tensor_group, parts_.stages, stream_.get()};
+  if (host_weights_) stream_weights();
+  const TransformerParts parts{ops,           activations_,         loaded_.weights,
+                               kv_,           parts_.tensor_group,  parts_.stages,
+                               stream_.get(), weight_stream_.get(), decisions_.kv_residual.stride};
   transformer_.emplace(source_.card, part_, decisions_.activations, decisions_.attention, parts);
   if (!gpu_) return;
   for (const RopeTable& table : transformer_->rope_tables()) {
@@ -74,10 +89,32 @@ void RankEngine::load(const LoadOptions& given) {
   parts_.backend.synchronize();
 }
 
+/// Staging is the last tensor of the weight arena: how large it must be is known now.
+void RankEngine::stream_weights() {
+  StreamedLayers streamed = streamed_layers(loaded_.weights, decisions_);
+  const auto rooms = std::min(decisions_.weight_offload.staging,
+                              static_cast<std::int64_t>(streamed.layers.size()));
+  const TensorView staging =
+      weights_arena_.take(DType::kI8, rooms, streamed.largest().n, "staging of streamed layers");
+  loaded_.group_bytes["staging"] = staging.bytes();
+  const std::span<std::byte> room(static_cast<std::byte*>(staging.data),
+                                  static_cast<std::size_t>(staging.bytes().n));
+  weight_stream_ = std::make_unique<WeightStream>(std::move(streamed), loaded_.weights, room, rooms,
+                                                  parts_.backend.computes());
+  parts_.backend.price(*weight_stream_);
+}
+
 TensorView RankEngine::forward(const Pass& pass) {
   VRAMPLAN_CHECK(transformer_.has_value());
   for (std::size_t g = 0; g < pass.groups.size(); ++g) {
     const BlockPool& pool = kv_.pool(g);
+    const BlockPool* const host = kv_.swap_pool();
+    for (const BlockCopy& block : pass.groups[g].swap_out) {
+      parts_.backend.swap(host->data(block.to), pool.data(block.from), pool.block_bytes());
+    }
+    for (const BlockCopy& block : pass.groups[g].swap_in) {
+      parts_.backend.swap(pool.data(block.to), host->data(block.from), pool.block_bytes());
+    }
     for (const BlockCopy& block : pass.groups[g].copies) {
       parts_.backend.copy(pool.data(block.to), pool.data(block.from), pool.block_bytes());
     }

@@ -94,14 +94,16 @@ double median(std::vector<double> values) {
   return values.size() % 2 == 1 ? values[middle] : (values[middle - 1] + values[middle]) / 2;
 }
 
-/// Blocks of the groups that keep every token, and of those that keep a window.
+/// Blocks of the groups that keep every token, of those that keep a window, and of a residual
+/// window.
 void add_cache_rows(Ledger& ledger, RankEngine& engine) {
-  Bytes bytes[2];
-  std::string probes[2];
+  Bytes bytes[3];
+  std::string probes[3];
   const KvStore& kv = engine.kv();
   for (std::size_t g = 0; g < kv.groups().size(); ++g) {
     const BlockPool& pool = kv.pool(g);
-    const std::size_t row = kv.groups()[g].keep.all() ? 0 : 1;
+    const KvKeep& keep = kv.groups()[g].keep;
+    const std::size_t row = keep.recent ? 2 : keep.all() ? 0 : 1;
     bytes[row] += pool.block_bytes() * pool.most_held().n;
     probes[row] += (probes[row].empty() ? "" : " + ") + std::to_string(pool.most_held().n) +
                    " blocks held at most x " + std::to_string(pool.block_bytes().n) + " B";
@@ -113,6 +115,13 @@ void add_cache_rows(Ledger& ledger, RankEngine& engine) {
   };
   add("blocks", 0);
   if (!probes[1].empty()) add("window blocks", 1);
+  if (!probes[2].empty()) add("residual window", 2);
+  if (const BlockPool* host = kv.swap_pool(); host != nullptr && host->most_held().n > 0) {
+    ledger.add({engine.part().rank, TierKind::kHost, Category::kKvCache, "swapped blocks",
+                Phase::kLoad, kv.pool(0).block_bytes() * host->most_held().n,
+                std::to_string(host->most_held().n) + " blocks held at most on the host x " +
+                    std::to_string(kv.pool(0).block_bytes().n) + " B"});
+  }
   const KvStream* stream = engine.kv_stream();
   if (stream == nullptr) return;
   const auto beyond = [&](TierKind tier, const char* name, Bytes stream_bytes, const char* probe) {
@@ -137,8 +146,9 @@ RankRun run_passes(RankEngine& engine, Scheduler& scheduler, const RunHooks& hoo
   activations.reset_high_water();
   engine.backend().take_timings();  // of whoever used it before
   while (const Pass* pass = scheduler.next()) {
-    if (pass->phase != phase) {
-      run.prefill_peak = activations.high_water();
+    if (pass->phase != phase) {  // with preemption they take turns
+      Bytes& peak = phase == Phase::kPrefill ? run.prefill_peak : run.decode_peak;
+      peak = std::max(peak, activations.high_water());
       activations.reset_high_water();
       phase = pass->phase;
     }
@@ -157,6 +167,9 @@ RankRun run_passes(RankEngine& engine, Scheduler& scheduler, const RunHooks& hoo
     if (engine.kv_stream() != nullptr && !timings.empty()) {
       timings["kv_stream"] = {1, engine.kv_stream()->take_waited().v};
     }
+    if (engine.weight_stream() != nullptr && !timings.empty()) {
+      timings["weight_stream"] = {1, engine.weight_stream()->take_waited().v};
+    }
     for (const auto& [name, timing] : timings) {
       ops[name].calls += timing.calls;
       ops[name].seconds += timing.seconds;
@@ -174,7 +187,9 @@ RankRun run_passes(RankEngine& engine, Scheduler& scheduler, const RunHooks& hoo
     }
     if (hooks.ends_only && phase == Phase::kDecode) scheduler.skip_to_last_step();
   }
-  (phase == Phase::kPrefill ? run.prefill_peak : run.decode_peak) = activations.high_water();
+  Bytes& peak = phase == Phase::kPrefill ? run.prefill_peak : run.decode_peak;
+  peak = std::max(peak, activations.high_water());
+  run.preemption = scheduler.preemption();
   VRAMPLAN_CHECK(activations.tensor_count() == 0);
   return run;
 }
@@ -186,11 +201,15 @@ void add_observed_rows(Ledger& ledger, RankEngine& engine, const RankRun& run) {
     ledger.add({rank, TierKind::kDevice, category, name, phase, bytes, std::move(probe)});
   };
   for (const char* group :
-       {"embedding", "positions", "attention", "feed_forward", "norms", "head"}) {
+       {"embedding", "positions", "attention", "feed_forward", "norms", "head", "staging"}) {
     const auto found = engine.weight_groups().find(group);
     if (found == engine.weight_groups().end()) continue;
     add(Category::kWeights, group, Phase::kLoad, found->second,
         "tensors taken from the weight arena");
+  }
+  if (const Arena* host = engine.host_weights()) {
+    ledger.add({rank, TierKind::kHost, Category::kWeights, "streamed layers", Phase::kLoad,
+                host->live(), "tensors taken from the arena in host memory"});
   }
   add_cache_rows(ledger, engine);
   add(Category::kActivations, "peak", Phase::kPrefill, run.prefill_peak,
@@ -218,10 +237,12 @@ SchedulerOptions scheduler_options(const Decisions& decisions,
                                    std::vector<std::int32_t> end_tokens) {
   SchedulerOptions options;
   options.block = decisions.block;
+  options.kv_stride = decisions.kv_residual.stride;
   options.prefill_chunk = decisions.prefill_chunk.n;
   options.output = decisions.output.n;
   options.end_tokens = std::move(end_tokens);
   options.samples = decisions.samples;
+  options.preempt = decisions.preempt;
   options.score = decisions.kv_score;
   options.prefix_cache = decisions.shared_prefix.n > 0;
   return options;

@@ -23,6 +23,7 @@ struct RankRun {
   std::vector<PassRecord> passes;
   Bytes prefill_peak, decode_peak;    // high-water marks of the activation arena
   OpTimings prefill_ops, decode_ops;  // sums over the phase's passes
+  PreemptionCounts preemption;
 };
 
 struct RunHooks {

@@ -83,6 +83,7 @@ class LocalRun {
         scheduler_options(decisions_, beams_.empty() ? ends : std::vector<std::int32_t>{}));
     const RankRun run = run_passes(engine, scheduler, hooks(engine, scheduler));
     finish(engine, run, peak_is_ours);
+    if (decisions_.preempt != Preempt::kNone) measurement_.preemption = run.preemption;
     give_answers(scheduler);
     const double speed = (speed_before + reading_speed(engine)) / 2;
     measurement_.timings.memory_bytes_per_s = speed;

@@ -11,7 +11,7 @@ namespace {
 std::vector<Scheduler::Cache> caches_of(KvStore& kv) {
   std::vector<Scheduler::Cache> caches;
   for (std::size_t g = 0; g < kv.groups().size(); ++g) {
-    caches.push_back({&kv.pool(g), kv.groups()[g].keep});
+    caches.push_back({&kv.pool(g), kv.groups()[g].keep, kv.swap_pool()});
   }
   return caches;
 }
@@ -31,10 +31,13 @@ Scheduler::Scheduler(std::vector<Cache> caches, std::vector<std::vector<std::int
     for (std::int64_t sample = 0; sample < options_.samples; ++sample) {
       Sequence sequence;
       sequence.prompt = prompt;
+      sequence.prefill_to = static_cast<std::int64_t>(prompt.size());
+      sequence.running = options_.preempt == Preempt::kNone;
       // The first of them is prefilled, the others fork from it.
       if (sample > 0) sequence.cached = static_cast<std::int64_t>(prompt.size());
       for (const Cache& cache : caches_) {
-        sequence.tables.emplace_back(*cache.pool, options_.block, cache.keep.sinks);
+        const TokensPerBlock block = cache.keep.recent ? kResidualBlock : options_.block;
+        sequence.tables.emplace_back(*cache.pool, block, cache.keep.sinks);
       }
       sequence.heat.resize(caches_.size());
       sequence.mass.resize(caches_.size());
@@ -44,6 +47,14 @@ Scheduler::Scheduler(std::vector<Cache> caches, std::vector<std::vector<std::int
   if (options_.prefix_cache) {
     VRAMPLAN_CHECK(caches_.size() == 1 && caches_.front().keep.all() && options_.samples == 1);
     prefixes_.emplace(*caches_.front().pool, options_.block);
+  }
+  if (has_residual()) {
+    VRAMPLAN_CHECK(caches_.size() == 2 && options_.samples == 1 && !options_.prefix_cache);
+    VRAMPLAN_CHECK(options_.prefill_chunk + kResidualBlock.n <= caches_.back().keep.window.n);
+  }
+  if (options_.preempt != Preempt::kNone) {
+    VRAMPLAN_CHECK(caches_.size() == 1 && caches_.front().keep.all() && options_.samples == 1);
+    VRAMPLAN_CHECK(options_.preempt != Preempt::kSwap || caches_.front().host != nullptr);
   }
   pass_.groups.resize(caches_.size());
   copies_.resize(caches_.size());
@@ -65,18 +76,21 @@ const Pass* Scheduler::next() {
     group.slices.clear();
     group.sink_positions.clear();
     group.copies = std::exchange(copies_[g], {});
+    group.packs.clear();
+    group.swap_out.clear();
+    group.swap_in.clear();
   }
+  if (options_.preempt != Preempt::kNone) admit();
   bool filled = false;
   for (std::size_t i = 0; i < sequences_.size() && !filled; ++i) {
-    const auto prompt_tokens = static_cast<std::int64_t>(sequences_[i].prompt.size());
-    if (sequences_[i].cached >= prompt_tokens) continue;
+    if (!sequences_[i].running || sequences_[i].cached >= sequences_[i].prefill_to) continue;
     fill_prefill(i);
     filled = true;
   }
   if (!filled && !fill_decode()) return nullptr;
   pass_.inputs.clear();
   for (const Pass::Group& group : pass_.groups) {
-    pass_.inputs.push_back({group.slots, group.slices, group.sink_positions});
+    pass_.inputs.push_back({group.slots, group.slices, group.sink_positions, group.packs});
   }
   return &pass_;
 }
@@ -84,8 +98,10 @@ const Pass* Scheduler::next() {
 void Scheduler::fill_prefill(std::size_t index) {
   Sequence& sequence = sequences_[index];
   if (sequence.cached == 0 && prefixes_) find_prefix(sequence);
-  const std::int64_t left = static_cast<std::int64_t>(sequence.prompt.size()) - sequence.cached;
-  const std::int64_t count = std::min(left, options_.prefill_chunk);
+  const std::int64_t left = sequence.prefill_to - sequence.cached;
+  // What is computed again comes in chunks no longer than those of the prompt.
+  const auto prompt = static_cast<std::int64_t>(sequence.prompt.size());
+  const std::int64_t count = std::min({left, options_.prefill_chunk, prompt});
   pass_.phase = Phase::kPrefill;
   pass_.number = ++prefill_number_;
   append(index, count, count == left);
@@ -94,7 +110,8 @@ void Scheduler::fill_prefill(std::size_t index) {
 bool Scheduler::fill_decode() {
   pass_.phase = Phase::kDecode;
   for (std::size_t i = 0; i < sequences_.size(); ++i) {
-    if (!sequences_[i].finished) append(i, 1, true);
+    if (sequences_[i].running && !sequences_[i].finished) make_room(sequences_[i]);
+    if (sequences_[i].running && !sequences_[i].finished) append(i, 1, true);
   }
   if (pass_.ids.empty()) return false;
   pass_.number = ++decode_number_;
@@ -107,7 +124,8 @@ void Scheduler::append(std::size_t index, std::int64_t count, bool wants_logits)
   const std::int64_t begin = sequence.cached;
   const std::int64_t end = begin + count;
   grow(sequence, wants_logits ? end + 1 : end);
-  for (std::size_t g = 0; g < caches_.size(); ++g) {
+  if (has_residual()) advance_window(sequence, end);
+  for (std::size_t g = 0; g < caches_.size() && !has_residual(); ++g) {
     // Later blocks are new, and nobody else's.
     if (const auto copy = sequence.tables[g].own(begin)) pass_.groups[g].copies.push_back(*copy);
   }
@@ -137,6 +155,11 @@ void Scheduler::place(Sequence& sequence, std::int64_t begin, std::int64_t end) 
   for (std::size_t g = 0; g < caches_.size(); ++g) {
     const BlockTable& table = sequence.tables[g];
     Pass::Group& group = pass_.groups[g];
+    if (has_residual() && g == 0) {  // the history: of its tokens, those that this pass packs
+      const std::int64_t packed = sequence.tables[1].released().n / options_.kv_stride;
+      group.slices.push_back({first_row, packed - sequence.history, packed, table.blocks()});
+      continue;
+    }
     for (std::int64_t token = begin; token < end; ++token) group.slots.push_back(table.slot(token));
     const KvKeep& keep = caches_[g].keep;
     for (std::int64_t token = begin; token < end && keep.sinks.n > 0; ++token) {
@@ -150,7 +173,28 @@ void Scheduler::place(Sequence& sequence, std::int64_t begin, std::int64_t end) 
   }
 }
 
+/// Makes room for tokens up to `end` in the residual window: blocks that must leave it are to be
+/// packed. A block that is given back here may be taken again for this pass: in every layer the
+/// packing comes before the writing.
+void Scheduler::advance_window(Sequence& sequence, std::int64_t end) {
+  BlockTable& history = sequence.tables[0];
+  BlockTable& recent = sequence.tables[1];
+  const Tokens behind = recent.released();
+  sequence.history = behind.n / options_.kv_stride;
+  const Tokens packed = packed_tokens(Tokens{end}, caches_[1].keep.window);
+  history.grow_to(Tokens{packed.n / options_.kv_stride});
+  for (std::int64_t token = behind.n; token < packed.n; token += kResidualBlock.n) {
+    const std::int64_t at = (token - behind.n) / kResidualBlock.n;
+    VRAMPLAN_CHECK(at < static_cast<std::int64_t>(recent.block_count()));
+    pass_.groups[1].packs.push_back(
+        {recent.blocks()[at], history.slot(token / options_.kv_stride)});
+  }
+  recent.release_before(packed);
+  recent.grow_to(Tokens{end});
+}
+
 void Scheduler::grow(Sequence& sequence, std::int64_t length) {
+  if (has_residual()) return;
   for (BlockTable& table : sequence.tables) table.grow_to(Tokens{length});
 }
 
@@ -185,7 +229,7 @@ void Scheduler::release_unseen(Sequence& sequence) {
   for (std::size_t g = 0; g < caches_.size(); ++g) {
     const KvKeep& keep = caches_[g].keep;
     if (keep.budget.n > 0) release_lightest(sequence, g);
-    if (keep.all() || keep.budget.n > 0) continue;
+    if (keep.all() || keep.recent || keep.budget.n > 0) continue;
     sequence.tables[g].release_before(Tokens{sequence.cached + 1} - keep.window);
   }
 }
@@ -216,7 +260,7 @@ void Scheduler::complete(std::span<const std::int32_t> tokens,
   VRAMPLAN_CHECK(parents.empty() || parents.size() == tokens.size());
   for (std::size_t i = 0; i < pass_.sequences.size(); ++i) {
     Sequence& sequence = sequences_[static_cast<std::size_t>(pass_.sequences[i])];
-    sequence.cached += pass_.groups.front().slices[i].query_count;
+    sequence.cached += pass_.groups.back().slices[i].query_count;
     release_unseen(sequence);
     if (pass_.phase == Phase::kPrefill && prefixes_) remember_prefix(sequence);
   }
@@ -237,6 +281,9 @@ void Scheduler::complete(std::span<const std::int32_t> tokens,
     const bool ended = std::find(ends.begin(), ends.end(), tokens[i]) != ends.end();
     const bool full = static_cast<std::int64_t>(sequence.generated.size()) >= options_.output;
     if (ended || full) sequence.finished = true;
+    if (!sequence.finished || options_.preempt == Preempt::kNone) continue;
+    sequence.running = false;  // others wait for its blocks
+    for (BlockTable& table : sequence.tables) table.clear();
   }
 }
 
@@ -259,6 +306,7 @@ void Scheduler::skip_to_last_step() {
       sequence.generated.resize(static_cast<std::size_t>(to), 0);
       grow(sequence, sequence.cached + 1);
       for (std::vector<std::int64_t>& mass : sequence.mass) mass.clear();
+      if (has_residual()) advance_window(sequence, sequence.cached);
     }
     for (Sequence& sequence : sequences_) release_unseen(sequence);
   }

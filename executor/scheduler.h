@@ -22,7 +22,9 @@ struct Pass {
     std::vector<std::int64_t> slots;
     std::vector<SequenceSlice> slices;
     std::vector<std::int32_t> sink_positions;  // of a group with sinks
-    std::vector<BlockCopy> copies;             // to be made before the pass
+    // To be made before the pass, in this order: to the host, back from it, and on the device.
+    std::vector<BlockCopy> swap_out, swap_in, copies;
+    std::vector<KvPack> packs;  // of a residual window
   };
   Phase phase = Phase::kPrefill;
   std::int64_t number = 0;              // chunk or step within its phase, from 1
@@ -44,8 +46,11 @@ struct SchedulerOptions {
   std::int64_t samples = 1;              // sequences from each prompt
   /// Whole blocks of prompts are kept by their tokens and found again. Needs one group.
   bool prefix_cache = false;
+  /// When blocks run out the sequence that came last gives its own away. Needs one group.
+  Preempt preempt = Preempt::kNone;
   KvScore score = KvScore::kSum;  // of blocks in a group with a budget
   std::string tenant = {};        // whose prompts these are: blocks are never shared across tenants
+  std::int64_t kv_stride = 1;     // of the history behind a residual window
 };
 
 class Scheduler {
@@ -54,6 +59,7 @@ class Scheduler {
   struct Cache {
     BlockPool* pool;
     KvKeep keep;
+    BlockPool* host = nullptr;  // for preemption by swap
   };
   Scheduler(std::vector<Cache> caches, std::vector<std::vector<std::int32_t>> prompts,
             SchedulerOptions options);
@@ -81,6 +87,7 @@ class Scheduler {
   std::int64_t sequence_count() const { return static_cast<std::int64_t>(sequences_.size()); }
   /// Null without a prefix cache.
   const PrefixTree* prefixes() const { return prefixes_ ? &*prefixes_ : nullptr; }
+  const PreemptionCounts& preemption() const { return preemption_; }
   std::int64_t prefill_pass_count() const { return prefill_pass_count_; }
   const std::vector<std::int32_t>& generated(std::int64_t sequence) const;
 
@@ -97,12 +104,23 @@ class Scheduler {
     std::vector<std::vector<Heat>> heat;          // of each cache with a budget, by block
     std::vector<std::vector<std::int64_t>> mass;  // what the running pass adds, by block
     std::int64_t cached = 0;                      // tokens in the cache
+    std::int64_t history = 0;           // of them, behind a residual window before the pass
+    std::int64_t prefill_to = 0;        // those that a prefill computes
+    std::vector<std::int32_t> swapped;  // its blocks on the host
     bool finished = false;
+    bool running = true;  // with preemption: has blocks, or is about to
   };
   void fill_prefill(std::size_t index);
   bool fill_decode();
+  std::int64_t known_tokens(const Sequence& sequence) const;
+  void admit();
+  void come_back(Sequence& sequence);
+  void make_room(const Sequence& sequence);
+  void preempt(Sequence& sequence);
+  bool has_free(std::int64_t blocks);
   void append(std::size_t index, std::int64_t count, bool wants_logits);
   void release_lightest(Sequence& sequence, std::size_t cache);
+  void advance_window(Sequence& sequence, std::int64_t end);
   void place(Sequence& sequence, std::int64_t begin, std::int64_t end);
   void grow(Sequence& sequence, std::int64_t length);
   void release_unseen(Sequence& sequence);
@@ -112,11 +130,14 @@ class Scheduler {
   void take_over(Sequence& sequence, const Sequence& parent);
   std::int32_t token_at(const Sequence& sequence, std::int64_t position) const;
 
+  bool has_residual() const { return caches_.back().keep.recent; }
+
   std::vector<Cache> caches_;
   SchedulerOptions options_;
   std::vector<Sequence> sequences_;
   std::optional<PrefixTree> prefixes_;          // gives its blocks back before the pool goes
   std::vector<std::vector<BlockCopy>> copies_;  // of each cache, before the next pass
+  PreemptionCounts preemption_;
   Pass pass_;
   std::int64_t prefill_pass_count_ = 0;
   std::int64_t prefill_number_ = 0, decode_number_ = 0;

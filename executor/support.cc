@@ -76,6 +76,8 @@ bool keeps_cache_in(KvFormat format) {
     case KvFormat::kInt8:
     case KvFormat::kQ8_0:
     case KvFormat::kQ4_0:
+    case KvFormat::kKivi2:
+    case KvFormat::kKivi4:
       return true;
     default:
       return false;
@@ -86,7 +88,7 @@ bool keeps_cache_in(KvFormat format) {
 void check_cache(const ModelCard& card, const Decisions& decisions) {
   if (!keeps_cache_in(decisions.kv_format)) {
     refuse(std::string("a KV cache in ") + name_of(decisions.kv_format), "--kv-cache-dtype",
-           "f32, f16, bf16, fp8, int8, q8_0 and q4_0 run");
+           "f32, f16, bf16, fp8, int8, q8_0, q4_0, kivi2 and kivi4 run");
   }
   const std::int64_t unit = info(dtype_of(decisions.kv_format)).block_elements;
   for (const Layer& layer : card.layers) {
@@ -99,6 +101,10 @@ void check_cache(const ModelCard& card, const Decisions& decisions) {
   }
   if (decisions.kv_placement != KvPlacement::kDevice && decisions.kv_offload.staging < 1) {
     refuse("a cache beyond the device without room for the layer that computes", "kv_offload",
+           "plan again");
+  }
+  if (decisions.weight_offload.layers > 0 && decisions.weight_offload.staging < 1) {
+    refuse("streamed layers without room for the one that computes", "weight_offload",
            "plan again");
   }
   if (decisions.weights && packed_rule(*decisions.weights) != nullptr) {
@@ -184,6 +190,23 @@ void check_sinks(const ModelCard& card, const Decisions& decisions, bool gpu) {
   }
 }
 
+/// One group of plain blocks, and no one else's.
+void check_preemption(const Decisions& decisions, bool gpu) {
+  if (decisions.preempt == Preempt::kNone) return;
+  if (gpu) refuse("preemption on a GPU", "--preempt", "cpu and dry run it");
+  if (decisions.samples > 1 || decisions.shared_prefix.n > 0 ||
+      decisions.kv_policy != KvPolicy::kKeepAll || decisions.kv_layout != KvLayout::kPaged ||
+      decisions.kv_placement != KvPlacement::kDevice) {
+    refuse("preemption with this KV policy, layout or placement, or with shared blocks",
+           "--preempt", "keep_all, paged and on the device");
+  }
+  if (decisions.kv_blocks < blocks_for(decisions.context, decisions.block)) {
+    throw Error(ErrorCode::kUsage, "a pool of " + std::to_string(decisions.kv_blocks.n) +
+                                       " blocks has no room for one sequence")
+        .at("", "kv_blocks");
+  }
+}
+
 /// Blocks are shared in one group that keeps every token.
 void check_sharing(const Decisions& decisions, bool gpu) {
   if (decisions.batch % decisions.samples != 0) {
@@ -201,6 +224,40 @@ void check_sharing(const Decisions& decisions, bool gpu) {
       (decisions.samples > 1 && decisions.shared_prefix.n > 0)) {
     refuse("shared blocks with this KV policy, layout or both kinds of sharing", "--samples",
            "keep_all and paged");
+  }
+}
+
+/// What the scheduler and the kernels take for granted of a residual window.
+void check_residual(const ModelCard& card, const Decisions& decisions, bool gpu) {
+  const KvResidual& residual = decisions.kv_residual;
+  const bool strided = decisions.kv_policy == KvPolicy::kStrided;
+  const bool packed = needs_residual(decisions.kv_format);
+  const char* const field = strided ? "--kv-policy" : "--kv-cache-dtype";
+  const std::string name = strided ? "the KV policy strided"
+                                   : std::string("a KV cache in ") + name_of(decisions.kv_format);
+  if (residual.any() != (strided || packed)) {
+    refuse(name + (residual.any() ? " with" : " without") + " a residual window", "kv_residual",
+           "plan again");
+  }
+  if (!residual.any()) return;
+  if (gpu) refuse(name + " on a GPU", field, "cpu and dry run it");
+  const std::int64_t block = kResidualBlock.n;
+  const std::int64_t stride = residual.stride;
+  const bool shape = residual.tokens.n % block == 0 && stride >= 1 && block % stride == 0 &&
+                     decisions.prefill_chunk.n + block <= residual.tokens.n &&
+                     decisions.block.n % (block / stride) == 0 && (stride == 1 || !packed);
+  if (!shape) {
+    refuse(name + " with a residual window, stride, block or prefill chunk that do not go together",
+           "kv_residual", "plan again");
+  }
+  const bool windowed = std::any_of(card.layers.begin(), card.layers.end(), [](const Layer& l) {
+    return l.mixer.kind == MixerKind::kSlidingWindow;
+  });
+  const bool alone = decisions.kv_policy == KvPolicy::kKeepAll || strided;
+  if (windowed || !alone || decisions.kv_layout != KvLayout::kPaged || decisions.samples > 1 ||
+      decisions.shared_prefix.n > 0 || decisions.attention == AttentionAlgorithm::kNaive) {
+    refuse(name + " with windows, sinks, shared blocks, a contiguous layout or naive attention",
+           field, "keep_all, paged and tiled run with it");
   }
 }
 
@@ -224,6 +281,7 @@ void refuse_unsupported(const ModelSource& source, const Decisions& decisions, b
   check_cache(source.card, decisions);
   check_mass(source.card, decisions, gpu);
   check_sinks(source.card, decisions, gpu);
+  check_residual(source.card, decisions, gpu);
   const auto positive = [](std::int64_t value, const char* field) {
     if (value >= 1) return;
     throw Error(ErrorCode::kUsage, std::string(field) + " must be at least 1").at("", field);
@@ -235,6 +293,7 @@ void refuse_unsupported(const ModelSource& source, const Decisions& decisions, b
   positive(decisions.block.n, "block");
   positive(decisions.samples, "samples");
   check_sharing(decisions, gpu);
+  check_preemption(decisions, gpu);
   positive(decisions.threads, "threads");
   if (decisions.context.n > std::int64_t{1} << 30) {
     refuse("a context of " + std::to_string(decisions.context.n) + " tokens", "context",
@@ -256,6 +315,10 @@ void refuse_unsupported(const ModelSource& source, const Decisions& decisions, b
   if (gpu && decisions.kv_placement != KvPlacement::kDevice) {
     refuse(std::string("a KV cache on the ") + name_of(decisions.kv_placement) + " beside a GPU",
            "--kv-placement", "it runs on the cpu and dry backends");
+  }
+  if (gpu && decisions.weight_offload.layers > 0) {
+    refuse("weights in host memory beside a GPU", "--weight-offload",
+           "it runs on the cpu and dry backends");
   }
   if (source.gguf == nullptr && !random_weights) {
     throw Error(ErrorCode::kUsage, source.card.name + " is a card without weights")

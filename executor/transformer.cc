@@ -42,9 +42,11 @@ Transformer::Transformer(const ModelCard& card, const ModelPart& part, DType act
       arena_(parts.arena),
       weights_(parts.weights),
       kv_(parts.kv),
+      kv_stride_(parts.kv_stride),
       tensor_group_(parts.tensor_group),
       stages_(parts.stages),
-      stream_(parts.stream) {
+      stream_(parts.stream),
+      weight_stream_(parts.weight_stream) {
   std::vector<const Mixer*> seen;
   for (std::int64_t i = part.layers.begin; i < part.layers.end; ++i) {
     const Layer& layer = card.layers[static_cast<std::size_t>(i)];
@@ -66,7 +68,11 @@ TensorView Transformer::forward(const PassInput& pass) {
   const std::int64_t layers = part_.layers.end - part_.layers.begin;
   TensorView n;
   if (layers > 0) n = normed(x, weights_.layers.front().attention_norm, "attention norm");
-  for (std::int64_t i = 0; i < layers; ++i) n = layer(i, x, n, pass);
+  for (std::int64_t i = 0; i < layers; ++i) {
+    if (weight_stream_ != nullptr) weight_stream_->before(i);
+    n = layer(i, x, n, pass);
+    if (weight_stream_ != nullptr) weight_stream_->after(i);
+  }
   if (!part_.last()) {
     stages_.send(x, part_.stage + 1);
     arena_.give_back(x);
@@ -131,16 +137,21 @@ TensorView Transformer::attention(std::int64_t index, TensorView& n, bool drop_i
   if (w.q_norm.data != nullptr) ops_.rmsnorm(q, q, w.q_norm, eps, card_.norm_one_plus);
   if (w.k_norm.data != nullptr) ops_.rmsnorm(k, k, w.k_norm, eps, card_.norm_one_plus);
   const GroupInput& group = pass.groups[kv_.group_of(index)];
+  // Behind a residual window `kv` is the history; the window is the last group.
+  const bool behind = kv_.recent(index) != nullptr;
+  const KvLayerView& newest = behind ? *kv_.recent(index) : kv;
+  const GroupInput& written = behind ? pass.groups.back() : group;
   const KvKeep& keep = kv_.groups()[kv_.group_of(index)].keep;
   TensorView sink_q = keep.sinks.n > 0 ? copied(q, "q for sinks") : TensorView{};
   const std::int64_t far = kv_.far_of(index);
   if (far >= 0) stream_->before(far);
+  if (!written.packs.empty()) ops_.kv_pack(kv, newest, written.packs, kv_stride_);
   if (card_.position == PositionKind::kRope) {
     const RopeParams rope = rope_tables_[rope_of_[static_cast<std::size_t>(index)]].params();
     if (keep.sinks.n > 0) ops_.rope(sink_q, group.sink_positions, rope);
-    ops_.rope_kv_write(q, k, v, pass.positions, rope, kv, group.slots);
+    ops_.rope_kv_write(q, k, v, pass.positions, rope, newest, written.slots);
   } else {
-    ops_.kv_write(kv, k, v, group.slots);
+    ops_.kv_write(newest, k, v, written.slots);
   }
   arena_.give_back(k);
   arena_.give_back(v);
@@ -155,10 +166,13 @@ TensorView Transformer::attention(std::int64_t index, TensorView& n, bool drop_i
   params.sink_tokens = keep.sinks.n;
   params.sink_q = sink_q;
   params.naive = naive_;
+  if (behind) params.history = &kv;
+  if (behind) params.history_slices = group.slices;
   TensorView o = take(tokens, width.o, "attention output");
-  TensorView scratch = arena_.take(
-      DType::kI8, 1, ops_.attention_workspace(group.slices, kv, params).n, "attention scratch");
-  ops_.attention(o, q, kv, group.slices, params, scratch);
+  TensorView scratch =
+      arena_.take(DType::kI8, 1, ops_.attention_workspace(written.slices, newest, params).n,
+                  "attention scratch");
+  ops_.attention(o, q, newest, written.slices, params, scratch);
   if (far >= 0) stream_->after(far);
   arena_.give_back(scratch);
   if (keep.sinks.n > 0) arena_.give_back(sink_q);

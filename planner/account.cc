@@ -85,12 +85,14 @@ Decisions with_context(Decisions decisions, Tokens context) {
   decisions.output = std::min(decisions.output, context - Tokens{1});
   if (decisions.kv_layout == KvLayout::kContiguous) decisions.block = {context.n};
   decisions.kv_blocks = kv_blocks(decisions);
+  decisions.kv_residual.blocks = residual_blocks(decisions);
   return decisions;
 }
 
 Decisions with_batch(Decisions decisions, std::int64_t batch) {
   decisions.batch = batch;
   decisions.kv_blocks = kv_blocks(decisions);
+  decisions.kv_residual.blocks = residual_blocks(decisions);
   return decisions;
 }
 

@@ -5,6 +5,7 @@
 #include "planner/fused_norms.h"
 #include "planner/kv_groups.h"
 #include "planner/live_set.h"
+#include "planner/preemption.h"
 
 namespace vramplan {
 namespace {
@@ -268,8 +269,9 @@ Bytes attention_scratch(const ScratchRules& rules, const PassShape& pass, const 
   }
   if (rules.kind != DeviceKind::kCpu) return {};
   // A partial output, its maximum and its sum per thread, head and sequence.
+  const std::int64_t parts = rules.threads + (rules.residual ? 1 : 0);
   const std::int64_t partials =
-      detail::checked_mul(detail::checked_mul(kind.shape.heads, rules.threads), pass.sequences);
+      detail::checked_mul(detail::checked_mul(kind.shape.heads, parts), pass.sequences);
   return bytes_of(DType::kF32, partials, kind.layer.mixer.value_dim + 2);
 }
 
@@ -301,8 +303,12 @@ std::vector<PassShape> prefill_passes(const Decisions& decisions, bool head) {
   return passes;
 }
 
-std::vector<PassShape> decode_passes(const Decisions& decisions, bool head) {
-  if (decisions.output.n <= 1) return {};
+std::vector<PassShape> decode_passes(const Decisions& given, bool head) {
+  if (given.output.n <= 1) return {};
+  Decisions decisions = given;
+  if (decisions.preempt != Preempt::kNone) {
+    decisions.batch = replay_preemption(decisions).most_running;
+  }
   return {{decisions.batch, head ? decisions.batch : 0, decisions.batch, decisions.context.n - 1,
            (decisions.context - decisions.output).n + 1}};
 }
@@ -317,7 +323,8 @@ ScratchRules scratch_rules(const Decisions& decisions, DeviceKind kind, int mult
           decisions.context.n,
           decisions.kv_policy,
           decisions.kv_keep,
-          decisions.block};
+          decisions.block,
+          decisions.kv_residual.any()};
 }
 
 Bytes prefill_peak(const RankModel& model, const Decisions& decisions, const ScratchRules& rules) {

@@ -26,6 +26,12 @@ class ChoiceList {
   void assume(std::string what, std::string value, const char* flag) {
     out_.assumptions.push_back({std::move(what), std::move(value), flag});
   }
+  /// Another value of what is listed already.
+  void assumed_instead(const char* flag, const char* value) {
+    for (Assumption& assumption : out_.assumptions) {
+      if (assumption.flag == flag) assumption.value = value;
+    }
+  }
   /// The request's value within [low, high], or the default, listed.
   std::int64_t number(const std::optional<std::int64_t>& asked, std::int64_t fallback,
                       const char* what, const char* flag, std::int64_t high) {

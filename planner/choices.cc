@@ -3,8 +3,10 @@
 #include <algorithm>
 
 #include "planner/kv_choices.h"
+#include "planner/kv_residual.h"
 #include "planner/runtime_overhead.h"
 #include "planner/sharding.h"
+#include "planner/weight_offload.h"
 
 namespace vramplan {
 namespace {
@@ -84,11 +86,26 @@ class Chooser : private ChoiceList {
     d().kv_format = request_.kv_format.value_or(gpu_ ? KvFormat::kBF16 : KvFormat::kF16);
     if (!request_.kv_format) assume("KV cache format", name_of(d().kv_format), "--kv-cache-dtype");
     kv_.policy();
+    kv_.residual();
     kv_.layout();
     d().attention = request_.attention.value_or(AttentionAlgorithm::kTiled);
     if (!request_.attention) assume("attention", name_of(d().attention), "--attention");
     linear_inputs();
     kv_.placement();
+    weight_placement();
+  }
+
+  /// How many layers' matrices live in host memory.
+  void weight_placement() {
+    if (request_.weight_offload_layers) d().weight_offload = *request_.weight_offload_layers;
+    if (!request_.weight_offload) return;
+    const double share = *request_.weight_offload;
+    if (!(share > 0 && share < 1)) {
+      refuse_choice("--weight-offload", fmt::format("a share of {} of the weights", share),
+                    "give a share above 0 and below 1");
+    }
+    const std::int64_t layers = source_.card.layer_count() / d().sharding.pp;
+    d().weight_offload = weight_offload_for(share, std::max<std::int64_t>(1, layers));
   }
 
   /// How a CPU's products with block-quantised weights read their inputs.
@@ -132,9 +149,12 @@ class Chooser : private ChoiceList {
     }
     const std::int64_t alone = std::clamp<std::int64_t>(kv_.asked_samples(), 1, kMostBatch);
     d().batch = number(request_.batch, alone, "sequences at the same time", "--batch", kMostBatch);
-    const Tokens chunk = gpu_ ? kDefaultChunkGpu : kDefaultChunkCpu;
+    Tokens chunk = gpu_ ? kDefaultChunkGpu : kDefaultChunkCpu;
+    if (d().kv_residual.any())
+      chunk = std::min(chunk, d().kv_residual.tokens - Tokens{kResidualBlock.n});
     d().prefill_chunk = {number(raw(request_.prefill_chunk), chunk.n, "tokens of a prefill pass",
                                 "--prefill-chunk", kMost)};
+    check_residual_chunk(d());
     kv_.lengths();
     if (d().kv_policy == KvPolicy::kSinkWindow) {
       assume("positions",

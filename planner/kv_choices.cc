@@ -5,6 +5,7 @@
 #include "planner/kv_cache.h"
 #include "planner/kv_groups.h"
 #include "planner/kv_offload.h"
+#include "planner/kv_residual.h"
 
 namespace vramplan {
 namespace {
@@ -25,6 +26,10 @@ void KvChoices::placement() {
     refuse_choice("--kv-offload", fmt::format("a share of {} of the cache", *request_.kv_offload),
                   "give a share above 0 and below 1");
   }
+  if (request_.kv_offload_layers) {
+    d().kv_offload = *request_.kv_offload_layers;
+    return;
+  }
   const std::int64_t layers = source_.card.layer_count() / d().sharding.pp;
   const double most = 1 - 2 / std::max(3.0, static_cast<double>(layers));
   d().kv_offload =
@@ -35,11 +40,38 @@ void KvChoices::placement() {
          "--kv-offload");
 }
 
+/// The newest tokens in f16 beside a history of fewer bits or fewer tokens.
+void KvChoices::residual() {
+  check_residual_request(source_.card, d(), request_);
+  if (!takes_residual(d())) return;
+  if (d().kv_policy == KvPolicy::kMass) {
+    throw Error(ErrorCode::kUnsupported, "eviction by attention from a residual window")
+        .at("", "--kv-cache-dtype")
+        .help("another format");
+  }
+  constexpr std::int64_t kMost = std::int64_t{1} << 30;
+  KvResidual& out = d().kv_residual;
+  out.tokens = {number(raw(request_.kv_residual), usual_residual(d()).tokens.n,
+                       "newest KV tokens kept in f16", "--kv-residual", kMost)};
+  if (d().kv_policy == KvPolicy::kStrided) {
+    out.stride = number(request_.kv_stride, usual_residual(d()).stride, "stride of older KV tokens",
+                        "--kv-stride", kResidualBlock.n);
+  }
+  check_residual(out);
+}
+
 void KvChoices::layout() {
   d().kv_layout = request_.kv_layout.value_or(KvLayout::kPaged);
   if (d().kv_layout == KvLayout::kPaged) {
-    d().block = {number(request_.block_tokens, kDefaultBlock, "tokens of a KV block",
-                        "--block-size", kMostBlock)};
+    const std::int64_t step = residual_step(d().kv_residual);
+    d().block = {number(request_.block_tokens, std::max(step, kDefaultBlock),
+                        "tokens of a KV block", "--block-size", kMostBlock)};
+    if (d().block.n % step != 0) {
+      refuse_choice("--block-size",
+                    fmt::format("blocks of {} tokens: {} rows leave the residual window together",
+                                d().block.n, step),
+                    fmt::format("give a multiple of {}", step));
+    }
     return;
   }
   if (request_.block_tokens) {
@@ -88,7 +120,7 @@ void KvChoices::sharing() {
   if (samples > 1 && prefix > 0) unsupported("both samples and a shared prefix");
   if (d().kv_layout == KvLayout::kContiguous) unsupported("a contiguous cache");
   if (d().kv_policy != KvPolicy::kKeepAll) unsupported("a KV policy that gives blocks back");
-  if (d().kv_format == KvFormat::kKivi2) unsupported("a residual window");
+  if (d().kv_residual.any()) unsupported("a residual window");
 }
 
 /// A windowed layer reads its window only, so that is what it keeps until more is asked for.
@@ -107,6 +139,14 @@ void KvChoices::policy() {
     if (asked)
       refuse_choice(flag, "only the KV policy sink_window has sinks and a window to choose",
                     "add --kv-policy sink_window");
+  }
+  if (request_.kv_policy == KvPolicy::kStrided) {
+    d().kv_policy = KvPolicy::kStrided;  // residual() refuses what does not go with it
+    if (!request_.kv_format) {
+      d().kv_format = KvFormat::kFp8;
+      assumed_instead("--kv-cache-dtype", name_of(KvFormat::kFp8));
+    }
+    return;
   }
   if (!windowed) return;
   d().kv_policy = request_.kv_policy.value_or(KvPolicy::kWindow);
@@ -157,11 +197,6 @@ void KvChoices::mass(bool windowed) {
       does_not_suit("its rotary scaling may change with the length that is kept");
     }
   }
-  if (d().kv_format == KvFormat::kKivi2) {
-    throw Error(ErrorCode::kUnsupported, "eviction by attention from a residual window")
-        .at("", "--kv-cache-dtype")
-        .help("another format");
-  }
   d().kv_policy = KvPolicy::kMass;
   d().kv_score = request_.kv_score.value_or(KvScore::kSum);
   if (!request_.kv_score) assume("attention of a block", "sum over all queries", "--kv-score");
@@ -197,11 +232,36 @@ std::int64_t KvChoices::least_budget() {
   return (block * (blocks_for(kMassFirst, block) + blocks_for(kMassLast, block) + Blocks{2})).n;
 }
 
+/// Preemption is settled when the account is known; here what stands in its way.
+void KvChoices::preemption() {
+  const PreemptRequest asked = request_.preempt.value_or(PreemptRequest::kNone);
+  if (asked == PreemptRequest::kNone) {
+    if (!request_.kv_pool) return;
+    refuse_choice("--kv-pool",
+                  "a pool of fewer blocks than all sequences need, and no way to share it",
+                  "add --preempt swap, recompute or auto");
+  }
+  const auto unsupported = [&](const char* why) {
+    throw Error(ErrorCode::kUnsupported, fmt::format("preemption of {}", why))
+        .at("", "--preempt")
+        .help("plan for fewer sequences at a time");
+  };
+  if (gpu_) unsupported("sequences on a GPU");
+  if (d().samples > 1 || d().shared_prefix.n > 0) unsupported("sequences that share blocks");
+  if (d().kv_policy != KvPolicy::kKeepAll) unsupported("a KV policy that gives blocks back");
+  if (d().kv_layout != KvLayout::kPaged) unsupported("a contiguous cache");
+  if (d().kv_placement != KvPlacement::kDevice) unsupported("a cache beyond the device");
+  if (d().kv_residual.any()) unsupported("a residual window");
+  if (d().attention == AttentionAlgorithm::kNaive) unsupported("naive attention");
+}
+
 void KvChoices::lengths() {
   if (d().kv_layout == KvLayout::kContiguous) d().block = {d().context.n};
   sharing();
+  preemption();
   budget();
   d().kv_blocks = kv_blocks(d());
+  d().kv_residual.blocks = residual_blocks(d());
   d().window_pools = window_pools(source_.card, d());
 }
 

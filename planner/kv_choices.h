@@ -12,6 +12,7 @@ class KvChoices : private ChoiceList {
 
   /// What does not hang on the lengths. After the KV format is known.
   void policy();
+  void residual();
   void layout();
   void placement();
   /// Sequences of a prompt; the batch when nobody says.
@@ -24,6 +25,7 @@ class KvChoices : private ChoiceList {
   void sink_window(bool windowed);
   void mass(bool windowed);
   void sharing();
+  void preemption();
   void budget();
   std::int64_t least_budget();
 

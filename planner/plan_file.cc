@@ -48,6 +48,10 @@ class Writer {
     line("  sharding: {{tp: {}, pp: {}, cp: {}, ep: {}}}", d.sharding.tp, d.sharding.pp,
          d.sharding.cp, d.sharding.ep);
     line("  weights: {}", d.weights ? info(*d.weights).name : "stored");
+    if (d.weight_offload.layers > 0) {
+      line("  weight_offload: {{streamed_layers: {}, staging_layers: {}}}", d.weight_offload.layers,
+           d.weight_offload.staging);
+    }
     line("  activations: {}", info(d.activations).name);
     line("  kv_format: {}", name_of(d.kv_format));
     line("  kv_policy: {}", name_of(d.kv_policy));
@@ -57,6 +61,10 @@ class Writer {
     } else if (d.kv_policy == KvPolicy::kMass) {
       line("  kv_keep: {{budget_tokens: {}, score: {}}}", d.kv_keep.budget.n, name_of(d.kv_score));
     }
+    if (d.kv_residual.any()) {
+      line("  kv_residual: {{tokens: {}, stride: {}, blocks: {}}}", d.kv_residual.tokens.n,
+           d.kv_residual.stride, d.kv_residual.blocks.n);
+    }
     line("  kv_placement: {}", name_of(d.kv_placement));
     if (d.kv_placement != KvPlacement::kDevice) {
       line("  kv_offload: {{resident_layers: {}, staging_layers: {}}}", d.kv_offload.resident,
@@ -65,6 +73,10 @@ class Writer {
     line("  kv_layout: {}", name_of(d.kv_layout));
     line("  block_tokens: {}", d.block.n);
     line("  kv_blocks: {}", d.kv_blocks.n);
+    if (d.preempt != Preempt::kNone) {
+      line("  preempt: {}", name_of(d.preempt));
+      line("  swap_blocks: {}", d.swap_blocks.n);
+    }
     line("  window_pools:{}", d.window_pools.empty() ? " []" : "");
     for (const WindowPool& pool : d.window_pools) {
       line("    - {{window_tokens: {}, blocks: {}}}", pool.window.n, pool.blocks.n);
@@ -96,6 +108,14 @@ class Writer {
   void predictions(const Predictions& p) {
     line("predictions:");
     line("  missing_bytes: {}", p.missing.n);
+    if (p.preemption) {
+      const PreemptionPrediction& q = *p.preemption;
+      line(
+          "  preemption: {{preempted: {}, moved_blocks: {}, recomputed_tokens: {}, seconds: {}, "
+          "other_seconds: {}, mean_running: {}}}",
+          q.counts.preempted, q.counts.moved.n, q.counts.recomputed.n, q.seconds.v,
+          q.other_seconds.v, q.mean_running);
+    }
     line("  binding_constraint: {}", yaml_quoted(p.binding_constraint));
     texts("  ", "advice", p.advice);
     line("  totals:");

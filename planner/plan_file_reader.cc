@@ -18,9 +18,11 @@ constexpr std::int64_t kLeast = std::numeric_limits<std::int64_t>::min();
 constexpr double kMostReal = 1e300;
 /// Keys of the decisions, in no order.
 constexpr const char* kDecisionKeys =
-    "model set card_hash device device_count sharding weights activations kv_format "
-    "kv_policy kv_keep samples beam_search shared_prefix_tokens kv_placement kv_offload kv_layout "
-    "block_tokens kv_blocks window_pools context_tokens output_tokens batch prefill_chunk_tokens "
+    "model set card_hash device device_count sharding weights weight_offload activations kv_format "
+    "kv_policy kv_keep kv_residual samples beam_search shared_prefix_tokens kv_placement "
+    "kv_offload kv_layout "
+    "block_tokens kv_blocks preempt swap_blocks window_pools context_tokens output_tokens batch "
+    "prefill_chunk_tokens "
     "attention linear_inputs threads seed capacity_bytes assume_like engine";
 
 std::vector<std::string> words(const std::string& text) {
@@ -109,6 +111,12 @@ class Reader {
     d.sharding = {small(sharding, "tp"), small(sharding, "pp"), small(sharding, "cp"),
                   small(sharding, "ep")};
     if (in.at("weights").text() != "stored") d.weights = dtype(in.at("weights"));
+    if (in.has("weight_offload")) {
+      const YamlNode offload = in.at("weight_offload");
+      offload.allow_only({"streamed_layers", "staging_layers"});
+      d.weight_offload = {count(offload, "streamed_layers", 1),
+                          count(offload, "staging_layers", 1)};
+    }
     d.activations = dtype(in.at("activations"));
     d.kv_format = named<KvFormat>(in.at("kv_format"), kKvFormats);
     d.kv_policy = named<KvPolicy>(in.at("kv_policy"), kKvPolicies);
@@ -122,6 +130,11 @@ class Reader {
       d.kv_keep = {{}, {}, {count(k, "budget_tokens", 1)}};
       d.kv_score = named<KvScore>(k.at("score"), kKvScores);
     }
+    if (in.has("kv_residual")) {
+      const YamlNode r = in.at("kv_residual");
+      r.allow_only({"tokens", "stride", "blocks"});
+      d.kv_residual = {{count(r, "tokens", 1)}, count(r, "stride", 1), {count(r, "blocks")}};
+    }
     d.kv_placement = named<KvPlacement>(in.at("kv_placement"), kKvPlacements);
     if (d.kv_placement != KvPlacement::kDevice) {
       const YamlNode offload = in.at("kv_offload");
@@ -131,6 +144,10 @@ class Reader {
     d.kv_layout = named<KvLayout>(in.at("kv_layout"), kKvLayouts);
     d.block = {count(in, "block_tokens", 1)};
     d.kv_blocks = {count(in, "kv_blocks")};
+    if (in.has("preempt")) {
+      d.preempt = named<Preempt>(in.at("preempt"), kPreempts);
+      d.swap_blocks = {count(in, "swap_blocks")};
+    }
     const YamlNode pools = in.at("window_pools");
     const std::int64_t least = d.kv_policy == KvPolicy::kMass ? 0 : 1;  // a budget has no window
     for (std::size_t i = 0; i < pools.size(); ++i) {
@@ -155,9 +172,19 @@ class Reader {
   }
 
   static void predictions(const YamlNode& in, Predictions& p) {
-    in.allow_only({"missing_bytes", "binding_constraint", "advice", "totals", "capacity",
-                   "performance", "curve", "devices", "ledger"});
+    in.allow_only({"missing_bytes", "preemption", "binding_constraint", "advice", "totals",
+                   "capacity", "performance", "curve", "devices", "ledger"});
     p.missing = {count(in, "missing_bytes")};
+    if (in.has("preemption")) {
+      const YamlNode q = in.at("preemption");
+      q.allow_only({"preempted", "moved_blocks", "recomputed_tokens", "seconds", "other_seconds",
+                    "mean_running"});
+      p.preemption = {
+          {count(q, "preempted"), {count(q, "moved_blocks")}, {count(q, "recomputed_tokens")}},
+          {real(q, "seconds")},
+          {real(q, "other_seconds")},
+          real(q, "mean_running")};
+    }
     p.binding_constraint = in.at("binding_constraint").text();
     p.advice = texts(in.at("advice"));
     const YamlNode totals = in.at("totals");

@@ -36,6 +36,8 @@ json decisions_object(const Decisions& d) {
       {"cp", d.sharding.cp},
       {"ep", d.sharding.ep},
       {"weights", d.weights ? json(info(*d.weights).name) : json(nullptr)},
+      {"weight_streamed_layers", d.weight_offload.layers},
+      {"weight_staging_layers", d.weight_offload.staging},
       {"activations", info(d.activations).name},
       {"kv_format", name_of(d.kv_format)},
       {"kv_policy", name_of(d.kv_policy)},
@@ -43,12 +45,17 @@ json decisions_object(const Decisions& d) {
       {"kv_window_tokens", d.kv_keep.window.n},
       {"kv_budget_tokens", d.kv_keep.budget.n},
       {"kv_score", name_of(d.kv_score)},
+      {"kv_residual_tokens", d.kv_residual.tokens.n},
+      {"kv_residual_blocks", d.kv_residual.blocks.n},
+      {"kv_stride", d.kv_residual.stride},
       {"kv_placement", name_of(d.kv_placement)},
       {"kv_resident_layers", d.kv_offload.resident},
       {"kv_staging_layers", d.kv_offload.staging},
       {"kv_layout", name_of(d.kv_layout)},
       {"block_tokens", d.block.n},
       {"kv_blocks", d.kv_blocks.n},
+      {"preempt", name_of(d.preempt)},
+      {"swap_blocks", d.swap_blocks.n},
       {"window_pools", pools_array(d)},
       {"context_tokens", d.context.n},
       {"output_tokens", d.output.n},
@@ -100,6 +107,10 @@ Decisions decisions_from(const JsonReader& in) {
   d.sharding = {small_count(in.at("tp")), small_count(in.at("pp")), small_count(in.at("cp")),
                 small_count(in.at("ep"))};
   if (!in.at("weights").is_null()) d.weights = dtype_from(in.at("weights"));
+  if (in.has("weight_streamed_layers")) {  // records of before have none
+    d.weight_offload = {in.at("weight_streamed_layers").count(),
+                        in.at("weight_staging_layers").count()};
+  }
   d.activations = dtype_from(in.at("activations"));
   d.kv_format = in.at("kv_format").word<KvFormat>(kKvFormats);
   d.kv_policy = in.at("kv_policy").word<KvPolicy>(kKvPolicies);
@@ -109,6 +120,11 @@ Decisions decisions_from(const JsonReader& in) {
       d.kv_keep.budget = {in.at("kv_budget_tokens").count()};
       d.kv_score = in.at("kv_score").word<KvScore>(kKvScores);
     }
+  }
+  if (in.has("kv_residual_tokens")) {  // records of before have none
+    d.kv_residual = {{in.at("kv_residual_tokens").count()},
+                     in.at("kv_stride").count(),
+                     {in.at("kv_residual_blocks").count()}};
   }
   d.kv_placement = in.at("kv_placement").word<KvPlacement>(kKvPlacements);
   if (in.has("kv_resident_layers")) {  // records of before have none
@@ -120,6 +136,10 @@ Decisions decisions_from(const JsonReader& in) {
   if (in.has("shared_prefix_tokens")) d.shared_prefix = {in.at("shared_prefix_tokens").count()};
   d.block = {in.at("block_tokens").count()};
   d.kv_blocks = {in.at("kv_blocks").count()};
+  if (in.has("preempt")) {
+    d.preempt = in.at("preempt").word<Preempt>(kPreempts);
+    d.swap_blocks = {in.at("swap_blocks").count()};
+  }
   if (in.has("window_pools")) {  // records of before have none
     for (const JsonReader& pool : in.at("window_pools").items()) {
       d.window_pools.push_back({{pool.at("window_tokens").count()}, {pool.at("blocks").count()}});
@@ -252,6 +272,24 @@ void capacity_from(const JsonReader& in, Capacity& c) {
   c.kv_equals_weights = {in.at("kv_equals_weights_tokens").count()};
 }
 
+json preemption_object(const PreemptionPrediction& p) {
+  return {{"preempted", p.counts.preempted},
+          {"moved_blocks", p.counts.moved.n},
+          {"recomputed_tokens", p.counts.recomputed.n},
+          {"seconds", finite(p.seconds.v)},
+          {"other_seconds", finite(p.other_seconds.v)},
+          {"mean_running", finite(p.mean_running)}};
+}
+
+PreemptionPrediction preemption_from(const JsonReader& in) {
+  return {{in.at("preempted").count(),
+           {in.at("moved_blocks").count()},
+           {in.at("recomputed_tokens").count()}},
+          {in.at("seconds").number()},
+          {in.at("other_seconds").number()},
+          in.at("mean_running").number()};
+}
+
 }  // namespace
 
 json plan_object(const Plan& plan) {
@@ -279,6 +317,7 @@ json plan_object(const Plan& plan) {
       {"decisions", decisions_object(plan.decisions)},
       {"assumptions", assumptions_array(plan.assumptions)},
   };
+  if (p.preemption) out["preemption"] = preemption_object(*p.preemption);
   if (p.serving) out["serving"] = serving_object(*p.serving);
   return out;
 }
@@ -307,6 +346,7 @@ Plan plan_from(const JsonReader& in) {
                        point.at("bytes").bytes()});
   }
   plan.decisions = decisions_from(in.at("decisions"));
+  if (in.has("preemption")) p.preemption = preemption_from(in.at("preemption"));
   for (const JsonReader& a : in.at("assumptions").items()) {
     plan.assumptions.push_back({a.at("what").text(), a.at("value").text(), a.at("flag").text()});
   }

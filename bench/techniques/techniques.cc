@@ -94,44 +94,42 @@ PlanRequest base_request() {
 }
 
 std::vector<Technique> techniques() {
-  std::vector<Technique> all{{"f16, all tokens", base_request()}};
+  std::vector<Technique> all;
+  const auto add = [&](const char* name, KvFormat format = KvFormat::kF16) -> PlanRequest& {
+    all.push_back({name, base_request()});
+    all.back().request.kv_format = format;
+    return all.back().request;
+  };
+  add("f16, all tokens");
   for (const KvFormat format : {KvFormat::kF32, KvFormat::kBF16, KvFormat::kFp8, KvFormat::kInt8,
                                 KvFormat::kQ8_0, KvFormat::kQ4_0}) {
-    all.push_back({name_of(format), base_request()});
-    all.back().request.kv_format = format;
+    add(name_of(format), format);
   }
-  all.push_back({"contiguous", base_request()});
-  all.back().request.kv_layout = KvLayout::kContiguous;
+  add("contiguous").kv_layout = KvLayout::kContiguous;
   const auto keep = [&](const char* name, std::int64_t sinks, std::int64_t window,
                         KvFormat format) {
-    all.push_back({name, base_request()});
-    PlanRequest& request = all.back().request;
+    PlanRequest& request = add(name, format);
     request.kv_policy = KvPolicy::kSinkWindow;
     request.kv_sinks = Tokens{sinks};
     request.kv_window = Tokens{window};
-    request.kv_format = format;
   };
   keep("4 sinks, window 512", 4, 512, KvFormat::kF16);
   keep("4 sinks, window 128", 4, 128, KvFormat::kF16);
   keep("4 sinks, window 128, int8", 4, 128, KvFormat::kInt8);
   for (const KvScore score : {KvScore::kSum, KvScore::kDecayed}) {
     const bool sum = score == KvScore::kSum;
-    all.push_back({sum ? "a fifth by attention" : "a fifth by attention, decayed", base_request()});
-    all.back().request.kv_policy = KvPolicy::kMass;
-    all.back().request.kv_score = score;
+    PlanRequest& request = add(sum ? "a fifth by attention" : "a fifth by attention, decayed");
+    request.kv_policy = KvPolicy::kMass;
+    request.kv_score = score;
   }
   keep("no sinks, window 132", 0, 132, KvFormat::kF16);
   for (const KvFormat format : {KvFormat::kKivi4, KvFormat::kKivi2}) {
-    all.push_back({name_of(format), base_request()});
-    all.back().request.kv_format = format;
-    all.back().request.prefill_chunk = Tokens{96};
+    add(name_of(format), format).prefill_chunk = Tokens{96};
   }
   for (const auto& [name, format] : {std::pair{"1 in 4 tokens before 512, fp8", KvFormat::kFp8},
                                      std::pair{"1 in 4 tokens before 512, int8", KvFormat::kInt8},
                                      std::pair{"1 in 4 tokens before 512, f16", KvFormat::kF16}}) {
-    all.push_back({name, base_request()});
-    all.back().request.kv_policy = KvPolicy::kStrided;
-    all.back().request.kv_format = format;
+    add(name, format).kv_policy = KvPolicy::kStrided;
   }
   return all;
 }
@@ -301,16 +299,13 @@ class Bench {
   void sharing() {
     line("\n| shared blocks | bytes of copies | predicted | observed | saved |");
     line("|---|---|---|---|---|");
-    for (const std::int64_t samples : {3, 8}) {
+    for (const auto& [count, what] : {std::pair(3, "samples"), {8, "samples"}, {3, "beams"}}) {
       PlanRequest request = base_request();
-      request.batch = request.samples = samples;
-      sharing_row(fmt::format("{} samples of one prompt at 1024 tokens", samples),
+      request.batch = count;
+      (what[0] == 'b' ? request.beams : request.samples) = count;
+      sharing_row(fmt::format("{} {} of one prompt at 1024 tokens", count, what),
                   run_of(request, {first(1008)}, 16));
     }
-    PlanRequest request = base_request();
-    request.beams = 3;
-    request.batch = 3;
-    sharing_row("3 beams of one prompt at 1024 tokens", run_of(request, {first(1008)}, 16));
   }
 
   /// Four prompts that begin alike: what the later ones take until their first token.

@@ -126,6 +126,33 @@ TEST(RunDry, TakesWhatThePlannersFormulasSayRowByRow) {
   }
 }
 
+/// Too few blocks for all: what is held, on the device and on the host, and how often sequences
+/// gave way, are those of the plan; the clock knows what it cost.
+TEST(RunDry, PreemptionIsThePlansToTheBlock) {
+  const ModelSource source = source_of(model_card("smollm2-135m"));
+  const DeviceCard device = device_card("cpu-generic");
+  for (const PreemptRequest way :
+       {PreemptRequest::kSwap, PreemptRequest::kRecompute, PreemptRequest::kAuto}) {
+    SCOPED_TRACE(name_of(way));
+    PlanRequest request;
+    request.model = "smollm2-135m";
+    request.device = "cpu-generic";
+    request.context = 200_tokens;
+    request.output = 90_tokens;
+    request.batch = 5;
+    request.prefill_chunk = 64_tokens;
+    request.kv_pool = 600_tokens;
+    request.preempt = way;
+    const Plan plan = make_plan(source, device, request);
+    ASSERT_TRUE(plan.predictions.preemption);
+    EXPECT_GT(plan.predictions.preemption->counts.preempted, 0);
+    const Measurement m = run_plan(plan.decisions, source, device, "dry", {});
+    EXPECT_EQ(table(m.observed), table(plan.predictions.ledger));
+    EXPECT_EQ(m.preemption, plan.predictions.preemption->counts);
+    EXPECT_EQ(m.timings.decode_tokens, 5 * 89);
+  }
+}
+
 TEST(RunDry, ShardsOfAModelAddUpToTheWhole) {
   const ModelSource source = source_of(model_card("llama-3.1-8b"));
   const DeviceCard device = device_card("h100-sxm-80gb");

@@ -116,12 +116,10 @@ std::vector<Technique> techniques() {
   keep("4 sinks, window 512", 4, 512, KvFormat::kF16);
   keep("4 sinks, window 128", 4, 128, KvFormat::kF16);
   keep("4 sinks, window 128, int8", 4, 128, KvFormat::kInt8);
-  for (const KvScore score : {KvScore::kSum, KvScore::kDecayed}) {
-    const bool sum = score == KvScore::kSum;
-    PlanRequest& request = add(sum ? "a fifth by attention" : "a fifth by attention, decayed");
-    request.kv_policy = KvPolicy::kMass;
-    request.kv_score = score;
-  }
+  add("a fifth by attention").kv_policy = KvPolicy::kMass;
+  PlanRequest& decayed = add("a fifth by attention, decayed");
+  decayed.kv_policy = KvPolicy::kMass;
+  decayed.kv_score = KvScore::kDecayed;
   keep("no sinks, window 132", 0, 132, KvFormat::kF16);
   for (const KvFormat format : {KvFormat::kKivi4, KvFormat::kKivi2}) {
     add(name_of(format), format).prefill_chunk = Tokens{96};
@@ -325,8 +323,7 @@ class Bench {
       return (m.timings.prefill.v - m.timings.ttft.v) / 3;
     };
     const double whole = shared.plan.predictions.performance.ttft.v;
-    PlanRequest one = base_request();
-    const double known = plan_of(one, kShared, 8).predictions.performance.ttft.v;
+    const double known = plan_of(base_request(), kShared, 8).predictions.performance.ttft.v;
     line("\n| time to the first token of a later prompt | predicted | observed |");
     line("|---|---|---|");
     line("| everything computed | {:.0f} ms | {:.0f} ms |", 1e3 * whole,

@@ -171,6 +171,7 @@ void add_format_flags(CLI::App& command, PlanOptions& o) {
       ->group(kFormats);
 }
 
+<<<<<<< HEAD
 }  // namespace
 
 void add_plan_flags(CLI::App& command, PlanOptions& o) {
@@ -198,6 +199,11 @@ void add_plan_flags(CLI::App& command, PlanOptions& o) {
                   "tokens that all prompts begin with, computed once (0)")
       ->group(kWork);
   add_format_flags(command, o);
+=======
+KvPlacement read_kv_placement(const std::string& text) {
+  const auto placement = read_choice<KvPlacement>("--kv-placement", text, kKvPlacements);
+  return placement.value_or(KvPlacement::kDevice);
+>>>>>>> main
 }
 
 PlanRequest request_of(const PlanOptions& o) {

@@ -32,6 +32,9 @@ void add_plan_flags(CLI::App& command, PlanOptions& options);
 /// Errors: kUsage naming the flag.
 PlanRequest request_of(const PlanOptions& options);
 
+/// device, host, disk. Errors: kUsage naming --kv-placement.
+KvPlacement read_kv_placement(const std::string& text);
+
 /// Everything a plan was made from, kept for the run that follows.
 struct PlannedModel {
   ModelSource source;

@@ -30,10 +30,10 @@ void KvChoices::placement() {
     d().kv_offload = *request_.kv_offload_layers;
     return;
   }
-  const std::int64_t layers = source_.card.layer_count() / d().sharding.pp;
-  const double most = 1 - 2 / std::max(3.0, static_cast<double>(layers));
-  d().kv_offload =
-      kv_offload_for(request_.kv_offload.value_or(most), std::max<std::int64_t>(1, layers));
+  const std::int64_t layers =
+      std::max<std::int64_t>(1, source_.card.layer_count() / d().sharding.pp);
+  d().kv_offload = request_.kv_offload ? kv_offload_for(*request_.kv_offload, layers)
+                                       : widest_kv_offload(layers);
   if (request_.kv_offload) return;
   assume("cache beyond the device",
          fmt::format("all layers, {} at a time on the device", d().kv_offload.staging),

@@ -198,6 +198,14 @@ Bytes decode_bytes(const RankModel& model, const Decisions& decisions, Tokens co
   return bytes;
 }
 
+bool has_far_link(const DeviceCard& device, KvPlacement placement) {
+  const LinkKind kind = placement == KvPlacement::kDisk ? LinkKind::kNvme : LinkKind::kPcie;
+  const bool copies = device.kind == DeviceKind::kCpu && placement == KvPlacement::kHost;
+  return copies || std::any_of(device.links.begin(), device.links.end(), [&](const Link& link) {
+           return link.kind == kind && link.bytes_per_s.value > 0;
+         });
+}
+
 Link far_link(const DeviceCard& device, KvPlacement placement) {
   const LinkKind kind = placement == KvPlacement::kDisk ? LinkKind::kNvme : LinkKind::kPcie;
   for (const Link& link : device.links) {
@@ -270,14 +278,14 @@ void for_each_chunk(const Decisions& decisions, Visit visit) {
   }
 }
 
-/// Of one decode step over caches of `context`, each sequence in blocks of its own.
+}  // namespace
+
 Seconds decode_stall(const RankModel& stage, const Decisions& decisions, const DeviceCard& device,
                      const PassWork& step) {
   const std::int64_t blocks = ceil_div(step.kv_length, decisions.block.n) * decisions.batch;
   return stream_stall(stage, decisions, device, {step, blocks, decisions.batch});
 }
 
-/// Of one prompt, chunk by chunk.
 Seconds prefill_stall(const RankModel& stage, const Decisions& decisions,
                       const DeviceCard& device) {
   Seconds stall;
@@ -288,8 +296,6 @@ Seconds prefill_stall(const RankModel& stage, const Decisions& decisions,
   });
   return stall;
 }
-
-}  // namespace
 
 Performance predict_performance(const std::vector<RankModel>& stages, const Decisions& decisions,
                                 const DeviceCard& device) {

@@ -171,8 +171,12 @@ void add_format_flags(CLI::App& command, PlanOptions& o) {
       ->group(kFormats);
 }
 
-<<<<<<< HEAD
 }  // namespace
+
+KvPlacement read_kv_placement(const std::string& text) {
+  const auto placement = read_choice<KvPlacement>("--kv-placement", text, kKvPlacements);
+  return placement.value_or(KvPlacement::kDevice);
+}
 
 void add_plan_flags(CLI::App& command, PlanOptions& o) {
   command.add_option("--device", o.device, "device card, path of one, or this-machine")
@@ -199,11 +203,6 @@ void add_plan_flags(CLI::App& command, PlanOptions& o) {
                   "tokens that all prompts begin with, computed once (0)")
       ->group(kWork);
   add_format_flags(command, o);
-=======
-KvPlacement read_kv_placement(const std::string& text) {
-  const auto placement = read_choice<KvPlacement>("--kv-placement", text, kKvPlacements);
-  return placement.value_or(KvPlacement::kDevice);
->>>>>>> main
 }
 
 PlanRequest request_of(const PlanOptions& o) {

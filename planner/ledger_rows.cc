@@ -156,7 +156,6 @@ std::vector<LedgerRow> offloaded_rows(const RankModel& model, const Decisions& d
       decisions.kv_placement == KvPlacement::kDisk ? " with header, in units of 4,096 B" : "");
   const Bytes staging = kv_staging_bytes(model, decisions);
   std::vector<LedgerRow> rows;
-  if (decisions.preempt != Preempt::kNone) return pool_rows(model, decisions);
   rows.push_back(kv_row(
       "blocks", kv_growing_bytes(model, decisions) - staging,
       fmt::format("{} of {} layers stay: {} x {} B x {}", bytes.layers - bytes.far_layers,
@@ -230,6 +229,7 @@ std::vector<LedgerRow> kv_rows(const RankModel& model, const Decisions& decision
     add_residual_row(model, decisions, rows);
     return rows;
   }
+  if (decisions.preempt != Preempt::kNone) return pool_rows(model, decisions);
   rows.push_back(kv_row(
       "blocks", kv_growing_bytes(model, decisions),
       fmt::format("{}; x {} tokens a block x {} blocks ({} sequence{} x ceil({} / {}){})",

@@ -7,6 +7,7 @@
 #include "planner/capacity.h"
 #include "planner/kv_cache.h"
 #include "planner/latency.h"
+#include "planner/preemption.h"
 
 namespace vramplan {
 namespace {

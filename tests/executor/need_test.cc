@@ -127,9 +127,10 @@ TEST_P(Edge, IsWhereThePlanSaysForEveryUseOfTheCache) {
   EXPECT_EQ(ran > 0, runs) << ran;
 }
 
-INSTANTIATE_TEST_SUITE_P(Formats, Edge, ::testing::Range(0, kKvFormats), [](const auto& info) {
-  return name_of(static_cast<KvFormat>(info.param));
-});
+std::string format_name(const ::testing::TestParamInfo<int>& format) {
+  return name_of(static_cast<KvFormat>(format.param));
+}
+INSTANTIATE_TEST_SUITE_P(Formats, Edge, ::testing::Range(0, kKvFormats), format_name);
 
 }  // namespace
 }  // namespace vramplan

@@ -18,14 +18,14 @@ Decisions decisions_of(Preempt preempt, std::int64_t batch, std::int64_t prompt,
   return d;
 }
 
-struct Run {
+struct Passed {
   PreemptionCounts counts;
   Blocks most_held, most_swapped;
   std::vector<std::vector<std::int32_t>> output;
 };
 
 /// The scheduler over pools without memory; a token names its sequence and its place.
-Run run_of(const Decisions& d, std::int64_t chunk) {
+Passed run_of(const Decisions& d, std::int64_t chunk) {
   const auto tier = make_dry_tier(TierKind::kDevice, 1_GiB);
   BlockPool pool(*tier, d.kv_blocks, 1_KiB), host(*tier, d.swap_blocks, 0_B);
   SchedulerOptions options;
@@ -34,7 +34,7 @@ Run run_of(const Decisions& d, std::int64_t chunk) {
   options.output = d.output.n;
   options.preempt = d.preempt;
   const auto prompt = static_cast<std::size_t>((d.context - d.output).n);
-  Run run;
+  Passed run;
   {
     Scheduler scheduler(
         {{&pool, {}, &host}},
@@ -69,7 +69,7 @@ RC_GTEST_PROP(SchedulerPreempt, TakesWhatTheReplayCounts, ()) {
   const Blocks one = blocks_for(d.context, d.block);
   d = with_pool(d, one + Blocks{draw(0, one.n * (d.batch - 1))});
   const PreemptionForecast forecast = replay_preemption(d);
-  const Run run = run_of(d, draw(1, 50));
+  const Passed run = run_of(d, draw(1, 50));
   RC_ASSERT(run.counts == forecast.counts);
   RC_ASSERT(run.most_held == d.kv_blocks);
   RC_ASSERT(run.most_swapped == d.swap_blocks);
@@ -86,12 +86,12 @@ TEST(SchedulerPreempt, TheLastComerGivesItsBlocksAwayAndComesBackWithThem) {
   // Two sequences of 4 + 5 tokens in blocks of 4 want 3 blocks each; there are 5.
   Decisions d = decisions_of(Preempt::kSwap, 2, 4, 5, 4);
   d.kv_blocks = d.swap_blocks = Blocks{5};
-  const Run run = run_of(d, 8);
+  const Passed run = run_of(d, 8);
   EXPECT_EQ(run.counts.preempted, 1);
   EXPECT_EQ(run.counts.moved, Blocks{2 * 2});  // 7 tokens in 2 blocks, there and back
   EXPECT_EQ(run.most_swapped, Blocks{2});
   d.preempt = Preempt::kRecompute;
-  const Run again = run_of(d, 8);
+  const Passed again = run_of(d, 8);
   EXPECT_EQ(again.counts.recomputed, Tokens{7});
   EXPECT_EQ(again.output, run.output);
 }

@@ -86,7 +86,7 @@ struct KvResidual {
   std::int64_t stride = 1;
   Blocks blocks;  // per rank, of 32 tokens
   bool any() const { return tokens.n > 0; }
-  KvKeep keep() const { return {{}, tokens, true}; }
+  KvKeep keep() const { return {{}, tokens, {}, true}; }
   friend bool operator==(const KvResidual&, const KvResidual&) = default;
 };
 inline constexpr TokensPerBlock kResidualBlock{32};

@@ -2,8 +2,6 @@
 
 #include <algorithm>
 
-#include "planner/activation_offload.h"
-
 namespace vramplan {
 namespace {
 
@@ -209,6 +207,25 @@ void check_preemption(const Decisions& decisions, bool gpu) {
   }
 }
 
+/// A layer sees every chunk of a prompt before the next one sees any: nothing may leave the cache
+/// between two chunks.
+void check_by_layer(const ModelCard& card, const Decisions& decisions) {
+  if (!decisions.activation_offload) return;
+  const bool keeps_all = std::all_of(card.layers.begin(), card.layers.end(), [&](const Layer& l) {
+    return keep_of(decisions, l.mixer.window_tokens).all();
+  });
+  const bool simple =
+      decisions.kv_policy == KvPolicy::kKeepAll || decisions.kv_policy == KvPolicy::kWindow;
+  if (keeps_all && simple && decisions.kv_residual.tokens.n == 0 &&
+      decisions.preempt == Preempt::kNone && decisions.kv_placement == KvPlacement::kDevice) {
+    return;
+  }
+  refuse(
+      "prefill layer by layer with a cache that keeps a part, lives beyond the device or may be "
+      "preempted",
+      "--activation-offload", "--kv-policy keep_all --kv-placement device");
+}
+
 /// Blocks are shared in one group that keeps every token.
 void check_sharing(const Decisions& decisions, bool gpu) {
   if (decisions.batch % decisions.samples != 0) {
@@ -283,7 +300,7 @@ void refuse_unsupported(const ModelSource& source, const Decisions& decisions, b
   check_cache(source.card, decisions);
   check_mass(source.card, decisions, gpu);
   check_sinks(source.card, decisions, gpu);
-  check_activation_offload(source.card, decisions);
+  check_by_layer(source.card, decisions);
   check_residual(source.card, decisions, gpu);
   const auto positive = [](std::int64_t value, const char* field) {
     if (value >= 1) return;

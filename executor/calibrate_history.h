@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "kernels/ops.h"
-#include "planner/op_work.h"
+#include "planner/latency.h"
 
 namespace vramplan {
 

@@ -68,8 +68,9 @@ void replan(PlannedModel& planned, std::int64_t prompt_tokens, std::int64_t outp
   request.threads = d.threads;
   request.seed = d.seed;
   request.kv_placement = d.kv_placement;
+  if (d.kv_placement != KvPlacement::kDevice) request.kv_offload_layers = d.kv_offload;
+  if (d.weight_offload.layers > 0) request.weight_offload_layers = d.weight_offload;
   Plan plan = make_plan(planned.source, planned.device, request);
-  plan.decisions.kv_offload = d.kv_offload;
   plan.assumptions.clear();
   plan.decisions.capacity = d.capacity;  // may be less than any plan would be made for
   for (const auto& assumption : planned.plan.assumptions) {

@@ -162,6 +162,11 @@ void add_plan_flags(CLI::App& command, PlanOptions& o) {
                   "tokens that all prompts begin with, computed once (0)")
       ->group(kWork);
   add_kv_flags(command, o);
+  command
+      .add_option("--weight-offload", o.weight_offload,
+                  "share of the layers' matrices that live in host memory and come in for each "
+                  "pass, e.g. 0.5")
+      ->group(kFormats);
   command.add_option("--attention", o.attention, "tiled, or naive (materialises the scores)")
       ->group(kFormats);
   command
@@ -176,6 +181,11 @@ void add_plan_flags(CLI::App& command, PlanOptions& o) {
       ->take_all()
       ->expected(1)
       ->group(kFormats);
+}
+
+KvPlacement read_kv_placement(const std::string& text) {
+  const auto placement = read_choice<KvPlacement>("--kv-placement", text, kKvPlacements);
+  return placement.value_or(KvPlacement::kDevice);
 }
 
 PlanRequest request_of(const PlanOptions& o) {
@@ -207,6 +217,7 @@ PlanRequest request_of(const PlanOptions& o) {
   request.shared_prefix = read_tokens(o.shared_prefix, "--shared-prefix");
   request.kv_placement = read_choice<KvPlacement>("--kv-placement", o.kv_placement, kKvPlacements);
   request.kv_offload = o.kv_offload;
+  request.weight_offload = o.weight_offload;
   request.block_tokens = o.block_tokens;
   request.attention =
       read_choice<AttentionAlgorithm>("--attention", o.attention, kAttentionAlgorithms);

@@ -23,7 +23,7 @@ struct PlanOptions {
   std::string context, output, prefill_chunk, capacity, weights, kv_format, kv_policy, kv_residual,
       kv_sinks, kv_window, kv_layout, kv_placement, shared_prefix, attention, linear_inputs,
       assume_like;
-  std::optional<double> kv_offload;
+  std::optional<double> kv_offload, weight_offload;
   std::vector<std::string> set;
 };
 
@@ -31,6 +31,9 @@ struct PlanOptions {
 void add_plan_flags(CLI::App& command, PlanOptions& options);
 /// Errors: kUsage naming the flag.
 PlanRequest request_of(const PlanOptions& options);
+
+/// device, host, disk. Errors: kUsage naming --kv-placement.
+KvPlacement read_kv_placement(const std::string& text);
 
 /// Everything a plan was made from, kept for the run that follows.
 struct PlannedModel {

@@ -18,7 +18,7 @@ namespace {
 
 struct SearchCommand {
   PlanOptions plan;
-  std::vector<std::string> devices;
+  std::vector<std::string> devices, placements;
   std::optional<double> ttft, tpot, throughput, price;
   std::optional<std::int64_t> sequences;
   std::string price_file, quality = "four_bit", format = "table";
@@ -74,6 +74,9 @@ int run_search(const SearchCommand& options, const Session& session) {
   request.plan = request_of(options.plan);
   request.devices = devices_of(options.devices);
   request.usd_per_hour = read_prices(options.price_file);
+  for (const std::string& placement : options.placements) {
+    request.placements.push_back(read_kv_placement(placement));
+  }
   SearchLimits& limits = request.limits;
   if (options.ttft) limits.ttft = Seconds{*options.ttft / 1e3};
   if (options.tpot) limits.tpot = Seconds{*options.tpot / 1e3};
@@ -115,6 +118,10 @@ void add_search_command(CLI::App& app, Session& session) {
                       "YAML: usd_per_hour: {h100-sxm-80gb: 2.5}");
   command->add_option("--quality", options->quality,
                       "the most that may be lost: lossless, eight_bit, four_bit");
+  command
+      ->add_option("--kv-placement", options->placements,
+                   "where the KV cache may live: device, host, disk, by comma; default: device")
+      ->delimiter(',');
   command->add_option("--set", options->plan.set, "path=value on the model card")
       ->take_all()
       ->expected(1);
@@ -123,6 +130,7 @@ void add_search_command(CLI::App& app, Session& session) {
   set_examples(*command,
                {"vramplan search llama-3.1-70b --context 8k --tpot 30 --price-file prices.yaml",
                 "vramplan search qwen3-32b --devices h100-sxm-80gb,l40s-48gb --throughput 5000",
+                "vramplan search llama-3.1-8b --context 128k --kv-placement device,host",
                 "vramplan search llama-3.1-405b --quality lossless -o csv"});
   command->callback([options, &session] {
     session.command = [options, &session] { return run_search(*options, session); };

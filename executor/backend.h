@@ -12,6 +12,7 @@
 #include "executor/sampler.h"
 #include "executor/tier.h"
 #include "executor/timed_ops.h"
+#include "executor/weight_stream.h"
 #include "executor/weight_upload.h"
 #include "kernels/ops.h"
 #include "modelcards/device_card.h"
@@ -73,6 +74,7 @@ class Backend {
   }
   /// Makes a virtual clock wait for what the stream would move; nothing where bytes do move.
   virtual void price(KvStream&) {}
+  virtual void price(WeightStream&) {}
   /// What the operations took since the last call; empty where a call does not wait for its result.
   virtual OpTimings take_timings() { return {}; }
 };

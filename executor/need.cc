@@ -91,7 +91,7 @@ RankNeed measure_need(const Decisions& decisions, const ModelSource& source,
                    static_cast<std::int64_t>(prompt_tokens.size());
   }
   RankEngine engine({backend, tensor_group, stages}, decisions, source, part,
-                    {kRegion, kRegion, pools, {kRegion, kRegion, kRegion}});
+                    {kRegion, kRegion, pools, {kRegion, kRegion, kRegion}, kRegion});
   engine.load({});
   SchedulerOptions options = scheduler_options(decisions, {});
   options.logits_of_all = logits_of_all;
@@ -101,7 +101,8 @@ RankNeed measure_need(const Decisions& decisions, const ModelSource& source,
   run_passes(engine, scheduler, hooks);
 
   RankNeed need;
-  need.sizes = {engine.weights_arena().extent(), engine.activations().extent(), {}, {}};
+  need.sizes = {engine.weights_arena().extent(), engine.activations().extent(), {}, {}, {}};
+  if (engine.host_weights() != nullptr) need.sizes.host_weights = engine.host_weights()->extent();
   for (std::size_t g = 0; g < engine.kv().groups().size(); ++g) {
     need.held.push_back(engine.kv().pool(g).most_held());
     need.block_bytes.push_back(engine.kv().pool(g).block_bytes());

@@ -124,6 +124,9 @@ RankRun run_passes(RankEngine& engine, Scheduler& scheduler, const RunHooks& hoo
     if (engine.kv_stream() != nullptr && !timings.empty()) {
       timings["kv_stream"] = {1, engine.kv_stream()->take_waited().v};
     }
+    if (engine.weight_stream() != nullptr && !timings.empty()) {
+      timings["weight_stream"] = {1, engine.weight_stream()->take_waited().v};
+    }
     for (const auto& [name, timing] : timings) {
       ops[name].calls += timing.calls;
       ops[name].seconds += timing.seconds;
@@ -152,11 +155,15 @@ void add_observed_rows(Ledger& ledger, RankEngine& engine, const RankRun& run) {
     ledger.add({rank, TierKind::kDevice, category, name, phase, bytes, std::move(probe)});
   };
   for (const char* group :
-       {"embedding", "positions", "attention", "feed_forward", "norms", "head"}) {
+       {"embedding", "positions", "attention", "feed_forward", "norms", "head", "staging"}) {
     const auto found = engine.weight_groups().find(group);
     if (found == engine.weight_groups().end()) continue;
     add(Category::kWeights, group, Phase::kLoad, found->second,
         "tensors taken from the weight arena");
+  }
+  if (const Arena* host = engine.host_weights()) {
+    ledger.add({rank, TierKind::kHost, Category::kWeights, "streamed layers", Phase::kLoad,
+                host->live(), "tensors taken from the arena in host memory"});
   }
   add_cache_rows(ledger, engine);
   add(Category::kActivations, "peak", Phase::kPrefill, run.prefill_peak,

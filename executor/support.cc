@@ -103,6 +103,10 @@ void check_cache(const ModelCard& card, const Decisions& decisions) {
     refuse("a cache beyond the device without room for the layer that computes", "kv_offload",
            "plan again");
   }
+  if (decisions.weight_offload.layers > 0 && decisions.weight_offload.staging < 1) {
+    refuse("streamed layers without room for the one that computes", "weight_offload",
+           "plan again");
+  }
   if (decisions.weights && packed_rule(*decisions.weights) != nullptr) {
     refuse(std::string("weights packed as ") + info(*decisions.weights).name, "--weights",
            "f32, f16, bf16 and the formats of GGUF run");
@@ -269,6 +273,10 @@ void refuse_unsupported(const ModelSource& source, const Decisions& decisions, b
   if (gpu && decisions.kv_placement != KvPlacement::kDevice) {
     refuse(std::string("a KV cache on the ") + name_of(decisions.kv_placement) + " beside a GPU",
            "--kv-placement", "it runs on the cpu and dry backends");
+  }
+  if (gpu && decisions.weight_offload.layers > 0) {
+    refuse("weights in host memory beside a GPU", "--weight-offload",
+           "it runs on the cpu and dry backends");
   }
   if (source.gguf == nullptr && !random_weights) {
     throw Error(ErrorCode::kUsage, source.card.name + " is a card without weights")

@@ -45,7 +45,8 @@ Transformer::Transformer(const ModelCard& card, const ModelPart& part, DType act
       kv_stride_(parts.kv_stride),
       tensor_group_(parts.tensor_group),
       stages_(parts.stages),
-      stream_(parts.stream) {
+      stream_(parts.stream),
+      weight_stream_(parts.weight_stream) {
   std::vector<const Mixer*> seen;
   for (std::int64_t i = part.layers.begin; i < part.layers.end; ++i) {
     const Layer& layer = card.layers[static_cast<std::size_t>(i)];
@@ -67,7 +68,11 @@ TensorView Transformer::forward(const PassInput& pass) {
   const std::int64_t layers = part_.layers.end - part_.layers.begin;
   TensorView n;
   if (layers > 0) n = normed(x, weights_.layers.front().attention_norm, "attention norm");
-  for (std::int64_t i = 0; i < layers; ++i) n = layer(i, x, n, pass);
+  for (std::int64_t i = 0; i < layers; ++i) {
+    if (weight_stream_ != nullptr) weight_stream_->before(i);
+    n = layer(i, x, n, pass);
+    if (weight_stream_ != nullptr) weight_stream_->after(i);
+  }
   if (!part_.last()) {
     stages_.send(x, part_.stage + 1);
     arena_.give_back(x);

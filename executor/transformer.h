@@ -11,6 +11,7 @@
 #include "executor/pass_input.h"
 #include "executor/rank_weights.h"
 #include "executor/rope_table.h"
+#include "executor/weight_stream.h"
 #include "kernels/ops.h"
 
 namespace vramplan {
@@ -21,10 +22,11 @@ struct TransformerParts {
   Arena& arena;  // of activations and scratch
   const RankWeights& weights;
   const KvStore& kv;
-  Communicator& tensor_group;  // the tp ranks of this stage
-  Communicator& stages;        // the pp ranks with this tensor rank
-  KvStream* stream = nullptr;  // of layers whose cache lives beyond the device
-  std::int64_t kv_stride = 1;  // of a history behind a residual window
+  Communicator& tensor_group;             // the tp ranks of this stage
+  Communicator& stages;                   // the pp ranks with this tensor rank
+  KvStream* stream = nullptr;             // of layers whose cache lives beyond the device
+  WeightStream* weight_stream = nullptr;  // of layers whose matrices live in host memory
+  std::int64_t kv_stride = 1;             // of a history behind a residual window
 };
 
 class Transformer {
@@ -76,6 +78,7 @@ class Transformer {
   Communicator& tensor_group_;
   Communicator& stages_;
   KvStream* stream_;
+  WeightStream* weight_stream_;
   std::vector<LayerPart> widths_;       // per layer of the rank
   std::vector<RopeTable> rope_tables_;  // the distinct ones
   std::vector<std::size_t> rope_of_;    // per layer of the rank

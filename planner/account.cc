@@ -4,6 +4,7 @@
 
 #include "planner/activations.h"
 #include "planner/kv_cache.h"
+#include "planner/kv_groups.h"
 
 namespace vramplan {
 
@@ -80,19 +81,31 @@ Bytes largest_peak(const std::vector<StageAccount>& stages, const Decisions& dec
   return peak;
 }
 
+namespace {
+
+/// Pools follow context and batch.
+void recount_pools(Decisions& decisions) {
+  decisions.kv_blocks = kv_blocks(decisions);
+  decisions.kv_residual.blocks = residual_blocks(decisions);
+  for (WindowPool& pool : decisions.window_pools) {
+    const KvKeep keep = keep_of(decisions, pool.window.n);
+    pool.blocks = kept_blocks(keep, decisions);
+  }
+}
+
+}  // namespace
+
 Decisions with_context(Decisions decisions, Tokens context) {
   decisions.context = context;
   decisions.output = std::min(decisions.output, context - Tokens{1});
   if (decisions.kv_layout == KvLayout::kContiguous) decisions.block = {context.n};
-  decisions.kv_blocks = kv_blocks(decisions);
-  decisions.kv_residual.blocks = residual_blocks(decisions);
+  recount_pools(decisions);
   return decisions;
 }
 
 Decisions with_batch(Decisions decisions, std::int64_t batch) {
   decisions.batch = batch;
-  decisions.kv_blocks = kv_blocks(decisions);
-  decisions.kv_residual.blocks = residual_blocks(decisions);
+  recount_pools(decisions);
   return decisions;
 }
 

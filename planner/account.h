@@ -42,7 +42,8 @@ Bytes arena_rounding(const StageAccount& stage, const Decisions& decisions);
 Bytes largest_peak(const std::vector<StageAccount>& stages, const Decisions& decisions,
                    DeviceKind kind);
 
-/// The same decisions for another context or batch: output is cut to leave a prompt, blocks follow.
+/// The same decisions for another context or batch: output is cut to leave a prompt, blocks and the
+/// pools of windows follow.
 Decisions with_context(Decisions decisions, Tokens context);
 Decisions with_batch(Decisions decisions, std::int64_t batch);
 

@@ -10,6 +10,7 @@
 #include "planner/kv_residual.h"
 #include "planner/runtime_overhead.h"
 #include "planner/sharding.h"
+#include "planner/weight_offload.h"
 
 namespace vramplan {
 namespace {
@@ -121,6 +122,7 @@ class Chooser {
     if (!request_.attention) assume("attention", name_of(d().attention), "--attention");
     linear_inputs();
     placement();
+    weight_placement();
   }
 
   /// Where the cache lives, and how much of it stays on the device.
@@ -135,14 +137,31 @@ class Chooser {
       refuse("--kv-offload", fmt::format("a share of {} of the cache", *request_.kv_offload),
              "give a share above 0 and below 1");
     }
-    const std::int64_t layers = source_.card.layer_count() / d().sharding.pp;
-    const double most = 1 - 2 / std::max(3.0, static_cast<double>(layers));
-    d().kv_offload =
-        kv_offload_for(request_.kv_offload.value_or(most), std::max<std::int64_t>(1, layers));
+    if (request_.kv_offload_layers) {
+      d().kv_offload = *request_.kv_offload_layers;
+      return;
+    }
+    const std::int64_t layers =
+        std::max<std::int64_t>(1, source_.card.layer_count() / d().sharding.pp);
+    d().kv_offload = request_.kv_offload ? kv_offload_for(*request_.kv_offload, layers)
+                                         : widest_kv_offload(layers);
     if (request_.kv_offload) return;
     assume("cache beyond the device",
            fmt::format("all layers, {} at a time on the device", d().kv_offload.staging),
            "--kv-offload");
+  }
+
+  /// How many layers' matrices live in host memory.
+  void weight_placement() {
+    if (request_.weight_offload_layers) d().weight_offload = *request_.weight_offload_layers;
+    if (!request_.weight_offload) return;
+    const double share = *request_.weight_offload;
+    if (!(share > 0 && share < 1)) {
+      refuse("--weight-offload", fmt::format("a share of {} of the weights", share),
+             "give a share above 0 and below 1");
+    }
+    const std::int64_t layers = source_.card.layer_count() / d().sharding.pp;
+    d().weight_offload = weight_offload_for(share, std::max<std::int64_t>(1, layers));
   }
 
   /// The newest tokens in f16 beside a history of fewer bits or fewer tokens.

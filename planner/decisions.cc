@@ -34,10 +34,27 @@ const char* name_of(KvPlacement placement) {
   return kNames[static_cast<int>(placement)];
 }
 
+namespace {
+
+/// `far` of `layers`, spread evenly.
+bool is_spread(std::int64_t far, std::int64_t layer, std::int64_t layers) {
+  return (layer + 1) * far / layers > layer * far / layers;
+}
+
+}  // namespace
+
 bool is_offloaded(const Decisions& decisions, std::int64_t layer, std::int64_t layers) {
   if (decisions.kv_placement == KvPlacement::kDevice) return false;
   const std::int64_t far = std::max<std::int64_t>(0, layers - decisions.kv_offload.resident);
-  return (layer + 1) * far / layers > layer * far / layers;
+  return is_spread(far, layer, layers);
+}
+
+bool is_streamed(const Decisions& decisions, std::int64_t layer, std::int64_t layers) {
+  return is_spread(std::min(decisions.weight_offload.layers, layers), layer, layers);
+}
+
+std::int64_t next_streamed(std::int64_t k, std::int64_t count, std::int64_t staging) {
+  return k + staging < count ? k + staging : k % staging;
 }
 
 Bytes far_part_bytes(KvPlacement placement, Bytes part) {

@@ -97,6 +97,13 @@ struct KvOffload {
   std::int64_t resident = 0, staging = 0;
 };
 
+/// Layers of a rank whose matrices live in host memory and come in for the layer's turn, and how
+/// many layers' room they share on the device.
+struct WeightOffload {
+  std::int64_t layers = 0, staging = 0;
+  friend bool operator==(const WeightOffload&, const WeightOffload&) = default;
+};
+
 struct Sharding {
   int tp = 1, pp = 1, cp = 1, ep = 1;
   int ranks() const { return tp * pp * cp; }
@@ -111,6 +118,7 @@ struct Decisions {
   int device_count = 1;
   Sharding sharding;
   std::optional<DType> weights;     // empty = as stored
+  WeightOffload weight_offload;     // none by default
   DType activations = DType::kF32;  // f32 on a CPU, bf16 on a GPU
   KvFormat kv_format = KvFormat::kF16;
   KvPolicy kv_policy = KvPolicy::kKeepAll;
@@ -150,6 +158,11 @@ Blocks table_blocks(const Decisions& decisions, const KvKeep& keep);
 /// Whether the cache of a rank's `layer`-th of `layers` lives beyond the device: those are spread
 /// evenly, so that each has time to come in.
 bool is_offloaded(const Decisions& decisions, std::int64_t layer, std::int64_t layers);
+/// Whether the matrices of a rank's `layer`-th of `layers` live in host memory; spread alike.
+bool is_streamed(const Decisions& decisions, std::int64_t layer, std::int64_t layers);
+/// The k-th of `count` streamed layers has its turn in room k mod `staging`; this one comes into it
+/// after it: of the same pass, or the first of the next. Itself when it has the room alone.
+std::int64_t next_streamed(std::int64_t k, std::int64_t count, std::int64_t staging);
 /// Bytes beyond the device, and in staging, of one layer's part of a block. On a disk a record: 64
 /// B of header, in units of 4096 B.
 Bytes far_part_bytes(KvPlacement placement, Bytes part);

@@ -68,6 +68,10 @@ KvOffload kv_offload_for(double share, std::int64_t layers) {
   return {stays - staging, staging};
 }
 
+KvOffload widest_kv_offload(std::int64_t layers) {
+  return kv_offload_for(1 - 2 / std::max(3.0, static_cast<double>(layers)), layers);
+}
+
 Seconds kv_stream_stall(const KvOffloadBytes& bytes, const Decisions& decisions,
                         std::int64_t fetched, std::int64_t written, const KvStreamTimes& times) {
   const auto moving = [&](std::int64_t blocks) {

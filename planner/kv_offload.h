@@ -19,6 +19,8 @@ KvOffloadBytes kv_offload_bytes(const RankModel& model, const Decisions& decisio
 /// Layers to keep so that `share` (0 < share < 1) of the cache of `layers` layers leaves the
 /// device, staging counted as staying. Errors: kUsage when not even one layer's staging may stay.
 KvOffload kv_offload_for(double share, std::int64_t layers);
+/// The same for as much of the cache as can leave.
+KvOffload widest_kv_offload(std::int64_t layers);
 
 /// What transfers add to the time of a pass.
 struct KvStreamTimes {

@@ -6,6 +6,7 @@
 
 #include "planner/kv_cache.h"
 #include "planner/kv_offload.h"
+#include "planner/weight_offload.h"
 
 namespace vramplan {
 namespace {
@@ -197,6 +198,14 @@ Bytes decode_bytes(const RankModel& model, const Decisions& decisions, Tokens co
   return bytes;
 }
 
+bool has_far_link(const DeviceCard& device, KvPlacement placement) {
+  const LinkKind kind = placement == KvPlacement::kDisk ? LinkKind::kNvme : LinkKind::kPcie;
+  const bool copies = device.kind == DeviceKind::kCpu && placement == KvPlacement::kHost;
+  return copies || std::any_of(device.links.begin(), device.links.end(), [&](const Link& link) {
+           return link.kind == kind && link.bytes_per_s.value > 0;
+         });
+}
+
 Link far_link(const DeviceCard& device, KvPlacement placement) {
   const LinkKind kind = placement == KvPlacement::kDisk ? LinkKind::kNvme : LinkKind::kPcie;
   for (const Link& link : device.links) {
@@ -220,52 +229,73 @@ struct StreamedPass {
   std::int64_t fetched = 0, written = 0;  // blocks of a layer
 };
 
-/// What a pass waits for blocks beyond the device.
-Seconds stream_stall(const RankModel& stage, const Decisions& decisions, const DeviceCard& device,
-                     const StreamedPass& pass) {
-  const KvOffloadBytes bytes = kv_offload_bytes(stage, decisions);
-  const Link link = far_link(device, decisions.kv_placement);
+/// Computing of one layer of a pass, and of what is outside of layers.
+struct PassSeconds {
+  Seconds layer, rest;
+};
+PassSeconds pass_seconds(const RankModel& stage, const Decisions& decisions,
+                         const DeviceCard& device, const PassWork& pass) {
   Seconds all, layers;
-  for (const OpWork& work : forward_work(stage, decisions, pass.work, device.kind)) {
+  for (const OpWork& work : forward_work(stage, decisions, pass, device.kind)) {
     all += op_seconds(device, work);
   }
-  PassWork headless = pass.work;
+  PassWork headless = pass;
   headless.logit_rows = 0;
   for (const OpWork& work : forward_work(stage, decisions, headless, device.kind)) {
     layers += op_seconds(device, work);
   }
-  const double count = static_cast<double>(std::max<std::int64_t>(1, bytes.layers));
-  return kv_stream_stall(bytes, decisions, pass.fetched, pass.written,
-                         {{layers.v / count},
-                          all - layers,
-                          link.bytes_per_s.value,
-                          link.latency_s.value,
+  const std::size_t count = std::max<std::size_t>(1, stage.kind_of_layer.size());
+  return {{layers.v / static_cast<double>(count)}, all - layers};
+}
+
+/// What a pass waits for blocks beyond the device.
+Seconds stream_stall(const RankModel& stage, const Decisions& decisions, const DeviceCard& device,
+                     const StreamedPass& pass) {
+  const Link link = far_link(device, decisions.kv_placement);
+  const PassSeconds seconds = pass_seconds(stage, decisions, device, pass.work);
+  return kv_stream_stall(kv_offload_bytes(stage, decisions), decisions, pass.fetched, pass.written,
+                         {seconds.layer, seconds.rest, link.bytes_per_s.value, link.latency_s.value,
                           far_overlaps(device, decisions.kv_placement)});
 }
 
-/// Of one decode step over caches of `context`, each sequence in blocks of its own.
+/// What a pass waits for matrices in host memory.
+Seconds weight_stall(const RankModel& stage, const Decisions& decisions, const DeviceCard& device,
+                     const PassWork& pass) {
+  const Link link = far_link(device, KvPlacement::kHost);
+  const PassSeconds seconds = pass_seconds(stage, decisions, device, pass);
+  return weight_stream_stall(stage, decisions,
+                             {seconds.layer, seconds.rest, link.bytes_per_s.value,
+                              link.latency_s.value, far_overlaps(device, KvPlacement::kHost)});
+}
+
+/// The passes of one prompt, chunk by chunk.
+template <class Visit>
+void for_each_chunk(const Decisions& decisions, Visit visit) {
+  const std::int64_t prompt = (decisions.context - decisions.output).n;
+  for (std::int64_t begin = 0; begin < prompt; begin += decisions.prefill_chunk.n) {
+    const std::int64_t end = std::min(begin + decisions.prefill_chunk.n, prompt);
+    visit(begin, end, PassWork{end - begin, end == prompt ? 1 : 0, 1, end});
+  }
+}
+
+}  // namespace
+
 Seconds decode_stall(const RankModel& stage, const Decisions& decisions, const DeviceCard& device,
                      const PassWork& step) {
   const std::int64_t blocks = ceil_div(step.kv_length, decisions.block.n) * decisions.batch;
   return stream_stall(stage, decisions, device, {step, blocks, decisions.batch});
 }
 
-/// Of one prompt, chunk by chunk.
 Seconds prefill_stall(const RankModel& stage, const Decisions& decisions,
                       const DeviceCard& device) {
   Seconds stall;
-  const std::int64_t prompt = (decisions.context - decisions.output).n;
-  for (std::int64_t begin = 0; begin < prompt; begin += decisions.prefill_chunk.n) {
-    const std::int64_t end = std::min(begin + decisions.prefill_chunk.n, prompt);
-    const std::int64_t block = decisions.block.n;
-    const PassWork work{end - begin, end == prompt ? 1 : 0, 1, end};
+  const std::int64_t block = decisions.block.n;
+  for_each_chunk(decisions, [&](std::int64_t begin, std::int64_t end, const PassWork& work) {
     stall += stream_stall(stage, decisions, device,
                           {work, ceil_div(begin, block), ceil_div(end, block) - begin / block});
-  }
+  });
   return stall;
 }
-
-}  // namespace
 
 Performance predict_performance(const std::vector<RankModel>& stages, const Decisions& decisions,
                                 const DeviceCard& device) {
@@ -281,6 +311,14 @@ Performance predict_performance(const std::vector<RankModel>& stages, const Deci
     if (decisions.kv_placement != KvPlacement::kDevice) {
       prefill.add_stall("kv_stream", prefill_stall(stage, decisions, device));
       decode.add_stall("kv_stream", decode_stall(stage, decisions, device, step));
+    }
+    if (stage.weight_staging > 0) {
+      Seconds stall;
+      for_each_chunk(decisions, [&](std::int64_t, std::int64_t, const PassWork& work) {
+        stall += weight_stall(stage, decisions, device, work);
+      });
+      prefill.add_stall("weight_stream", stall);
+      decode.add_stall("weight_stream", weight_stall(stage, decisions, device, step));
     }
     performance.decode_floor += decode_floor(decode_bytes(stage, decisions, mean_context),
                                              {device.memory_bytes_per_s.value});

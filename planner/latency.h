@@ -27,6 +27,7 @@ Seconds op_seconds(const DeviceCard& device, const OpWork& work);
 /// The way of cache blocks beyond the device: to the host the card's pcie link, or on a CPU copies
 /// in its own memory; to a disk its nvme link. Errors: kBadCard naming the missing link.
 Link far_link(const DeviceCard& device, KvPlacement placement);
+bool has_far_link(const DeviceCard& device, KvPlacement placement);
 /// Whether a pass computes while blocks move: a CPU's own copies take the processor that computes.
 bool far_overlaps(const DeviceCard& device, KvPlacement placement);
 
@@ -37,6 +38,13 @@ Seconds decode_floor(Bytes bytes, BytesPerSecond rate);
 /// experts only those one token needs, and the cache of every sequence at `context` tokens (or the
 /// window).
 Bytes decode_bytes(const RankModel& model, const Decisions& decisions, Tokens context);
+
+/// What passes of a stage wait for blocks beyond the device: a decode step over caches of
+/// step.kv_length, each sequence in blocks of its own, and the prefill of one prompt, chunk by
+/// chunk. Errors: as far_link and kv_offload_bytes.
+Seconds decode_stall(const RankModel& stage, const Decisions& decisions, const DeviceCard& device,
+                     const PassWork& step);
+Seconds prefill_stall(const RankModel& stage, const Decisions& decisions, const DeviceCard& device);
 
 /// Stages one after another (`stages`: one rank of each); ranks of a stage work at the same time.
 Performance predict_performance(const std::vector<RankModel>& stages, const Decisions& decisions,

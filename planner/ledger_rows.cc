@@ -9,6 +9,7 @@
 #include "planner/kv_groups.h"
 #include "planner/kv_offload.h"
 #include "planner/text.h"
+#include "planner/weight_offload.h"
 
 namespace vramplan {
 namespace {
@@ -53,7 +54,12 @@ std::string weight_formula(const RankModel& model, const GroupBytes& group, bool
   } else {
     for (const LayerKind& kind : model.kinds) {
       const std::string inside = tensors_text(kind.tensors, group.group);
-      if (!inside.empty()) add(fmt::format("{} layers x ({})", kind.count, inside));
+      const std::int64_t here = kind.count - kind.streamed;
+      if (inside.empty()) continue;
+      if (kind.streamed == 0)
+        add(fmt::format("{} layers x ({})", kind.count, inside));
+      else
+        add(fmt::format("{} of {} layers x the matrices of ({})", here, kind.count, inside));
     }
   }
   if (from_file) text += "; formats as the file's tensor table has them";
@@ -71,6 +77,22 @@ std::string moment_formula(const Moment& moment, const PassShape& pass) {
     first = false;
   }
   return text;
+}
+
+/// Matrices of the layers that come in for their turn.
+LedgerRow streamed_row(const RankModel& model) {
+  LedgerRow row;
+  row.tier = TierKind::kHost;
+  row.category = Category::kWeights;
+  row.name = "streamed layers";
+  row.bytes = streamed_bytes(model);
+  for (const LayerKind& kind : model.kinds) {
+    if (kind.streamed == 0) continue;
+    row.formula += fmt::format("{}{} of {} layers x {} of matrices, each rounded up to 256 B",
+                               row.formula.empty() ? "" : " + ", kind.streamed, kind.count,
+                               exact(streamed_layer_bytes(kind)));
+  }
+  return row;
 }
 
 LedgerRow activation_row(const RankModel& model, const Decisions& decisions,
@@ -239,9 +261,12 @@ std::vector<LedgerRow> stage_rows(const StageAccount& stage, const Decisions& de
     row.category = Category::kWeights;
     row.name = group.group;
     row.bytes = group.bytes;
-    row.formula = weight_formula(stage.model, group, from_file);
+    row.formula = row.name == "staging" ? fmt::format("{} layers at a time x {}", group.tensors,
+                                                      exact({group.bytes.n / group.tensors}))
+                                        : weight_formula(stage.model, group, from_file);
     rows.push_back(std::move(row));
   }
+  if (stage.model.weight_staging > 0) rows.push_back(streamed_row(stage.model));
   for (LedgerRow& row : kv_rows(stage.model, decisions)) rows.push_back(std::move(row));
   const ScratchRules rules = rules_of(stage, decisions, device.kind);
   rows.push_back(activation_row(stage.model, decisions, rules, Phase::kPrefill));

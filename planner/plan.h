@@ -29,7 +29,10 @@ struct PlanRequest {
   std::optional<std::int64_t> samples;  // sequences from each prompt
   std::optional<Tokens> shared_prefix;  // tokens all prompts begin with
   std::optional<KvPlacement> kv_placement;
-  std::optional<double> kv_offload;  // share of the cache that leaves the device
+  std::optional<double> kv_offload;            // share of the cache that leaves the device
+  std::optional<KvOffload> kv_offload_layers;  // the same, decided before
+  std::optional<double> weight_offload;        // share of the layers' matrices in host memory
+  std::optional<WeightOffload> weight_offload_layers;  // the same, decided before
   std::optional<std::int64_t> block_tokens;
   std::optional<AttentionAlgorithm> attention;
   std::optional<DType> linear_inputs;  // i8 or f32, on a CPU

@@ -48,6 +48,10 @@ class Writer {
     line("  sharding: {{tp: {}, pp: {}, cp: {}, ep: {}}}", d.sharding.tp, d.sharding.pp,
          d.sharding.cp, d.sharding.ep);
     line("  weights: {}", d.weights ? info(*d.weights).name : "stored");
+    if (d.weight_offload.layers > 0) {
+      line("  weight_offload: {{streamed_layers: {}, staging_layers: {}}}", d.weight_offload.layers,
+           d.weight_offload.staging);
+    }
     line("  activations: {}", info(d.activations).name);
     line("  kv_format: {}", name_of(d.kv_format));
     line("  kv_policy: {}", name_of(d.kv_policy));

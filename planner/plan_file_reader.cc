@@ -18,7 +18,7 @@ constexpr std::int64_t kLeast = std::numeric_limits<std::int64_t>::min();
 constexpr double kMostReal = 1e300;
 /// Keys of the decisions, in no order.
 constexpr const char* kDecisionKeys =
-    "model set card_hash device device_count sharding weights activations kv_format "
+    "model set card_hash device device_count sharding weights weight_offload activations kv_format "
     "kv_policy kv_keep kv_residual samples shared_prefix_tokens kv_placement kv_offload kv_layout "
     "block_tokens kv_blocks window_pools context_tokens output_tokens batch prefill_chunk_tokens "
     "attention linear_inputs threads seed capacity_bytes assume_like engine";
@@ -109,6 +109,12 @@ class Reader {
     d.sharding = {small(sharding, "tp"), small(sharding, "pp"), small(sharding, "cp"),
                   small(sharding, "ep")};
     if (in.at("weights").text() != "stored") d.weights = dtype(in.at("weights"));
+    if (in.has("weight_offload")) {
+      const YamlNode offload = in.at("weight_offload");
+      offload.allow_only({"streamed_layers", "staging_layers"});
+      d.weight_offload = {count(offload, "streamed_layers", 1),
+                          count(offload, "staging_layers", 1)};
+    }
     d.activations = dtype(in.at("activations"));
     d.kv_format = named<KvFormat>(in.at("kv_format"), kKvFormats);
     d.kv_policy = named<KvPolicy>(in.at("kv_policy"), kKvPolicies);

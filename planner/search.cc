@@ -17,7 +17,7 @@ constexpr std::size_t kMostFront = 64;
 /// Fewest devices, then fewest machines, then price, then speed, then the simpler sharding.
 auto golden_key(const Evaluation& e) {
   return std::tuple(e.strategy.devices(), e.nodes, e.usd_per_hour, e.tpot.v, -e.tokens_per_second,
-                    e.strategy.pp, e.strategy.format, e.strategy.kv_format);
+                    e.strategy.pp, e.strategy.format, e.strategy.kv_format, e.strategy.tier);
 }
 auto price_key(const Evaluation& e) {
   return std::tuple(e.usd_per_million_tokens(), e.strategy.devices(), e.nodes, e.tpot.v);
@@ -160,7 +160,7 @@ std::vector<ShadowPrice> shadow_prices(const StrategySpace& space, const Evaluat
       const double gain = (space.evaluate(more).tokens_per_second - best.tokens_per_second) /
                           static_cast<double>(more.batch - s.batch);
       out.push_back({"+1 GiB of device memory",
-                     fmt::format("buys {:.1f} more sequences a replica, {:+.0f} tokens/s", per_gib,
+                     fmt::format("buys {:.2g} more sequences a replica, {:+.2g} tokens/s", per_gib,
                                  gain * per_gib)});
     }
   }
@@ -175,6 +175,12 @@ std::vector<ShadowPrice> shadow_prices(const StrategySpace& space, const Evaluat
     Strategy other = s;
     other.kv_format = static_cast<std::uint8_t>(k);
     change(std::string("KV cache in ") + name_of(space.kv_formats()[k].format), other);
+  }
+  for (std::size_t tier = 0; tier < space.placements().size(); ++tier) {
+    if (tier == s.tier) continue;
+    Strategy other = s;
+    other.tier = static_cast<std::uint8_t>(tier);
+    change(std::string("KV cache on the ") + name_of(space.placements()[tier]), other);
   }
   Strategy wider = s;
   wider.tp = static_cast<std::uint16_t>(s.tp * 2);
@@ -225,6 +231,10 @@ SearchResult search(const StrategySpace& space, const SearchRequest& request) {
   }
   out.assumptions.push_back(
       {"time", "the planner's own executor, not an engine's", "plan --engine"});
+  if (space.placements().size() > 1) {
+    out.assumptions.push_back(
+        {"host memory and disks", "hold every cache that leaves a device", "--kv-placement"});
+  }
   out.assumptions.push_back({"batch", "powers of two up to 512 on each replica", "none"});
   return out;
 }

@@ -32,6 +32,9 @@ struct SearchRequest {
   std::vector<DeviceCard> devices;
   std::map<std::string, double> usd_per_hour;  // by device card, of one device
   SearchLimits limits;
+  /// Where the cache may live. Beyond the device it is tried where it does not fit on the device:
+  /// elsewhere it only waits longer.
+  std::vector<KvPlacement> placements = {KvPlacement::kDevice};
 };
 
 /// One strategy: `replicas` copies of a model on tp x pp devices each.
@@ -40,6 +43,7 @@ struct Strategy {
   std::uint16_t tp = 1, pp = 1;
   std::uint16_t replicas = 1;
   std::uint8_t format = 0, kv_format = 0;  // indices into the tables of StrategySpace
+  std::uint8_t tier = 0;                   // index into StrategySpace::placements()
   std::int64_t batch = 1;                  // of one replica
 
   int devices() const { return tp * pp * replicas; }
@@ -75,7 +79,7 @@ class StrategySpace {
   StrategySpace(const ModelSource& source, const SearchRequest& request);
 
   /// One strategy, some tens of nanoseconds. Errors: none; a batch that is not in batches() is our
-  /// bug.
+  /// bug. A strategy that is not in strategies() has no seconds and does not fit.
   Evaluation evaluate(const Strategy& strategy) const;
   /// The same as decisions for make_plan.
   PlanRequest plan_request(const Strategy& strategy) const;
@@ -83,6 +87,7 @@ class StrategySpace {
   const std::vector<std::int64_t>& batches() const { return batches_; }
   const std::vector<WeightChoice>& weights() const { return weights_; }
   const std::vector<KvChoice>& kv_formats() const { return kv_formats_; }
+  const std::vector<KvPlacement>& placements() const { return placements_; }
   /// Every strategy with one replica.
   std::vector<Strategy> strategies() const;
 
@@ -92,7 +97,7 @@ class StrategySpace {
   };
   struct Device {
     Bytes capacity, runtime_one, runtime_many, gemm, graph_node;
-    int multiprocessors = 1;
+    std::size_t slot = 0;  // of its number of multiprocessors
     double launch_s = 0, byte_s = 0;
     double flop_s[3] = {0, 0, 0};
     std::map<int, Link> links;  // by ranks that take part
@@ -105,15 +110,20 @@ class StrategySpace {
     double link_calls = 0, link_bytes = 0;  // of collectives over tp ranks
     double send_calls = 0, send_bytes = 0;  // between stages
   };
-  struct Point {
-    std::vector<Bytes> peaks;  // of the fullest stage, by device
-    Work decode;
+  using Peaks = std::vector<std::vector<Bytes>>;  // of the fullest stage, by batch and device
+  /// The cache beyond the device: what passes wait for it, below 0 where it is not tried.
+  struct FarTier {
+    Peaks peaks;
+    std::vector<std::vector<double>> decode_stall;  // by batch and device
+    std::vector<double> prefill_stall;              // by device
   };
   struct Shard {
     int tp = 1, pp = 1;
     std::size_t format = 0, kv_format = 0;
     Work prefill;
-    std::vector<Point> points;               // by batch
+    Peaks peaks;
+    std::vector<Work> decode;                // by batch
+    std::vector<FarTier> far;                // by placement after the first, which is the device
     std::vector<Link> tp_links, send_links;  // by device
   };
 
@@ -121,9 +131,15 @@ class StrategySpace {
   void add_devices(const TokenizerTables& tables);
   void add_shards(const ModelSource& source);
   void add_seconds();
-  /// The peaks of one stage on every device, and of every batch, into `points`.
-  void add_peaks(const StageAccount& account, const Decisions& decisions,
-                 std::vector<Point>& points) const;
+  /// Of passes that hold the peak, by number of multiprocessors.
+  std::vector<Bytes> extents(const RankModel& model, const Decisions& decisions,
+                             const std::vector<PassShape>& passes) const;
+  /// The peaks of one stage on every device, and of every batch, into `peaks`.
+  void add_peaks(const StageAccount& account, const Decisions& decisions, Peaks& peaks) const;
+  /// Stages that differ, and how many are alike.
+  using Stages = std::vector<std::pair<StageAccount, int>>;
+  FarTier far_tier(const Stages& stages, const Shard& shard, const Decisions& decisions) const;
+  Peaks no_peaks() const;
   Shard make_shard(const ModelSource& source, Decisions decisions, std::size_t format,
                    std::size_t kv_format);
   void add_work(const std::vector<struct OpWork>& works, Work& sum);
@@ -134,13 +150,17 @@ class StrategySpace {
   SearchRequest request_;
   Decisions base_;
   bool uniform_ = false;  // all layers are alike
+  std::int64_t layer_count_ = 0;
   std::vector<Device> devices_;
+  std::vector<int> multiprocessors_;  // the different numbers of them
   std::vector<WeightChoice> weights_;
   std::vector<KvChoice> kv_formats_;
+  std::vector<KvPlacement> placements_;
   std::vector<std::int64_t> batches_;
   std::vector<Shard> shards_;
   std::vector<int> shard_index_;  // [tp][pp][format][kv], -1 = not valid
   std::vector<DType> computes_;
+  Tokens mean_context() const;
   std::size_t index_of(int tp, int pp, std::size_t format, std::size_t kv) const;
 };
 

@@ -24,8 +24,8 @@ struct ServingLoad {
   Tokens input, output;  // mean lengths of a request
   std::int64_t concurrency = 1;
   Arrival arrival = Arrival::kSpread;
-  /// Steps an engine may hold a prompt back to gather more (TensorRT-LLM
-  /// batch_wait_timeout_iters).
+  /// Decode steps a prompt is held back in the mean: TensorRT-LLM gathers more prompts
+  /// (batch_wait_timeout_iters), SGLang looks for new ones every scheduler-recv-interval steps.
   std::int64_t batch_wait_steps = 0;
 };
 

@@ -6,6 +6,7 @@
 #include "planner/choices.h"
 #include "planner/forward_work.h"
 #include "planner/kv_cache.h"
+#include "planner/kv_offload.h"
 #include "planner/latency.h"
 #include "planner/search.h"
 #include "planner/weight_names.h"
@@ -81,10 +82,17 @@ StrategySpace::StrategySpace(const ModelSource& given, const SearchRequest& requ
   if (request.devices.empty()) {
     throw Error(ErrorCode::kUsage, "there is no device to search").at("", "--devices");
   }
+  placements_ = {KvPlacement::kDevice};
+  for (const KvPlacement placement : request.placements) {
+    const bool known =
+        std::find(placements_.begin(), placements_.end(), placement) != placements_.end();
+    if (!known) placements_.push_back(placement);
+  }
   base_ = make_choices(source, request.devices.front(), request.plan).decisions;
   base_.activations = DType::kBF16;
   Decisions one = base_;
   one.sharding = {};
+  layer_count_ = source.card.layer_count();
   uniform_ = rank_model(source.card, one, source.stored, 0).kinds.size() == 1;
   add_devices(tokenizer_tables(source));
   add_shards(source);
@@ -103,8 +111,11 @@ void StrategySpace::add_devices(const TokenizerTables& tables) {
     device.node = std::max<std::int64_t>(1, card.devices_per_node.value);
     device.gemm = {card.workspace_bytes.value};
     device.graph_node = {card.graph_node_bytes.value};
-    device.multiprocessors =
+    const auto multiprocessors =
         static_cast<int>(std::max<std::int64_t>(1, card.multiprocessors.value));
+    const auto slot = std::find(multiprocessors_.begin(), multiprocessors_.end(), multiprocessors);
+    device.slot = static_cast<std::size_t>(slot - multiprocessors_.begin());
+    if (slot == multiprocessors_.end()) multiprocessors_.push_back(multiprocessors);
     for (const LedgerRow& row : runtime_rows(card, tables, 0, 1)) {
       if (row.tier == TierKind::kDevice) device.runtime_one += row.bytes;
     }
@@ -174,10 +185,43 @@ void StrategySpace::add_shards(const ModelSource& source) {
   }
 }
 
+StrategySpace::Peaks StrategySpace::no_peaks() const {
+  return Peaks(batches_.size(), std::vector<Bytes>(devices_.size()));
+}
+
+Tokens StrategySpace::mean_context() const {
+  return Tokens{std::max<std::int64_t>(1, (base_.context - base_.output).n + base_.output.n / 2)};
+}
+
+std::vector<Bytes> StrategySpace::extents(const RankModel& model, const Decisions& decisions,
+                                          const std::vector<PassShape>& passes) const {
+  std::vector<Bytes> out(multiprocessors_.size());
+  std::vector<std::vector<Bytes>> scratch(out.size(), std::vector<Bytes>(model.kinds.size()));
+  for (const PassShape& pass : passes) {
+    std::vector<Bytes> extent(out.size());
+    for (std::size_t i = 0; i < out.size(); ++i) {
+      const ScratchRules rules = scratch_rules(decisions, DeviceKind::kGpu, multiprocessors_[i]);
+      for (std::size_t k = 0; k < model.kinds.size(); ++k) {
+        scratch[i][k] = attention_scratch(rules, pass, model.kinds[k]);
+      }
+      // A pass knows multiprocessors by the scratch of attention alone.
+      const auto same =
+          std::find(scratch.begin(), scratch.begin() + static_cast<long>(i), scratch[i]);
+      const auto known = static_cast<std::size_t>(same - scratch.begin());
+      extent[i] = known < i ? extent[known] : pass_extent(model, rules, pass);
+      out[i] = std::max(out[i], extent[i]);
+    }
+  }
+  return out;
+}
+
 void StrategySpace::add_peaks(const StageAccount& account, const Decisions& decisions,
-                              std::vector<Point>& points) const {
+                              Peaks& peaks) const {
   const bool many = decisions.sharding.ranks() > 1;
   const Bytes granule{256};
+  // Prompts are prefilled one after another, whatever the batch.
+  const std::vector<Bytes> prefill =
+      extents(account.model, decisions, prefill_passes(decisions, account.model.shape.head));
   for (std::size_t b = 0; b < batches_.size(); ++b) {
     const Decisions d = with_batch(decisions, batches_[b]);
     // Of the account, activations know the device's multiprocessors and graphs the bytes of its
@@ -185,20 +229,17 @@ void StrategySpace::add_peaks(const StageAccount& account, const Decisions& deci
     const Bytes fixed = account.weights + account.padding + kv_region_bytes(account.model, d) +
                         index_bytes(*account.gpu, d) + account.gpu->vectors;
     GpuAccount gpu = *account.gpu;
-    std::map<int, Bytes> extents;
+    const std::vector<Bytes> decode =
+        extents(account.model, d, decode_passes(d, account.model.shape.head));
     for (std::size_t i = 0; i < devices_.size(); ++i) {
       const Device& device = devices_[i];
-      const auto [extent, fresh] = extents.try_emplace(device.multiprocessors);
-      if (fresh) {
-        const ScratchRules rules = scratch_rules(d, DeviceKind::kGpu, device.multiprocessors);
-        extent->second = activation_extent(account.model, d, rules);
-      }
       gpu.graph_node = device.graph_node;
-      const Bytes reservation = fixed + extent->second + round_up(device.gemm, granule);
+      const Bytes extent = std::max(prefill[device.slot], decode[device.slot]);
+      const Bytes reservation = fixed + extent + round_up(device.gemm, granule);
       const Bytes runtime = many ? device.runtime_many : device.runtime_one;
       const Bytes peak =
           runtime - device.gemm + graph_bytes(gpu, d) + round_up(reservation, kGpuPage);
-      points[b].peaks[i] = std::max(points[b].peaks[i], peak);
+      peaks[b][i] = std::max(peaks[b][i], peak);
     }
   }
 }
@@ -210,9 +251,9 @@ StrategySpace::Shard StrategySpace::make_shard(const ModelSource& source, Decisi
   shard.pp = decisions.sharding.pp;
   shard.format = format;
   shard.kv_format = kv_format;
-  shard.points.resize(batches_.size());
-  for (Point& point : shard.points) point.peaks.resize(devices_.size());
-  const Tokens mean{(decisions.context - decisions.output).n + decisions.output.n / 2};
+  shard.peaks = no_peaks();
+  shard.decode.resize(batches_.size());
+  Stages stages;
   for (int stage = 0; stage < shard.pp; ++stage) {
     StageAccount account;
     account.model = rank_model(source.card, decisions, source.stored, stage * shard.tp);
@@ -223,14 +264,58 @@ StrategySpace::Shard StrategySpace::make_shard(const ModelSource& source, Decisi
     // Stages between the first and the last that hold as many layers have the same peak.
     const bool like_the_last =
         stage > 1 && stage + 1 < shard.pp && uniform_ && source.card.layer_count() % shard.pp == 0;
-    if (!like_the_last) add_peaks(account, decisions, shard.points);
+    if (!like_the_last) add_peaks(account, decisions, shard.peaks);
     for (std::size_t b = 0; b < batches_.size(); ++b) {
       const Decisions d = with_batch(decisions, batches_[b]);
-      const PassWork step{d.batch, d.batch, d.batch, std::max<std::int64_t>(1, mean.n)};
-      add_work(forward_work(account.model, d, step, DeviceKind::kGpu), shard.points[b].decode);
+      const PassWork step{d.batch, d.batch, d.batch, mean_context().n};
+      add_work(forward_work(account.model, d, step, DeviceKind::kGpu), shard.decode[b]);
     }
+    if (like_the_last)
+      ++stages.back().second;
+    else
+      stages.emplace_back(std::move(account), 1);
+  }
+  for (std::size_t tier = 1; tier < placements_.size(); ++tier) {
+    decisions.kv_placement = placements_[tier];
+    shard.far.push_back(far_tier(stages, shard, decisions));
   }
   return shard;
+}
+
+StrategySpace::FarTier StrategySpace::far_tier(const Stages& stages, const Shard& shard,
+                                               const Decisions& decisions) const {
+  FarTier far{no_peaks(),
+              {batches_.size(), std::vector<double>(devices_.size(), -1)},
+              std::vector<double>(devices_.size(), -1)};
+  Decisions d = decisions;
+  try {
+    d.kv_offload = widest_kv_offload(std::max<std::int64_t>(1, layer_count_ / shard.pp));
+    for (const auto& [stage, count] : stages) add_peaks(stage, d, far.peaks);
+  } catch (const Error& error) {
+    const bool unsuitable =
+        error.code() == ErrorCode::kUsage || error.code() == ErrorCode::kUnsupported;
+    if (!unsuitable) throw;
+    return far;  // a model whose layers differ in their cache
+  }
+  for (std::size_t i = 0; i < devices_.size(); ++i) {
+    const DeviceCard& card = request_.devices[i];
+    if (!has_far_link(card, d.kv_placement)) continue;
+    for (std::size_t b = 0; b < batches_.size(); ++b) {
+      const bool needed =
+          shard.peaks[b][i] > devices_[i].capacity && far.peaks[b][i] <= devices_[i].capacity;
+      if (!needed) continue;
+      const Decisions batched = with_batch(d, batches_[b]);
+      const PassWork step{batched.batch, batched.batch, batched.batch, mean_context().n};
+      Seconds decode, prefill;
+      for (const auto& [stage, count] : stages) {
+        decode.v += decode_stall(stage.model, batched, card, step).v * count;
+        if (far.prefill_stall[i] < 0) prefill.v += prefill_stall(stage.model, d, card).v * count;
+      }
+      far.decode_stall[b][i] = decode.v;
+      if (far.prefill_stall[i] < 0) far.prefill_stall[i] = prefill.v;
+    }
+  }
+  return far;
 }
 
 double StrategySpace::seconds(const Work& work, const Device& device, const Shard& shard,
@@ -253,13 +338,19 @@ Evaluation StrategySpace::evaluate(const Strategy& s) const {
   const auto b =
       static_cast<std::size_t>(__builtin_ctzll(static_cast<unsigned long long>(s.batch)));
   VRAMPLAN_CHECK(b < batches_.size() && batches_[b] == s.batch);
-  const Point& point = shard.points[b];
   const Device& device = devices_[s.device];
-  out.peak = point.peaks[s.device];
+  double decode_stall = 0, prefill_stall = 0;
+  if (s.tier > 0) {
+    const FarTier& far = shard.far[s.tier - 1u];
+    decode_stall = far.decode_stall[b][s.device];
+    prefill_stall = far.prefill_stall[s.device];
+    if (decode_stall < 0) return out;
+  }
+  out.peak = (s.tier > 0 ? shard.far[s.tier - 1u].peaks : shard.peaks)[b][s.device];
   out.headroom = {device.capacity.n - out.peak.n};
   out.fits = out.headroom.n >= 0;
-  out.ttft = {seconds(shard.prefill, device, shard, s.device)};
-  out.tpot = {seconds(point.decode, device, shard, s.device)};
+  out.ttft = {seconds(shard.prefill, device, shard, s.device) + prefill_stall};
+  out.tpot = {seconds(shard.decode[b], device, shard, s.device) + decode_stall};
   out.tokens_per_second = static_cast<double>(s.batch) * s.replicas / out.tpot.v;
   out.usd_per_hour = device.usd_per_hour * s.devices();
   out.nodes = static_cast<int>((s.devices() + device.node - 1) / device.node);
@@ -275,6 +366,7 @@ PlanRequest StrategySpace::plan_request(const Strategy& s) const {
   request.weights = weights_[s.format].dtype;
   request.kv_format = kv_formats_[s.kv_format].format;
   request.batch = s.batch;
+  request.kv_placement = placements_[s.tier];
   return request;
 }
 
@@ -282,15 +374,20 @@ std::vector<Strategy> StrategySpace::strategies() const {
   std::vector<Strategy> out;
   for (const Shard& shard : shards_) {
     for (std::size_t d = 0; d < devices_.size(); ++d) {
-      for (const std::int64_t batch : batches_) {
+      for (std::size_t b = 0; b < batches_.size(); ++b) {
         Strategy s;
         s.device = static_cast<std::uint16_t>(d);
         s.tp = static_cast<std::uint16_t>(shard.tp);
         s.pp = static_cast<std::uint16_t>(shard.pp);
         s.format = static_cast<std::uint8_t>(shard.format);
         s.kv_format = static_cast<std::uint8_t>(shard.kv_format);
-        s.batch = batch;
+        s.batch = batches_[b];
         out.push_back(s);
+        for (std::size_t tier = 0; tier < shard.far.size(); ++tier) {
+          if (shard.far[tier].decode_stall[b][d] < 0) continue;
+          s.tier = static_cast<std::uint8_t>(tier + 1);
+          out.push_back(s);
+        }
       }
     }
   }

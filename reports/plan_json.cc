@@ -36,6 +36,8 @@ json decisions_object(const Decisions& d) {
       {"cp", d.sharding.cp},
       {"ep", d.sharding.ep},
       {"weights", d.weights ? json(info(*d.weights).name) : json(nullptr)},
+      {"weight_streamed_layers", d.weight_offload.layers},
+      {"weight_staging_layers", d.weight_offload.staging},
       {"activations", info(d.activations).name},
       {"kv_format", name_of(d.kv_format)},
       {"kv_policy", name_of(d.kv_policy)},
@@ -100,6 +102,10 @@ Decisions decisions_from(const JsonReader& in) {
   d.sharding = {small_count(in.at("tp")), small_count(in.at("pp")), small_count(in.at("cp")),
                 small_count(in.at("ep"))};
   if (!in.at("weights").is_null()) d.weights = dtype_from(in.at("weights"));
+  if (in.has("weight_streamed_layers")) {  // records of before have none
+    d.weight_offload = {in.at("weight_streamed_layers").count(),
+                        in.at("weight_staging_layers").count()};
+  }
   d.activations = dtype_from(in.at("activations"));
   d.kv_format = in.at("kv_format").word<KvFormat>(kKvFormats);
   d.kv_policy = in.at("kv_policy").word<KvPolicy>(kKvPolicies);

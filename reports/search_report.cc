@@ -31,6 +31,7 @@ std::vector<std::pair<std::string, std::string>> cells(const Evaluation& e,
           {"replicas", std::to_string(s.replicas)},
           {"weights", space.weights()[s.format].name},
           {"kv_format", name_of(space.kv_formats()[s.kv_format].format)},
+          {"tier", name_of(space.placements()[s.tier])},
           {"batch", std::to_string(s.batch)},
           {"peak_bytes", std::to_string(e.peak.n)},
           {"headroom_bytes", std::to_string(e.headroom.n)},
@@ -51,6 +52,7 @@ json object(const Evaluation& e, const SearchRequest& request, const StrategySpa
               {"replicas", s.replicas},
               {"weights", space.weights()[s.format].name},
               {"kv_format", name_of(space.kv_formats()[s.kv_format].format)},
+              {"tier", name_of(space.placements()[s.tier])},
               {"batch", s.batch},
               {"peak_bytes", e.peak.n},
               {"headroom_bytes", e.headroom.n},
@@ -64,14 +66,21 @@ json object(const Evaluation& e, const SearchRequest& request, const StrategySpa
   return out;
 }
 
+/// "fp8", or "fp8 host" for a cache beyond the device.
+std::string cache_text(const Strategy& s, const StrategySpace& space) {
+  std::string text = name_of(space.kv_formats()[s.kv_format].format);
+  if (s.tier > 0) text += std::string(" ") + name_of(space.placements()[s.tier]);
+  return text;
+}
+
 std::string line_of(const Evaluation& e, const SearchRequest& request, const StrategySpace& space) {
   const Strategy& s = e.strategy;
   std::string line = fmt::format(
-      "{} x {} (tp {}, pp {}, {} replicas), weights {}, KV {}, batch {}: TTFT {}, TPOT {}, {:.0f} "
-      "tokens/s",
+      "{} x {} (tp {}, pp {}, {} replicas), weights {}, KV {}, batch {}: TTFT {}, TPOT {}, "
+      "{:.0f} tokens/s",
       s.devices(), request.devices[s.device].name, s.tp, s.pp, s.replicas,
-      space.weights()[s.format].name, name_of(space.kv_formats()[s.kv_format].format), s.batch,
-      to_text(e.ttft), to_text(e.tpot), e.tokens_per_second);
+      space.weights()[s.format].name, cache_text(s, space), s.batch, to_text(e.ttft),
+      to_text(e.tpot), e.tokens_per_second);
   if (e.usd_per_hour > 0) {
     line += fmt::format(", ${:.2f}/h, ${:.3f} per million tokens", e.usd_per_hour,
                         e.usd_per_million_tokens());
@@ -144,8 +153,8 @@ std::string search_text(const SearchResult& r, const SearchRequest& request,
       const Strategy& s = e.strategy;
       table.add({request.devices[s.device].name, std::to_string(s.devices()), std::to_string(s.tp),
                  std::to_string(s.pp), std::to_string(s.replicas), space.weights()[s.format].name,
-                 name_of(space.kv_formats()[s.kv_format].format), std::to_string(s.batch),
-                 to_text(e.ttft), to_text(e.tpot), fmt::format("{:.0f}", e.tokens_per_second),
+                 cache_text(s, space), std::to_string(s.batch), to_text(e.ttft), to_text(e.tpot),
+                 fmt::format("{:.0f}", e.tokens_per_second),
                  e.usd_per_hour > 0 ? fmt::format("{:.2f}", e.usd_per_hour) : "-",
                  to_text(e.peak)});
     }
@@ -207,7 +216,8 @@ std::string search_yaml(const SearchResult& r, const SearchRequest& request,
     bool first = item;
     for (const auto& [name, value] : cells(e, request, space)) {
       if (value.empty()) continue;
-      const bool text = name == "device" || name == "weights" || name == "kv_format";
+      const bool text =
+          name == "device" || name == "weights" || name == "kv_format" || name == "tier";
       out += fmt::format("{}{}{}: {}\n", indent,
                          first  ? "- "
                          : item ? "  "

@@ -74,6 +74,11 @@ void apply_settings(const std::vector<Row>& settings, ServingCase& c, EngineRequ
     return pattern == "*" || pattern == value ||
            (pattern == "deepseek" && value.rfind(pattern, 0) == 0);
   };
+  const auto within = [&](const std::string& requests) {  // "*", "<16" or ">=16"
+    if (requests == "*") return true;
+    const bool below = requests.front() == '<';
+    return below == (c.concurrency < std::stoll(requests.substr(below ? 1 : 2)));
+  };
   const std::string shape = std::to_string(c.input) + "/" + std::to_string(c.output);
   // The three shapes of that benchmark; rows of other sources share models with it.
   const bool listed = shape == "1024/1024" || shape == "1024/8192" || shape == "8192/1024";
@@ -84,7 +89,8 @@ void apply_settings(const std::vector<Row>& settings, ServingCase& c, EngineRequ
   for (const Row& row : settings) {
     if (!listed || row.at("engine") != c.engine || !fits(row.at("model"), c.model) ||
         !fits(row.at("system"), c.system) || !fits(row.at("format"), c.quantization) ||
-        !fits(row.at("tp"), std::to_string(c.tp)) || !fits(row.at("shape"), shape)) {
+        !fits(row.at("tp"), std::to_string(c.tp)) || !fits(row.at("shape"), shape) ||
+        !fits(row.at("version"), c.version) || !within(row.at("requests"))) {
       continue;
     }
     c.arrival = "spread";

@@ -74,5 +74,19 @@ TEST(Account, AShorterContextLeavesRoomForAPrompt) {
   EXPECT_EQ(with_batch(d, 5).kv_blocks.n, 20);
 }
 
+TEST(Account, PoolsOfWindowsFollowContextAndBatch) {
+  ModelCard card = llama("windowed", {4, 64, 8, 2, 16, 128, 500});
+  for (std::size_t i = 0; i < card.layers.size(); i += 2) card.layers[i].mixer.window_tokens = 64;
+  PlanRequest request = ask(300, 2);
+  const Decisions small = plan_of(card, gpu_80gb(), request).decisions;
+  request.batch = 7;
+  EXPECT_EQ(with_batch(small, 7).window_pools,
+            plan_of(card, gpu_80gb(), request).decisions.window_pools);
+  EXPECT_NE(with_batch(small, 7).window_pools, small.window_pools);
+  request = ask(40, 2);
+  const Decisions shorter = plan_of(card, gpu_80gb(), request).decisions;
+  EXPECT_EQ(with_context(small, 40_tokens).window_pools, shorter.window_pools);
+}
+
 }  // namespace
 }  // namespace vramplan

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 
+#include "cards.h"
 #include "modelcards/library.h"
 
 namespace vramplan {
@@ -57,6 +58,59 @@ TEST_P(SearchOf, EveryStrategyIsThePlannersPlanToTheByte) {
 }
 INSTANTIATE_TEST_SUITE_P(Models, SearchOf,
                          ::testing::Values("llama-3-8b", "gemma-2-9b", "qwen3-32b", "gpt2-xl"));
+
+// A cache beyond the device: only where it does not fit on the device, and then the plan's numbers.
+TEST(Search, ACacheOnTheHostIsThePlannersPlanToTheByte) {
+  const ModelSource source = model("llama-3-8b");
+  SearchRequest request = request_of({"rtx-4090-24gb", "a100-sxm-40gb"});
+  request.plan.context = Tokens{65536};
+  request.limits.most_devices = 4;
+  request.placements = {KvPlacement::kHost};
+  const StrategySpace space(source, request);
+  ASSERT_EQ(space.placements().size(), 2u);  // the device is always one
+  int far = 0;
+  for (const Strategy& s : space.strategies()) {
+    if (s.tier == 0) continue;
+    Strategy near = s;
+    near.tier = 0;
+    const Evaluation e = space.evaluate(s);
+    EXPECT_FALSE(space.evaluate(near).fits);
+    EXPECT_TRUE(e.fits);
+    if (++far % 5 != 0) continue;
+    const Plan plan = make_plan(source, request.devices[s.device], space.plan_request(s));
+    Bytes peak;
+    for (const DevicePrediction& d : plan.predictions.devices) peak = std::max(peak, d.predicted);
+    EXPECT_EQ(e.peak.n, peak.n);
+    EXPECT_NEAR(e.ttft.v / plan.predictions.performance.ttft.v, 1, 1e-9);
+    EXPECT_NEAR(e.tpot.v / plan.predictions.performance.tpot.v, 1, 1e-9);
+    EXPECT_GT(e.tpot.v, space.evaluate(near).tpot.v);
+  }
+  EXPECT_GT(far, 20);
+}
+
+// Many heads, one kv head and short chunks: the scratch of decode is the peak, and it knows the
+// multiprocessors.
+TEST(Search, ScratchOfDecodeIsThatOfTheDevice) {
+  const ModelSource source = test::source_of(test::llama("mqa", {2, 2048, 128, 1, 16, 128, 100}));
+  SearchRequest request = request_of({"h100-sxm-80gb", "l4-24gb", "b200-sxm-180gb"});
+  request.plan.prefill_chunk = Tokens{64};
+  request.plan.context = Tokens{16384};
+  request.limits.most_devices = 1;
+  request.limits.quality = Quality::kLossless;
+  const StrategySpace space(source, request);
+  for (const Strategy& s : space.strategies()) {
+    const Plan plan = make_plan(source, request.devices[s.device], space.plan_request(s));
+    EXPECT_EQ(space.evaluate(s).peak, plan.predictions.devices.front().predicted);
+  }
+}
+
+TEST(Search, AModelWithWindowsKeepsItsCacheOnTheDevice) {
+  SearchRequest request = request_of({"rtx-4090-24gb"});
+  request.plan.context = Tokens{65536};
+  request.placements = {KvPlacement::kHost};
+  const StrategySpace space(model("gemma-2-9b"), request);
+  for (const Strategy& s : space.strategies()) EXPECT_EQ(s.tier, 0);
+}
 
 TEST(Search, TheFastSearchFindsWhatTryingEverythingFinds) {
   const ModelSource source = model("qwen3-32b");

@@ -70,15 +70,9 @@ void RankEngine::load(const LoadOptions& given) {
   loaded_ = load_weights(source_, decisions_, part_, weights_arena_, ops, options);
   parts_.backend.synchronize();
   if (host_weights_) stream_weights();
-  const TransformerParts parts{ops,
-                               activations_,
-                               loaded_.weights,
-                               kv_,
-                               parts_.tensor_group,
-                               parts_.stages,
-                               stream_.get(),
-                               weight_stream_.get(),
-                               decisions_.kv_residual.stride};
+  const TransformerParts parts{ops,           activations_,         loaded_.weights,
+                               kv_,           parts_.tensor_group,  parts_.stages,
+                               stream_.get(), weight_stream_.get(), decisions_.kv_residual.stride};
   transformer_.emplace(source_.card, part_, decisions_.activations, decisions_.attention, parts);
   if (!gpu_) return;
   for (const RopeTable& table : transformer_->rope_tables()) {

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "planner/assumed_values.h"
 #include "planner/kv_cache.h"
 #include "planner/kv_groups.h"
 #include "planner/kv_offload.h"
@@ -39,7 +40,8 @@ class Chooser {
     formats();
     lengths();
     about_model();
-    about_device();
+    for (Assumption& value : assumed_values(device_, d()))
+      out_.assumptions.push_back(std::move(value));
     return std::move(out_);
   }
 
@@ -377,27 +379,6 @@ class Chooser {
     if (packed_rule(dtype) == nullptr || !source_.stored.empty()) return;
     assume("unquantised beside " + std::string(info(dtype).name),
            "token table, head, norms, biases, routers, convolutions", "--weights");
-  }
-
-  /// Values of the device card that nobody measured or read in a data sheet.
-  void about_device() {
-    const auto check = [&](const char* field, const auto& sourced) {
-      if (sourced.value == 0 || sourced.evidence != Evidence::kAssumed) return;
-      assume(fmt::format("{} of {}", field, device_.name), fmt::format("{}", sourced.value),
-             "--device");
-    };
-    check("capacity_bytes", device_.capacity_bytes);
-    check("memory_bytes_per_s", device_.memory_bytes_per_s);
-    check("memory_efficiency", device_.memory_efficiency);
-    check("compute_efficiency", device_.compute_efficiency);
-    check("launch_s", device_.launch_s);
-    check("process_base_bytes", device_.process_base_bytes);
-    if (!gpu_) return;
-    check("context_bytes", device_.context_bytes);
-    check("module_bytes", device_.module_bytes);
-    check("workspace_bytes", device_.workspace_bytes);
-    if (d().output.n >= 3) check("graph_node_bytes", device_.graph_node_bytes);
-    if (d().device_count > 1) check("comm_bytes", device_.comm_bytes);
   }
 
   const ModelSource& source_;

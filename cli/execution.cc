@@ -51,6 +51,7 @@ void replan(PlannedModel& planned, std::int64_t prompt_tokens, std::int64_t outp
   request.context = Tokens{prompt_tokens + output_tokens};
   request.output = Tokens{output_tokens};
   request.prefill_chunk = d.prefill_chunk;
+  request.activation_offload = d.activation_offload;
   request.batch = 1;
   request.weights = d.weights;
   request.kv_format = d.kv_format;

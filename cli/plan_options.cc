@@ -163,6 +163,10 @@ void add_plan_flags(CLI::App& command, PlanOptions& o) {
       ->group(kWork);
   add_kv_flags(command, o);
   command
+      .add_flag("--activation-offload", o.activation_offload,
+                "prefill layer by layer; a prompt's hidden states wait in host memory")
+      ->group(kFormats);
+  command
       .add_option("--weight-offload", o.weight_offload,
                   "share of the layers' matrices that live in host memory and come in for each "
                   "pass, e.g. 0.5")
@@ -218,6 +222,7 @@ PlanRequest request_of(const PlanOptions& o) {
   request.kv_placement = read_choice<KvPlacement>("--kv-placement", o.kv_placement, kKvPlacements);
   request.kv_offload = o.kv_offload;
   request.weight_offload = o.weight_offload;
+  request.activation_offload = o.activation_offload;
   request.block_tokens = o.block_tokens;
   request.attention =
       read_choice<AttentionAlgorithm>("--attention", o.attention, kAttentionAlgorithms);

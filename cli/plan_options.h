@@ -24,6 +24,7 @@ struct PlanOptions {
       kv_sinks, kv_window, kv_layout, kv_placement, shared_prefix, attention, linear_inputs,
       assume_like;
   std::optional<double> kv_offload, weight_offload;
+  bool activation_offload = false;
   std::vector<std::string> set;
 };
 

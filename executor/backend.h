@@ -7,6 +7,7 @@
 
 #include "executor/clock.h"
 #include "executor/gpu_workspace.h"
+#include "executor/hidden_states.h"
 #include "executor/kv_stream.h"
 #include "executor/pass_input.h"
 #include "executor/sampler.h"
@@ -75,6 +76,7 @@ class Backend {
   /// Makes a virtual clock wait for what the stream would move; nothing where bytes do move.
   virtual void price(KvStream&) {}
   virtual void price(WeightStream&) {}
+  virtual void price(HiddenStates&) {}
   /// What the operations took since the last call; empty where a call does not wait for its result.
   virtual OpTimings take_timings() { return {}; }
 };

@@ -76,6 +76,10 @@ void DryBackend::price(WeightStream& stream) {
                 far_overlaps(*card_, KvPlacement::kHost));
 }
 
+void DryBackend::price(HiddenStates& states) {
+  if (card_) states.run_on(clock_, far_link(*card_, KvPlacement::kHost));
+}
+
 void DryBackend::stand_for(const GpuFacts& gpu, DType activations) {
   gpu_ = gpu;
   activations_ = activations;

@@ -28,6 +28,7 @@ class DryBackend final : public Backend {
   void bind(GpuWorkspace* workspace) override;
   void price(KvStream& stream) override;
   void price(WeightStream& stream) override;
+  void price(HiddenStates& states) override;
 
  private:
   VirtualClock clock_;

@@ -51,9 +51,15 @@ RankEngine::RankEngine(const Parts& parts, const Decisions& decisions, const Mod
       activations_(parts.backend.tier(TierKind::kDevice), sizes.activations,
                    "the activation region") {
   if (gpu_) parts_.backend.bind(&*gpu_);
-  if (decisions.weight_offload.layers == 0) return;
   Tier& host = dry_host_ != nullptr ? *dry_host_ : parts.backend.tier(TierKind::kHost);
-  host_weights_.emplace(host, sizes.host_weights, "the region of weights in host memory");
+  if (decisions.weight_offload.layers > 0) {
+    host_weights_.emplace(host, sizes.host_weights, "the region of weights in host memory");
+  }
+  if (!decisions.activation_offload) return;
+  hidden_states_ = std::make_unique<HiddenStates>(host, (decisions.context - decisions.output).n,
+                                                  source.card.hidden, decisions.activations,
+                                                  parts.backend.computes());
+  parts.backend.price(*hidden_states_);
 }
 
 RankEngine::~RankEngine() {
@@ -70,9 +76,17 @@ void RankEngine::load(const LoadOptions& given) {
   loaded_ = load_weights(source_, decisions_, part_, weights_arena_, ops, options);
   parts_.backend.synchronize();
   if (host_weights_) stream_weights();
-  const TransformerParts parts{ops,           activations_,         loaded_.weights,
-                               kv_,           parts_.tensor_group,  parts_.stages,
-                               stream_.get(), weight_stream_.get(), decisions_.kv_residual.stride};
+  const TransformerParts parts{ops,
+                               activations_,
+                               loaded_.weights,
+                               kv_,
+                               parts_.tensor_group,
+                               parts_.stages,
+                               stream_.get(),
+                               weight_stream_.get(),
+                               decisions_.kv_residual.stride,
+                               hidden_states_.get(),
+                               decisions_.prefill_chunk.n};
   transformer_.emplace(source_.card, part_, decisions_.activations, decisions_.attention, parts);
   if (!gpu_) return;
   for (const RopeTable& table : transformer_->rope_tables()) {

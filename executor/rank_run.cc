@@ -127,6 +127,9 @@ RankRun run_passes(RankEngine& engine, Scheduler& scheduler, const RunHooks& hoo
     if (engine.weight_stream() != nullptr && !timings.empty()) {
       timings["weight_stream"] = {1, engine.weight_stream()->take_waited().v};
     }
+    if (engine.hidden_states() != nullptr && !timings.empty() && phase == Phase::kPrefill) {
+      timings["hidden_states"] = {1, engine.hidden_states()->take_moved().v};
+    }
     for (const auto& [name, timing] : timings) {
       ops[name].calls += timing.calls;
       ops[name].seconds += timing.seconds;
@@ -168,6 +171,10 @@ void add_observed_rows(Ledger& ledger, RankEngine& engine, const RankRun& run) {
   add_cache_rows(ledger, engine);
   add(Category::kActivations, "peak", Phase::kPrefill, run.prefill_peak,
       "high-water mark of the activation arena in prefill");
+  if (engine.hidden_states() != nullptr) {
+    ledger.add({rank, TierKind::kHost, Category::kActivations, "hidden states", Phase::kPrefill,
+                engine.hidden_states()->bytes(), "reserved in host memory for a prompt"});
+  }
   if (run.decode_peak.n > 0) {  // one output token comes from prefill: there is no decode
     add(Category::kActivations, "peak", Phase::kDecode, run.decode_peak,
         "high-water mark of the activation arena in decode");
@@ -192,7 +199,9 @@ SchedulerOptions scheduler_options(const Decisions& decisions,
   SchedulerOptions options;
   options.block = decisions.block;
   options.kv_stride = decisions.kv_residual.stride;
-  options.prefill_chunk = decisions.prefill_chunk.n;
+  // Layer by layer, a pass is a prompt; the transformer cuts it into chunks.
+  options.prefill_chunk =
+      decisions.activation_offload ? decisions.context.n : decisions.prefill_chunk.n;
   options.output = decisions.output.n;
   options.end_tokens = std::move(end_tokens);
   options.samples = decisions.samples;

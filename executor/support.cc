@@ -240,6 +240,7 @@ void refuse_unsupported(const ModelSource& source, const Decisions& decisions, b
   check_parts(source.card);
   check_cache(source.card, decisions);
   check_sinks(source.card, decisions, gpu);
+  check_activation_offload(source.card, decisions);
   check_residual(source.card, decisions, gpu);
   const auto positive = [](std::int64_t value, const char* field) {
     if (value >= 1) return;
@@ -274,9 +275,9 @@ void refuse_unsupported(const ModelSource& source, const Decisions& decisions, b
     refuse(std::string("a KV cache on the ") + name_of(decisions.kv_placement) + " beside a GPU",
            "--kv-placement", "it runs on the cpu and dry backends");
   }
-  if (gpu && decisions.weight_offload.layers > 0) {
-    refuse("weights in host memory beside a GPU", "--weight-offload",
-           "it runs on the cpu and dry backends");
+  if (gpu && (decisions.weight_offload.layers > 0 || decisions.activation_offload)) {
+    refuse("weights or hidden states in host memory beside a GPU",
+           "--weight-offload, --activation-offload", "they run on the cpu and dry backends");
   }
   if (source.gguf == nullptr && !random_weights) {
     throw Error(ErrorCode::kUsage, source.card.name + " is a card without weights")

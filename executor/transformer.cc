@@ -46,7 +46,9 @@ Transformer::Transformer(const ModelCard& card, const ModelPart& part, DType act
       tensor_group_(parts.tensor_group),
       stages_(parts.stages),
       stream_(parts.stream),
-      weight_stream_(parts.weight_stream) {
+      weight_stream_(parts.weight_stream),
+      hidden_states_(parts.hidden_states),
+      by_layer_chunk_(parts.by_layer_chunk) {
   std::vector<const Mixer*> seen;
   for (std::int64_t i = part.layers.begin; i < part.layers.end; ++i) {
     const Layer& layer = card.layers[static_cast<std::size_t>(i)];
@@ -63,6 +65,8 @@ Transformer::Transformer(const ModelCard& card, const ModelPart& part, DType act
 }
 
 TensorView Transformer::forward(const PassInput& pass) {
+  const bool prompt = pass.groups.front().slices.size() == 1 && pass.ids.size() > 1;
+  if (hidden_states_ != nullptr && prompt) return forward_by_layer(pass);
   if (stream_ != nullptr) stream_->begin_pass(pass.groups.front().slices);
   TensorView x = embed(pass);  // [T, hidden], lives through the pass
   const std::int64_t layers = part_.layers.end - part_.layers.begin;
@@ -73,6 +77,10 @@ TensorView Transformer::forward(const PassInput& pass) {
     n = layer(i, x, n, pass);
     if (weight_stream_ != nullptr) weight_stream_->after(i);
   }
+  return finish(x, pass);
+}
+
+TensorView Transformer::finish(TensorView x, const PassInput& pass) {
   if (!part_.last()) {
     stages_.send(x, part_.stage + 1);
     arena_.give_back(x);
@@ -98,13 +106,14 @@ TensorView Transformer::embed(const PassInput& pass) {
   return x;
 }
 
-TensorView Transformer::layer(std::int64_t index, TensorView x, TensorView n,
-                              const PassInput& pass) {
+TensorView Transformer::layer(std::int64_t index, TensorView x, TensorView n, const PassInput& pass,
+                              bool norms_next) {
   const Layer& layer = card_.layers[static_cast<std::size_t>(part_.layers.begin + index)];
   const auto at = static_cast<std::size_t>(index);
   const LayerWeights& w = weights_.layers[at];
-  const NormWeights* const next =
-      at + 1 < weights_.layers.size() ? &weights_.layers[at + 1].attention_norm : nullptr;
+  const NormWeights* const next = norms_next && at + 1 < weights_.layers.size()
+                                      ? &weights_.layers[at + 1].attention_norm
+                                      : nullptr;
   if (layer.parallel) {
     // Both halves read the x of before the layer: the second half's input is made before x changes.
     const bool two_norms = layer.parallel_two_norms;

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "planner/activation_offload.h"
 #include "planner/assumed_values.h"
 #include "planner/kv_cache.h"
 #include "planner/kv_groups.h"
@@ -40,8 +41,7 @@ class Chooser {
     formats();
     lengths();
     about_model();
-    for (Assumption& value : assumed_values(device_, d()))
-      out_.assumptions.push_back(std::move(value));
+    for (Assumption& a : assumed_values(device_, d())) out_.assumptions.push_back(std::move(a));
     return std::move(out_);
   }
 
@@ -125,6 +125,8 @@ class Chooser {
     linear_inputs();
     placement();
     weight_placement();
+    d().activation_offload = request_.activation_offload;
+    check_activation_offload(source_.card, d());
   }
 
   /// Where the cache lives, and how much of it stays on the device.

@@ -136,6 +136,9 @@ struct Decisions {
   std::int64_t samples = 1;  // of them from each prompt, which share its blocks until they write
   Tokens shared_prefix;      // that all prompts begin with; its whole blocks are computed once
   Tokens prefill_chunk;      // most tokens of one forward pass
+  // Prefill layer by layer over all chunks of a prompt; between the layers its hidden states wait
+  // in host memory.
+  bool activation_offload = false;
   AttentionAlgorithm attention = AttentionAlgorithm::kTiled;
   // CPU: products with block-quantised weights round their input to 8-bit codes (i8), or do not
   // (f32).
@@ -173,5 +176,10 @@ struct LayerRange {
   std::int64_t begin = 0, end = 0;
 };
 LayerRange layers_of_stage(std::int64_t layer_count, int pp, int stage);
+
+struct ModelCard;
+/// Errors: kUnsupported naming what gives blocks back or brings them in while a prompt's chunks go
+/// by, which has no place when a layer sees all chunks before the next one sees any.
+void check_activation_offload(const ModelCard& card, const Decisions& decisions);
 
 }  // namespace vramplan

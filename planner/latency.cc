@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "planner/activation_offload.h"
 #include "planner/kv_cache.h"
 #include "planner/kv_offload.h"
 #include "planner/weight_offload.h"
@@ -258,11 +259,16 @@ Seconds stream_stall(const RankModel& stage, const Decisions& decisions, const D
                           far_overlaps(device, decisions.kv_placement)});
 }
 
-/// What a pass waits for matrices in host memory.
+/// What passes that go through each layer together wait for matrices in host memory.
 Seconds weight_stall(const RankModel& stage, const Decisions& decisions, const DeviceCard& device,
-                     const PassWork& pass) {
+                     const std::vector<PassWork>& passes) {
   const Link link = far_link(device, KvPlacement::kHost);
-  const PassSeconds seconds = pass_seconds(stage, decisions, device, pass);
+  PassSeconds seconds;
+  for (const PassWork& pass : passes) {
+    const PassSeconds one = pass_seconds(stage, decisions, device, pass);
+    seconds.layer += one.layer;
+    seconds.rest += one.rest;
+  }
   return weight_stream_stall(stage, decisions,
                              {seconds.layer, seconds.rest, link.bytes_per_s.value,
                               link.latency_s.value, far_overlaps(device, KvPlacement::kHost)});
@@ -276,6 +282,18 @@ void for_each_chunk(const Decisions& decisions, Visit visit) {
     const std::int64_t end = std::min(begin + decisions.prefill_chunk.n, prompt);
     visit(begin, end, PassWork{end - begin, end == prompt ? 1 : 0, 1, end});
   }
+}
+
+/// Of one prompt: chunk by chunk, or once when prefill goes layer by layer.
+Seconds prefill_weight_stall(const RankModel& stage, const Decisions& decisions,
+                             const DeviceCard& device) {
+  std::vector<PassWork> chunks;
+  for_each_chunk(decisions,
+                 [&](std::int64_t, std::int64_t, const PassWork& work) { chunks.push_back(work); });
+  if (decisions.activation_offload) return weight_stall(stage, decisions, device, chunks);
+  Seconds stall;
+  for (const PassWork& chunk : chunks) stall += weight_stall(stage, decisions, device, {chunk});
+  return stall;
 }
 
 }  // namespace
@@ -313,12 +331,14 @@ Performance predict_performance(const std::vector<RankModel>& stages, const Deci
       decode.add_stall("kv_stream", decode_stall(stage, decisions, device, step));
     }
     if (stage.weight_staging > 0) {
-      Seconds stall;
-      for_each_chunk(decisions, [&](std::int64_t, std::int64_t, const PassWork& work) {
-        stall += weight_stall(stage, decisions, device, work);
-      });
-      prefill.add_stall("weight_stream", stall);
-      decode.add_stall("weight_stream", weight_stall(stage, decisions, device, step));
+      prefill.add_stall("weight_stream", prefill_weight_stall(stage, decisions, device));
+      decode.add_stall("weight_stream", weight_stall(stage, decisions, device, {step}));
+    }
+    if (decisions.activation_offload) {
+      const Link link = far_link(device, KvPlacement::kHost);
+      const auto layers = static_cast<std::int64_t>(stage.kind_of_layer.size());
+      const Bytes moved = hidden_state_traffic(stage.hidden, layers, decisions);
+      prefill.add_stall("hidden_states", moved / BytesPerSecond{link.bytes_per_s.value});
     }
     performance.decode_floor += decode_floor(decode_bytes(stage, decisions, mean_context),
                                              {device.memory_bytes_per_s.value});

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "planner/activation_offload.h"
 #include "planner/activations.h"
 #include "planner/kv_cache.h"
 #include "planner/kv_groups.h"
@@ -110,6 +111,19 @@ LedgerRow activation_row(const RankModel& model, const Decisions& decisions,
     row.bytes = moment.live;
     row.formula = moment_formula(moment, pass);
   }
+  return row;
+}
+
+LedgerRow hidden_state_row(const RankModel& model, const Decisions& decisions) {
+  LedgerRow row;
+  row.tier = TierKind::kHost;
+  row.category = Category::kActivations;
+  row.name = "hidden states";
+  row.phase = Phase::kPrefill;
+  row.bytes = hidden_state_bytes(model.hidden, decisions);
+  row.formula = fmt::format("{} tokens of a prompt x {} in {}, between the layers of prefill",
+                            grouped((decisions.context - decisions.output).n),
+                            grouped(model.hidden), info(decisions.activations).name);
   return row;
 }
 
@@ -273,6 +287,7 @@ std::vector<LedgerRow> stage_rows(const StageAccount& stage, const Decisions& de
   if (!decode_passes(decisions, stage.model.shape.head).empty()) {
     rows.push_back(activation_row(stage.model, decisions, rules, Phase::kDecode));
   }
+  if (decisions.activation_offload) rows.push_back(hidden_state_row(stage.model, decisions));
   LedgerRow padding;
   padding.category = Category::kRuntime;
   padding.name = "arena padding";

@@ -18,6 +18,7 @@ struct PlanRequest {
   std::string device;
   std::optional<int> count, tp, pp;
   std::optional<Tokens> context, output, prefill_chunk;
+  bool activation_offload = false;  // prefill layer by layer
   std::optional<std::int64_t> batch;
   std::optional<DType> weights;
   std::optional<KvFormat> kv_format;

@@ -81,6 +81,7 @@ class Writer {
     line("  samples: {}", d.samples);
     line("  shared_prefix_tokens: {}", d.shared_prefix.n);
     line("  prefill_chunk_tokens: {}", d.prefill_chunk.n);
+    if (d.activation_offload) line("  activation_offload: true");
     line("  attention: {}", name_of(d.attention));
     line("  linear_inputs: {}", info(d.linear_inputs).name);
     line("  threads: {}", d.threads);

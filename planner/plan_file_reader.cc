@@ -21,7 +21,7 @@ constexpr const char* kDecisionKeys =
     "model set card_hash device device_count sharding weights weight_offload activations kv_format "
     "kv_policy kv_keep kv_residual samples shared_prefix_tokens kv_placement kv_offload kv_layout "
     "block_tokens kv_blocks window_pools context_tokens output_tokens batch prefill_chunk_tokens "
-    "attention linear_inputs threads seed capacity_bytes assume_like engine";
+    "activation_offload attention linear_inputs threads seed capacity_bytes assume_like engine";
 
 std::vector<std::string> words(const std::string& text) {
   std::istringstream in(text);
@@ -148,6 +148,7 @@ class Reader {
     d.samples = count(in, "samples", 1);
     d.shared_prefix = {count(in, "shared_prefix_tokens")};
     d.prefill_chunk = {count(in, "prefill_chunk_tokens", 1)};
+    d.activation_offload = in.boolean_or("activation_offload", false);
     d.attention = named<AttentionAlgorithm>(in.at("attention"), kAttentionAlgorithms);
     d.linear_inputs =
         choice(in.at("linear_inputs"), {"int8", "f32"}) == 0 ? DType::kI8 : DType::kF32;

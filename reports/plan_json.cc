@@ -59,6 +59,7 @@ json decisions_object(const Decisions& d) {
       {"samples", d.samples},
       {"shared_prefix_tokens", d.shared_prefix.n},
       {"prefill_chunk_tokens", d.prefill_chunk.n},
+      {"activation_offload", d.activation_offload},
       {"attention", name_of(d.attention)},
       {"linear_inputs", info(d.linear_inputs).name},
       {"threads", d.threads},
@@ -135,6 +136,7 @@ Decisions decisions_from(const JsonReader& in) {
   d.output = {in.at("output_tokens").count()};
   d.batch = in.at("batch").count();
   d.prefill_chunk = {in.at("prefill_chunk_tokens").count()};
+  if (in.has("activation_offload")) d.activation_offload = in.at("activation_offload").boolean();
   d.attention = in.at("attention").word<AttentionAlgorithm>(2);
   d.linear_inputs = dtype_from(in.at("linear_inputs"));
   d.threads = small_count(in.at("threads"));

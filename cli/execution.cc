@@ -52,13 +52,18 @@ void replan(PlannedModel& planned, std::int64_t prompt_tokens, std::int64_t outp
   request.output = Tokens{output_tokens};
   request.prefill_chunk = d.prefill_chunk;
   request.activation_offload = d.activation_offload;
-  request.batch = 1;
+  request.batch = d.beam_search ? d.samples : 1;
+  if (d.beam_search) request.beams = d.samples;
   request.weights = d.weights;
   request.kv_format = d.kv_format;
   request.kv_policy = d.kv_policy;
   if (d.kv_policy == KvPolicy::kSinkWindow) {
     request.kv_sinks = d.kv_keep.sinks;
     request.kv_window = d.kv_keep.window;
+  }
+  if (d.kv_policy == KvPolicy::kMass) {
+    request.kv_budget = d.kv_keep.budget;
+    request.kv_score = d.kv_score;
   }
   if (d.kv_residual.any()) request.kv_residual = d.kv_residual.tokens;
   if (d.kv_policy == KvPolicy::kStrided) request.kv_stride = d.kv_residual.stride;
@@ -100,6 +105,21 @@ void make_room(PlannedModel& planned, std::int64_t prompt_tokens,
         .help("plan with a longer --context, or ask for fewer tokens");
   }
   replan(planned, prompt_tokens, max_tokens.value_or(room));
+}
+
+/// What the text asks for instead of what the plan says.
+void plan_anew(PlannedModel& planned, const RunRequest& request, const TextRequest& text) {
+  Decisions& decisions = planned.plan.decisions;
+  if (text.beams) {
+    decisions.samples = *text.beams;
+    decisions.beam_search = *text.beams > 1;
+  }
+  if (!request.prompts.empty()) {
+    make_room(planned, static_cast<std::int64_t>(request.prompts[0].size()), text.max_tokens);
+  } else if (text.max_tokens || text.beams) {
+    make_room(planned, decisions.context.n - decisions.output.n,
+              text.max_tokens.value_or(decisions.output.n));
+  }
 }
 
 }  // namespace
@@ -216,6 +236,7 @@ Measurement execute(PlannedModel& planned, const std::string& backend, const Tex
   const Bytes tables = this_process_memory().now().resident - before;
   RunRequest request;
   request.sampling = text.sampling;
+  request.length_penalty = text.length_penalty;
   request.random_weights = planned.source.gguf == nullptr;
   request.check_first = text.check_first;
   request.cuda = text.cuda;
@@ -223,14 +244,9 @@ Measurement execute(PlannedModel& planned, const std::string& backend, const Tex
   request.process_base = base;
   if (tokenizer != nullptr)
     request.tokenizer = planned.source_resident + std::max(Bytes{0}, tables);
-  if (wants_text) {
-    request.prompts.push_back(prompt_ids(*tokenizer, text));
-    make_room(planned, static_cast<std::int64_t>(request.prompts[0].size()), text.max_tokens);
-    request.stop_at_end = true;
-  } else if (text.max_tokens) {
-    const Decisions& decisions = planned.plan.decisions;
-    make_room(planned, decisions.context.n - decisions.output.n, text.max_tokens);
-  }
+  if (wants_text) request.prompts.push_back(prompt_ids(*tokenizer, text));
+  request.stop_at_end = wants_text;
+  plan_anew(planned, request, text);
   const InterruptScope interruptible;
   Progress progress;
   Utf8Stream stream;

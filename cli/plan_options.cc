@@ -110,8 +110,18 @@ void add_kv_flags(CLI::App& command, PlanOptions& o) {
   command.add_option("--kv-cache-dtype", o.kv_format, "f16, fp8, int8, kivi2 ...")->group(kFormats);
   command
       .add_option("--kv-policy", o.kv_policy,
-                  "keep_all; window (windowed layers); sink_window (all layers); strided")
+                  "keep_all; window (windowed layers); sink_window (all layers); strided; mass")
       ->group(kFormats);
+  command.add_option("--kv-budget", o.kv_budget, "mass: most tokens that stay (a fifth)")
+      ->group(kFormats);
+  command.add_option("--kv-score", o.kv_score, "mass: sum, or decayed")->group(kFormats);
+  command
+      .add_option("--preempt", o.preempt,
+                  "sequences beyond the blocks there are: none, swap, recompute, auto")
+      ->group(kWork);
+  command
+      .add_option("--kv-pool", o.kv_pool, "--preempt: tokens of all sequences together, at most")
+      ->group(kWork);
   command.add_option("--kv-layout", o.kv_layout, "paged, or contiguous (the baseline)")
       ->group(kFormats);
   command
@@ -135,32 +145,10 @@ void add_kv_flags(CLI::App& command, PlanOptions& o) {
   command.add_option("--block-size", o.block_tokens, "tokens of a KV block")->group(kFormats);
 }
 
-}  // namespace
-
-void add_plan_flags(CLI::App& command, PlanOptions& o) {
-  command.add_option("--device", o.device, "device card, path of one, or this-machine")
-      ->group(kPlace);
-  command.add_option("--count", o.count, "number of devices")->group(kPlace);
-  command.add_option("--tp", o.tp, "tensor parallel ranks")->group(kPlace);
-  command.add_option("--pp", o.pp, "pipeline stages")->group(kPlace);
-  command.add_option("--capacity", o.capacity, "bytes a device may give, e.g. 70GiB")
-      ->group(kPlace);
-  command.add_option("--threads", o.threads, "threads of the cpu backend")->group(kPlace);
-  command.add_option("--context", o.context, "tokens of a sequence, e.g. 32k")->group(kWork);
-  command.add_option("--output-tokens", o.output, "of which generated")->group(kWork);
-  command.add_option("--batch", o.batch, "sequences at the same time")->group(kWork);
-  command.add_option("--prefill-chunk", o.prefill_chunk, "most tokens of one forward pass")
-      ->group(kWork);
-  command.add_option("--seed", o.seed, "seed of weights, prompts and sampling")->group(kWork);
+void add_format_flags(CLI::App& command, PlanOptions& o) {
   command
       .add_option("--weights", o.weights, "weight format, e.g. fp16 q8_0; stored = as published")
       ->group(kFormats);
-  command.add_option("--samples", o.samples, "sequences of the batch from each prompt (1)")
-      ->group(kWork);
-  command
-      .add_option("--shared-prefix", o.shared_prefix,
-                  "tokens that all prompts begin with, computed once (0)")
-      ->group(kWork);
   add_kv_flags(command, o);
   command
       .add_flag("--activation-offload", o.activation_offload,
@@ -187,9 +175,38 @@ void add_plan_flags(CLI::App& command, PlanOptions& o) {
       ->group(kFormats);
 }
 
+}  // namespace
+
 KvPlacement read_kv_placement(const std::string& text) {
   const auto placement = read_choice<KvPlacement>("--kv-placement", text, kKvPlacements);
   return placement.value_or(KvPlacement::kDevice);
+}
+
+void add_plan_flags(CLI::App& command, PlanOptions& o) {
+  command.add_option("--device", o.device, "device card, path of one, or this-machine")
+      ->group(kPlace);
+  command.add_option("--count", o.count, "number of devices")->group(kPlace);
+  command.add_option("--tp", o.tp, "tensor parallel ranks")->group(kPlace);
+  command.add_option("--pp", o.pp, "pipeline stages")->group(kPlace);
+  command.add_option("--capacity", o.capacity, "bytes a device may give, e.g. 70GiB")
+      ->group(kPlace);
+  command.add_option("--threads", o.threads, "threads of the cpu backend")->group(kPlace);
+  command.add_option("--context", o.context, "tokens of a sequence, e.g. 32k")->group(kWork);
+  command.add_option("--output-tokens", o.output, "of which generated")->group(kWork);
+  command.add_option("--batch", o.batch, "sequences at the same time")->group(kWork);
+  command.add_option("--prefill-chunk", o.prefill_chunk, "most tokens of one forward pass")
+      ->group(kWork);
+  command.add_option("--seed", o.seed, "seed of weights, prompts and sampling")->group(kWork);
+  command.add_option("--samples", o.samples, "sequences of the batch from each prompt (1)")
+      ->group(kWork);
+  command
+      .add_option("--beams", o.beams, "beams of a search from each prompt (1); --batch counts all")
+      ->group(kWork);
+  command
+      .add_option("--shared-prefix", o.shared_prefix,
+                  "tokens that all prompts begin with, computed once (0)")
+      ->group(kWork);
+  add_format_flags(command, o);
 }
 
 PlanRequest request_of(const PlanOptions& o) {
@@ -214,10 +231,15 @@ PlanRequest request_of(const PlanOptions& o) {
   request.kv_policy = read_choice<KvPolicy>("--kv-policy", o.kv_policy, kKvPolicies);
   request.kv_sinks = read_tokens(o.kv_sinks, "--kv-sinks");
   request.kv_window = read_tokens(o.kv_window, "--kv-window");
+  request.kv_budget = read_tokens(o.kv_budget, "--kv-budget");
+  request.kv_score = read_choice<KvScore>("--kv-score", o.kv_score, kKvScores);
   request.kv_residual = read_tokens(o.kv_residual, "--kv-residual");
   request.kv_stride = o.kv_stride;
   request.kv_layout = read_choice<KvLayout>("--kv-layout", o.kv_layout, kKvLayouts);
+  request.preempt = read_choice<PreemptRequest>("--preempt", o.preempt, kPreemptRequests);
+  request.kv_pool = read_tokens(o.kv_pool, "--kv-pool");
   request.samples = o.samples;
+  request.beams = o.beams;
   request.shared_prefix = read_tokens(o.shared_prefix, "--shared-prefix");
   request.kv_placement = read_choice<KvPlacement>("--kv-placement", o.kv_placement, kKvPlacements);
   request.kv_offload = o.kv_offload;

@@ -19,6 +19,8 @@ struct RunCommand {
   std::string prompt, chat;
   std::optional<std::int64_t> max_tokens;
   Sampling sampling;
+  std::optional<std::int64_t> beams;
+  double length_penalty = 1;
   std::optional<std::uint64_t> seed;
   bool no_precheck = false;
   CudaRequest cuda;
@@ -42,8 +44,14 @@ TextRequest text_request(const RunCommand& options, const Session& session) {
   if (!options.chat.empty()) text.chat = options.chat;
   text.max_tokens = options.max_tokens;
   text.sampling = options.sampling;
+  text.beams = options.beams;
+  text.length_penalty = options.length_penalty;
   if (options.seed) text.sampling.seed = *options.seed;
   check_sampling(text.sampling);
+  if (!(options.length_penalty >= -10 && options.length_penalty <= 10)) {
+    throw Error(ErrorCode::kUsage, "--length-penalty must be between -10 and 10")
+        .at("", "--length-penalty");
+  }
   text.check_first = !options.no_precheck;
   text.cuda = options.cuda;
   text.offload_directory = options.offload_directory;
@@ -72,6 +80,12 @@ int run_run(const RunCommand& options, const Session& session) {
     planned.plan.decisions.capacity = parse_bytes(options.capacity, "--capacity");
   }
   if (options.seed) planned.plan.decisions.seed = *options.seed;
+  const bool beams = text.beams ? *text.beams > 1 : planned.plan.decisions.beam_search;
+  if (beams && text.sampling.temperature > 0) {
+    throw Error(ErrorCode::kUsage, "beams take the most probable tokens: they draw none")
+        .at("", "--temperature")
+        .help("leave it out, or plan with --samples instead of --beams");
+  }
   const std::string backend = choose_backend(options.backend, planned);
   require_runnable(backend, planned);
   if (!options.no_precheck) require_fit(planned.plan);
@@ -112,6 +126,13 @@ void add_run_command(CLI::App& app, Session& session) {
   command->add_option("--max-tokens", options->max_tokens, "tokens to generate")->group(text);
   command->add_option("--temperature", options->sampling.temperature, "0 = greedy")->group(text);
   command->add_option("--top-p", options->sampling.top_p, "nucleus of the sampling")->group(text);
+  command->add_option("--beams", options->beams, "beams of a search, instead of the plan's")
+      ->check(CLI::Range(1, 1 << 20))
+      ->group(text);
+  command
+      ->add_option("--length-penalty", options->length_penalty,
+                   "beams: an answer of n tokens is worth log probability / n^penalty (1)")
+      ->group(text);
   command->add_option("--seed", options->seed, "seed of weights, prompts and sampling")
       ->group(text);
   add_offload_flag(*command, options->offload_directory);

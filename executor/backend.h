@@ -67,6 +67,8 @@ class Backend {
   virtual void copy(std::byte* to, const std::byte* from, Bytes size) {
     if (computes()) std::memcpy(to, from, static_cast<std::size_t>(size.n));
   }
+  /// Copies a block between the device and the host before the next pass reads it.
+  virtual void swap(std::byte* to, const std::byte* from, Bytes size) { copy(to, from, size); }
   /// Null: weights are written straight into their tensors.
   virtual WeightUpload* upload() { return nullptr; }
   /// Copies bytes of a tensor for the CPU to read, and waits.

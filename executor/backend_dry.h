@@ -27,6 +27,8 @@ class DryBackend final : public Backend {
   const GpuFacts* gpu() const override { return gpu_ ? &*gpu_ : nullptr; }
   void bind(GpuWorkspace* workspace) override;
   void price(KvStream& stream) override;
+  /// The clock waits for the card's link to the host.
+  void swap(std::byte* to, const std::byte* from, Bytes size) override;
   void price(WeightStream& stream) override;
   void price(HiddenStates& states) override;
 

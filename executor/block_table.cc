@@ -37,6 +37,13 @@ void BlockTable::release_before(Tokens token) {
   released_ += count;
 }
 
+void BlockTable::release_at(std::size_t place) {
+  VRAMPLAN_CHECK(place + 1 < blocks_.size());
+  pool_->give_back(blocks_[place]);
+  blocks_.erase(blocks_.begin() + static_cast<std::ptrdiff_t>(place));
+  ++released_;
+}
+
 void BlockTable::share(const BlockTable& other) {
   VRAMPLAN_CHECK(blocks_.empty() && pool_ == other.pool_);
   for (const std::int32_t block : other.blocks_) pool_->share(block);

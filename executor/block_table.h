@@ -28,6 +28,8 @@ class BlockTable {
   void grow_to(Tokens length);
   /// Gives back the blocks all of whose tokens are before `token`, but for the sinks.
   void release_before(Tokens token);
+  /// Gives back the block at a place of blocks(), not the last; later tokens move up.
+  void release_at(std::size_t place);
   /// Becomes a holder of every block of `other`, which keeps the same tokens. Only when empty.
   void share(const BlockTable& other);
   /// Begins with blocks that the caller already holds. Only when empty.
@@ -48,7 +50,7 @@ class BlockTable {
   BlockPool* pool_;
   TokensPerBlock block_;
   std::int64_t sink_blocks_;
-  std::int64_t released_ = 0;  // blocks given back behind the sinks
+  std::int64_t released_ = 0;  // blocks given back behind the sinks, or anywhere
   std::vector<std::int32_t> blocks_;
 };
 

@@ -124,6 +124,11 @@ void DryOps::attention(TensorView out, TensorView q, const KvLayerView& kv,
     bytes += static_cast<double>((token_bytes(kv) * reach).n);
     flops += 2 * static_cast<double>(params.heads) * width *
              visible_keys(slice.kv_length - slice.query_count, slice.kv_length - 1, window);
+    if (slice.block_mass != nullptr) {  // keys are read and multiplied once more
+      bytes += static_cast<double>((kv_row_bytes(kv.dtype, kv.head_dim) * kv.kv_heads * reach).n);
+      flops += 2 * static_cast<double>(params.heads * kv.head_dim) *
+               visible_keys(slice.kv_length - slice.query_count, slice.kv_length - 1, window);
+    }
     if (params.naive) {  // scores written, read and written by the softmax, read: f32
       bytes += 4.0 * 4.0 * static_cast<double>(params.heads) *
                static_cast<double>(slice.query_count) * static_cast<double>(slice.kv_length);

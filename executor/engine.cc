@@ -37,6 +37,7 @@ std::vector<float> prompt_logits(const Decisions& decisions, const ModelSource& 
                                  bool random_weights) {
   Decisions one = decisions;
   one.batch = one.samples = 1;
+  one.preempt = Preempt::kNone;
   one.shared_prefix = {};
   one.output = Tokens{1};
   one.context = Tokens{static_cast<std::int64_t>(prompt.size()) + 1};

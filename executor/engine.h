@@ -28,7 +28,8 @@ struct RunRequest {
   std::vector<std::vector<std::int32_t>> prompts;
   bool stop_at_end = false;              // an end token stops a sequence
   std::vector<std::int32_t> end_tokens;  // empty = the ids the GGUF file names (eos, eot)
-  Sampling sampling;
+  Sampling sampling;                     // beams: greedy
+  double length_penalty = 1;    // beams: an answer of n tokens is worth log probability / n^penalty
   bool random_weights = false;  // no file: seeded weights of the card's shapes
   /// Refuse a run that will not fit before it takes anything. Without it the run goes on until the
   /// first tensor or block over the capacity: how the edge is tested.

@@ -4,6 +4,7 @@
 // block_tokens, head_dim] and then V [kv_heads, block_tokens, value_dim].
 #include <memory>
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include "executor/block_pool.h"
@@ -58,12 +59,16 @@ class KvStore {
   std::size_t group_of(std::int64_t layer) const {
     return group_of_[static_cast<std::size_t>(layer)];
   }
+  /// Blocks of sequences that wait, on the host; null without preemption by swap. Set once.
+  BlockPool* swap_pool() const { return swap_pool_.get(); }
+  void set_swap_pool(std::unique_ptr<BlockPool> pool) { swap_pool_ = std::move(pool); }
   Bytes held_bytes() const;  // of the blocks held now
   Bytes pool_bytes() const;  // of all blocks
 
  private:
   std::vector<KvGroup> groups_;
   std::vector<std::unique_ptr<BlockPool>> pools_;
+  std::unique_ptr<BlockPool> swap_pool_;
   std::vector<KvLayerView> layers_, recent_;
   std::vector<std::size_t> group_of_;
   std::vector<std::int64_t> far_of_;

@@ -3,6 +3,7 @@
 // driver, timings, and the machine it happened on. Nothing here comes from a prediction.
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -61,8 +62,11 @@ struct Measurement {
   Bytes process_peak;  // highest resident seen, 0 = not measured
   Timings timings;
   Environment environment;
-  std::vector<std::vector<std::int32_t>> output;  // generated ids per sequence
-  std::string text;                               // of sequence 0, when there is a tokenizer
+  /// Generated ids per sequence; of beams the answers to each prompt, best first.
+  std::vector<std::vector<std::int32_t>> output;
+  std::optional<PreemptionCounts> preemption;  // of a plan with preemption, rank 0
+  std::vector<double> scores;                  // of beams: what each answer is worth
+  std::string text;                            // of sequence 0, when there is a tokenizer
   bool complete = false;
 };
 

@@ -85,7 +85,9 @@ RankNeed measure_need(const Decisions& decisions, const ModelSource& source,
     blocks += blocks_for(Tokens{tokens} + decisions.output, decisions.block) * decisions.samples;
   }
   // No group holds more than one that keeps every token would.
-  std::vector<Blocks> pools(kv_groups(source.card, part, decisions).size(), blocks);
+  const bool preempts = decisions.preempt != Preempt::kNone;
+  std::vector<Blocks> pools(kv_groups(source.card, part, decisions).size(),
+                            preempts ? decisions.kv_blocks : blocks);
   if (decisions.kv_residual.any() && !pools.empty()) {
     pools.back() = blocks_for(decisions.kv_residual.tokens, kResidualBlock) *
                    static_cast<std::int64_t>(prompt_tokens.size());
@@ -97,7 +99,7 @@ RankNeed measure_need(const Decisions& decisions, const ModelSource& source,
   options.logits_of_all = logits_of_all;
   Scheduler scheduler(engine.kv(), std::move(prompts), options);
   RunHooks hooks;
-  hooks.ends_only = true;
+  hooks.ends_only = !preempts;  // what is held depends on every step
   run_passes(engine, scheduler, hooks);
 
   RankNeed need;

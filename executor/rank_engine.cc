@@ -50,6 +50,12 @@ RankEngine::RankEngine(const Parts& parts, const Decisions& decisions, const Mod
           stream_.get()),
       activations_(parts.backend.tier(TierKind::kDevice), sizes.activations,
                    "the activation region") {
+  if (decisions.preempt == Preempt::kSwap) {
+    // A virtual host holds no bytes: the pool counts.
+    const Bytes block = parts_.backend.computes() ? kv_.pool(0).block_bytes() : Bytes{};
+    kv_.set_swap_pool(std::make_unique<BlockPool>(parts_.backend.tier(TierKind::kHost),
+                                                  decisions.swap_blocks, block));
+  }
   if (gpu_) parts_.backend.bind(&*gpu_);
   Tier& host = dry_host_ != nullptr ? *dry_host_ : parts.backend.tier(TierKind::kHost);
   if (decisions.weight_offload.layers > 0) {
@@ -116,6 +122,13 @@ TensorView RankEngine::forward(const Pass& pass) {
   VRAMPLAN_CHECK(transformer_.has_value());
   for (std::size_t g = 0; g < pass.groups.size(); ++g) {
     const BlockPool& pool = kv_.pool(g);
+    const BlockPool* const host = kv_.swap_pool();
+    for (const BlockCopy& block : pass.groups[g].swap_out) {
+      parts_.backend.swap(host->data(block.to), pool.data(block.from), pool.block_bytes());
+    }
+    for (const BlockCopy& block : pass.groups[g].swap_in) {
+      parts_.backend.swap(pool.data(block.to), host->data(block.from), pool.block_bytes());
+    }
     for (const BlockCopy& block : pass.groups[g].copies) {
       parts_.backend.copy(pool.data(block.to), pool.data(block.from), pool.block_bytes());
     }

@@ -53,6 +53,40 @@ std::vector<std::int32_t> sample(RankEngine& engine, const Pass& pass, const Ten
   return tokens;
 }
 
+/// Tokens of a pass and, with beams, whose tokens each sequence goes on from.
+struct Drawn {
+  std::vector<std::int32_t> tokens;
+  std::vector<std::int64_t> parents;
+};
+
+/// All beams of a prompt are in a pass together, or none.
+Drawn advance_beams(RankEngine& engine, const Pass& pass, const TensorView& logits,
+                    const RunHooks& hooks) {
+  engine.wait();
+  Drawn drawn;
+  const std::int64_t beams = hooks.beams->front().beam_count();
+  const std::size_t first = pass.logit_rows.size() - pass.sampled.size();
+  for (std::size_t i = 0; i < pass.sampled.size(); i += static_cast<std::size_t>(beams)) {
+    const auto* rows = static_cast<const float*>(logits.data) +
+                       static_cast<std::ptrdiff_t>(first + i) * logits.columns;
+    const std::int64_t prompt = pass.sampled[i] / beams;
+    BeamSearch& search = (*hooks.beams)[static_cast<std::size_t>(prompt)];
+    for (const BeamStep& step : search.advance(rows, logits.columns, hooks.vocab)) {
+      drawn.tokens.push_back(step.token);
+      drawn.parents.push_back(prompt * beams + step.parent);
+    }
+  }
+  return drawn;
+}
+
+void finish_searches(const Pass& pass, Scheduler& scheduler, const std::vector<BeamSearch>& beams) {
+  for (const std::int64_t sequence : pass.sampled) {
+    const BeamSearch& search =
+        beams[static_cast<std::size_t>(sequence / beams.front().beam_count())];
+    if (search.done()) scheduler.finish(sequence);
+  }
+}
+
 double median(std::vector<double> values) {
   if (values.empty()) return 0;
   std::sort(values.begin(), values.end());
@@ -82,6 +116,12 @@ void add_cache_rows(Ledger& ledger, RankEngine& engine) {
   add("blocks", 0);
   if (!probes[1].empty()) add("window blocks", 1);
   if (!probes[2].empty()) add("residual window", 2);
+  if (const BlockPool* host = kv.swap_pool(); host != nullptr && host->most_held().n > 0) {
+    ledger.add({engine.part().rank, TierKind::kHost, Category::kKvCache, "swapped blocks",
+                Phase::kLoad, kv.pool(0).block_bytes() * host->most_held().n,
+                std::to_string(host->most_held().n) + " blocks held at most on the host x " +
+                    std::to_string(kv.pool(0).block_bytes().n) + " B"});
+  }
   const KvStream* stream = engine.kv_stream();
   if (stream == nullptr) return;
   const auto beyond = [&](TierKind tier, const char* name, Bytes stream_bytes, const char* probe) {
@@ -106,15 +146,18 @@ RankRun run_passes(RankEngine& engine, Scheduler& scheduler, const RunHooks& hoo
   activations.reset_high_water();
   engine.backend().take_timings();  // of whoever used it before
   while (const Pass* pass = scheduler.next()) {
-    if (pass->phase != phase) {
-      run.prefill_peak = activations.high_water();
+    if (pass->phase != phase) {  // with preemption they take turns
+      Bytes& peak = phase == Phase::kPrefill ? run.prefill_peak : run.decode_peak;
+      peak = std::max(peak, activations.high_water());
       activations.reset_high_water();
       phase = pass->phase;
     }
     const Seconds begin = clock.now();
     TensorView logits = engine.forward(*pass);
     const Seconds sampling = clock.now();
-    const std::vector<std::int32_t> tokens = sample(engine, *pass, logits, scheduler, hooks);
+    const auto [tokens, parents] = hooks.beams != nullptr && !pass->sampled.empty()
+                                       ? advance_beams(engine, *pass, logits, hooks)
+                                       : Drawn{sample(engine, *pass, logits, scheduler, hooks), {}};
     const Seconds end = clock.now(), seconds = end - begin;
     // A GPU's pass is waited for together with its tokens: one cannot be told from the other.
     const bool together = engine.gpu() != nullptr && engine.backend().computes();
@@ -140,13 +183,16 @@ RankRun run_passes(RankEngine& engine, Scheduler& scheduler, const RunHooks& hoo
     run.passes.push_back({pass->phase, static_cast<std::int64_t>(pass->ids.size()),
                           static_cast<std::int64_t>(tokens.size()), pass->sequences.front(),
                           seconds.v, sampled});
-    scheduler.complete(tokens);
+    scheduler.complete(tokens, parents);
+    if (!parents.empty()) finish_searches(*pass, scheduler, *hooks.beams);
     if (hooks.on_token) {
       for (std::size_t i = 0; i < tokens.size(); ++i) hooks.on_token(pass->sampled[i], tokens[i]);
     }
     if (hooks.ends_only && phase == Phase::kDecode) scheduler.skip_to_last_step();
   }
-  (phase == Phase::kPrefill ? run.prefill_peak : run.decode_peak) = activations.high_water();
+  Bytes& peak = phase == Phase::kPrefill ? run.prefill_peak : run.decode_peak;
+  peak = std::max(peak, activations.high_water());
+  run.preemption = scheduler.preemption();
   VRAMPLAN_CHECK(activations.tensor_count() == 0);
   return run;
 }
@@ -205,6 +251,8 @@ SchedulerOptions scheduler_options(const Decisions& decisions,
   options.output = decisions.output.n;
   options.end_tokens = std::move(end_tokens);
   options.samples = decisions.samples;
+  options.preempt = decisions.preempt;
+  options.score = decisions.kv_score;
   options.prefix_cache = decisions.shared_prefix.n > 0;
   return options;
 }

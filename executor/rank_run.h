@@ -3,6 +3,7 @@
 #include <functional>
 #include <vector>
 
+#include "executor/beam_search.h"
 #include "executor/measurement.h"
 #include "executor/rank_engine.h"
 #include "executor/sampler.h"
@@ -22,10 +23,12 @@ struct RankRun {
   std::vector<PassRecord> passes;
   Bytes prefill_peak, decode_peak;    // high-water marks of the activation arena
   OpTimings prefill_ops, decode_ops;  // sums over the phase's passes
+  PreemptionCounts preemption;
 };
 
 struct RunHooks {
   const Sampler* sampler = nullptr;                        // null: tokens are not wanted (dry)
+  std::vector<BeamSearch>* beams = nullptr;                // of each prompt, instead of a sampler
   std::int64_t vocab = 0;                                  // logits of a row that are tokens
   std::function<void(std::int64_t rows)> charge_sampling;  // dry: the time of rows not looked at
   bool ends_only = false;  // of decode, only the first and the last step: for sizes

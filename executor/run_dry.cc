@@ -123,6 +123,7 @@ class DryRun {
     const Seconds load = measurement_.timings.load;
     measurement_.timings = timings_of(runs, decisions_.sharding);
     measurement_.timings.load = load;
+    if (decisions_.preempt != Preempt::kNone) measurement_.preemption = runs.front().preemption;
     measurement_.output.resize(
         static_cast<std::size_t>(decisions_.batch));  // nothing is computed, so there are no tokens
     measurement_.environment = this_environment("dry", decisions_.threads);

@@ -72,10 +72,19 @@ class LocalRun {
     look(engine, Phase::kLoad, "weights loaded");
     const double speed_before = reading_speed(engine);
 
-    Scheduler scheduler(engine.kv(), prompts_,
-                        scheduler_options(decisions_, end_tokens_of(request_, source_)));
+    const std::vector<std::int32_t> ends = end_tokens_of(request_, source_);
+    if (decisions_.beam_search) {  // which then know when they end
+      const BeamOptions beams{decisions_.samples, decisions_.output.n, ends,
+                              request_.length_penalty};
+      beams_.assign(prompts_.size(), BeamSearch(beams));
+    }
+    Scheduler scheduler(
+        engine.kv(), prompts_,
+        scheduler_options(decisions_, beams_.empty() ? ends : std::vector<std::int32_t>{}));
     const RankRun run = run_passes(engine, scheduler, hooks(engine, scheduler));
-    finish(engine, scheduler, run, peak_is_ours);
+    finish(engine, run, peak_is_ours);
+    if (decisions_.preempt != Preempt::kNone) measurement_.preemption = run.preemption;
+    give_answers(scheduler);
     const double speed = (speed_before + reading_speed(engine)) / 2;
     measurement_.timings.memory_bytes_per_s = speed;
     if (speed > 0) measurement_.timings.card_memory_bytes_per_s = card_rate();
@@ -87,7 +96,11 @@ class LocalRun {
     RunHooks hooks;
     hooks.sampler = &sampler_;
     hooks.vocab = source_.card.vocab;
-    hooks.on_token = request_.on_token;
+    if (beams_.empty()) {
+      hooks.on_token = request_.on_token;
+    } else {
+      hooks.beams = &beams_;
+    }
     const std::int64_t steps = decisions_.output.n - 1;
     const std::int64_t every = std::max<std::int64_t>(1, steps / kDecodeSamples);
     const std::int64_t chunks = scheduler.prefill_pass_count();
@@ -126,8 +139,7 @@ class LocalRun {
     measurement_.samples.push_back(std::move(sample));
   }
 
-  void finish(RankEngine& engine, const Scheduler& scheduler, const RankRun& run,
-              bool peak_is_ours) {
+  void finish(RankEngine& engine, const RankRun& run, bool peak_is_ours) {
     if (peak_is_ours) {
       measurement_.process_peak = std::max(measurement_.process_peak, memory_.now().peak);
     }
@@ -154,11 +166,28 @@ class LocalRun {
                     measurement_.observed.peak(0, TierKind::kHost);
     capacity.unaccounted = capacity.capacity - capacity.free - capacity.rows;
     measurement_.capacity.push_back(capacity);
+    measurement_.environment = this_environment(engine.backend().name(), decisions_.threads);
+    measurement_.complete = true;
+  }
+
+  /// Of beams only the answers count, which are known at the end.
+  void give_answers(const Scheduler& scheduler) {
+    for (const BeamSearch& search : beams_) {
+      const std::vector<Hypothesis> best = search.best();
+      for (const Hypothesis& answer : best) {
+        measurement_.scores.push_back(answer.score);
+        measurement_.output.push_back(answer.tokens);
+      }
+      if (!request_.on_token) continue;
+      const auto prompt = static_cast<std::int64_t>(&search - beams_.data());
+      for (const std::int32_t token : best.front().tokens) {
+        request_.on_token(prompt * decisions_.samples, token);
+      }
+    }
+    if (!beams_.empty()) return;
     for (std::int64_t i = 0; i < scheduler.sequence_count(); ++i) {
       measurement_.output.push_back(scheduler.generated(i));
     }
-    measurement_.environment = this_environment(engine.backend().name(), decisions_.threads);
-    measurement_.complete = true;
   }
 
   const Decisions& decisions_;
@@ -166,6 +195,7 @@ class LocalRun {
   const DeviceCard& device_;
   const RunRequest& request_;
   Sampler sampler_;
+  std::vector<BeamSearch> beams_;  // of each prompt, with beam search
   ProcessMemory& memory_;
   ModelPart part_;
   std::vector<std::vector<std::int32_t>> prompts_;

@@ -55,8 +55,9 @@ void report_progress(const RunRequest& request, const Decisions& decisions, cons
                      std::int64_t prefill_passes) {
   if (!request.on_progress) return;
   const std::int64_t all = pass.phase == Phase::kPrefill ? prefill_passes : decisions.output.n - 1;
+  // Preempted sequences make further passes.
   request.on_progress(name_of(pass.phase),
-                      static_cast<double>(pass.number) / static_cast<double>(all));
+                      std::min(1.0, static_cast<double>(pass.number) / static_cast<double>(all)));
 }
 
 std::string moment_of(const Pass& pass) {

@@ -1,6 +1,8 @@
 #include "executor/scheduler.h"
 
 #include <algorithm>
+#include <cmath>
+#include <numeric>
 #include <utility>
 
 namespace vramplan {
@@ -9,7 +11,7 @@ namespace {
 std::vector<Scheduler::Cache> caches_of(KvStore& kv) {
   std::vector<Scheduler::Cache> caches;
   for (std::size_t g = 0; g < kv.groups().size(); ++g) {
-    caches.push_back({&kv.pool(g), kv.groups()[g].keep});
+    caches.push_back({&kv.pool(g), kv.groups()[g].keep, kv.swap_pool()});
   }
   return caches;
 }
@@ -29,12 +31,16 @@ Scheduler::Scheduler(std::vector<Cache> caches, std::vector<std::vector<std::int
     for (std::int64_t sample = 0; sample < options_.samples; ++sample) {
       Sequence sequence;
       sequence.prompt = prompt;
+      sequence.prefill_to = static_cast<std::int64_t>(prompt.size());
+      sequence.running = options_.preempt == Preempt::kNone;
       // The first of them is prefilled, the others fork from it.
       if (sample > 0) sequence.cached = static_cast<std::int64_t>(prompt.size());
       for (const Cache& cache : caches_) {
         const TokensPerBlock block = cache.keep.recent ? kResidualBlock : options_.block;
         sequence.tables.emplace_back(*cache.pool, block, cache.keep.sinks);
       }
+      sequence.heat.resize(caches_.size());
+      sequence.mass.resize(caches_.size());
       sequences_.push_back(std::move(sequence));
     }
   }
@@ -46,7 +52,12 @@ Scheduler::Scheduler(std::vector<Cache> caches, std::vector<std::vector<std::int
     VRAMPLAN_CHECK(caches_.size() == 2 && options_.samples == 1 && !options_.prefix_cache);
     VRAMPLAN_CHECK(options_.prefill_chunk + kResidualBlock.n <= caches_.back().keep.window.n);
   }
+  if (options_.preempt != Preempt::kNone) {
+    VRAMPLAN_CHECK(caches_.size() == 1 && caches_.front().keep.all() && options_.samples == 1);
+    VRAMPLAN_CHECK(options_.preempt != Preempt::kSwap || caches_.front().host != nullptr);
+  }
   pass_.groups.resize(caches_.size());
+  copies_.resize(caches_.size());
 }
 
 Scheduler::Scheduler(KvStore& kv, std::vector<std::vector<std::int32_t>> prompts,
@@ -59,17 +70,20 @@ const Pass* Scheduler::next() {
   pass_.ids.clear();
   pass_.positions.clear();
   pass_.logit_rows.clear();
-  for (Pass::Group& group : pass_.groups) {
+  for (std::size_t g = 0; g < caches_.size(); ++g) {
+    Pass::Group& group = pass_.groups[g];
     group.slots.clear();
     group.slices.clear();
     group.sink_positions.clear();
-    group.copies.clear();
+    group.copies = std::exchange(copies_[g], {});
     group.packs.clear();
+    group.swap_out.clear();
+    group.swap_in.clear();
   }
+  if (options_.preempt != Preempt::kNone) admit();
   bool filled = false;
   for (std::size_t i = 0; i < sequences_.size() && !filled; ++i) {
-    const auto prompt_tokens = static_cast<std::int64_t>(sequences_[i].prompt.size());
-    if (sequences_[i].cached >= prompt_tokens) continue;
+    if (!sequences_[i].running || sequences_[i].cached >= sequences_[i].prefill_to) continue;
     fill_prefill(i);
     filled = true;
   }
@@ -84,8 +98,10 @@ const Pass* Scheduler::next() {
 void Scheduler::fill_prefill(std::size_t index) {
   Sequence& sequence = sequences_[index];
   if (sequence.cached == 0 && prefixes_) find_prefix(sequence);
-  const std::int64_t left = static_cast<std::int64_t>(sequence.prompt.size()) - sequence.cached;
-  const std::int64_t count = std::min(left, options_.prefill_chunk);
+  const std::int64_t left = sequence.prefill_to - sequence.cached;
+  // What is computed again comes in chunks no longer than those of the prompt.
+  const auto prompt = static_cast<std::int64_t>(sequence.prompt.size());
+  const std::int64_t count = std::min({left, options_.prefill_chunk, prompt});
   pass_.phase = Phase::kPrefill;
   pass_.number = ++prefill_number_;
   append(index, count, count == left);
@@ -94,7 +110,8 @@ void Scheduler::fill_prefill(std::size_t index) {
 bool Scheduler::fill_decode() {
   pass_.phase = Phase::kDecode;
   for (std::size_t i = 0; i < sequences_.size(); ++i) {
-    if (!sequences_[i].finished) append(i, 1, true);
+    if (sequences_[i].running && !sequences_[i].finished) make_room(sequences_[i]);
+    if (sequences_[i].running && !sequences_[i].finished) append(i, 1, true);
   }
   if (pass_.ids.empty()) return false;
   pass_.number = ++decode_number_;
@@ -133,7 +150,7 @@ void Scheduler::append(std::size_t index, std::int64_t count, bool wants_logits)
 }
 
 /// Slots and slice of tokens [begin, end) in every group; their rows are the next of the pass.
-void Scheduler::place(const Sequence& sequence, std::int64_t begin, std::int64_t end) {
+void Scheduler::place(Sequence& sequence, std::int64_t begin, std::int64_t end) {
   const auto first_row = static_cast<std::int64_t>(pass_.ids.size());
   for (std::size_t g = 0; g < caches_.size(); ++g) {
     const BlockTable& table = sequence.tables[g];
@@ -150,6 +167,9 @@ void Scheduler::place(const Sequence& sequence, std::int64_t begin, std::int64_t
       group.sink_positions.push_back(static_cast<std::int32_t>(seen));
     }
     group.slices.push_back({first_row, end - begin, table.index(end - 1) + 1, table.blocks()});
+    if (keep.budget.n == 0) continue;
+    sequence.mass[g].assign(table.block_count(), 0);
+    group.slices.back().block_mass = sequence.mass[g].data();
   }
 }
 
@@ -208,13 +228,36 @@ void Scheduler::fork_samples(std::size_t index) {
 void Scheduler::release_unseen(Sequence& sequence) {
   for (std::size_t g = 0; g < caches_.size(); ++g) {
     const KvKeep& keep = caches_[g].keep;
-    if (keep.all() || keep.recent) continue;
+    if (keep.budget.n > 0) release_lightest(sequence, g);
+    if (keep.all() || keep.recent || keep.budget.n > 0) continue;
     sequence.tables[g].release_before(Tokens{sequence.cached + 1} - keep.window);
   }
 }
 
-void Scheduler::complete(std::span<const std::int32_t> tokens) {
+/// Its own blocks stay its own and get what the parent's hold: how many there are does not depend
+/// on what the beams turn out to be, and the copies are a small part of a step that reads all
+/// weights.
+void Scheduler::take_over(Sequence& sequence, const Sequence& parent) {
+  sequence.generated = parent.generated;
+  for (std::size_t g = 0; g < caches_.size(); ++g) {
+    const BlockTable &to = sequence.tables[g], &from = parent.tables[g];
+    const std::int64_t used = blocks_for(Tokens{sequence.cached}, options_.block).n;
+    for (std::int64_t i = 0; i < used; ++i) {
+      if (to.blocks()[i] == from.blocks()[i]) continue;
+      VRAMPLAN_CHECK(caches_[g].pool->holders(to.blocks()[i]) == 1);
+      copies_[g].push_back({from.blocks()[i], to.blocks()[i]});
+    }
+  }
+}
+
+void Scheduler::finish(std::int64_t sequence) {
+  sequences_[static_cast<std::size_t>(sequence)].finished = true;
+}
+
+void Scheduler::complete(std::span<const std::int32_t> tokens,
+                         std::span<const std::int64_t> parents) {
   VRAMPLAN_CHECK(tokens.size() == pass_.sampled.size());
+  VRAMPLAN_CHECK(parents.empty() || parents.size() == tokens.size());
   for (std::size_t i = 0; i < pass_.sequences.size(); ++i) {
     Sequence& sequence = sequences_[static_cast<std::size_t>(pass_.sequences[i])];
     sequence.cached += pass_.groups.back().slices[i].query_count;
@@ -224,6 +267,13 @@ void Scheduler::complete(std::span<const std::int32_t> tokens) {
   if (pass_.phase == Phase::kPrefill && !tokens.empty()) {
     fork_samples(static_cast<std::size_t>(pass_.sequences.front()));
   }
+  for (std::size_t i = 0; i < parents.size(); ++i) {
+    const std::int64_t own = pass_.sampled[i];
+    if (parents[i] == own) continue;
+    VRAMPLAN_CHECK(parents[i] / options_.samples == own / options_.samples);
+    take_over(sequences_[static_cast<std::size_t>(own)],
+              sequences_[static_cast<std::size_t>(parents[i])]);
+  }
   for (std::size_t i = 0; i < tokens.size(); ++i) {
     Sequence& sequence = sequences_[static_cast<std::size_t>(pass_.sampled[i])];
     sequence.generated.push_back(tokens[i]);
@@ -231,6 +281,9 @@ void Scheduler::complete(std::span<const std::int32_t> tokens) {
     const bool ended = std::find(ends.begin(), ends.end(), tokens[i]) != ends.end();
     const bool full = static_cast<std::int64_t>(sequence.generated.size()) >= options_.output;
     if (ended || full) sequence.finished = true;
+    if (!sequence.finished || options_.preempt == Preempt::kNone) continue;
+    sequence.running = false;  // others wait for its blocks
+    for (BlockTable& table : sequence.tables) table.clear();
   }
 }
 
@@ -252,9 +305,46 @@ void Scheduler::skip_to_last_step() {
       sequence.cached += to - made;
       sequence.generated.resize(static_cast<std::size_t>(to), 0);
       grow(sequence, sequence.cached + 1);
+      for (std::vector<std::int64_t>& mass : sequence.mass) mass.clear();
       if (has_residual()) advance_window(sequence, sequence.cached);
     }
     for (Sequence& sequence : sequences_) release_unseen(sequence);
+  }
+}
+
+double Scheduler::Heat::score(KvScore kind) const {
+  return kind == KvScore::kSum ? sum : mean * std::log(1 + static_cast<double>(hot));
+}
+
+/// Gives back blocks until the budget holds: of those behind the first tokens and before the
+/// newest, the one with the lowest score, the older of equals. Its tokens' keys keep their
+/// rotation.
+void Scheduler::release_lightest(Sequence& sequence, std::size_t cache) {
+  constexpr double kForget = 0.8;
+  BlockTable& table = sequence.tables[cache];
+  std::vector<Heat>& heat = sequence.heat[cache];
+  const std::vector<std::int64_t>& mass = sequence.mass[cache];
+  const std::int64_t total = std::accumulate(mass.begin(), mass.end(), std::int64_t{0});
+  heat.resize(table.block_count());
+  for (std::size_t i = 0; i < mass.size(); ++i) {
+    const double share = total > 0 ? static_cast<double>(mass[i]) / static_cast<double>(total) : 0;
+    heat[i].sum += static_cast<double>(mass[i]);
+    heat[i].mean = kForget * heat[i].mean + (1 - kForget) * share;
+    if (share * static_cast<double>(mass.size()) > 1) ++heat[i].hot;
+  }
+  const TokensPerBlock block = options_.block;
+  const std::int64_t budget = blocks_for(caches_[cache].keep.budget, block).n;
+  const std::int64_t first = blocks_for(kMassFirst, block).n;
+  const std::int64_t last = blocks_for(kMassLast, block).n + 1;  // the newest is part empty
+  std::int64_t filled = blocks_for(Tokens{sequence.cached}, block).n - table.released().n / block.n;
+  for (; filled > budget; --filled) {
+    const auto begin = heat.begin() + std::min(first, filled - 2);
+    const auto end = heat.begin() + std::max(std::min(first, filled - 2) + 1, filled - last);
+    const auto lightest = std::min_element(begin, end, [&](const Heat& a, const Heat& b) {
+      return a.score(options_.score) < b.score(options_.score);
+    });
+    table.release_at(static_cast<std::size_t>(lightest - heat.begin()));
+    heat.erase(lightest);
   }
 }
 

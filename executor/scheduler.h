@@ -22,8 +22,9 @@ struct Pass {
     std::vector<std::int64_t> slots;
     std::vector<SequenceSlice> slices;
     std::vector<std::int32_t> sink_positions;  // of a group with sinks
-    std::vector<BlockCopy> copies;             // to be made before the pass
-    std::vector<KvPack> packs;                 // of a residual window
+    // To be made before the pass, in this order: to the host, back from it, and on the device.
+    std::vector<BlockCopy> swap_out, swap_in, copies;
+    std::vector<KvPack> packs;  // of a residual window
   };
   Phase phase = Phase::kPrefill;
   std::int64_t number = 0;              // chunk or step within its phase, from 1
@@ -45,8 +46,11 @@ struct SchedulerOptions {
   std::int64_t samples = 1;              // sequences from each prompt
   /// Whole blocks of prompts are kept by their tokens and found again. Needs one group.
   bool prefix_cache = false;
-  std::string tenant = {};     // whose prompts these are: blocks are never shared across tenants
-  std::int64_t kv_stride = 1;  // of the history behind a residual window
+  /// When blocks run out the sequence that came last gives its own away. Needs one group.
+  Preempt preempt = Preempt::kNone;
+  KvScore score = KvScore::kSum;  // of blocks in a group with a budget
+  std::string tenant = {};        // whose prompts these are: blocks are never shared across tenants
+  std::int64_t kv_stride = 1;     // of the history behind a residual window
 };
 
 class Scheduler {
@@ -55,6 +59,7 @@ class Scheduler {
   struct Cache {
     BlockPool* pool;
     KvKeep keep;
+    BlockPool* host = nullptr;  // for preemption by swap
   };
   Scheduler(std::vector<Cache> caches, std::vector<std::vector<std::int32_t>> prompts,
             SchedulerOptions options);
@@ -66,7 +71,13 @@ class Scheduler {
   const Pass* next();
   /// The tokens the pass just run produced, one for each of pass.sampled. Blocks that no later
   /// query sees are given back.
-  void complete(std::span<const std::int32_t> tokens);
+  void complete(std::span<const std::int32_t> tokens) { complete(tokens, {}); }
+  /// The same where sequences of one prompt take over from each other: parents[i] is the sequence
+  /// whose tokens pass.sampled[i] goes on from, itself unless it drops its own. A parent keeps its
+  /// place. Blocks that differ are copied before the next pass.
+  void complete(std::span<const std::int32_t> tokens, std::span<const std::int64_t> parents);
+  /// The sequence makes no more tokens.
+  void finish(std::int64_t sequence);
 
   /// Puts every sequence right before its last decode step, as if the steps between had run: decode
   /// needs the most memory there. For a pass that only asks for sizes. Blocks are taken and given
@@ -76,27 +87,47 @@ class Scheduler {
   std::int64_t sequence_count() const { return static_cast<std::int64_t>(sequences_.size()); }
   /// Null without a prefix cache.
   const PrefixTree* prefixes() const { return prefixes_ ? &*prefixes_ : nullptr; }
+  const PreemptionCounts& preemption() const { return preemption_; }
   std::int64_t prefill_pass_count() const { return prefill_pass_count_; }
   const std::vector<std::int32_t>& generated(std::int64_t sequence) const;
 
  private:
+  /// What a block in a group with a budget has got so far.
+  struct Heat {
+    double sum = 0, mean = 0;
+    std::int64_t hot = 0;  // passes in which it had more than its share
+    double score(KvScore kind) const;
+  };
   struct Sequence {
     std::vector<std::int32_t> prompt, generated;
-    std::vector<BlockTable> tables;  // of each cache
-    std::int64_t cached = 0;         // tokens in the cache
-    std::int64_t history = 0;        // of them, behind a residual window before the pass
+    std::vector<BlockTable> tables;               // of each cache
+    std::vector<std::vector<Heat>> heat;          // of each cache with a budget, by block
+    std::vector<std::vector<std::int64_t>> mass;  // what the running pass adds, by block
+    std::int64_t cached = 0;                      // tokens in the cache
+    std::int64_t history = 0;           // of them, behind a residual window before the pass
+    std::int64_t prefill_to = 0;        // those that a prefill computes
+    std::vector<std::int32_t> swapped;  // its blocks on the host
     bool finished = false;
+    bool running = true;  // with preemption: has blocks, or is about to
   };
   void fill_prefill(std::size_t index);
   bool fill_decode();
+  std::int64_t known_tokens(const Sequence& sequence) const;
+  void admit();
+  void come_back(Sequence& sequence);
+  void make_room(const Sequence& sequence);
+  void preempt(Sequence& sequence);
+  bool has_free(std::int64_t blocks);
   void append(std::size_t index, std::int64_t count, bool wants_logits);
+  void release_lightest(Sequence& sequence, std::size_t cache);
   void advance_window(Sequence& sequence, std::int64_t end);
-  void place(const Sequence& sequence, std::int64_t begin, std::int64_t end);
+  void place(Sequence& sequence, std::int64_t begin, std::int64_t end);
   void grow(Sequence& sequence, std::int64_t length);
   void release_unseen(Sequence& sequence);
   void find_prefix(Sequence& sequence);
   void remember_prefix(const Sequence& sequence);
   void fork_samples(std::size_t index);
+  void take_over(Sequence& sequence, const Sequence& parent);
   std::int32_t token_at(const Sequence& sequence, std::int64_t position) const;
 
   bool has_residual() const { return caches_.back().keep.recent; }
@@ -104,7 +135,9 @@ class Scheduler {
   std::vector<Cache> caches_;
   SchedulerOptions options_;
   std::vector<Sequence> sequences_;
-  std::optional<PrefixTree> prefixes_;  // gives its blocks back before the pool goes
+  std::optional<PrefixTree> prefixes_;          // gives its blocks back before the pool goes
+  std::vector<std::vector<BlockCopy>> copies_;  // of each cache, before the next pass
+  PreemptionCounts preemption_;
   Pass pass_;
   std::int64_t prefill_pass_count_ = 0;
   std::int64_t prefill_number_ = 0, decode_number_ = 0;

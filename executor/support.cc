@@ -151,6 +151,26 @@ void check_formats(const ModelSource& source, const Decisions& decisions, bool g
   }
 }
 
+/// A budget in every layer, of tokens whose keys keep their positions.
+void check_mass(const ModelCard& card, const Decisions& decisions, bool gpu) {
+  if (decisions.kv_policy != KvPolicy::kMass) return;
+  if (decisions.kv_keep.budget.n < 1) {
+    throw Error(ErrorCode::kUsage, "the KV policy mass needs a budget").at("", "kv_keep");
+  }
+  if (gpu) {
+    refuse("attention that adds up what each block gets on a GPU", "--kv-policy",
+           "cpu and dry run it");
+  }
+  const bool full = std::all_of(card.layers.begin(), card.layers.end(), [](const Layer& layer) {
+    return layer.mixer.kind == MixerKind::kFullAttention;
+  });
+  if (!full || (card.context_limit > 0 && decisions.context.n > card.context_limit)) {
+    refuse(std::string("the KV policy mass with ") +
+               (full ? "a context beyond the model's" : "layers that have windows of their own"),
+           "--kv-policy", "keep_all or window");
+  }
+}
+
 /// Sinks and a window in every layer: what the transformer and the plan both take for granted.
 void check_sinks(const ModelCard& card, const Decisions& decisions, bool gpu) {
   if (decisions.kv_policy != KvPolicy::kSinkWindow) return;
@@ -170,13 +190,33 @@ void check_sinks(const ModelCard& card, const Decisions& decisions, bool gpu) {
   }
 }
 
+/// One group of plain blocks, and no one else's.
+void check_preemption(const Decisions& decisions, bool gpu) {
+  if (decisions.preempt == Preempt::kNone) return;
+  if (gpu) refuse("preemption on a GPU", "--preempt", "cpu and dry run it");
+  if (decisions.samples > 1 || decisions.shared_prefix.n > 0 ||
+      decisions.kv_policy != KvPolicy::kKeepAll || decisions.kv_layout != KvLayout::kPaged ||
+      decisions.kv_placement != KvPlacement::kDevice) {
+    refuse("preemption with this KV policy, layout or placement, or with shared blocks",
+           "--preempt", "keep_all, paged and on the device");
+  }
+  if (decisions.kv_blocks < blocks_for(decisions.context, decisions.block)) {
+    throw Error(ErrorCode::kUsage, "a pool of " + std::to_string(decisions.kv_blocks.n) +
+                                       " blocks has no room for one sequence")
+        .at("", "kv_blocks");
+  }
+}
+
 /// Blocks are shared in one group that keeps every token.
-void check_sharing(const Decisions& decisions) {
+void check_sharing(const Decisions& decisions, bool gpu) {
   if (decisions.batch % decisions.samples != 0) {
     throw Error(ErrorCode::kUsage, "a batch of " + std::to_string(decisions.batch) +
                                        " is no multiple of " + std::to_string(decisions.samples) +
                                        " samples")
         .at("", "--samples");
+  }
+  if (decisions.beam_search && gpu) {
+    refuse("beam search on a GPU", "--beams", "cpu and dry run it");
   }
   const bool shared = decisions.samples > 1 || decisions.shared_prefix.n > 0;
   if (!shared) return;
@@ -239,6 +279,7 @@ void refuse_unsupported(const ModelSource& source, const Decisions& decisions, b
   check_layers(source.card);
   check_parts(source.card);
   check_cache(source.card, decisions);
+  check_mass(source.card, decisions, gpu);
   check_sinks(source.card, decisions, gpu);
   check_activation_offload(source.card, decisions);
   check_residual(source.card, decisions, gpu);
@@ -252,7 +293,8 @@ void refuse_unsupported(const ModelSource& source, const Decisions& decisions, b
   positive(decisions.batch, "batch");
   positive(decisions.block.n, "block");
   positive(decisions.samples, "samples");
-  check_sharing(decisions);
+  check_sharing(decisions, gpu);
+  check_preemption(decisions, gpu);
   positive(decisions.threads, "threads");
   if (decisions.context.n > std::int64_t{1} << 30) {
     refuse("a context of " + std::to_string(decisions.context.n) + " tokens", "context",

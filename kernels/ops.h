@@ -48,6 +48,9 @@ struct SequenceSlice {
   std::int64_t query_count = 0;
   std::int64_t kv_length = 0;                 // tokens in the cache, these queries included
   const std::int32_t* block_table = nullptr;  // [ceil(kv_length / block_tokens)]
+  /// [as block_table] or null: gets the attention of all queries and heads to each block added, in
+  /// units of 2^-32, so that the order of additions does not matter. Host memory.
+  std::int64_t* block_mass = nullptr;
 };
 
 /// Tokens of a block of the residual window, and so of one step into the history.

@@ -21,9 +21,15 @@ void check_activation_offload(const ModelCard& card, const Decisions& decisions)
   const auto refuse = [](const char* what, const char* help) {
     throw Error(ErrorCode::kUnsupported, what).at("", "--activation-offload").help(help);
   };
-  const bool windowed = std::any_of(
-      card.layers.begin(), card.layers.end(),
-      [&](const Layer& layer) { return !keep_of(decisions, layer.mixer.window_tokens).all(); });
+  if (decisions.preempt != Preempt::kNone) {
+    refuse("prefill layer by layer where sequences are preempted",
+           "give the cache its whole size, or prefill chunk by chunk");
+  }
+  const bool windowed =
+      decisions.kv_policy == KvPolicy::kMass || decisions.kv_policy == KvPolicy::kSinkWindow ||
+      std::any_of(card.layers.begin(), card.layers.end(), [&](const Layer& layer) {
+        return !keep_of(decisions, layer.mixer.window_tokens).all();
+      });
   if (windowed || decisions.kv_residual.tokens.n > 0) {
     refuse("prefill layer by layer with layers that keep a window",
            "use --kv-policy keep_all and a format without a residual window");

@@ -5,6 +5,7 @@
 #include "planner/fused_norms.h"
 #include "planner/kv_groups.h"
 #include "planner/live_set.h"
+#include "planner/preemption.h"
 
 namespace vramplan {
 namespace {
@@ -302,8 +303,12 @@ std::vector<PassShape> prefill_passes(const Decisions& decisions, bool head) {
   return passes;
 }
 
-std::vector<PassShape> decode_passes(const Decisions& decisions, bool head) {
-  if (decisions.output.n <= 1) return {};
+std::vector<PassShape> decode_passes(const Decisions& given, bool head) {
+  if (given.output.n <= 1) return {};
+  Decisions decisions = given;
+  if (decisions.preempt != Preempt::kNone) {
+    decisions.batch = replay_preemption(decisions).most_running;
+  }
   return {{decisions.batch, head ? decisions.batch : 0, decisions.batch, decisions.context.n - 1,
            (decisions.context - decisions.output).n + 1}};
 }

@@ -50,8 +50,11 @@ Tokens pool_tokens(const StageAccount& stage, const Decisions& decisions, Device
 
 }  // namespace
 
-Capacity find_capacity(const std::vector<StageAccount>& stages, const Decisions& decisions,
+Capacity find_capacity(const std::vector<StageAccount>& stages, const Decisions& given,
                        DeviceKind kind, const Totals& totals) {
+  Decisions decisions = given;  // limits are those of sequences that keep their blocks
+  decisions.preempt = Preempt::kNone;
+  decisions.kv_blocks = kv_blocks(decisions);
   const auto fits = [&](const Decisions& d) { return largest_peak(stages, d, kind) <= d.capacity; };
   Capacity capacity;
   capacity.max_context = {largest(2, kMostTokens, [&](std::int64_t context) {

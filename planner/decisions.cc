@@ -21,12 +21,19 @@ const char* name_of(KvFormat format) {
 
 const char* name_of(KvPolicy policy) {
   static constexpr const char* kNames[kKvPolicies] = {"keep_all", "window", "sink_window",
-                                                      "strided"};
+                                                      "strided", "mass"};
   return kNames[static_cast<int>(policy)];
 }
 
+const char* name_of(KvScore score) { return score == KvScore::kDecayed ? "decayed" : "sum"; }
+
 const char* name_of(KvLayout layout) {
   return layout == KvLayout::kContiguous ? "contiguous" : "paged";
+}
+
+const char* name_of(Preempt preempt) {
+  static constexpr const char* kNames[kPreempts] = {"none", "swap", "recompute"};
+  return kNames[static_cast<int>(preempt)];
 }
 
 const char* name_of(KvPlacement placement) {
@@ -67,7 +74,7 @@ const char* name_of(AttentionAlgorithm algorithm) {
 }
 
 KvKeep keep_of(KvPolicy policy, const KvKeep& asked, std::int64_t window_tokens) {
-  if (policy == KvPolicy::kSinkWindow) return asked;
+  if (policy == KvPolicy::kSinkWindow || policy == KvPolicy::kMass) return asked;
   const bool all = policy != KvPolicy::kWindow || window_tokens <= 0;
   return {{}, Tokens{all ? 0 : window_tokens}};
 }
@@ -102,6 +109,10 @@ Blocks table_blocks(const Decisions& decisions, const KvKeep& keep) {
   const Blocks whole = blocks_for(decisions.context, decisions.block);
   if (keep.all()) return whole;
   const Tokens chunk = std::min(decisions.prefill_chunk, decisions.context - decisions.output);
+  if (keep.budget.n > 0) {
+    return std::min(whole, blocks_for(keep.budget, decisions.block) +
+                               blocks_for(chunk, decisions.block) + Blocks{1});
+  }
   return std::min(whole, blocks_for(keep.sinks, decisions.block) +
                              blocks_for(keep.window + chunk, decisions.block) + Blocks{1});
 }

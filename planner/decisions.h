@@ -32,13 +32,22 @@ enum class KvFormat : std::uint8_t {
 };
 inline constexpr int kKvFormats = 13;
 /// Which tokens are kept: all; of a windowed layer only its window; of every layer the first
-/// tokens and a window, which attention then sees alone (StreamingLLM); or the newest tokens and of
-/// those before them every stride'th.
-enum class KvPolicy : std::uint8_t { kKeepAll, kWindow, kSinkWindow, kStrided };
-inline constexpr int kKvPolicies = 4;
+/// tokens and a window, which attention then sees alone (StreamingLLM); the newest tokens and of
+/// those before them every stride'th; or a budget of blocks, of which those with the least
+/// attention go (H2O).
+enum class KvPolicy : std::uint8_t { kKeepAll, kWindow, kSinkWindow, kStrided, kMass };
+inline constexpr int kKvPolicies = 5;
+/// What counts as attention of a block: its sum over all queries so far, or a mean that forgets
+/// times the logarithm of how often the block had more than its share.
+enum class KvScore : std::uint8_t { kSum, kDecayed };
+inline constexpr int kKvScores = 2;
 /// Which tier blocks live in. Beyond the device they come back layer by layer for each pass.
 enum class KvPlacement : std::uint8_t { kDevice, kHost, kDisk };
 inline constexpr int kKvPlacements = 3;
+/// When the blocks do not suffice for all sequences: nothing is planned for it; or the sequence
+/// that came last gives its blocks away, and comes back from a copy on the host or computed again.
+enum class Preempt : std::uint8_t { kNone, kSwap, kRecompute };
+inline constexpr int kPreempts = 3;
 /// Blocks of a few tokens, or one run of the whole context a sequence, reserved when it begins.
 enum class KvLayout : std::uint8_t { kPaged, kContiguous };
 inline constexpr int kKvLayouts = 2;
@@ -49,8 +58,10 @@ inline constexpr int kAttentionAlgorithms = 2;
 DType dtype_of(KvFormat format);
 /// f32 f16 bf16 fp8 int8 int4 q8_0 q4_0 nvfp4 kivi2 fp8_ds_mla nvfp4_ds_mla kivi4
 const char* name_of(KvFormat format);
-const char* name_of(KvPolicy policy);               // keep_all window sink_window strided
+const char* name_of(KvPolicy policy);               // keep_all window sink_window strided mass
+const char* name_of(KvScore score);                 // sum decayed
 const char* name_of(KvLayout layout);               // paged contiguous
+const char* name_of(Preempt preempt);               // none swap recompute
 const char* name_of(KvPlacement placement);         // device host disk
 const char* name_of(AttentionAlgorithm algorithm);  // tiled naive
 
@@ -59,10 +70,11 @@ const char* name_of(AttentionAlgorithm algorithm);  // tiled naive
 /// table a sequence.
 struct KvKeep {
   Tokens sinks, window;  // window 0 = every token
+  Tokens budget = {};    // policy mass: that many tokens at most between passes, in whole blocks
   /// The residual window of a cache: its newest tokens in f16, in a pool of their own, whatever the
   /// format of the history that they leave for.
   bool recent = false;
-  bool all() const { return window.n == 0; }
+  bool all() const { return window.n == 0 && budget.n == 0; }
   friend bool operator==(const KvKeep&, const KvKeep&) = default;
 };
 
@@ -90,6 +102,9 @@ struct WindowPool {
   Blocks blocks;  // per rank
   friend bool operator==(const WindowPool&, const WindowPool&) = default;
 };
+
+/// Policy mass: these tokens of a sequence always stay.
+inline constexpr Tokens kMassFirst{10}, kMassLast{50};
 
 /// Layers of a rank whose cache stays on the device, and how many layers' room the others share
 /// there: with two, the next layer comes in while one computes.
@@ -122,18 +137,22 @@ struct Decisions {
   DType activations = DType::kF32;  // f32 on a CPU, bf16 on a GPU
   KvFormat kv_format = KvFormat::kF16;
   KvPolicy kv_policy = KvPolicy::kKeepAll;
-  KvKeep kv_keep;  // policy sink_window: what every layer keeps
+  KvScore kv_score = KvScore::kSum;  // policy mass
+  KvKeep kv_keep;                    // policies sink_window and mass: what every layer keeps
   KvResidual kv_residual;
   KvPlacement kv_placement = KvPlacement::kDevice;
   KvOffload kv_offload;  // of a rank, with a placement beyond the device
   KvLayout kv_layout = KvLayout::kPaged;
   TokensPerBlock block{16};
   Blocks kv_blocks;                      // per rank, of layers that keep every token
+  Preempt preempt = Preempt::kNone;      // then kv_blocks may be fewer than all sequences need
+  Blocks swap_blocks;                    // of the pool on the host, for Preempt::kSwap
   std::vector<WindowPool> window_pools;  // of the others, by window; empty when there are none
   Tokens context;                        // per sequence, prompt and output together
   Tokens output;                         // of which generated
   std::int64_t batch = 1;                // sequences at the same time
   std::int64_t samples = 1;  // of them from each prompt, which share its blocks until they write
+  bool beam_search = false;  // the samples are beams of one search: the most probable answers
   Tokens shared_prefix;      // that all prompts begin with; its whole blocks are computed once
   Tokens prefill_chunk;      // most tokens of one forward pass
   // Prefill layer by layer over all chunks of a prompt; between the layers its hidden states wait
@@ -155,7 +174,8 @@ KvKeep keep_of(const Decisions& decisions, std::int64_t window_tokens);
 /// The pool of a group. Errors: kStalePlan when the decisions have none for it.
 Blocks pool_blocks(const Decisions& decisions, const KvKeep& keep);
 /// Room in the block table of one sequence: ceil(context / block), or of a window at most
-/// ceil(sinks / block) + ceil((window + chunk) / block) + 1.
+/// ceil(sinks / block) + ceil((window + chunk) / block) + 1; of a budget ceil(budget / block) +
+/// ceil(chunk / block) + 1.
 Blocks table_blocks(const Decisions& decisions, const KvKeep& keep);
 
 /// Whether the cache of a rank's `layer`-th of `layers` lives beyond the device: those are spread

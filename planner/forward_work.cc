@@ -210,16 +210,18 @@ class PassWorks {
     const Mixer& mixer = kind.layer.mixer;
     const bool latent = kind.shape.latent > 0;
     const KvKeep keep = keep_of(decisions_, mixer.window_tokens);
-    return AttentionShape{kind.shape.heads,
-                          latent ? 1 : std::max<std::int64_t>(1, kind.shape.kv_heads),
-                          latent ? kind.shape.latent : mixer.head_dim,
-                          latent ? 0 : mixer.value_dim,
-                          keep.all() ? mixer.window_tokens : (keep.sinks + keep.window).n,
-                          dtype_of(decisions_.kv_format),
-                          a_,
-                          decisions_.attention == AttentionAlgorithm::kNaive,
-                          decisions_.kv_residual.tokens.n,
-                          decisions_.kv_residual.stride};
+    return AttentionShape{
+        kind.shape.heads,
+        latent ? 1 : std::max<std::int64_t>(1, kind.shape.kv_heads),
+        latent ? kind.shape.latent : mixer.head_dim,
+        latent ? 0 : mixer.value_dim,
+        keep.all() ? mixer.window_tokens : (keep.sinks + keep.window + keep.budget).n,
+        dtype_of(decisions_.kv_format),
+        a_,
+        decisions_.attention == AttentionAlgorithm::kNaive,
+        decisions_.kv_residual.tokens.n,
+        decisions_.kv_residual.stride,
+        keep.budget.n > 0};
   }
 
   void scores(const LayerKind& kind) {

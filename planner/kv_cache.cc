@@ -140,6 +140,7 @@ Blocks kv_blocks_unshared(const Decisions& decisions) {
 }
 
 Blocks kv_blocks(const Decisions& decisions) {
+  if (decisions.preempt != Preempt::kNone) return decisions.kv_blocks;
   if (decisions.kv_residual.any()) return kv_blocks_unshared(decisions);
   const Blocks whole = blocks_for(decisions.context, decisions.block);
   const std::int64_t prompt = (decisions.context - decisions.output).n;

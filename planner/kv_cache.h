@@ -24,7 +24,8 @@ Bytes kv_block_bytes(const RankModel& model, KvFormat format, TokensPerBlock blo
 /// Of layers that keep every token. Each prompt alone: batch * ceil(context / block). `samples` of
 /// one prompt of p tokens share its floor(p / block) whole blocks; the one that is begun is copied
 /// when the second of them writes (copy on write). A shared prefix: its whole blocks once, of at
-/// most p - 1 tokens, since the last one must be computed for its logits.
+/// most p - 1 tokens, since the last one must be computed for its logits. With preemption: those of
+/// the pool, all of which are held at some time.
 Blocks kv_blocks(const Decisions& decisions);
 /// Behind a residual window: batch * ceil(history_tokens / block).
 Tokens history_tokens(const Decisions& decisions);  // a sequence, when its last token is cached

@@ -33,7 +33,11 @@ struct Geometry {
   Geometry(const KvKeep& keep, TokensPerBlock tokens)
       : block(tokens.n),
         sink_blocks(ceil_div(keep.sinks.n, tokens.n)),
-        window(keep.all() ? std::numeric_limits<std::int64_t>::max() / 2 : keep.window.n) {}
+        window(keep.all() ? std::numeric_limits<std::int64_t>::max() / 2 : keep.window.n) {
+    // With n blocks of budget, ceil(query / block) - n are gone before a query: as many as leave a
+    // window of (n - 1) block + 2 tokens.
+    if (keep.budget.n > 0) window = (blocks_for(keep.budget, tokens).n - 1) * block + 2;
+  }
 
   /// Blocks given back before a pass whose first query is at `query`.
   std::int64_t released(std::int64_t query) const {

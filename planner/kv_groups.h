@@ -19,8 +19,8 @@ std::vector<KvGroupBytes> kv_group_bytes(const RankModel& model, const Decisions
 /// chunks and decode together; between two passes a block is given back when no later query sees
 /// any of its tokens (sinks stay). With p the first query of a pass, e the tokens that have a slot
 /// after it, b tokens a block: held(p, e) = ceil(e / b) - max(0, floor(max(0, p - window + 1) / b)
-/// - ceil(sinks / b)); the most is max((batch - 1) held(after prefill) + most of the chunks, batch
-/// x most of the steps).
+/// - ceil(sinks / b)), with a budget ceil(e / b) - max(0, ceil(p / b) - ceil(budget / b)); the most
+/// is max((batch - 1) held(after prefill) + most of the chunks, batch x most of the steps).
 Blocks kept_blocks(const KvKeep& keep, const Decisions& decisions);
 
 /// Tokens between the first kept one and the last of the pass, queries included, at most over the

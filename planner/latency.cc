@@ -182,7 +182,7 @@ Bytes decode_bytes(const RankModel& model, const Decisions& decisions, Tokens co
     }
     const KvKeep keep = keep_of(decisions, kind.layer.mixer.window_tokens);
     const std::int64_t window =
-        keep.all() ? kind.layer.mixer.window_tokens : (keep.sinks + keep.window).n;
+        keep.all() ? kind.layer.mixer.window_tokens : (keep.sinks + keep.window + keep.budget).n;
     const Tokens read = window > 0 ? std::min(context, Tokens{window}) : context;
     const KvResidual& residual = decisions.kv_residual;
     const Tokens packed = residual.any() ? packed_tokens(read, residual.tokens) : read;

@@ -30,6 +30,14 @@ const char* name_of(
     Category category);  // weights kv_cache activations workspace runtime comm graphs draft
 const char* name_of(Phase phase);  // load prefill decode
 
+/// How often sequences gave their blocks away in a run, and what it took to bring them back.
+struct PreemptionCounts {
+  std::int64_t preempted = 0;
+  Blocks moved;       // by swap: to the host and back
+  Tokens recomputed;  // by recomputing
+  friend bool operator==(const PreemptionCounts&, const PreemptionCounts&) = default;
+};
+
 struct LedgerRow {
   int rank = 0;
   TierKind tier = TierKind::kDevice;

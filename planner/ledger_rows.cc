@@ -142,6 +142,13 @@ std::string window_formula(const RankModel& model, const Decisions& decisions) {
   for (const KvGroupBytes& group : kv_group_bytes(model, decisions)) {
     if (group.keep.all()) continue;
     if (!text.empty()) text += " + ";
+    if (group.keep.budget.n > 0) {
+      text +=
+          fmt::format("{} blocks of a budget of {} tokens and a chunk, x {} B",
+                      grouped(kept_blocks(group.keep, decisions).n), grouped(group.keep.budget.n),
+                      grouped((group.per_token * Tokens{decisions.block.n}).n));
+      continue;
+    }
     const std::string sinks =
         group.keep.sinks.n > 0 ? fmt::format("the first {} and ", grouped(group.keep.sinks.n)) : "";
     text +=
@@ -180,7 +187,9 @@ std::string shared_text(const Decisions& decisions) {
   const Blocks saved = kv_blocks_unshared(decisions) - kv_blocks(decisions);
   if (decisions.samples == 1 && decisions.shared_prefix.n == 0) return "";
   return fmt::format(", less {} that {} share", grouped(saved.n),
-                     decisions.samples > 1 ? "samples" : "prompts");
+                     decisions.beam_search   ? "beams"
+                     : decisions.samples > 1 ? "samples"
+                                             : "prompts");
 }
 
 Tokens kept_tokens(const Decisions& decisions) {
@@ -207,6 +216,24 @@ void add_residual_row(const RankModel& model, const Decisions& decisions,
                   grouped(kv_bytes_per_token(model, KvFormat::kF16).n))));
 }
 
+/// Fewer blocks than all sequences need, and the pool on the host for those that wait.
+std::vector<LedgerRow> pool_rows(const RankModel& model, const Decisions& decisions) {
+  const Bytes block = kv_growing_per_token(model, decisions) * Tokens{decisions.block.n};
+  std::vector<LedgerRow> rows;
+  rows.push_back(kv_row(
+      "blocks", kv_growing_bytes(model, decisions),
+      fmt::format("{}; x {} tokens a block x {} blocks of the {} that all "
+                  "sequences would take, preempted by {}",
+                  kv_formula(model, decisions), decisions.block.n, grouped(decisions.kv_blocks.n),
+                  grouped(kv_blocks_unshared(decisions).n), name_of(decisions.preempt))));
+  if (decisions.swap_blocks.n == 0) return rows;
+  rows.push_back(kv_row("swapped blocks", block * decisions.swap_blocks.n,
+                        fmt::format("{} blocks at most of sequences that wait x {} B",
+                                    grouped(decisions.swap_blocks.n), grouped(block.n))));
+  rows.back().tier = TierKind::kHost;
+  return rows;
+}
+
 /// Blocks always; the other parts of a cache only where a model or a choice has them.
 std::vector<LedgerRow> kv_rows(const RankModel& model, const Decisions& decisions) {
   const char* plural = decisions.batch == 1 ? "" : "s";
@@ -216,6 +243,7 @@ std::vector<LedgerRow> kv_rows(const RankModel& model, const Decisions& decision
     add_residual_row(model, decisions, rows);
     return rows;
   }
+  if (decisions.preempt != Preempt::kNone) return pool_rows(model, decisions);
   rows.push_back(kv_row(
       "blocks", kv_growing_bytes(model, decisions),
       fmt::format("{}; x {} tokens a block x {} blocks ({} sequence{} x ceil({} / {}){})",

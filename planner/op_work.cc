@@ -202,6 +202,12 @@ OpWork attention_work(const AttentionShape& shape, std::int64_t queries, std::in
                times * q * heads * width * bytes_per_element(shape.activation);
   work.flops = 2 * pairs * heads * width;
   const double all_tokens = times * (first + last) / 2;
+  if (shape.mass) {
+    const double key_row = static_cast<double>(shape.head_dim) * bytes_per_element(shape.kv) +
+                           row_scale_bytes(shape.kv);
+    work.bytes += read_tokens * kv_heads * key_row;
+    work.flops += 2 * pairs * heads * static_cast<double>(shape.head_dim);
+  }
   if (shape.naive) work.bytes += 4 * 4 * heads * q * all_tokens;
   return work;
 }

@@ -83,6 +83,7 @@ struct AttentionShape {
   /// With a residual window: its tokens are read in f16, and those before it from a history of
   /// format `kv` that keeps every stride'th (see packed_tokens).
   std::int64_t residual_tokens = 0, history_stride = 1;
+  bool mass = false;  // the weights of keys are added up: keys are read and multiplied once more
 };
 /// `repeat` > 1: passes over a growing cache, each `queries` tokens longer than the one before.
 OpWork attention_work(const AttentionShape& shape, std::int64_t queries, std::int64_t kv_length,

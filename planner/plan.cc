@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 
 #include "planner/advice.h"
 #include "planner/capacity.h"
@@ -11,6 +12,7 @@
 #include "planner/latency.h"
 #include "planner/ledger_rows.h"
 #include "planner/memory_curve.h"
+#include "planner/preempt_choice.h"
 #include "planner/text.h"
 #include "planner/weight_names.h"
 
@@ -127,11 +129,12 @@ Plan make_plan(const ModelSource& given, const DeviceCard& device, const PlanReq
   Plan plan;
   plan.decisions = std::move(choices.decisions);
   plan.assumptions = std::move(choices.assumptions);
-  const Decisions& decisions = plan.decisions;
   Predictions& p = plan.predictions;
-
   const TokenizerTables tables = tokenizer_tables(source);
-  const std::vector<StageAccount> stages = stage_accounts(source, device, decisions, tables);
+  const std::vector<StageAccount> stages = stage_accounts(source, device, plan.decisions, tables);
+  choose_preemption(stages, models_of(stages), device, request, plan);
+  const Decisions& decisions = plan.decisions;
+
   const bool from_file = !source.stored.empty() && !decisions.weights;
   p.totals = whole_model(source, decisions, stages);
   p.ledger = predicted_ledger(stages, decisions, device, tables, from_file);
@@ -143,7 +146,11 @@ Plan make_plan(const ModelSource& given, const DeviceCard& device, const PlanReq
   p.missing = p.fits ? Bytes{} : -fullest.headroom;
   p.binding_constraint = binding_constraint(p.ledger, fullest, device.name);
   p.capacity = find_capacity(stages, decisions, device.kind, p.totals);
-  p.performance = predict_performance(models_of(stages), decisions, device);
+  Decisions timed = decisions;
+  if (p.preemption) {  // the batch of a mean step
+    timed.batch = std::max<std::int64_t>(1, std::llround(p.preemption->mean_running));
+  }
+  p.performance = predict_performance(models_of(stages), timed, device);
   p.curve = memory_curve(stages.front(), decisions, device, p.performance);
   p.advice = advise(source, device, decisions, tables, stages, p.capacity);
   assume_window_saving(stages, plan);

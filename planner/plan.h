@@ -11,6 +11,10 @@
 
 namespace vramplan {
 
+enum class PreemptRequest : std::uint8_t { kNone, kSwap, kRecompute, kAuto };
+inline constexpr int kPreemptRequests = 4;
+const char* name_of(PreemptRequest request);  // none swap recompute auto
+
 /// What the user asked for; unset fields are chosen by make_plan and listed as assumptions.
 struct PlanRequest {
   std::string model;  // as given
@@ -24,10 +28,15 @@ struct PlanRequest {
   std::optional<KvFormat> kv_format;
   std::optional<KvPolicy> kv_policy;          // unset = window, for models with windows
   std::optional<Tokens> kv_sinks, kv_window;  // of policy sink_window
-  std::optional<Tokens> kv_residual;          // of kivi2, kivi4 and policy strided
-  std::optional<std::int64_t> kv_stride;      // of policy strided
+  std::optional<Tokens> kv_budget;            // of policy mass
+  std::optional<KvScore> kv_score;
+  std::optional<Tokens> kv_residual;      // of kivi2, kivi4 and policy strided
+  std::optional<std::int64_t> kv_stride;  // of policy strided
   std::optional<KvLayout> kv_layout;
   std::optional<std::int64_t> samples;  // sequences from each prompt
+  std::optional<std::int64_t> beams;    // the same, as beams of one search
+  std::optional<PreemptRequest> preempt;
+  std::optional<Tokens> kv_pool;        // of all sequences together, at most; with preempt
   std::optional<Tokens> shared_prefix;  // tokens all prompts begin with
   std::optional<KvPlacement> kv_placement;
   std::optional<double> kv_offload;            // share of the cache that leaves the device
@@ -89,6 +98,14 @@ struct CurvePoint {
   Bytes bytes;
 };
 
+/// Of the whole run, with Decisions::preempt.
+struct PreemptionPrediction {
+  PreemptionCounts counts;
+  Seconds seconds;          // what they cost
+  Seconds other_seconds;    // what the other way would have cost
+  double mean_running = 0;  // sequences of a decode step
+};
+
 struct Predictions {
   Ledger ledger;
   std::vector<DevicePrediction> devices;
@@ -96,6 +113,7 @@ struct Predictions {
   Capacity capacity;
   Performance performance;
   std::optional<ServingForecast> serving{};  // with --engine and --concurrency
+  std::optional<PreemptionPrediction> preemption{};
   std::vector<CurvePoint> curve;
   bool fits = false;
   Bytes missing;                    // largest shortfall of a rank, 0 when it fits

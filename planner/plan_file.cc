@@ -58,6 +58,8 @@ class Writer {
     if (d.kv_policy == KvPolicy::kSinkWindow) {
       line("  kv_keep: {{sink_tokens: {}, window_tokens: {}}}", d.kv_keep.sinks.n,
            d.kv_keep.window.n);
+    } else if (d.kv_policy == KvPolicy::kMass) {
+      line("  kv_keep: {{budget_tokens: {}, score: {}}}", d.kv_keep.budget.n, name_of(d.kv_score));
     }
     if (d.kv_residual.any()) {
       line("  kv_residual: {{tokens: {}, stride: {}, blocks: {}}}", d.kv_residual.tokens.n,
@@ -71,6 +73,10 @@ class Writer {
     line("  kv_layout: {}", name_of(d.kv_layout));
     line("  block_tokens: {}", d.block.n);
     line("  kv_blocks: {}", d.kv_blocks.n);
+    if (d.preempt != Preempt::kNone) {
+      line("  preempt: {}", name_of(d.preempt));
+      line("  swap_blocks: {}", d.swap_blocks.n);
+    }
     line("  window_pools:{}", d.window_pools.empty() ? " []" : "");
     for (const WindowPool& pool : d.window_pools) {
       line("    - {{window_tokens: {}, blocks: {}}}", pool.window.n, pool.blocks.n);
@@ -79,6 +85,7 @@ class Writer {
     line("  output_tokens: {}", d.output.n);
     line("  batch: {}", d.batch);
     line("  samples: {}", d.samples);
+    if (d.beam_search) line("  beam_search: true");
     line("  shared_prefix_tokens: {}", d.shared_prefix.n);
     line("  prefill_chunk_tokens: {}", d.prefill_chunk.n);
     if (d.activation_offload) line("  activation_offload: true");
@@ -102,6 +109,14 @@ class Writer {
   void predictions(const Predictions& p) {
     line("predictions:");
     line("  missing_bytes: {}", p.missing.n);
+    if (p.preemption) {
+      const PreemptionPrediction& q = *p.preemption;
+      line(
+          "  preemption: {{preempted: {}, moved_blocks: {}, recomputed_tokens: {}, seconds: {}, "
+          "other_seconds: {}, mean_running: {}}}",
+          q.counts.preempted, q.counts.moved.n, q.counts.recomputed.n, q.seconds.v,
+          q.other_seconds.v, q.mean_running);
+    }
     line("  binding_constraint: {}", yaml_quoted(p.binding_constraint));
     texts("  ", "advice", p.advice);
     line("  totals:");

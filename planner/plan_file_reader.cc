@@ -19,9 +19,10 @@ constexpr double kMostReal = 1e300;
 /// Keys of the decisions, in no order.
 constexpr const char* kDecisionKeys =
     "model set card_hash device device_count sharding weights weight_offload activations kv_format "
-    "kv_policy kv_keep kv_residual samples shared_prefix_tokens kv_placement kv_offload kv_layout "
-    "block_tokens kv_blocks window_pools context_tokens output_tokens batch prefill_chunk_tokens "
-    "activation_offload attention linear_inputs threads seed capacity_bytes assume_like engine";
+    "kv_policy kv_keep kv_residual samples beam_search shared_prefix_tokens kv_placement "
+    "kv_offload kv_layout block_tokens kv_blocks preempt swap_blocks window_pools context_tokens "
+    "output_tokens batch prefill_chunk_tokens activation_offload attention linear_inputs threads "
+    "seed capacity_bytes assume_like engine";
 
 std::vector<std::string> words(const std::string& text) {
   std::istringstream in(text);
@@ -120,7 +121,13 @@ class Reader {
     d.kv_policy = named<KvPolicy>(in.at("kv_policy"), kKvPolicies);
     if (d.kv_policy == KvPolicy::kSinkWindow) {
       const YamlNode k = in.at("kv_keep");
-      d.kv_keep = {{count(k, "sink_tokens")}, {count(k, "window_tokens", 1)}};
+      k.allow_only({"sink_tokens", "window_tokens"});
+      d.kv_keep = {{count(k, "sink_tokens")}, {count(k, "window_tokens", 1)}, {}};
+    } else if (d.kv_policy == KvPolicy::kMass) {
+      const YamlNode k = in.at("kv_keep");
+      k.allow_only({"budget_tokens", "score"});
+      d.kv_keep = {{}, {}, {count(k, "budget_tokens", 1)}};
+      d.kv_score = named<KvScore>(k.at("score"), kKvScores);
     }
     if (in.has("kv_residual")) {
       const YamlNode r = in.at("kv_residual");
@@ -136,16 +143,22 @@ class Reader {
     d.kv_layout = named<KvLayout>(in.at("kv_layout"), kKvLayouts);
     d.block = {count(in, "block_tokens", 1)};
     d.kv_blocks = {count(in, "kv_blocks")};
+    if (in.has("preempt")) {
+      d.preempt = named<Preempt>(in.at("preempt"), kPreempts);
+      d.swap_blocks = {count(in, "swap_blocks")};
+    }
     const YamlNode pools = in.at("window_pools");
+    const std::int64_t least = d.kv_policy == KvPolicy::kMass ? 0 : 1;  // a budget has no window
     for (std::size_t i = 0; i < pools.size(); ++i) {
       pools.at(i).allow_only({"window_tokens", "blocks"});
       d.window_pools.push_back(
-          {{count(pools.at(i), "window_tokens", 1)}, {count(pools.at(i), "blocks")}});
+          {{count(pools.at(i), "window_tokens", least)}, {count(pools.at(i), "blocks")}});
     }
     d.context = {count(in, "context_tokens", 2)};
     d.output = {count(in, "output_tokens", 1)};
     d.batch = count(in, "batch", 1);
     d.samples = count(in, "samples", 1);
+    d.beam_search = in.boolean_or("beam_search", false);
     d.shared_prefix = {count(in, "shared_prefix_tokens")};
     d.prefill_chunk = {count(in, "prefill_chunk_tokens", 1)};
     d.activation_offload = in.boolean_or("activation_offload", false);
@@ -159,9 +172,19 @@ class Reader {
   }
 
   static void predictions(const YamlNode& in, Predictions& p) {
-    in.allow_only({"missing_bytes", "binding_constraint", "advice", "totals", "capacity",
-                   "performance", "curve", "devices", "ledger"});
+    in.allow_only({"missing_bytes", "preemption", "binding_constraint", "advice", "totals",
+                   "capacity", "performance", "curve", "devices", "ledger"});
     p.missing = {count(in, "missing_bytes")};
+    if (in.has("preemption")) {
+      const YamlNode q = in.at("preemption");
+      q.allow_only({"preempted", "moved_blocks", "recomputed_tokens", "seconds", "other_seconds",
+                    "mean_running"});
+      p.preemption = {
+          {count(q, "preempted"), {count(q, "moved_blocks")}, {count(q, "recomputed_tokens")}},
+          {real(q, "seconds")},
+          {real(q, "other_seconds")},
+          real(q, "mean_running")};
+    }
     p.binding_constraint = in.at("binding_constraint").text();
     p.advice = texts(in.at("advice"));
     const YamlNode totals = in.at("totals");

@@ -43,6 +43,8 @@ json decisions_object(const Decisions& d) {
       {"kv_policy", name_of(d.kv_policy)},
       {"kv_sink_tokens", d.kv_keep.sinks.n},
       {"kv_window_tokens", d.kv_keep.window.n},
+      {"kv_budget_tokens", d.kv_keep.budget.n},
+      {"kv_score", name_of(d.kv_score)},
       {"kv_residual_tokens", d.kv_residual.tokens.n},
       {"kv_residual_blocks", d.kv_residual.blocks.n},
       {"kv_stride", d.kv_residual.stride},
@@ -52,11 +54,14 @@ json decisions_object(const Decisions& d) {
       {"kv_layout", name_of(d.kv_layout)},
       {"block_tokens", d.block.n},
       {"kv_blocks", d.kv_blocks.n},
+      {"preempt", name_of(d.preempt)},
+      {"swap_blocks", d.swap_blocks.n},
       {"window_pools", pools_array(d)},
       {"context_tokens", d.context.n},
       {"output_tokens", d.output.n},
       {"batch", d.batch},
       {"samples", d.samples},
+      {"beam_search", d.beam_search},
       {"shared_prefix_tokens", d.shared_prefix.n},
       {"prefill_chunk_tokens", d.prefill_chunk.n},
       {"activation_offload", d.activation_offload},
@@ -110,8 +115,12 @@ Decisions decisions_from(const JsonReader& in) {
   d.activations = dtype_from(in.at("activations"));
   d.kv_format = in.at("kv_format").word<KvFormat>(kKvFormats);
   d.kv_policy = in.at("kv_policy").word<KvPolicy>(kKvPolicies);
-  if (d.kv_policy == KvPolicy::kSinkWindow) {
-    d.kv_keep = {{in.at("kv_sink_tokens").count()}, {in.at("kv_window_tokens").count()}};
+  if (d.kv_policy == KvPolicy::kSinkWindow || d.kv_policy == KvPolicy::kMass) {
+    d.kv_keep = {{in.at("kv_sink_tokens").count()}, {in.at("kv_window_tokens").count()}, {}};
+    if (in.has("kv_budget_tokens")) {  // records of before have none
+      d.kv_keep.budget = {in.at("kv_budget_tokens").count()};
+      d.kv_score = in.at("kv_score").word<KvScore>(kKvScores);
+    }
   }
   if (in.has("kv_residual_tokens")) {  // records of before have none
     d.kv_residual = {{in.at("kv_residual_tokens").count()},
@@ -124,9 +133,14 @@ Decisions decisions_from(const JsonReader& in) {
   }
   d.kv_layout = in.at("kv_layout").word<KvLayout>(kKvLayouts);
   if (in.has("samples")) d.samples = in.at("samples").count();
+  if (in.has("beam_search")) d.beam_search = in.at("beam_search").boolean();
   if (in.has("shared_prefix_tokens")) d.shared_prefix = {in.at("shared_prefix_tokens").count()};
   d.block = {in.at("block_tokens").count()};
   d.kv_blocks = {in.at("kv_blocks").count()};
+  if (in.has("preempt")) {
+    d.preempt = in.at("preempt").word<Preempt>(kPreempts);
+    d.swap_blocks = {in.at("swap_blocks").count()};
+  }
   if (in.has("window_pools")) {  // records of before have none
     for (const JsonReader& pool : in.at("window_pools").items()) {
       d.window_pools.push_back({{pool.at("window_tokens").count()}, {pool.at("blocks").count()}});
@@ -260,6 +274,24 @@ void capacity_from(const JsonReader& in, Capacity& c) {
   c.kv_equals_weights = {in.at("kv_equals_weights_tokens").count()};
 }
 
+json preemption_object(const PreemptionPrediction& p) {
+  return {{"preempted", p.counts.preempted},
+          {"moved_blocks", p.counts.moved.n},
+          {"recomputed_tokens", p.counts.recomputed.n},
+          {"seconds", finite(p.seconds.v)},
+          {"other_seconds", finite(p.other_seconds.v)},
+          {"mean_running", finite(p.mean_running)}};
+}
+
+PreemptionPrediction preemption_from(const JsonReader& in) {
+  return {{in.at("preempted").count(),
+           {in.at("moved_blocks").count()},
+           {in.at("recomputed_tokens").count()}},
+          {in.at("seconds").number()},
+          {in.at("other_seconds").number()},
+          in.at("mean_running").number()};
+}
+
 }  // namespace
 
 json plan_object(const Plan& plan) {
@@ -287,6 +319,7 @@ json plan_object(const Plan& plan) {
       {"decisions", decisions_object(plan.decisions)},
       {"assumptions", assumptions_array(plan.assumptions)},
   };
+  if (p.preemption) out["preemption"] = preemption_object(*p.preemption);
   if (p.serving) out["serving"] = serving_object(*p.serving);
   return out;
 }
@@ -315,6 +348,7 @@ Plan plan_from(const JsonReader& in) {
                        point.at("bytes").bytes()});
   }
   plan.decisions = decisions_from(in.at("decisions"));
+  if (in.has("preemption")) p.preemption = preemption_from(in.at("preemption"));
   for (const JsonReader& a : in.at("assumptions").items()) {
     plan.assumptions.push_back({a.at("what").text(), a.at("value").text(), a.at("flag").text()});
   }

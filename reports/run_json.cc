@@ -148,7 +148,7 @@ json tolerances_object(const Tolerances& t) {
 
 std::string document(const RunRecord& run, const char* schema) {
   const Measurement& m = run.measurement;
-  const json object = {
+  json object = {
       {"schema", schema},
       {"verdict", run.verdict.within ? "within_tolerance" : "out_of_tolerance"},
       {"exit_code", exit_code_of(run.verdict)},
@@ -167,6 +167,12 @@ std::string document(const RunRecord& run, const char* schema) {
       {"output", {{"token_ids", m.output}, {"text", m.text}}},
       {"plan", plan_object(run.plan)},
   };
+  if (m.preemption) {
+    object["preemption"] = {{"preempted", m.preemption->preempted},
+                            {"moved_blocks", m.preemption->moved.n},
+                            {"recomputed_tokens", m.preemption->recomputed.n}};
+  }
+  if (!m.scores.empty()) object["output"]["scores"] = m.scores;
   return write_json(object);
 }
 
@@ -269,6 +275,12 @@ Measurement measurement_from(const JsonReader& in) {
                          resident.is_null() ? Bytes{} : resident.bytes()});
   }
   m.environment = environment_from(in.at("environment"));
+  if (in.has("preemption")) {
+    const JsonReader p = in.at("preemption");
+    m.preemption = {p.at("preempted").count(),
+                    {p.at("moved_blocks").count()},
+                    {p.at("recomputed_tokens").count()}};
+  }
   m.output = tokens_from(in.at("output").at("token_ids"));
   m.text = in.at("output").at("text").text();
   return m;

@@ -233,6 +233,19 @@ void list_row_failure(const VerdictRow& row, std::vector<std::string>& failures)
                                  allowed.n));
 }
 
+/// How often sequences gave their blocks away is a matter of counting: it must be exact.
+void list_preemption(const Plan& plan, const Measurement& measurement, Verdict& verdict) {
+  if (!plan.predictions.preemption || !measurement.preemption) return;
+  const PreemptionCounts &predicted = plan.predictions.preemption->counts,
+                         &observed = *measurement.preemption;
+  const std::string text = fmt::format(
+      "preemption: predicted {} times, {} blocks moved, {} tokens computed again; observed {}, {}, "
+      "{}",
+      predicted.preempted, predicted.moved.n, predicted.recomputed.n, observed.preempted,
+      observed.moved.n, observed.recomputed.n);
+  (predicted == observed ? verdict.notes : verdict.failures).push_back(text);
+}
+
 void list_failures(Verdict& verdict, const Measurement& measurement) {
   std::vector<std::string>& failures = verdict.failures;
   if (!measurement.complete) failures.push_back("the run did not complete");
@@ -301,6 +314,7 @@ Verdict judge(const Plan& plan, const Measurement& measurement, const Tolerances
   verdict.times = judge_times(plan.predictions.performance, measurement.timings, tolerances);
   score(verdict);
   list_failures(verdict, measurement);
+  list_preemption(plan, measurement, verdict);
   list_notes(verdict, measurement);
   verdict.within = verdict.failures.empty();
   return verdict;

@@ -94,38 +94,40 @@ PlanRequest base_request() {
 }
 
 std::vector<Technique> techniques() {
-  std::vector<Technique> all{{"f16, all tokens", base_request()}};
+  std::vector<Technique> all;
+  const auto add = [&](const char* name, KvFormat format = KvFormat::kF16) -> PlanRequest& {
+    all.push_back({name, base_request()});
+    all.back().request.kv_format = format;
+    return all.back().request;
+  };
+  add("f16, all tokens");
   for (const KvFormat format : {KvFormat::kF32, KvFormat::kBF16, KvFormat::kFp8, KvFormat::kInt8,
                                 KvFormat::kQ8_0, KvFormat::kQ4_0}) {
-    all.push_back({name_of(format), base_request()});
-    all.back().request.kv_format = format;
+    add(name_of(format), format);
   }
-  all.push_back({"contiguous", base_request()});
-  all.back().request.kv_layout = KvLayout::kContiguous;
+  add("contiguous").kv_layout = KvLayout::kContiguous;
   const auto keep = [&](const char* name, std::int64_t sinks, std::int64_t window,
                         KvFormat format) {
-    all.push_back({name, base_request()});
-    PlanRequest& request = all.back().request;
+    PlanRequest& request = add(name, format);
     request.kv_policy = KvPolicy::kSinkWindow;
     request.kv_sinks = Tokens{sinks};
     request.kv_window = Tokens{window};
-    request.kv_format = format;
   };
   keep("4 sinks, window 512", 4, 512, KvFormat::kF16);
   keep("4 sinks, window 128", 4, 128, KvFormat::kF16);
   keep("4 sinks, window 128, int8", 4, 128, KvFormat::kInt8);
+  add("a fifth by attention").kv_policy = KvPolicy::kMass;
+  PlanRequest& decayed = add("a fifth by attention, decayed");
+  decayed.kv_policy = KvPolicy::kMass;
+  decayed.kv_score = KvScore::kDecayed;
   keep("no sinks, window 132", 0, 132, KvFormat::kF16);
   for (const KvFormat format : {KvFormat::kKivi4, KvFormat::kKivi2}) {
-    all.push_back({name_of(format), base_request()});
-    all.back().request.kv_format = format;
-    all.back().request.prefill_chunk = Tokens{96};
+    add(name_of(format), format).prefill_chunk = Tokens{96};
   }
   for (const auto& [name, format] : {std::pair{"1 in 4 tokens before 512, fp8", KvFormat::kFp8},
                                      std::pair{"1 in 4 tokens before 512, int8", KvFormat::kInt8},
                                      std::pair{"1 in 4 tokens before 512, f16", KvFormat::kF16}}) {
-    all.push_back({name, base_request()});
-    all.back().request.kv_policy = KvPolicy::kStrided;
-    all.back().request.kv_format = format;
+    add(name, format).kv_policy = KvPolicy::kStrided;
   }
   return all;
 }
@@ -295,10 +297,11 @@ class Bench {
   void sharing() {
     line("\n| shared blocks | bytes of copies | predicted | observed | saved |");
     line("|---|---|---|---|---|");
-    for (const std::int64_t samples : {3, 8}) {
+    for (const auto& [count, what] : {std::pair(3, "samples"), {8, "samples"}, {3, "beams"}}) {
       PlanRequest request = base_request();
-      request.batch = request.samples = samples;
-      sharing_row(fmt::format("{} samples of one prompt at 1024 tokens", samples),
+      request.batch = count;
+      (what[0] == 'b' ? request.beams : request.samples) = count;
+      sharing_row(fmt::format("{} {} of one prompt at 1024 tokens", count, what),
                   run_of(request, {first(1008)}, 16));
     }
   }
@@ -320,8 +323,7 @@ class Bench {
       return (m.timings.prefill.v - m.timings.ttft.v) / 3;
     };
     const double whole = shared.plan.predictions.performance.ttft.v;
-    PlanRequest one = base_request();
-    const double known = plan_of(one, kShared, 8).predictions.performance.ttft.v;
+    const double known = plan_of(base_request(), kShared, 8).predictions.performance.ttft.v;
     line("\n| time to the first token of a later prompt | predicted | observed |");
     line("|---|---|---|");
     line("| everything computed | {:.0f} ms | {:.0f} ms |", 1e3 * whole,

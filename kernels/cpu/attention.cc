@@ -30,6 +30,7 @@ void check_call(const TensorView& out, const TensorView& q, const KvLayerView& k
     check_history(kv, slices, params);
   }
   for (const SequenceSlice& slice : slices) {
+    VRAMPLAN_CHECK(slice.block_mass == nullptr || params.sink_tokens == 0);
     VRAMPLAN_CHECK(slice.query_begin >= 0 && slice.query_count >= 0);
     VRAMPLAN_CHECK(slice.query_begin + slice.query_count <= q.rows);
     VRAMPLAN_CHECK(slice.query_count <= slice.kv_length);
@@ -68,8 +69,10 @@ void CpuOps::attention(TensorView out, TensorView q, const KvLayerView& kv,
   require_supported_heads(kv, call.group);
   single_query_.clear();
   for (std::size_t i = 0; i < slices.size(); ++i) {
-    if (slices[i].query_count == 1) single_query_.push_back(static_cast<std::int32_t>(i));
-    if (slices[i].query_count <= 1) continue;
+    // The tiles of many queries also add up what each block got.
+    const bool single = slices[i].query_count == 1 && slices[i].block_mass == nullptr;
+    if (single) single_query_.push_back(static_cast<std::int32_t>(i));
+    if (single || slices[i].query_count == 0) continue;
     const std::int64_t tiles = prefill_tiles(call, slices[i]);
     const SequenceSlice* history = params.history != nullptr ? &params.history_slices[i] : nullptr;
     // Later tiles see more keys: they are drawn first, so that the last ones drawn are short.

@@ -2,6 +2,8 @@
 // Parts of the attention operation. A unit of work reads keys and values of KV heads of one
 // sequence, for the query heads of their groups.
 #include <algorithm>
+#include <atomic>
+#include <cmath>
 #include <cstdint>
 #include <vector>
 
@@ -30,6 +32,12 @@ struct AttentionCall {
 inline std::int64_t first_visible(const AttentionParams& params, std::int64_t position) {
   const std::int64_t first = position - params.window_tokens + 1;
   return params.window_tokens > 0 && first > 0 ? first : 0;
+}
+
+/// Adds attention to a block's mass; several threads may.
+inline void add_mass(const SequenceSlice& slice, std::int64_t block, double attention) {
+  std::atomic_ref<std::int64_t> mass(slice.block_mass[block]);
+  mass.fetch_add(std::llround(attention * 4294967296.0), std::memory_order_relaxed);
 }
 
 /// First position that is no sink of those that the query at `position` may see.

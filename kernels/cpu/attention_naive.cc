@@ -69,6 +69,12 @@ void attention_naive(const AttentionCall& call, const SequenceSlice& slice, std:
   for (std::int64_t query = 0; query < slice.query_count; ++query) {
     softmax(scores + query * slice.kv_length, slice.kv_length, visible_keys(call, slice, query));
   }
+  for (std::int64_t query = 0; query < slice.query_count && slice.block_mass != nullptr; ++query) {
+    for (std::int64_t k = 0; k < slice.kv_length; ++k) {
+      const float weight = scores[query * slice.kv_length + k];
+      add_mass(slice, k / kv.block_tokens, static_cast<double>(weight));
+    }
+  }
   for (std::int64_t query = 0; query < slice.query_count; ++query) {
     const float* p = scores + query * slice.kv_length;
     float* out = call.result(slice.query_begin + query, head);

@@ -33,6 +33,12 @@ TileSize tile_size(const KvLayerView& kv) {
   return {1, 0};
 }
 
+/// Few rows waste less of a small tile.
+TileSize tile_size(const KvLayerView& kv, std::int64_t rows) {
+  const TileSize size = tile_size(kv);
+  return rows <= kLanes ? TileSize{1, size.keys} : size;
+}
+
 template <int kRowVectors>
 struct PrefillTile {
   static constexpr std::int64_t kRows = kRowVectors * kLanes;
@@ -260,26 +266,62 @@ void read_history(AttentionCall call, const SequenceSlice& history, std::int64_t
   }
 }
 
-/// Keys [begin, end) of the slice, for the rows whose window of `window` tokens reaches them.
+/// Keys of one sequence that the rows of a tile may see.
+struct KeyRange {
+  const SequenceSlice* slice;
+  std::int64_t kv_head, begin, end, window;
+};
+
+/// Scores of keys [from, from + n) of the range, those not to be seen at -infinity.
 template <int kRowVectors>
-void read_keys(const AttentionCall& call, const SequenceSlice& slice, std::int64_t kv_head,
-               std::int64_t begin, std::int64_t end, std::int64_t window,
-               PrefillTile<kRowVectors>& t) {
-  const KvLayerView& kv = *call.kv;
+void score_range(const AttentionCall& call, const KeyRange& range, std::int64_t from,
+                 std::int64_t n, PrefillTile<kRowVectors>& t) {
   const std::int64_t least = t.position[0], most = t.position[t.kRows - 1];
-  for (std::int64_t from = begin; from < end; from += t.keys) {
-    const std::int64_t n = std::min(t.keys, end - from);
-    widen_rows(kv, KvPart::kKey, slice.block_table, kv_head, from, from + n, t.kv);
-    const std::int64_t scored = (n + kKeyStep - 1) / kKeyStep * kKeyStep;
-    std::fill(t.kv + n * t.head_dim, t.kv + scored * t.head_dim, 0.0F);
-    score_keys<false>(t, n);
-    if (call.params->softcap > 0.0F) cap_scores(t, n, call.params->softcap);
-    if (from + n - 1 > least || (window > 0 && from <= most - window)) {
-      mask_keys(t, from, n, window);
-    }
+  widen_rows(*call.kv, KvPart::kKey, range.slice->block_table, range.kv_head, from, from + n, t.kv);
+  const std::int64_t scored = (n + kKeyStep - 1) / kKeyStep * kKeyStep;
+  std::fill(t.kv + n * t.head_dim, t.kv + scored * t.head_dim, 0.0F);
+  score_keys<false>(t, n);
+  if (call.params->softcap > 0.0F) cap_scores(t, n, call.params->softcap);
+  if (from + n - 1 > least || (range.window > 0 && from <= most - range.window)) {
+    mask_keys(t, from, n, range.window);
+  }
+}
+
+template <int kRowVectors>
+void read_keys(const AttentionCall& call, const KeyRange& range, PrefillTile<kRowVectors>& t) {
+  for (std::int64_t from = range.begin; from < range.end; from += t.keys) {
+    const std::int64_t n = std::min(t.keys, range.end - from);
+    score_range(call, range, from, n, t);
     update_softmax(t, n);
-    widen_rows(kv, KvPart::kValue, slice.block_table, kv_head, from, from + n, t.kv);
+    widen_rows(*call.kv, KvPart::kValue, range.slice->block_table, range.kv_head, from, from + n,
+               t.kv);
     add_all_values(t, n);
+  }
+}
+
+/// What the first `count` rows gave each block. Their largest scores and sums are known by now, so
+/// the scores are made a second time, tile by tile, and never kept.
+template <int kRowVectors>
+void add_masses(const AttentionCall& call, const KeyRange& range, std::int64_t count,
+                PrefillTile<kRowVectors>& t) {
+  const std::int64_t block_tokens = call.kv->block_tokens;
+  for (std::int64_t r = 0; r < t.kRows; ++r) t.keep[r] = r < count ? 1.0F / t.sum[r] : 0.0F;
+  double mass = 0;
+  for (std::int64_t from = range.begin; from < range.end; from += t.keys) {
+    const std::int64_t n = std::min(t.keys, range.end - from);
+    score_range(call, range, from, n, t);
+    for (std::int64_t key = 0; key < n; ++key) {
+      Vf weights = zero();
+      for (int r = 0; r < kRowVectors; ++r) {
+        const Vf score = load(t.scores + key * t.kRows + r * kLanes);
+        weights = fma(exp(score - t.largest[r]), load(t.keep + r * kLanes), weights);
+      }
+      mass += static_cast<double>(reduce_add(weights));
+      const std::int64_t at = from + key;
+      if ((at + 1) % block_tokens != 0 && at + 1 != range.end) continue;
+      add_mass(*range.slice, at / block_tokens, mass);
+      mass = 0;
+    }
   }
 }
 
@@ -297,13 +339,15 @@ void prefill_tile(const AttentionCall& call, const SequenceSlice& slice,
     AttentionCall of_sinks = call;
     of_sinks.q = call.sink_q;
     load_queries(of_sinks, slice, kv_head, first, count, t);
-    read_keys(call, slice, kv_head, 0, sinks, 0, t);
+    read_keys(call, KeyRange{&slice, kv_head, 0, sinks, 0}, t);
   }
   load_queries(call, slice, kv_head, first, count, t);
   if (history != nullptr) read_history(call, *history, kv_head, t);
   const std::int64_t begin = std::max(first_visible(*call.params, least), sinks);
-  read_keys(call, slice, kv_head, begin, most + 1, call.params->window_tokens, t);
+  const KeyRange range{&slice, kv_head, begin, most + 1, call.params->window_tokens};
+  read_keys(call, range, t);
   store_results(call, slice, kv_head, first, count, t);
+  if (slice.block_mass != nullptr) add_masses(call, range, count, t);
 }
 
 }  // namespace
@@ -311,13 +355,14 @@ void prefill_tile(const AttentionCall& call, const SequenceSlice& slice,
 bool prefill_tile_fits(const KvLayerView& kv) { return tile_size(kv).keys > 0; }
 
 std::int64_t prefill_tiles(const AttentionCall& call, const SequenceSlice& slice) {
-  return ceil_div(slice.query_count * call.group, tile_size(*call.kv).row_vectors * kLanes);
+  const std::int64_t rows = slice.query_count * call.group;
+  return ceil_div(rows, tile_size(*call.kv, rows).row_vectors * kLanes);
 }
 
 void attention_prefill(const AttentionCall& call, const SequenceSlice& slice,
                        const SequenceSlice* history, std::int64_t kv_head, std::int64_t tile,
                        float* scratch) {
-  const TileSize size = tile_size(*call.kv);
+  const TileSize size = tile_size(*call.kv, slice.query_count * call.group);
   if (size.row_vectors == 3) {
     prefill_tile<3>(call, slice, history, kv_head, tile, size.keys, scratch);
   } else {

@@ -282,6 +282,9 @@ class ReferenceOps : public Ops {
     const double highest = *std::max_element(scores.begin(), scores.end());
     double sum = 0;
     for (double& score : scores) sum += score = std::exp(score - highest);
+    for (std::size_t i = 0; i < seen.size() && slice.block_mass != nullptr; ++i) {
+      slice.block_mass[seen[i] / kv.block_tokens] += std::llround(scores[i] / sum * 4294967296.0);
+    }
     for (std::int64_t d = 0; d < kv.value_dim; ++d) {
       double value = 0;
       for (std::size_t i = 0; i < scores.size(); ++i) {

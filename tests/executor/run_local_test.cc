@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <limits>
 
+#include "planner/preemption.h"
 #include "tests/executor/tiny_model.h"
 
 namespace vramplan {
@@ -92,6 +93,25 @@ TEST(RunLocal, RowsAreWhatAHandCountOfATinyModelSays) {
   ASSERT_EQ(m.output.size(), 2U);
   EXPECT_EQ(m.output[0].size(), 6U);
   EXPECT_TRUE(m.complete);
+}
+
+TEST(RunLocal, PreemptedSequencesSayWhatTheyWouldHaveSaid) {
+  const ModelCard card = tiny_card();
+  Decisions all = tiny_decisions(card, 40, 25, 4);
+  FakeMemory memory;
+  const Measurement whole = run_on_cpu_rules(all, card, tiny_request(memory));
+  for (const Preempt way : {Preempt::kSwap, Preempt::kRecompute}) {
+    SCOPED_TRACE(name_of(way));
+    Decisions few = all;
+    few.preempt = way;
+    few = with_pool(few, Blocks{22});  // of 40
+    const Measurement m = run_on_cpu_rules(few, card, tiny_request(memory));
+    EXPECT_EQ(m.output, whole.output);
+    EXPECT_EQ(m.preemption, replay_preemption(few).counts);
+    EXPECT_GT(m.preemption->preempted, 0);
+    EXPECT_EQ(row(m, Category::kKvCache, "blocks").n,
+              row(whole, Category::kKvCache, "blocks").n / 40 * few.kv_blocks.n);
+  }
 }
 
 TEST(RunLocal, CapacityIsFreePlusRowsPlusUnaccounted) {

@@ -77,6 +77,42 @@ TEST(Scheduler, SlotsOfSequencesNeverMeet) {
   EXPECT_EQ(std::adjacent_find(seen.begin(), seen.end()), seen.end());
 }
 
+TEST(Scheduler, ABeamThatTakesOverCopiesWhatDiffersIntoItsOwnBlocks) {
+  Fixture f(20);
+  SchedulerOptions beams = options(16, 9);
+  beams.samples = 3;
+  Scheduler scheduler(f.caches(), {{1, 2, 3, 4, 5}}, beams);
+  const std::vector<std::int64_t> stay{0, 1, 2};
+  scheduler.next();
+  scheduler.complete(std::vector<std::int32_t>{10, 20, 30}, stay);
+  for (int step = 0; step < 4; ++step) {  // 9 tokens in the cache: the whole block 0 is shared
+    const Pass* pass = scheduler.next();
+    EXPECT_EQ(pass->groups[0].copies.size(), step == 0 ? 2U : 0U);
+    scheduler.complete(std::vector<std::int32_t>{11, 21, 31}, stay);
+  }
+  EXPECT_EQ(f.pool.held(), Blocks{1 + 3 * 2});
+  const Pass* pass = scheduler.next();
+  const std::vector<std::int32_t> first(pass->groups[0].slices[0].block_table,
+                                        pass->groups[0].slices[0].block_table + 3);
+  const std::vector<std::int32_t> last(pass->groups[0].slices[2].block_table,
+                                       pass->groups[0].slices[2].block_table + 3);
+  scheduler.complete(std::vector<std::int32_t>{12, 22, 13}, std::vector<std::int64_t>{0, 1, 0});
+  EXPECT_EQ(scheduler.generated(2), (std::vector<std::int32_t>{10, 11, 11, 11, 11, 13}));
+  pass = scheduler.next();
+  EXPECT_EQ(first[0], last[0]);
+  ASSERT_EQ(pass->groups[0].copies.size(), 2U);
+  for (std::size_t i = 0; i < 2; ++i) {
+    EXPECT_EQ(pass->groups[0].copies[i].from, first[i + 1]);
+    EXPECT_EQ(pass->groups[0].copies[i].to, last[i + 1]);
+  }
+  scheduler.finish(0);
+  scheduler.finish(1);
+  scheduler.finish(2);
+  scheduler.complete(std::vector<std::int32_t>{1, 1, 1}, stay);
+  EXPECT_EQ(scheduler.next(), nullptr);
+  f.pool.check_integrity();
+}
+
 TEST(Scheduler, TheLastStepAloneHoldsWhatAllStepsWouldHave) {
   Fixture all(20), ends(20);
   Scheduler a(all.caches(), {{1, 2, 3}, {4}}, options(2, 9)),

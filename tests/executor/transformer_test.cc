@@ -270,6 +270,25 @@ TEST(Transformer, AWindowThatHoldsEverythingIsTheWholeCache) {
   EXPECT_FALSE(std::equal(a.end() - 40, a.end(), b.end() - 40));
 }
 
+TEST(Transformer, ABudgetThatHoldsEverythingIsTheWholeCache) {
+  const ModelCard card = tiny_card();
+  const std::vector<std::int32_t> ids = ids_of(90, card.vocab, 15);
+  Decisions all = tiny_decisions(card, 91, 1);
+  all.prefill_chunk = Tokens{10};
+  Decisions kept = all;
+  kept.kv_policy = KvPolicy::kMass;
+  kept.kv_keep.budget = Tokens{92};
+  const auto whole = logits_of(card, all, ids);
+  expect_near(whole, logits_of(card, kept, ids), 1e-6);
+  kept.kv_keep.budget = Tokens{70};  // goes below the 80 tokens before the last chunk
+  const auto cut = logits_of(card, kept, ids);
+  EXPECT_TRUE(std::equal(whole.begin(), whole.begin() + 80 * 40, cut.begin()));
+  EXPECT_NE(whole, cut);
+  // Every backend evicts the same blocks.
+  const auto cpu = make_cpu_backend(2, 1_GiB);
+  expect_near(cut, prompt_logits(kept, source_of(card), *cpu, ids, true), 1e-4);
+}
+
 TEST(Transformer, HalfPrecisionCacheStaysNear) {
   const ModelCard card = tiny_card();
   const std::vector<std::int32_t> ids = ids_of(19, card.vocab, 3);

@@ -4,9 +4,11 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
 
 #include "executor/engine.h"
 #include "executor/tokenizer.h"
+#include "planner/kv_cache.h"
 #include "tests/reference/fixture.h"
 
 namespace vramplan {
@@ -117,6 +119,37 @@ TEST_P(TinyParity, AWrongCardIsSeen) {
     card.layers[0].mixer.kind = MixerKind::kSlidingWindow;
     card.layers[0].mixer.window_tokens = 7;
   });
+}
+
+/// Same answers, in the same order, worth the same: prompts that share blocks and copy them.
+TEST(TinyBeams, AnswersAreThoseOfTransformers) {
+  const auto fixture = reference::read_json("beams_tiny_llama.json");
+  const auto prompt = fixture.at("prompt").get<std::vector<std::int32_t>>();
+  const ModelSource source = open_model(reference::path_of(fixture.at("model").get<std::string>()));
+  DeviceCard device;
+  device.kind = DeviceKind::kCpu;
+  for (const auto& entry : fixture.at("cases")) {
+    SCOPED_TRACE(entry.dump());
+    Decisions decisions =
+        decisions_for(source, prompt.size(), entry.at("output").get<std::int64_t>());
+    decisions.block = TokensPerBlock{8};  // the prompt ends within a block, the answer in another
+    decisions.batch = decisions.samples = entry.at("beams").get<std::int64_t>();
+    decisions.beam_search = true;
+    decisions.kv_blocks = kv_blocks(decisions);
+    RunRequest request;
+    request.prompts = {prompt};
+    request.length_penalty = entry.at("penalty").get<double>();
+    request.stop_at_end = !entry.at("end").is_null();
+    if (request.stop_at_end) request.end_tokens = {entry.at("end").get<std::int32_t>()};
+    const Measurement m = run_plan(decisions, source, device, "cpu", request);
+    const auto& answers = entry.at("answers");
+    ASSERT_EQ(m.output.size(), answers.size());
+    for (std::size_t i = 0; i < answers.size(); ++i) {
+      EXPECT_EQ(m.output[i], answers[i].at("ids").get<std::vector<std::int32_t>>()) << i;
+      const double score = answers[i].at("score").get<double>();  // kept in f32 there
+      EXPECT_NEAR(m.scores[i], score, 2e-6 * std::abs(score));
+    }
+  }
 }
 
 TEST_P(TinyParity, DecodeContinuesAsPrefillWouldHave) {

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "cards.h"
+#include "planner/kv_cache.h"
 
 namespace vramplan {
 namespace {
@@ -148,6 +149,57 @@ TEST(Choices, SinksAndAWindowAreChosenOrRefusedByName) {
   std::string text;
   EXPECT_EQ(code_of([&] { choices(tiny()); }, &text), ErrorCode::kUsage);
   EXPECT_NE(text.find("--kv-sinks"), std::string::npos);
+}
+
+TEST(Choices, BeamsAreAGroupOfSequencesThatShareAPrompt) {
+  PlanRequest request;
+  request.context = 100_tokens;
+  request.beams = 3;
+  const auto choices = [&] { return make_choices(source_of(tiny()), cpu(1_GiB), request); };
+  EXPECT_EQ(choices().decisions.batch, 3);  // one prompt
+  EXPECT_EQ(choices().decisions.samples, 3);
+  EXPECT_TRUE(choices().decisions.beam_search);
+  request.batch = 4;
+  std::string text;
+  EXPECT_EQ(code_of([&] { choices(); }, &text), ErrorCode::kUsage);
+  EXPECT_NE(text.find("--beams"), std::string::npos);
+  request.batch = 6;
+  EXPECT_EQ(choices().decisions.kv_blocks, kv_blocks(choices().decisions));
+  request.samples = 3;
+  EXPECT_EQ(code_of([&] { choices(); }), ErrorCode::kUsage);
+  request.samples = {};
+  request.kv_policy = KvPolicy::kSinkWindow;
+  EXPECT_EQ(code_of([&] { choices(); }), ErrorCode::kUnsupported);
+}
+
+TEST(Choices, ABudgetByAttentionIsChosenOrRefusedByName) {
+  PlanRequest request = ask(4000, 1);
+  request.kv_policy = KvPolicy::kMass;
+  const auto choices = [&](const ModelCard& card) {
+    return make_choices(source_of(card), cpu(1_GiB), request);
+  };
+  EXPECT_EQ(choices(tiny()).decisions.kv_keep, (KvKeep{{}, {}, 800_tokens}));  // a fifth
+  ModelCard card = tiny();
+  // Static scaling turns keys by their own positions, as with the whole cache.
+  for (Layer& layer : card.layers) layer.mixer.rope.scaling = "linear";
+  EXPECT_EQ(choices(card).decisions.kv_keep.budget, 800_tokens);
+  // A kind that nobody knows may turn them by the length, which the budget cuts.
+  for (Layer& layer : card.layers) layer.mixer.rope.scaling = "other";
+  EXPECT_EQ(code_of([&] { choices(card); }), ErrorCode::kUnsupported);
+  card = tiny();
+  card.context_limit = 3999;  // positions stay true, so a budget does not stretch a model
+  EXPECT_EQ(code_of([&] { choices(card); }), ErrorCode::kUnsupported);
+  card = tiny();
+  card.layers[0].mixer.kind = MixerKind::kSlidingWindow;
+  card.layers[0].mixer.window_tokens = 32;
+  EXPECT_EQ(code_of([&] { choices(card); }), ErrorCode::kUnsupported);
+  request.kv_budget = 60_tokens;  // the protected tokens alone
+  std::string text;
+  EXPECT_EQ(code_of([&] { choices(tiny()); }, &text), ErrorCode::kUsage);
+  EXPECT_NE(text.find("--kv-budget"), std::string::npos);
+  request.kv_budget = {};
+  request.kv_layout = KvLayout::kContiguous;
+  EXPECT_EQ(code_of([&] { choices(tiny()); }), ErrorCode::kUnsupported);
 }
 
 }  // namespace

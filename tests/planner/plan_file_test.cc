@@ -106,6 +106,25 @@ TEST(PlanFile, TheEngineAndTheAssumedFamilyReadBackExactly) {
   EXPECT_EQ(code_of([&] { read_plan(broken, "plan.yaml"); }), ErrorCode::kBadYaml);
 }
 
+TEST(PlanFile, WhatAPolicyKeepsReadsBack) {
+  Plan plan = sample();
+  plan.decisions.kv_policy = KvPolicy::kMass;
+  plan.decisions.kv_keep = {{}, {}, Tokens{816}};
+  plan.decisions.kv_score = KvScore::kDecayed;
+  plan.decisions.window_pools = {{Tokens{0}, Blocks{99}}};
+  const std::string text = write_plan(plan);
+  const Decisions back = read_plan(text, "plan.yaml").decisions;
+  EXPECT_EQ(back.kv_keep, plan.decisions.kv_keep);
+  EXPECT_EQ(back.kv_score, KvScore::kDecayed);
+  EXPECT_EQ(back.window_pools, plan.decisions.window_pools);
+  EXPECT_FALSE(back.beam_search);
+  plan.decisions.beam_search = true;
+  EXPECT_TRUE(read_plan(write_plan(plan), "plan.yaml").decisions.beam_search);
+  std::string broken = text;
+  broken.replace(broken.find("score: decayed"), 14, "score: decades");
+  EXPECT_EQ(code_of([&] { read_plan(broken, "plan.yaml"); }), ErrorCode::kBadYaml);
+}
+
 TEST(PlanFile, BrokenFilesNameTheirField) {
   const std::string good = write_plan(sample());
   const auto broken = [&](const std::string& from, const std::string& to) {

@@ -219,6 +219,50 @@ TEST(Attention, SinksAreSeenBesideTheWindowWithQueriesOfTheirOwn) {
   }
 }
 
+/// Each query gives every head one unit of attention, however it is computed.
+TEST(Attention, MassOfBlocksIsTheSameFromTilesAndFromScores) {
+  for (const std::int64_t block : {5, 16, 100}) {
+    Case c;
+    c.block_tokens = block;
+    c.sequences = {{1, 130}, {37, 150}, {70, 70}};
+    const auto ops = make_cpu_ops(2);
+    Cache cache(c);
+    cache.fill(*ops, c);
+    std::vector<std::vector<std::int64_t>> masses[2];
+    for (const bool naive : {false, true}) {
+      std::vector<SequenceSlice> slices;
+      std::int64_t tokens = 0;
+      for (std::size_t s = 0; s < c.sequences.size(); ++s) {
+        const auto [queries, length] = c.sequences[s];
+        masses[naive].emplace_back(static_cast<std::size_t>(ceil_div(length, block)), 0);
+        slices.push_back({tokens, queries, length, cache.table(s), nullptr});
+        tokens += queries;
+      }
+      for (std::size_t s = 0; s < slices.size(); ++s)
+        slices[s].block_mass = masses[naive][s].data();
+      AttentionParams params;
+      params.heads = 9;
+      params.scale = 0.125F;
+      params.naive = naive;
+      std::vector<float> q = random_floats(tokens * 9 * 64, 1);
+      std::vector<float> out(q.size());
+      const Bytes scratch = ops->attention_workspace(slices, cache.kv(), params);
+      std::vector<float> workspace(static_cast<std::size_t>(scratch.n / 4) + 1);
+      ops->attention(view(out, tokens, 9 * 64), view(q, tokens, 9 * 64), cache.kv(), slices, params,
+                     {workspace.data(), DType::kF32, 1, scratch.n / 4});
+    }
+    for (std::size_t s = 0; s < c.sequences.size(); ++s) {
+      double sum = 0;
+      for (std::size_t b = 0; b < masses[0][s].size(); ++b) {
+        const double tiled = static_cast<double>(masses[0][s][b]) / 4294967296.0;
+        EXPECT_NEAR(tiled, static_cast<double>(masses[1][s][b]) / 4294967296.0, 1e-3);
+        sum += tiled;
+      }
+      EXPECT_NEAR(sum, static_cast<double>(c.sequences[s].first * 9), 1e-3);
+    }
+  }
+}
+
 TEST(Attention, CacheFormats) {
   for (const DType dtype : {DType::kF32, DType::kF16, DType::kBF16, DType::kF8E4M3, DType::kI8,
                             DType::kQ8_0, DType::kQ4_0}) {

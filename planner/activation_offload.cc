@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "modelcards/model_card.h"
+
 namespace vramplan {
 
 Bytes hidden_state_bytes(std::int64_t hidden, const Decisions& decisions) {

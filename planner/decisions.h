@@ -197,4 +197,9 @@ struct LayerRange {
 };
 LayerRange layers_of_stage(std::int64_t layer_count, int pp, int stage);
 
+struct ModelCard;
+/// Errors: kUnsupported naming what gives blocks back or brings them in while a prompt's chunks go
+/// by, which has no place when a layer sees all chunks before the next one sees any.
+void check_activation_offload(const ModelCard& card, const Decisions& decisions);
+
 }  // namespace vramplan

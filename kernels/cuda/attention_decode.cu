@@ -4,6 +4,7 @@
 
 #include "kernels/cuda/attention_combine.cuh"
 #include "kernels/cuda/attention_decode_mma.h"
+#include "kernels/cuda/attention_decode_parts.h"
 #include "kernels/cuda/attention_host.h"
 #include "kernels/cuda/kv_dispatch.h"
 
@@ -49,6 +50,14 @@ void run_simt(Stream stream, const AttentionArguments& a) {
 
 }  // namespace
 
+void attention_decode_parts(Stream stream, const AttentionArguments& a) {
+  if (use_tensor_cores("attention_decode", a.kv, a.slices.path)) {
+    attention_decode_mma(stream, a);
+  } else {
+    run_simt(stream, a);
+  }
+}
+
 std::int64_t attention_splits(std::int64_t slice_count, std::int64_t kv_heads, std::int64_t most_kv,
                               int multiprocessors) {
   VRAMPLAN_CHECK(slice_count > 0 && kv_heads > 0 && most_kv >= 0 && multiprocessors > 0);
@@ -71,11 +80,7 @@ void attention_decode(Stream stream, TensorView out, TensorView q, const KvLayer
   const Bytes room = workspace.data == nullptr ? Bytes{0} : workspace.bytes();
   a.splits = static_cast<int>(std::clamp<std::int64_t>(room.n / one.n, 1, kMostSplits));
   a.workspace = static_cast<float*>(workspace.data);
-  if (use_tensor_cores("attention_decode", kv, slices.path)) {
-    attention_decode_mma(stream, a);
-  } else {
-    run_simt(stream, a);
-  }
+  attention_decode_parts(stream, a);
   if (a.splits == 1) return;
   dev::launch("attention_combine", &attention_combine_kernel,
               dev::Dim3(extent("attention_decode", params.heads),

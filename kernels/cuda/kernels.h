@@ -77,6 +77,11 @@ void kv_write(Stream, const KvLayerView& kv, TensorView k, TensorView v, const s
 void rope_kv_write(Stream, TensorView q, TensorView k, TensorView v, const std::int32_t* positions,
                    const DeviceRope& rope, const KvLayerView& kv, const std::int64_t* slots);
 
+/// Blocks of a residual window (f16) into a history of kivi2 or kivi4, as Ops::kv_pack; packs:
+/// [count] in device memory, one with a recent_block below 0 does nothing.
+void kv_pack(Stream, const KvLayerView& history, const KvLayerView& recent, const KvPack* packs,
+             std::int64_t count);
+
 /// One query a slice, split over the context and merged by log-sum-exp. The workspace decides the
 /// splits: as many as attention_decode_workspace says fit into it, 1 when it is empty. A slice with
 /// kv_length 0 gets zeros, one with query_count 0 nothing (rows that pad a captured graph).
@@ -85,6 +90,13 @@ void rope_kv_write(Stream, TensorView q, TensorView k, TensorView v, const std::
 void attention_decode(Stream, TensorView out, TensorView q, const KvLayerView& kv,
                       const DeviceSlices& slices, const AttentionParams& params,
                       TensorView workspace);
+/// The same over a window `recent` (slices) and a history of kivi2 or kivi4 before it, of which
+/// every query sees the kv_length of its entry of `behind`, a multiple of 32. The workspace has
+/// room for at least 4 splits, of which the window takes 2. Heads of multiples of 32 up to 256.
+void attention_decode_history(Stream, TensorView out, TensorView q, const KvLayerView& recent,
+                              const DeviceSlices& slices, const KvLayerView& history,
+                              const DeviceSlices& behind, const AttentionParams& params,
+                              TensorView workspace);
 /// Any number of queries, tiled: scores stay on the chip. value_dim <= 256 (512 in f8_e4m3 and 16
 /// bits).
 void attention_prefill(Stream, TensorView out, TensorView q, const KvLayerView& kv,

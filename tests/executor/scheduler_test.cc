@@ -178,5 +178,46 @@ TEST(Scheduler, SkippingStepsHoldsTheMostBlocksOfTheWindowToo) {
   }
 }
 
+/// A window of 64 in blocks of 32 before a history of every second token in blocks of 16.
+TEST(Scheduler, ABlockLeavesTheResidualWindowBeforeItWouldOverflow) {
+  Fixture old(20), newest(2);
+  SchedulerOptions chunks = options(32, 12);
+  chunks.block = TokensPerBlock{16};
+  chunks.kv_stride = 2;
+  Scheduler scheduler({{&old.pool, {}}, {&newest.pool, {{}, Tokens{64}, true}}},
+                      {std::vector<std::int32_t>(120, 1)}, chunks);
+  std::int64_t cached = 0, packed = 0;
+  while (const Pass* pass = scheduler.next()) {
+    const Pass::Group& history = pass->groups[0];
+    const Pass::Group& window = pass->groups[1];
+    const auto tokens = static_cast<std::int64_t>(pass->ids.size());
+    for (const KvPack& pack : window.packs) {
+      // Rows of the history follow one another; the block is not written again before it is read.
+      EXPECT_EQ(pack.first_slot,
+                history.slices[0].block_table[packed / 2 / 16] * 16LL + packed / 2 % 16);
+      packed += 32;
+    }
+    cached += tokens;
+    EXPECT_EQ(packed, packed_tokens(Tokens{cached}, Tokens{64}).n);
+    EXPECT_TRUE(history.slots.empty());
+    EXPECT_EQ(history.slices[0].kv_length, packed / 2);
+    EXPECT_EQ(history.slices[0].query_count, static_cast<std::int64_t>(window.packs.size()) * 16);
+    EXPECT_EQ(window.slices[0].kv_length, cached - packed)
+        << "no token between the two, none twice";
+    EXPECT_EQ(window.slices[0].query_count, tokens);
+    ASSERT_EQ(window.slots.size(), pass->ids.size());
+    for (std::int64_t i = 0; i < tokens; ++i) {
+      const std::int64_t at = cached - tokens + i - packed;
+      EXPECT_EQ(window.slots[static_cast<std::size_t>(i)],
+                window.slices[0].block_table[at / 32] * 32LL + at % 32);
+    }
+    scheduler.complete(std::vector<std::int32_t>(pass->sampled.size(), 0));
+  }
+  EXPECT_EQ(cached, 120 + 11);  // the last token is never written
+  EXPECT_EQ(packed, 96);
+  EXPECT_EQ(old.pool.most_held(), Blocks{3});
+  EXPECT_EQ(newest.pool.most_held(), Blocks{2});
+}
+
 }  // namespace
 }  // namespace vramplan

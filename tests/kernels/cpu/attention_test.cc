@@ -335,5 +335,51 @@ TEST(Attention, RefusesACacheFormatByName) {
   EXPECT_THROW(ops->kv_write(kv, {}, {}, {}), Error);
 }
 
+/// A softmax over one key is 1: the result is the row of values itself.
+TEST(Attention, EveryFloat8CodeIsReadAsTheNumberItIs) {
+  Case c;
+  c.dtype = DType::kF8E4M3;
+  c.kv_heads = c.group = 1;
+  c.head_dim = c.value_dim = 64;
+  c.sequences = {{1, 1}, {1, 1}, {1, 1}, {1, 1}};
+  const auto ops = make_cpu_ops(1);
+  Cache cache(c);
+  cache.fill(*ops, c);
+  std::vector<SequenceSlice> slices;
+  for (std::int64_t s = 0; s < 4; ++s) {
+    const std::int32_t* table = cache.table(static_cast<std::size_t>(s));
+    slices.push_back({s, 1, 1, table});
+    std::byte* row = cpu::value_row(cache.kv(), table[0], 0, 0);
+    for (std::int64_t i = 0; i < 64; ++i) row[i] = static_cast<std::byte>(64 * s + i);
+  }
+  AttentionParams params;
+  params.heads = 1;
+  std::vector<float> q(4 * 64, 0.5F), out(4 * 64);
+  const auto attend = [&] {
+    const Bytes scratch = ops->attention_workspace(slices, cache.kv(), params);
+    std::vector<float> workspace(static_cast<std::size_t>(scratch.n / 4) + 1);
+    ops->attention(view(out, 4, 64), view(q, 4, 64), cache.kv(), slices, params,
+                   {workspace.data(), DType::kF32, 1, scratch.n / 4});
+  };
+  attend();  // two rows hold a NaN each
+  for (std::size_t code = 0; code < 256; ++code) {
+    const float wanted = cpu::f8_to_f32(static_cast<std::uint8_t>(code));
+    if (std::isnan(wanted))
+      EXPECT_TRUE(std::isnan(out[code])) << code;
+    else
+      EXPECT_EQ(out[code], wanted) << code;
+  }
+  for (const std::size_t s : {std::size_t{1}, std::size_t{3}})
+    cpu::value_row(cache.kv(), cache.table(s)[0], 0, 0)[63] = std::byte{0x7e};
+  attend();  // now none does
+  for (std::size_t code = 0; code < 256; ++code) {
+    const unsigned held = code % 128 == 127 ? 0x7e : static_cast<unsigned>(code);
+    EXPECT_EQ(out[code], cpu::f8_to_f32(static_cast<std::uint8_t>(held))) << code;
+  }
+  cpu::key_row(cache.kv(), cache.table(0)[0], 0, 0)[5] = std::byte{0xff};
+  attend();
+  for (std::size_t i = 0; i < 128; ++i) EXPECT_EQ(std::isnan(out[i]), i < 64) << i;
+}
+
 }  // namespace
 }  // namespace vramplan

@@ -43,6 +43,13 @@ class PagedCache {
     return v;
   }
 
+  /// The same over the host's bytes, to write before send().
+  KvLayerView host_view() {
+    KvLayerView v = view();
+    v.base = reinterpret_cast<std::byte*>(host_.data()) + layer_bytes_;
+    return v;
+  }
+
   /// Element d of K or V of a token in a slot, as written here or by a kernel (after fetch()).
   double element(std::int64_t slot, std::int64_t head, std::int64_t d, bool value) const {
     const std::byte* row = reinterpret_cast<const std::byte*>(&host_[offset(slot, head, value)]);

@@ -1,0 +1,70 @@
+#include "kernels/cpu/packed_tile.h"
+#include "paged_cache.h"
+
+namespace vramplan::cuda_test {
+namespace {
+
+class KvPack : public CudaKernel {};
+
+/// Rows of a window, packed by the kernel, against the CPU's tiles of the same f16 rows.
+void check(const CacheShape& shape) {
+  constexpr std::int64_t kBlocks = 6;
+  PagedCache recent({DType::kF16, shape.kv_heads, shape.head_dim, shape.value_dim, 32}, kBlocks);
+  PagedCache history(shape, kBlocks);
+  std::uint32_t seed = 5;
+  for (std::int64_t slot = 0; slot < kBlocks * 32; ++slot) {
+    for (std::int64_t head = 0; head < shape.kv_heads; ++head) {
+      recent.set_row(slot, head, false, normal(shape.head_dim, ++seed, 3.0F));
+      recent.set_row(slot, head, true, normal(shape.value_dim, ++seed));
+    }
+  }
+  recent.send();
+  history.send();
+  const std::int64_t last = (kBlocks * shape.block_tokens / 32 - 1) * 32;
+  const Array<vramplan::KvPack> on_device(
+      std::vector<vramplan::KvPack>{{4, 32}, {-1, 64}, {1, last}});
+  cuda::kv_pack({}, history.view(), recent.view(), on_device.data(), 3);
+  PagedCache wanted(shape, kBlocks);  // as history was
+  history.fetch();
+  const auto tiles = [&](std::int64_t block, std::int64_t slot, std::int64_t head) {
+    std::vector<float> rows(static_cast<std::size_t>(32 * shape.head_dim));
+    const auto fill = [&](bool value, std::int64_t width) {
+      rows.resize(static_cast<std::size_t>(32 * width));
+      for (std::int64_t t = 0; t < 32; ++t) {
+        for (std::int64_t d = 0; d < width; ++d)
+          rows[static_cast<std::size_t>(t * width + d)] =
+              static_cast<float>(recent.element(block * 32 + t, head, d, value));
+      }
+    };
+    const KvLayerView view = wanted.host_view();
+    const std::int64_t to = slot / shape.block_tokens, offset = slot % shape.block_tokens;
+    fill(false, shape.head_dim);
+    cpu::pack_tile({rows.data(), 1, shape.head_dim}, cpu::key_tile(view, to, head, offset));
+    fill(true, shape.value_dim);
+    for (std::int64_t part = 0; part < shape.value_dim / 32; ++part) {
+      cpu::pack_tile({rows.data() + part * 32, shape.value_dim, 1},
+                     cpu::value_tile(view, to, head, offset, part));
+    }
+  };
+  for (std::int64_t head = 0; head < shape.kv_heads; ++head) {
+    tiles(4, 32, head);
+    tiles(1, last, head);
+  }
+  EXPECT_TRUE(history.bytes() == wanted.bytes()) << name(shape.dtype) << " " << shape.head_dim;
+}
+
+TEST_F(KvPack, TilesAreThoseOfTheCpuToTheByte) {
+  for (const DType dtype : {DType::kKivi2, DType::kKivi4}) {
+    check({dtype, 2, 64, 64, 32});
+    check({dtype, 1, 128, 96, 64});
+    check({dtype, 1, 32, 32, 64});
+  }
+}
+
+TEST_F(KvPack, OtherHistoriesAreRefusedByName) {
+  const PagedCache recent({DType::kF16, 1, 64, 64, 32}, 2), history({DType::kI8, 1, 64, 64, 32}, 2);
+  EXPECT_THROW(cuda::kv_pack({}, history.view(), recent.view(), nullptr, 1), Error);
+}
+
+}  // namespace
+}  // namespace vramplan::cuda_test

@@ -196,9 +196,19 @@ void add_serving(const EngineOptions& options, const EngineRequest& request,
   const std::string arrival = options.arrival.empty() ? "spread" : options.arrival;
   load.arrival = parse_arrival(arrival);
   d.engine->serving = ServingDecision{load.input, load.output, load.concurrency, arrival};
-  Predictions& p = planned.plan.predictions;
+  Plan& plan = planned.plan;
+  Predictions& p = plan.predictions;
   p.serving =
       forecast_serving(planned.source, planned.device, d, request, *p.devices.front().engine, load);
+  if (d.sharding.pp > 1) {
+    plan.assumptions.push_back({"serving times of a pipeline",
+                                "formed from those of its stages; no measurement was beside them",
+                                "--pp"});
+  }
+  if (request.expert_parallel > 1) {
+    plan.assumptions.push_back({"serving times of shared experts",
+                                "fitted to ranks that hold a part of every expert", "--ep"});
+  }
 }
 
 void restore_forecast(PlannedModel& planned) {

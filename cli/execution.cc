@@ -51,6 +51,7 @@ void replan(PlannedModel& planned, std::int64_t prompt_tokens, std::int64_t outp
   request.context = Tokens{prompt_tokens + output_tokens};
   request.output = Tokens{output_tokens};
   request.prefill_chunk = d.prefill_chunk;
+  request.activation_offload = d.activation_offload;
   request.batch = 1;
   request.weights = d.weights;
   request.kv_format = d.kv_format;
@@ -59,6 +60,8 @@ void replan(PlannedModel& planned, std::int64_t prompt_tokens, std::int64_t outp
     request.kv_sinks = d.kv_keep.sinks;
     request.kv_window = d.kv_keep.window;
   }
+  if (d.kv_residual.any()) request.kv_residual = d.kv_residual.tokens;
+  if (d.kv_policy == KvPolicy::kStrided) request.kv_stride = d.kv_residual.stride;
   request.kv_layout = d.kv_layout;
   if (d.kv_layout == KvLayout::kPaged) request.block_tokens = d.block.n;
   request.attention = d.attention;
@@ -66,8 +69,9 @@ void replan(PlannedModel& planned, std::int64_t prompt_tokens, std::int64_t outp
   request.threads = d.threads;
   request.seed = d.seed;
   request.kv_placement = d.kv_placement;
+  if (d.kv_placement != KvPlacement::kDevice) request.kv_offload_layers = d.kv_offload;
+  if (d.weight_offload.layers > 0) request.weight_offload_layers = d.weight_offload;
   Plan plan = make_plan(planned.source, planned.device, request);
-  plan.decisions.kv_offload = d.kv_offload;
   plan.assumptions.clear();
   plan.decisions.capacity = d.capacity;  // may be less than any plan would be made for
   for (const auto& assumption : planned.plan.assumptions) {

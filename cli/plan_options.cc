@@ -106,6 +106,35 @@ void require_positive(const std::optional<Number>& value, const std::string& fla
       .at("", flag);
 }
 
+void add_kv_flags(CLI::App& command, PlanOptions& o) {
+  command.add_option("--kv-cache-dtype", o.kv_format, "f16, fp8, int8, kivi2 ...")->group(kFormats);
+  command
+      .add_option("--kv-policy", o.kv_policy,
+                  "keep_all; window (windowed layers); sink_window (all layers); strided")
+      ->group(kFormats);
+  command.add_option("--kv-layout", o.kv_layout, "paged, or contiguous (the baseline)")
+      ->group(kFormats);
+  command
+      .add_option("--kv-residual", o.kv_residual,
+                  "kivi2, kivi4, strided: newest tokens kept in f16 (128; strided 512)")
+      ->group(kFormats);
+  command.add_option("--kv-stride", o.kv_stride, "strided: one in how many older tokens stays (4)")
+      ->group(kFormats);
+  command.add_option("--kv-sinks", o.kv_sinks, "sink_window: first tokens that stay (4)")
+      ->group(kFormats);
+  command.add_option("--kv-window", o.kv_window, "sink_window: newest tokens that stay (1024)")
+      ->group(kFormats);
+  command
+      .add_option("--kv-placement", o.kv_placement,
+                  "device, host or disk: where KV blocks live between their layer's turns")
+      ->group(kFormats);
+  command
+      .add_option("--kv-offload", o.kv_offload,
+                  "share of the KV cache that leaves the device, e.g. 0.8; default: all it can")
+      ->group(kFormats);
+  command.add_option("--block-size", o.block_tokens, "tokens of a KV block")->group(kFormats);
+}
+
 }  // namespace
 
 void add_plan_flags(CLI::App& command, PlanOptions& o) {
@@ -127,32 +156,22 @@ void add_plan_flags(CLI::App& command, PlanOptions& o) {
   command
       .add_option("--weights", o.weights, "weight format, e.g. fp16 q8_0; stored = as published")
       ->group(kFormats);
-  command.add_option("--kv-cache-dtype", o.kv_format, "f16, fp8, int8 ...")->group(kFormats);
-  command
-      .add_option("--kv-policy", o.kv_policy,
-                  "keep_all; window (windowed layers); sink_window (all layers)")
-      ->group(kFormats);
-  command.add_option("--kv-layout", o.kv_layout, "paged, or contiguous (the baseline)")
-      ->group(kFormats);
   command.add_option("--samples", o.samples, "sequences of the batch from each prompt (1)")
       ->group(kWork);
   command
       .add_option("--shared-prefix", o.shared_prefix,
                   "tokens that all prompts begin with, computed once (0)")
       ->group(kWork);
-  command.add_option("--kv-sinks", o.kv_sinks, "sink_window: first tokens that stay (4)")
-      ->group(kFormats);
-  command.add_option("--kv-window", o.kv_window, "sink_window: newest tokens that stay (1024)")
+  add_kv_flags(command, o);
+  command
+      .add_flag("--activation-offload", o.activation_offload,
+                "prefill layer by layer; a prompt's hidden states wait in host memory")
       ->group(kFormats);
   command
-      .add_option("--kv-placement", o.kv_placement,
-                  "device, host or disk: where KV blocks live between their layer's turns")
+      .add_option("--weight-offload", o.weight_offload,
+                  "share of the layers' matrices that live in host memory and come in for each "
+                  "pass, e.g. 0.5")
       ->group(kFormats);
-  command
-      .add_option("--kv-offload", o.kv_offload,
-                  "share of the KV cache that leaves the device, e.g. 0.8; default: all it can")
-      ->group(kFormats);
-  command.add_option("--block-size", o.block_tokens, "tokens of a KV block")->group(kFormats);
   command.add_option("--attention", o.attention, "tiled, or naive (materialises the scores)")
       ->group(kFormats);
   command
@@ -202,11 +221,15 @@ PlanRequest request_of(const PlanOptions& o) {
   request.kv_policy = read_choice<KvPolicy>("--kv-policy", o.kv_policy, kKvPolicies);
   request.kv_sinks = read_tokens(o.kv_sinks, "--kv-sinks");
   request.kv_window = read_tokens(o.kv_window, "--kv-window");
+  request.kv_residual = read_tokens(o.kv_residual, "--kv-residual");
+  request.kv_stride = o.kv_stride;
   request.kv_layout = read_choice<KvLayout>("--kv-layout", o.kv_layout, kKvLayouts);
   request.samples = o.samples;
   request.shared_prefix = read_tokens(o.shared_prefix, "--shared-prefix");
   request.kv_placement = read_choice<KvPlacement>("--kv-placement", o.kv_placement, kKvPlacements);
   request.kv_offload = o.kv_offload;
+  request.weight_offload = o.weight_offload;
+  request.activation_offload = o.activation_offload;
   request.block_tokens = o.block_tokens;
   request.attention =
       read_choice<AttentionAlgorithm>("--attention", o.attention, kAttentionAlgorithms);

@@ -17,12 +17,14 @@ struct PlanOptions {
   std::string model;
   std::string device;
   std::optional<int> count, tp, pp, cp, threads;
-  std::optional<std::int64_t> batch, block_tokens, samples;
+  std::optional<std::int64_t> batch, block_tokens, samples, kv_stride;
   std::optional<std::uint64_t> seed;
   // Words with units or names; read in request_of, so that the errors are ours.
-  std::string context, output, prefill_chunk, capacity, weights, kv_format, kv_policy, kv_sinks,
-      kv_window, kv_layout, kv_placement, shared_prefix, attention, linear_inputs, assume_like;
-  std::optional<double> kv_offload;
+  std::string context, output, prefill_chunk, capacity, weights, kv_format, kv_policy, kv_residual,
+      kv_sinks, kv_window, kv_layout, kv_placement, shared_prefix, attention, linear_inputs,
+      assume_like;
+  std::optional<double> kv_offload, weight_offload;
+  bool activation_offload = false;
   std::vector<std::string> set;
 };
 

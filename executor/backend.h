@@ -7,11 +7,13 @@
 
 #include "executor/clock.h"
 #include "executor/gpu_workspace.h"
+#include "executor/hidden_states.h"
 #include "executor/kv_stream.h"
 #include "executor/pass_input.h"
 #include "executor/sampler.h"
 #include "executor/tier.h"
 #include "executor/timed_ops.h"
+#include "executor/weight_stream.h"
 #include "executor/weight_upload.h"
 #include "kernels/ops.h"
 #include "modelcards/device_card.h"
@@ -73,6 +75,8 @@ class Backend {
   }
   /// Makes a virtual clock wait for what the stream would move; nothing where bytes do move.
   virtual void price(KvStream&) {}
+  virtual void price(WeightStream&) {}
+  virtual void price(HiddenStates&) {}
   /// What the operations took since the last call; empty where a call does not wait for its result.
   virtual OpTimings take_timings() { return {}; }
 };

@@ -70,6 +70,16 @@ void DryBackend::price(KvStream& stream) {
   stream.run_on(clock_, far_link(*card_, placement), far_overlaps(*card_, placement));
 }
 
+void DryBackend::price(WeightStream& stream) {
+  if (!card_) return;
+  stream.run_on(clock_, far_link(*card_, KvPlacement::kHost),
+                far_overlaps(*card_, KvPlacement::kHost));
+}
+
+void DryBackend::price(HiddenStates& states) {
+  if (card_) states.run_on(clock_, far_link(*card_, KvPlacement::kHost));
+}
+
 void DryBackend::stand_for(const GpuFacts& gpu, DType activations) {
   gpu_ = gpu;
   activations_ = activations;

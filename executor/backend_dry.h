@@ -27,6 +27,8 @@ class DryBackend final : public Backend {
   const GpuFacts* gpu() const override { return gpu_ ? &*gpu_ : nullptr; }
   void bind(GpuWorkspace* workspace) override;
   void price(KvStream& stream) override;
+  void price(WeightStream& stream) override;
+  void price(HiddenStates& states) override;
 
  private:
   VirtualClock clock_;

@@ -6,6 +6,7 @@
 #include <memory>
 #include <utility>
 
+#include "executor/calibrate_history.h"
 #include "executor/calibrate_memory.h"
 #include "executor/rng.h"
 #include "kernels/workspace.h"
@@ -16,8 +17,7 @@ namespace {
 
 static_assert(kLinearDecodeTokens == cpu::kGemvTokens, "the planner and the kernels differ");
 constexpr std::int64_t kBlockTokens = 16;
-constexpr std::int64_t kMostTokens = 512;
-constexpr std::int64_t kMostColumns = 4096;
+constexpr std::int64_t kMostTokens = 512, kMostColumns = 4096;
 constexpr double kBatchSeconds = 1e-4;  // well above the resolution of a clock
 
 /// A block of one layer: K and V of kBlockTokens tokens.
@@ -51,7 +51,7 @@ class OpBench {
                                         DType::kQ6_K, DType::kF16,  DType::kBF16, DType::kF32};
     const std::vector<DType> caches = {DType::kF16, DType::kBF16, DType::kF32, DType::kF8E4M3,
                                        DType::kI8,  DType::kQ8_0, DType::kQ4_0};
-    steps_ = static_cast<double>(weights.size() + 2 * caches.size() + 3) * effort_.rounds;
+    steps_ = static_cast<double>(weights.size() + 2 * caches.size() + 4) * effort_.rounds;
     // Neighbours slow a shared machine for seconds: points of one operation must not all fall
     // there.
     for (int round = 0; round < effort_.rounds; ++round) {
@@ -66,11 +66,14 @@ class OpBench {
         step(std::string("attention, prefill ") + info(dtype).name);
         attention_prefill(dtype);
       }
+      for (const DType dtype : {DType::kKivi2, DType::kKivi4}) {
+        step(std::string("attention, behind a window ") + info(dtype).name);
+        over_history(dtype);
+      }
       step("norm, rope, activation, add");
       elementwise();
-      step("embed");
+      step("embed, sample");
       embed();
-      step("sample");
       sample();
     }
     return fit();
@@ -82,6 +85,7 @@ class OpBench {
   void attention_prefill(DType dtype);
   void attention(const AttentionShape& shape, std::int64_t queries, std::int64_t kv_length,
                  std::int64_t sequences);
+  void over_history(DType dtype);
   void kv_write(DType dtype);
   void elementwise();
   void embed();
@@ -203,25 +207,12 @@ void OpBench::attention(const AttentionShape& shape, std::int64_t queries, std::
   const TensorView out = view(out_, rows, shape.heads * shape.value_dim);
   const TensorView workspace = scratch(ops_.attention_workspace(slices, kv, params));
   OpWork work = attention_work(shape, queries, kv_length);
-  work.bytes *= static_cast<double>(sequences);
-  work.flops *= static_cast<double>(sequences);
+  for (double* sum : {&work.bytes, &work.flops}) *sum *= static_cast<double>(sequences);
   std::byte* const base = kv.base;
   measure(work, info(shape.kv).name, [&](std::int64_t i) {
     kv.base = base + (i % layers) * layer_bytes;
     ops_.attention(out, q, kv, slices, params, workspace);
   });
-}
-
-constexpr std::int64_t kHeadShapes[][3] = {{9, 3, 64}, {32, 8, 128}};  // heads, kv heads, width
-
-AttentionShape attention_shape(const std::int64_t (&heads)[3], DType kv) {
-  AttentionShape shape;
-  shape.heads = heads[0];
-  shape.kv_heads = heads[1];
-  shape.head_dim = shape.value_dim = heads[2];
-  shape.kv = kv;
-  shape.activation = DType::kF32;
-  return shape;
 }
 
 void OpBench::attention_decode(DType dtype) {
@@ -244,6 +235,29 @@ void OpBench::attention_prefill(DType dtype) {
       for (const std::int64_t before : {0, 512, 1536}) {
         if (effort_.quick && before == 512) continue;
         attention(attention_shape(heads, dtype), queries, before + queries, 1);
+      }
+    }
+  }
+}
+
+/// Formats whose newest tokens lie in a window of 128: decode, prefill and the way between.
+void OpBench::over_history(DType dtype) {
+  fill_harmless(pool_);
+  for (const auto& heads : kHeadShapes) {
+    AttentionShape shape = attention_shape(heads, dtype);
+    shape.residual_tokens = 128;
+    for (const std::int64_t kv_length : {256, 1024, 4096}) {
+      for (const std::int64_t queries : {1, 16, 96}) {
+        TimedHistory timed(pool_.data(), pool_.size(), shape, queries, kv_length);
+        if (!timed.fits()) continue;  // the pool is too small for this point
+        const TensorView q = view(in_, queries, shape.heads * shape.head_dim);
+        const TensorView out = view(out_, queries, shape.heads * shape.value_dim);
+        const TensorView workspace = scratch(timed.workspace(ops_));
+        measure(timed.work(), info(dtype).name,
+                [&](std::int64_t i) { timed.attend(ops_, i, out, q, workspace); });
+        if (queries == 1)
+          measure(timed.pack_work(), info(dtype).name,
+                  [&](std::int64_t i) { timed.pack(ops_, i); });
       }
     }
   }

@@ -99,6 +99,14 @@ void DryOps::kv_write(const KvLayerView& kv, TensorView k, TensorView v,
   count({DryOp::kKvWrite, kv.dtype, k.dtype, bytes_in(k) + bytes_in(v) + written, 0});
 }
 
+void DryOps::kv_pack(const KvLayerView& history, const KvLayerView& recent,
+                     std::span<const KvPack> packs, std::int64_t stride) {
+  const Bytes moved = token_bytes(recent) * kResidualBlockTokens +
+                      token_bytes(history) * (kResidualBlockTokens / stride);
+  count({DryOp::kKvWrite, history.dtype, history.dtype,
+         static_cast<double>((moved * static_cast<std::int64_t>(packs.size())).n), 0});
+}
+
 void DryOps::attention(TensorView out, TensorView q, const KvLayerView& kv,
                        std::span<const SequenceSlice> slices, const AttentionParams& params,
                        TensorView) {
@@ -121,8 +129,18 @@ void DryOps::attention(TensorView out, TensorView q, const KvLayerView& kv,
                static_cast<double>(slice.query_count) * static_cast<double>(slice.kv_length);
     }
   }
-  count({single ? DryOp::kAttentionDecode : DryOp::kAttentionPrefill, kv.dtype, q.dtype, bytes,
-         flops});
+  const DType format = params.history != nullptr ? params.history->dtype : kv.dtype;
+  if (params.history != nullptr) {
+    VRAMPLAN_CHECK(params.history_slices.size() == slices.size());
+    for (std::size_t i = 0; i < slices.size(); ++i) {
+      const std::int64_t keys = params.history_slices[i].kv_length;
+      bytes += static_cast<double>((token_bytes(*params.history) * keys).n);
+      flops += 2 * static_cast<double>(params.heads) * width *
+               static_cast<double>(slices[i].query_count) * static_cast<double>(keys);
+    }
+  }
+  count(
+      {single ? DryOp::kAttentionDecode : DryOp::kAttentionPrefill, format, q.dtype, bytes, flops});
 }
 
 void DryOps::gated_activation(TensorView gate, TensorView up, GateKind) {

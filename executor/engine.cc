@@ -66,8 +66,9 @@ std::vector<float> prompt_logits(const Decisions& decisions, const ModelSource& 
   load.file = file.get();
   load.seed = one.seed;
   engine.load(load);
-  Scheduler scheduler(engine.kv(), prompts,
-                      {one.block, one.prefill_chunk.n, one.output.n, {}, true});
+  SchedulerOptions options = scheduler_options(one, {});
+  options.logits_of_all = true;
+  Scheduler scheduler(engine.kv(), prompts, options);
   std::vector<float> logits;
   RunHooks hooks;
   hooks.on_logits = [&](const Pass& pass, const TensorView& rows) {

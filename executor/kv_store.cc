@@ -6,10 +6,11 @@ namespace vramplan {
 namespace {
 
 /// A layer's part of a block that begins at 0; its last byte is value_offset + the bytes of V.
-KvLayerView layer_view(const Layer& layer, const ModelPart& part, const Decisions& decisions) {
+KvLayerView layer_view(const Layer& layer, const ModelPart& part, KvFormat format,
+                       TokensPerBlock block) {
   KvLayerView view;
-  view.dtype = dtype_of(decisions.kv_format);
-  view.block_tokens = decisions.block.n;
+  view.dtype = dtype_of(format);
+  view.block_tokens = block.n;
   view.kv_heads = layer_part(layer, part.tp).kv_heads;
   view.head_dim = layer.mixer.head_dim;
   view.value_dim = layer.mixer.value_dim;
@@ -38,15 +39,24 @@ std::vector<KvGroup> kv_groups(const ModelCard& card, const ModelPart& part,
     auto group = std::find_if(groups.begin(), groups.end(),
                               [&](const KvGroup& g) { return g.keep == keep; });
     if (group == groups.end()) {
-      groups.push_back({keep, TierKind::kDevice, {}, {}});
+      groups.push_back({keep, TierKind::kDevice, decisions.block, {}, {}});
       group = groups.end() - 1;
     }
     group->layers.push_back(i);
     if (is_offloaded(decisions, i, part.layers.end - part.layers.begin)) continue;
-    group->block_bytes += part_bytes(layer_view(layer, part, decisions));
+    group->block_bytes += part_bytes(layer_view(layer, part, decisions.kv_format, decisions.block));
   }
   std::sort(groups.begin(), groups.end(),
             [](const KvGroup& a, const KvGroup& b) { return a.keep.window < b.keep.window; });
+  if (!decisions.kv_residual.any() || groups.empty()) return groups;
+  VRAMPLAN_CHECK(groups.size() == 1 && groups.front().keep.all());
+  KvGroup recent{
+      decisions.kv_residual.keep(), TierKind::kDevice, kResidualBlock, groups.front().layers, {}};
+  for (const std::int64_t i : recent.layers) {
+    recent.block_bytes +=
+        part_bytes(layer_view(layer_of(card, part, i), part, KvFormat::kF16, kResidualBlock));
+  }
+  groups.push_back(std::move(recent));
   return groups;
 }
 
@@ -60,12 +70,15 @@ std::optional<KvStreamShape> kv_stream_shape(const ModelCard& card, const ModelP
         .at("", "--kv-placement")
         .help("keep the cache on the device, or every token with --kv-policy keep_all");
   };
-  if (kv_groups(card, part, decisions).size() != 1) refuse("keep different tokens");
+  const std::vector<KvGroup> groups = kv_groups(card, part, decisions);
+  const bool one = groups.size() == 1 || (groups.size() == 2 && groups.back().keep.recent);
+  if (!one) refuse("keep different tokens");
   VRAMPLAN_CHECK(decisions.samples == 1 && decisions.kv_layout == KvLayout::kPaged);
   KvStreamShape shape;
   const std::int64_t layers = part.layers.end - part.layers.begin;
   for (std::int64_t i = 0; i < layers; ++i) {
-    const Bytes bytes = part_bytes(layer_view(layer_of(card, part, i), part, decisions));
+    const Bytes bytes =
+        part_bytes(layer_view(layer_of(card, part, i), part, decisions.kv_format, decisions.block));
     if (i > 0 && bytes != shape.part) refuse("have caches of different sizes");
     shape.part = bytes;
     if (is_offloaded(decisions, i, layers)) ++shape.layers;
@@ -96,9 +109,11 @@ KvStore::KvStore(Tier& device, const ModelCard& card, const ModelPart& part,
     const BlockPool& pool = *pools_.back();
     Bytes offset;
     for (const std::int64_t layer : group.layers) {
-      KvLayerView view = layer_view(layer_of(card, part, layer), part, decisions);
+      const KvFormat format = group.keep.recent ? KvFormat::kF16 : decisions.kv_format;
+      KvLayerView view = layer_view(layer_of(card, part, layer), part, format, group.block);
       view.block_count = pool.total().n;
-      if (is_offloaded(decisions, layer, static_cast<std::int64_t>(layer_count))) {
+      const bool beyond = is_offloaded(decisions, layer, static_cast<std::int64_t>(layer_count));
+      if (beyond && !group.keep.recent) {
         VRAMPLAN_CHECK(stream != nullptr);
         view.base = stream->staged(far);
         view.block_stride = stream->stride().n;
@@ -107,6 +122,11 @@ KvStore::KvStore(Tier& device, const ModelCard& card, const ModelPart& part,
         view.base = pool.base() + offset.n;
         view.block_stride = group.block_bytes.n;
         offset += part_bytes(view);
+      }
+      if (group.keep.recent) {
+        recent_.resize(layer_count);
+        recent_[static_cast<std::size_t>(layer)] = view;
+        continue;
       }
       layers_[static_cast<std::size_t>(layer)] = view;
       group_of_[static_cast<std::size_t>(layer)] = g;

@@ -17,12 +17,14 @@ namespace vramplan {
 struct KvGroup {
   KvKeep keep;
   TierKind tier = TierKind::kDevice;
+  TokensPerBlock block;
   std::vector<std::int64_t> layers;  // counted from the rank's first layer
   /// Over the group's layers that stay on the device: block_tokens * kv_heads * (row bytes of K +
   /// row bytes of V).
   Bytes block_bytes;
 };
-/// The group that keeps every token first, the others by growing window.
+/// The group that keeps every token first, the others by growing window. With a residual window,
+/// first the history of all layers and then the window of the same layers, in f16.
 std::vector<KvGroup> kv_groups(const ModelCard& card, const ModelPart& part,
                                const Decisions& decisions);
 
@@ -46,6 +48,11 @@ class KvStore {
   const KvLayerView& layer(std::int64_t layer) const {
     return layers_[static_cast<std::size_t>(layer)];
   }
+  /// Where the newest tokens lie when there is a residual window, else null: `layer` is the
+  /// history.
+  const KvLayerView* recent(std::int64_t layer) const {
+    return recent_.empty() ? nullptr : &recent_[static_cast<std::size_t>(layer)];
+  }
   /// Place among the layers beyond the device, or -1.
   std::int64_t far_of(std::int64_t layer) const { return far_of_[static_cast<std::size_t>(layer)]; }
   std::size_t group_of(std::int64_t layer) const {
@@ -57,7 +64,7 @@ class KvStore {
  private:
   std::vector<KvGroup> groups_;
   std::vector<std::unique_ptr<BlockPool>> pools_;
-  std::vector<KvLayerView> layers_;
+  std::vector<KvLayerView> layers_, recent_;
   std::vector<std::size_t> group_of_;
   std::vector<std::int64_t> far_of_;
 };

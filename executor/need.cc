@@ -85,9 +85,13 @@ RankNeed measure_need(const Decisions& decisions, const ModelSource& source,
     blocks += blocks_for(Tokens{tokens} + decisions.output, decisions.block) * decisions.samples;
   }
   // No group holds more than one that keeps every token would.
-  const std::vector<Blocks> pools(kv_groups(source.card, part, decisions).size(), blocks);
+  std::vector<Blocks> pools(kv_groups(source.card, part, decisions).size(), blocks);
+  if (decisions.kv_residual.any() && !pools.empty()) {
+    pools.back() = blocks_for(decisions.kv_residual.tokens, kResidualBlock) *
+                   static_cast<std::int64_t>(prompt_tokens.size());
+  }
   RankEngine engine({backend, tensor_group, stages}, decisions, source, part,
-                    {kRegion, kRegion, pools, {kRegion, kRegion, kRegion}});
+                    {kRegion, kRegion, pools, {kRegion, kRegion, kRegion}, kRegion});
   engine.load({});
   SchedulerOptions options = scheduler_options(decisions, {});
   options.logits_of_all = logits_of_all;
@@ -97,7 +101,8 @@ RankNeed measure_need(const Decisions& decisions, const ModelSource& source,
   run_passes(engine, scheduler, hooks);
 
   RankNeed need;
-  need.sizes = {engine.weights_arena().extent(), engine.activations().extent(), {}, {}};
+  need.sizes = {engine.weights_arena().extent(), engine.activations().extent(), {}, {}, {}};
+  if (engine.host_weights() != nullptr) need.sizes.host_weights = engine.host_weights()->extent();
   for (std::size_t g = 0; g < engine.kv().groups().size(); ++g) {
     need.held.push_back(engine.kv().pool(g).most_held());
     need.block_bytes.push_back(engine.kv().pool(g).block_bytes());

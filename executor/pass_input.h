@@ -10,10 +10,14 @@ namespace vramplan {
 /// Where a pass reads and writes the cache of one group of layers. Positions in a slice count the
 /// tokens that are kept: kv_length is the place of the last query in them, plus one.
 struct GroupInput {
-  std::span<const std::int64_t> slots;    // [T] where K and V go, < 0 = nowhere
-  std::span<const SequenceSlice> slices;  // query rows of each sequence, in order
+  std::span<const std::int64_t> slots;  // [T] where K and V go, < 0 = nowhere
+  /// Query rows of each sequence, in order. Of a history behind a residual window query_count is
+  /// how many of its tokens come with this pass.
+  std::span<const SequenceSlice> slices;
   /// [T] of a group with sinks, else empty: the places of queries among the tokens they see.
   std::span<const std::int32_t> sink_positions;
+  /// Of a residual window: blocks that leave it for the history before this pass's tokens come.
+  std::span<const KvPack> packs = {};
 };
 
 /// The tokens of one forward pass; T rows. The spans live until the pass is synchronised.

@@ -5,6 +5,8 @@
 namespace vramplan {
 namespace {
 
+constexpr Bytes kAnySize{std::int64_t{1} << 62};
+
 std::optional<GpuWorkspace> gpu_workspace(Backend& backend, const ModelCard& card,
                                           const ModelPart& part, const Decisions& decisions,
                                           const GpuRegions& regions) {
@@ -42,12 +44,22 @@ RankEngine::RankEngine(const Parts& parts, const Decisions& decisions, const Mod
       part_(part),
       weights_arena_(parts.backend.tier(TierKind::kDevice), sizes.weights, "the weight region"),
       gpu_(gpu_workspace(parts.backend, source.card, part, decisions, sizes.gpu)),
+      dry_host_(parts.backend.computes() ? nullptr : make_dry_tier(TierKind::kHost, kAnySize)),
       stream_(make_stream(parts, kv_stream_shape(source.card, part, decisions, sizes.blocks))),
       kv_(parts.backend.tier(TierKind::kDevice), source.card, part, decisions, sizes.blocks,
           stream_.get()),
       activations_(parts.backend.tier(TierKind::kDevice), sizes.activations,
                    "the activation region") {
   if (gpu_) parts_.backend.bind(&*gpu_);
+  Tier& host = dry_host_ != nullptr ? *dry_host_ : parts.backend.tier(TierKind::kHost);
+  if (decisions.weight_offload.layers > 0) {
+    host_weights_.emplace(host, sizes.host_weights, "the region of weights in host memory");
+  }
+  if (!decisions.activation_offload) return;
+  hidden_states_ = std::make_unique<HiddenStates>(host, (decisions.context - decisions.output).n,
+                                                  source.card.hidden, decisions.activations,
+                                                  parts.backend.computes());
+  parts.backend.price(*hidden_states_);
 }
 
 RankEngine::~RankEngine() {
@@ -60,10 +72,21 @@ void RankEngine::load(const LoadOptions& given) {
   LoadOptions options = given;
   if (gpu_) options.f32_vectors = &gpu_->vectors();
   options.upload = parts_.backend.upload();
+  if (host_weights_) options.host = &*host_weights_;
   loaded_ = load_weights(source_, decisions_, part_, weights_arena_, ops, options);
   parts_.backend.synchronize();
-  const TransformerParts parts{
-      ops, activations_, loaded_.weights, kv_, parts_.tensor_group, parts_.stages, stream_.get()};
+  if (host_weights_) stream_weights();
+  const TransformerParts parts{ops,
+                               activations_,
+                               loaded_.weights,
+                               kv_,
+                               parts_.tensor_group,
+                               parts_.stages,
+                               stream_.get(),
+                               weight_stream_.get(),
+                               decisions_.kv_residual.stride,
+                               hidden_states_.get(),
+                               decisions_.prefill_chunk.n};
   transformer_.emplace(source_.card, part_, decisions_.activations, decisions_.attention, parts);
   if (!gpu_) return;
   for (const RopeTable& table : transformer_->rope_tables()) {
@@ -72,6 +95,21 @@ void RankEngine::load(const LoadOptions& given) {
     options.upload->send_all(view.data, std::as_bytes(std::span(table.inverse_frequency())));
   }
   parts_.backend.synchronize();
+}
+
+/// Staging is the last tensor of the weight arena: how large it must be is known now.
+void RankEngine::stream_weights() {
+  StreamedLayers streamed = streamed_layers(loaded_.weights, decisions_);
+  const auto rooms = std::min(decisions_.weight_offload.staging,
+                              static_cast<std::int64_t>(streamed.layers.size()));
+  const TensorView staging =
+      weights_arena_.take(DType::kI8, rooms, streamed.largest().n, "staging of streamed layers");
+  loaded_.group_bytes["staging"] = staging.bytes();
+  const std::span<std::byte> room(static_cast<std::byte*>(staging.data),
+                                  static_cast<std::size_t>(staging.bytes().n));
+  weight_stream_ = std::make_unique<WeightStream>(std::move(streamed), loaded_.weights, room, rooms,
+                                                  parts_.backend.computes());
+  parts_.backend.price(*weight_stream_);
 }
 
 TensorView RankEngine::forward(const Pass& pass) {

@@ -19,6 +19,7 @@ struct RegionSizes {
   Bytes weights, activations;
   std::vector<Blocks> blocks;  // of each group of layers
   GpuRegions gpu = {};
+  Bytes host_weights = {};  // of streamed layers
 };
 
 class RankEngine {
@@ -52,6 +53,12 @@ class RankEngine {
   KvStore& kv() { return kv_; }
   /// Null when all of the cache is on the device.
   KvStream* kv_stream() { return stream_.get(); }
+  /// Null when all matrices are on the device; after load.
+  WeightStream* weight_stream() { return weight_stream_.get(); }
+  /// Of the matrices of streamed layers; null without.
+  const Arena* host_weights() const { return host_weights_ ? &*host_weights_ : nullptr; }
+  /// Null unless prefill goes layer by layer.
+  HiddenStates* hidden_states() { return hidden_states_.get(); }
   Arena& weights_arena() { return weights_arena_; }
   Arena& activations() { return activations_; }
   const std::map<std::string, Bytes>& weight_groups() const { return loaded_.group_bytes; }
@@ -62,16 +69,22 @@ class RankEngine {
   Bytes taken() const;
 
  private:
+  void stream_weights();
+
   Parts parts_;
   const Decisions& decisions_;
   const ModelSource& source_;
   ModelPart part_;
   Arena weights_arena_;
   std::optional<GpuWorkspace> gpu_;
+  std::unique_ptr<Tier> dry_host_;  // host memory of a device that computes nothing
+  std::optional<Arena> host_weights_;
   std::unique_ptr<KvStream> stream_;
   KvStore kv_;
   Arena activations_;
   LoadedWeights loaded_;
+  std::unique_ptr<WeightStream> weight_stream_;
+  std::unique_ptr<HiddenStates> hidden_states_;
   std::optional<Transformer> transformer_;
 };
 

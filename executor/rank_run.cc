@@ -60,14 +60,16 @@ double median(std::vector<double> values) {
   return values.size() % 2 == 1 ? values[middle] : (values[middle - 1] + values[middle]) / 2;
 }
 
-/// Blocks of the groups that keep every token, and of those that keep a window.
+/// Blocks of the groups that keep every token, of those that keep a window, and of a residual
+/// window.
 void add_cache_rows(Ledger& ledger, RankEngine& engine) {
-  Bytes bytes[2];
-  std::string probes[2];
+  Bytes bytes[3];
+  std::string probes[3];
   const KvStore& kv = engine.kv();
   for (std::size_t g = 0; g < kv.groups().size(); ++g) {
     const BlockPool& pool = kv.pool(g);
-    const std::size_t row = kv.groups()[g].keep.all() ? 0 : 1;
+    const KvKeep& keep = kv.groups()[g].keep;
+    const std::size_t row = keep.recent ? 2 : keep.all() ? 0 : 1;
     bytes[row] += pool.block_bytes() * pool.most_held().n;
     probes[row] += (probes[row].empty() ? "" : " + ") + std::to_string(pool.most_held().n) +
                    " blocks held at most x " + std::to_string(pool.block_bytes().n) + " B";
@@ -79,6 +81,7 @@ void add_cache_rows(Ledger& ledger, RankEngine& engine) {
   };
   add("blocks", 0);
   if (!probes[1].empty()) add("window blocks", 1);
+  if (!probes[2].empty()) add("residual window", 2);
   const KvStream* stream = engine.kv_stream();
   if (stream == nullptr) return;
   const auto beyond = [&](TierKind tier, const char* name, Bytes stream_bytes, const char* probe) {
@@ -121,6 +124,12 @@ RankRun run_passes(RankEngine& engine, Scheduler& scheduler, const RunHooks& hoo
     if (engine.kv_stream() != nullptr && !timings.empty()) {
       timings["kv_stream"] = {1, engine.kv_stream()->take_waited().v};
     }
+    if (engine.weight_stream() != nullptr && !timings.empty()) {
+      timings["weight_stream"] = {1, engine.weight_stream()->take_waited().v};
+    }
+    if (engine.hidden_states() != nullptr && !timings.empty() && phase == Phase::kPrefill) {
+      timings["hidden_states"] = {1, engine.hidden_states()->take_moved().v};
+    }
     for (const auto& [name, timing] : timings) {
       ops[name].calls += timing.calls;
       ops[name].seconds += timing.seconds;
@@ -149,15 +158,23 @@ void add_observed_rows(Ledger& ledger, RankEngine& engine, const RankRun& run) {
     ledger.add({rank, TierKind::kDevice, category, name, phase, bytes, std::move(probe)});
   };
   for (const char* group :
-       {"embedding", "positions", "attention", "feed_forward", "norms", "head"}) {
+       {"embedding", "positions", "attention", "feed_forward", "norms", "head", "staging"}) {
     const auto found = engine.weight_groups().find(group);
     if (found == engine.weight_groups().end()) continue;
     add(Category::kWeights, group, Phase::kLoad, found->second,
         "tensors taken from the weight arena");
   }
+  if (const Arena* host = engine.host_weights()) {
+    ledger.add({rank, TierKind::kHost, Category::kWeights, "streamed layers", Phase::kLoad,
+                host->live(), "tensors taken from the arena in host memory"});
+  }
   add_cache_rows(ledger, engine);
   add(Category::kActivations, "peak", Phase::kPrefill, run.prefill_peak,
       "high-water mark of the activation arena in prefill");
+  if (engine.hidden_states() != nullptr) {
+    ledger.add({rank, TierKind::kHost, Category::kActivations, "hidden states", Phase::kPrefill,
+                engine.hidden_states()->bytes(), "reserved in host memory for a prompt"});
+  }
   if (run.decode_peak.n > 0) {  // one output token comes from prefill: there is no decode
     add(Category::kActivations, "peak", Phase::kDecode, run.decode_peak,
         "high-water mark of the activation arena in decode");
@@ -181,7 +198,10 @@ SchedulerOptions scheduler_options(const Decisions& decisions,
                                    std::vector<std::int32_t> end_tokens) {
   SchedulerOptions options;
   options.block = decisions.block;
-  options.prefill_chunk = decisions.prefill_chunk.n;
+  options.kv_stride = decisions.kv_residual.stride;
+  // Layer by layer, a pass is a prompt; the transformer cuts it into chunks.
+  options.prefill_chunk =
+      decisions.activation_offload ? decisions.context.n : decisions.prefill_chunk.n;
   options.output = decisions.output.n;
   options.end_tokens = std::move(end_tokens);
   options.samples = decisions.samples;

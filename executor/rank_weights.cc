@@ -27,8 +27,10 @@ class Walk {
     for (std::size_t i = 0; i < weights.layers.size(); ++i) {
       const std::int64_t index = part_.layers.begin + static_cast<std::int64_t>(i);
       prefix_ = "blk." + std::to_string(index) + ".";
+      layer_ = static_cast<std::int64_t>(i);
       layer(card_.layers[static_cast<std::size_t>(index)], weights.layers[i]);
     }
+    layer_ = -1;
     prefix_.clear();
     if (part_.last()) head(weights);
   }
@@ -37,6 +39,7 @@ class Walk {
   void tensor(TensorSpec spec, TensorView& into) {
     spec.name = prefix_ + spec.name;
     if (!spec.fused_name.empty()) spec.fused_name = prefix_ + spec.fused_name;
+    spec.layer = layer_;
     visit_(spec, into);
   }
 
@@ -120,6 +123,7 @@ class Walk {
   const ModelPart& part_;
   const Visit& visit_;
   std::string prefix_;
+  std::int64_t layer_ = -1;
 };
 
 }  // namespace

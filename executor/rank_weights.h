@@ -54,7 +54,8 @@ struct TensorSpec {
   std::int64_t rows, columns;
   std::string fused_name;  // a file may hold it as rows (a bias: columns) of this tensor instead
   std::int64_t fused_begin = 0, fused_size = 0;
-  bool optional = false;  // a file may leave it out
+  bool optional = false;    // a file may leave it out
+  std::int64_t layer = -1;  // of the rank, from 0
 };
 
 /// Calls `visit` for every tensor the rank holds, with the place its view belongs to. A tied head

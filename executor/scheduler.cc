@@ -32,7 +32,8 @@ Scheduler::Scheduler(std::vector<Cache> caches, std::vector<std::vector<std::int
       // The first of them is prefilled, the others fork from it.
       if (sample > 0) sequence.cached = static_cast<std::int64_t>(prompt.size());
       for (const Cache& cache : caches_) {
-        sequence.tables.emplace_back(*cache.pool, options_.block, cache.keep.sinks);
+        const TokensPerBlock block = cache.keep.recent ? kResidualBlock : options_.block;
+        sequence.tables.emplace_back(*cache.pool, block, cache.keep.sinks);
       }
       sequences_.push_back(std::move(sequence));
     }
@@ -40,6 +41,10 @@ Scheduler::Scheduler(std::vector<Cache> caches, std::vector<std::vector<std::int
   if (options_.prefix_cache) {
     VRAMPLAN_CHECK(caches_.size() == 1 && caches_.front().keep.all() && options_.samples == 1);
     prefixes_.emplace(*caches_.front().pool, options_.block);
+  }
+  if (has_residual()) {
+    VRAMPLAN_CHECK(caches_.size() == 2 && options_.samples == 1 && !options_.prefix_cache);
+    VRAMPLAN_CHECK(options_.prefill_chunk + kResidualBlock.n <= caches_.back().keep.window.n);
   }
   pass_.groups.resize(caches_.size());
 }
@@ -59,6 +64,7 @@ const Pass* Scheduler::next() {
     group.slices.clear();
     group.sink_positions.clear();
     group.copies.clear();
+    group.packs.clear();
   }
   bool filled = false;
   for (std::size_t i = 0; i < sequences_.size() && !filled; ++i) {
@@ -70,7 +76,7 @@ const Pass* Scheduler::next() {
   if (!filled && !fill_decode()) return nullptr;
   pass_.inputs.clear();
   for (const Pass::Group& group : pass_.groups) {
-    pass_.inputs.push_back({group.slots, group.slices, group.sink_positions});
+    pass_.inputs.push_back({group.slots, group.slices, group.sink_positions, group.packs});
   }
   return &pass_;
 }
@@ -101,7 +107,8 @@ void Scheduler::append(std::size_t index, std::int64_t count, bool wants_logits)
   const std::int64_t begin = sequence.cached;
   const std::int64_t end = begin + count;
   grow(sequence, wants_logits ? end + 1 : end);
-  for (std::size_t g = 0; g < caches_.size(); ++g) {
+  if (has_residual()) advance_window(sequence, end);
+  for (std::size_t g = 0; g < caches_.size() && !has_residual(); ++g) {
     // Later blocks are new, and nobody else's.
     if (const auto copy = sequence.tables[g].own(begin)) pass_.groups[g].copies.push_back(*copy);
   }
@@ -131,6 +138,11 @@ void Scheduler::place(const Sequence& sequence, std::int64_t begin, std::int64_t
   for (std::size_t g = 0; g < caches_.size(); ++g) {
     const BlockTable& table = sequence.tables[g];
     Pass::Group& group = pass_.groups[g];
+    if (has_residual() && g == 0) {  // the history: of its tokens, those that this pass packs
+      const std::int64_t packed = sequence.tables[1].released().n / options_.kv_stride;
+      group.slices.push_back({first_row, packed - sequence.history, packed, table.blocks()});
+      continue;
+    }
     for (std::int64_t token = begin; token < end; ++token) group.slots.push_back(table.slot(token));
     const KvKeep& keep = caches_[g].keep;
     for (std::int64_t token = begin; token < end && keep.sinks.n > 0; ++token) {
@@ -141,7 +153,28 @@ void Scheduler::place(const Sequence& sequence, std::int64_t begin, std::int64_t
   }
 }
 
+/// Makes room for tokens up to `end` in the residual window: blocks that must leave it are to be
+/// packed. A block that is given back here may be taken again for this pass: in every layer the
+/// packing comes before the writing.
+void Scheduler::advance_window(Sequence& sequence, std::int64_t end) {
+  BlockTable& history = sequence.tables[0];
+  BlockTable& recent = sequence.tables[1];
+  const Tokens behind = recent.released();
+  sequence.history = behind.n / options_.kv_stride;
+  const Tokens packed = packed_tokens(Tokens{end}, caches_[1].keep.window);
+  history.grow_to(Tokens{packed.n / options_.kv_stride});
+  for (std::int64_t token = behind.n; token < packed.n; token += kResidualBlock.n) {
+    const std::int64_t at = (token - behind.n) / kResidualBlock.n;
+    VRAMPLAN_CHECK(at < static_cast<std::int64_t>(recent.block_count()));
+    pass_.groups[1].packs.push_back(
+        {recent.blocks()[at], history.slot(token / options_.kv_stride)});
+  }
+  recent.release_before(packed);
+  recent.grow_to(Tokens{end});
+}
+
 void Scheduler::grow(Sequence& sequence, std::int64_t length) {
+  if (has_residual()) return;
   for (BlockTable& table : sequence.tables) table.grow_to(Tokens{length});
 }
 
@@ -175,7 +208,7 @@ void Scheduler::fork_samples(std::size_t index) {
 void Scheduler::release_unseen(Sequence& sequence) {
   for (std::size_t g = 0; g < caches_.size(); ++g) {
     const KvKeep& keep = caches_[g].keep;
-    if (keep.all()) continue;
+    if (keep.all() || keep.recent) continue;
     sequence.tables[g].release_before(Tokens{sequence.cached + 1} - keep.window);
   }
 }
@@ -184,7 +217,7 @@ void Scheduler::complete(std::span<const std::int32_t> tokens) {
   VRAMPLAN_CHECK(tokens.size() == pass_.sampled.size());
   for (std::size_t i = 0; i < pass_.sequences.size(); ++i) {
     Sequence& sequence = sequences_[static_cast<std::size_t>(pass_.sequences[i])];
-    sequence.cached += pass_.groups.front().slices[i].query_count;
+    sequence.cached += pass_.groups.back().slices[i].query_count;
     release_unseen(sequence);
     if (pass_.phase == Phase::kPrefill && prefixes_) remember_prefix(sequence);
   }
@@ -219,6 +252,7 @@ void Scheduler::skip_to_last_step() {
       sequence.cached += to - made;
       sequence.generated.resize(static_cast<std::size_t>(to), 0);
       grow(sequence, sequence.cached + 1);
+      if (has_residual()) advance_window(sequence, sequence.cached);
     }
     for (Sequence& sequence : sequences_) release_unseen(sequence);
   }

@@ -23,6 +23,7 @@ struct Pass {
     std::vector<SequenceSlice> slices;
     std::vector<std::int32_t> sink_positions;  // of a group with sinks
     std::vector<BlockCopy> copies;             // to be made before the pass
+    std::vector<KvPack> packs;                 // of a residual window
   };
   Phase phase = Phase::kPrefill;
   std::int64_t number = 0;              // chunk or step within its phase, from 1
@@ -44,7 +45,8 @@ struct SchedulerOptions {
   std::int64_t samples = 1;              // sequences from each prompt
   /// Whole blocks of prompts are kept by their tokens and found again. Needs one group.
   bool prefix_cache = false;
-  std::string tenant = {};  // whose prompts these are: blocks are never shared across tenants
+  std::string tenant = {};     // whose prompts these are: blocks are never shared across tenants
+  std::int64_t kv_stride = 1;  // of the history behind a residual window
 };
 
 class Scheduler {
@@ -82,11 +84,13 @@ class Scheduler {
     std::vector<std::int32_t> prompt, generated;
     std::vector<BlockTable> tables;  // of each cache
     std::int64_t cached = 0;         // tokens in the cache
+    std::int64_t history = 0;        // of them, behind a residual window before the pass
     bool finished = false;
   };
   void fill_prefill(std::size_t index);
   bool fill_decode();
   void append(std::size_t index, std::int64_t count, bool wants_logits);
+  void advance_window(Sequence& sequence, std::int64_t end);
   void place(const Sequence& sequence, std::int64_t begin, std::int64_t end);
   void grow(Sequence& sequence, std::int64_t length);
   void release_unseen(Sequence& sequence);
@@ -94,6 +98,8 @@ class Scheduler {
   void remember_prefix(const Sequence& sequence);
   void fork_samples(std::size_t index);
   std::int32_t token_at(const Sequence& sequence, std::int64_t position) const;
+
+  bool has_residual() const { return caches_.back().keep.recent; }
 
   std::vector<Cache> caches_;
   SchedulerOptions options_;

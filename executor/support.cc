@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "planner/activation_offload.h"
+
 namespace vramplan {
 namespace {
 
@@ -76,6 +78,8 @@ bool keeps_cache_in(KvFormat format) {
     case KvFormat::kInt8:
     case KvFormat::kQ8_0:
     case KvFormat::kQ4_0:
+    case KvFormat::kKivi2:
+    case KvFormat::kKivi4:
       return true;
     default:
       return false;
@@ -86,7 +90,7 @@ bool keeps_cache_in(KvFormat format) {
 void check_cache(const ModelCard& card, const Decisions& decisions) {
   if (!keeps_cache_in(decisions.kv_format)) {
     refuse(std::string("a KV cache in ") + name_of(decisions.kv_format), "--kv-cache-dtype",
-           "f32, f16, bf16, fp8, int8, q8_0 and q4_0 run");
+           "f32, f16, bf16, fp8, int8, q8_0, q4_0, kivi2 and kivi4 run");
   }
   const std::int64_t unit = info(dtype_of(decisions.kv_format)).block_elements;
   for (const Layer& layer : card.layers) {
@@ -99,6 +103,10 @@ void check_cache(const ModelCard& card, const Decisions& decisions) {
   }
   if (decisions.kv_placement != KvPlacement::kDevice && decisions.kv_offload.staging < 1) {
     refuse("a cache beyond the device without room for the layer that computes", "kv_offload",
+           "plan again");
+  }
+  if (decisions.weight_offload.layers > 0 && decisions.weight_offload.staging < 1) {
+    refuse("streamed layers without room for the one that computes", "weight_offload",
            "plan again");
   }
   if (decisions.weights && packed_rule(*decisions.weights) != nullptr) {
@@ -181,6 +189,40 @@ void check_sharing(const Decisions& decisions) {
   }
 }
 
+/// What the scheduler and the kernels take for granted of a residual window.
+void check_residual(const ModelCard& card, const Decisions& decisions, bool gpu) {
+  const KvResidual& residual = decisions.kv_residual;
+  const bool strided = decisions.kv_policy == KvPolicy::kStrided;
+  const bool packed = needs_residual(decisions.kv_format);
+  const char* const field = strided ? "--kv-policy" : "--kv-cache-dtype";
+  const std::string name = strided ? "the KV policy strided"
+                                   : std::string("a KV cache in ") + name_of(decisions.kv_format);
+  if (residual.any() != (strided || packed)) {
+    refuse(name + (residual.any() ? " with" : " without") + " a residual window", "kv_residual",
+           "plan again");
+  }
+  if (!residual.any()) return;
+  if (gpu) refuse(name + " on a GPU", field, "cpu and dry run it");
+  const std::int64_t block = kResidualBlock.n;
+  const std::int64_t stride = residual.stride;
+  const bool shape = residual.tokens.n % block == 0 && stride >= 1 && block % stride == 0 &&
+                     decisions.prefill_chunk.n + block <= residual.tokens.n &&
+                     decisions.block.n % (block / stride) == 0 && (stride == 1 || !packed);
+  if (!shape) {
+    refuse(name + " with a residual window, stride, block or prefill chunk that do not go together",
+           "kv_residual", "plan again");
+  }
+  const bool windowed = std::any_of(card.layers.begin(), card.layers.end(), [](const Layer& l) {
+    return l.mixer.kind == MixerKind::kSlidingWindow;
+  });
+  const bool alone = decisions.kv_policy == KvPolicy::kKeepAll || strided;
+  if (windowed || !alone || decisions.kv_layout != KvLayout::kPaged || decisions.samples > 1 ||
+      decisions.shared_prefix.n > 0 || decisions.attention == AttentionAlgorithm::kNaive) {
+    refuse(name + " with windows, sinks, shared blocks, a contiguous layout or naive attention",
+           field, "keep_all, paged and tiled run with it");
+  }
+}
+
 /// The attention kernels of a GPU load eight elements at a time.
 void check_gpu_heads(const ModelCard& card) {
   for (std::int64_t i = 0; i < card.layer_count(); ++i) {
@@ -200,6 +242,8 @@ void refuse_unsupported(const ModelSource& source, const Decisions& decisions, b
   check_parts(source.card);
   check_cache(source.card, decisions);
   check_sinks(source.card, decisions, gpu);
+  check_activation_offload(source.card, decisions);
+  check_residual(source.card, decisions, gpu);
   const auto positive = [](std::int64_t value, const char* field) {
     if (value >= 1) return;
     throw Error(ErrorCode::kUsage, std::string(field) + " must be at least 1").at("", field);
@@ -232,6 +276,10 @@ void refuse_unsupported(const ModelSource& source, const Decisions& decisions, b
   if (gpu && decisions.kv_placement != KvPlacement::kDevice) {
     refuse(std::string("a KV cache on the ") + name_of(decisions.kv_placement) + " beside a GPU",
            "--kv-placement", "it runs on the cpu and dry backends");
+  }
+  if (gpu && (decisions.weight_offload.layers > 0 || decisions.activation_offload)) {
+    refuse("weights or hidden states in host memory beside a GPU",
+           "--weight-offload, --activation-offload", "they run on the cpu and dry backends");
   }
   if (source.gguf == nullptr && !random_weights) {
     throw Error(ErrorCode::kUsage, source.card.name + " is a card without weights")

@@ -64,6 +64,11 @@ void TimedOps::kv_write(const KvLayerView& kv, TensorView k, TensorView v,
   timed(kinds_[kKvWrite], [&] { ops_.kv_write(kv, k, v, slots); });
 }
 
+void TimedOps::kv_pack(const KvLayerView& history, const KvLayerView& recent,
+                       std::span<const KvPack> packs, std::int64_t stride) {
+  timed(kinds_[kKvWrite], [&] { ops_.kv_pack(history, recent, packs, stride); });
+}
+
 void TimedOps::attention(TensorView out, TensorView q, const KvLayerView& kv,
                          std::span<const SequenceSlice> slices, const AttentionParams& params,
                          TensorView workspace) {

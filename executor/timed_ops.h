@@ -38,6 +38,8 @@ class TimedOps final : public Ops {
             const RopeParams& params) override;
   void kv_write(const KvLayerView& kv, TensorView k, TensorView v,
                 std::span<const std::int64_t> slots) override;
+  void kv_pack(const KvLayerView& history, const KvLayerView& recent, std::span<const KvPack> packs,
+               std::int64_t stride) override;
   void attention(TensorView out, TensorView q, const KvLayerView& kv,
                  std::span<const SequenceSlice> slices, const AttentionParams& params,
                  TensorView workspace) override;

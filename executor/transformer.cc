@@ -42,9 +42,13 @@ Transformer::Transformer(const ModelCard& card, const ModelPart& part, DType act
       arena_(parts.arena),
       weights_(parts.weights),
       kv_(parts.kv),
+      kv_stride_(parts.kv_stride),
       tensor_group_(parts.tensor_group),
       stages_(parts.stages),
-      stream_(parts.stream) {
+      stream_(parts.stream),
+      weight_stream_(parts.weight_stream),
+      hidden_states_(parts.hidden_states),
+      by_layer_chunk_(parts.by_layer_chunk) {
   std::vector<const Mixer*> seen;
   for (std::int64_t i = part.layers.begin; i < part.layers.end; ++i) {
     const Layer& layer = card.layers[static_cast<std::size_t>(i)];
@@ -61,12 +65,22 @@ Transformer::Transformer(const ModelCard& card, const ModelPart& part, DType act
 }
 
 TensorView Transformer::forward(const PassInput& pass) {
+  const bool prompt = pass.groups.front().slices.size() == 1 && pass.ids.size() > 1;
+  if (hidden_states_ != nullptr && prompt) return forward_by_layer(pass);
   if (stream_ != nullptr) stream_->begin_pass(pass.groups.front().slices);
   TensorView x = embed(pass);  // [T, hidden], lives through the pass
   const std::int64_t layers = part_.layers.end - part_.layers.begin;
   TensorView n;
   if (layers > 0) n = normed(x, weights_.layers.front().attention_norm, "attention norm");
-  for (std::int64_t i = 0; i < layers; ++i) n = layer(i, x, n, pass);
+  for (std::int64_t i = 0; i < layers; ++i) {
+    if (weight_stream_ != nullptr) weight_stream_->before(i);
+    n = layer(i, x, n, pass);
+    if (weight_stream_ != nullptr) weight_stream_->after(i);
+  }
+  return finish(x, pass);
+}
+
+TensorView Transformer::finish(TensorView x, const PassInput& pass) {
   if (!part_.last()) {
     stages_.send(x, part_.stage + 1);
     arena_.give_back(x);
@@ -92,13 +106,14 @@ TensorView Transformer::embed(const PassInput& pass) {
   return x;
 }
 
-TensorView Transformer::layer(std::int64_t index, TensorView x, TensorView n,
-                              const PassInput& pass) {
+TensorView Transformer::layer(std::int64_t index, TensorView x, TensorView n, const PassInput& pass,
+                              bool norms_next) {
   const Layer& layer = card_.layers[static_cast<std::size_t>(part_.layers.begin + index)];
   const auto at = static_cast<std::size_t>(index);
   const LayerWeights& w = weights_.layers[at];
-  const NormWeights* const next =
-      at + 1 < weights_.layers.size() ? &weights_.layers[at + 1].attention_norm : nullptr;
+  const NormWeights* const next = norms_next && at + 1 < weights_.layers.size()
+                                      ? &weights_.layers[at + 1].attention_norm
+                                      : nullptr;
   if (layer.parallel) {
     // Both halves read the x of before the layer: the second half's input is made before x changes.
     const bool two_norms = layer.parallel_two_norms;
@@ -131,16 +146,21 @@ TensorView Transformer::attention(std::int64_t index, TensorView& n, bool drop_i
   if (w.q_norm.data != nullptr) ops_.rmsnorm(q, q, w.q_norm, eps, card_.norm_one_plus);
   if (w.k_norm.data != nullptr) ops_.rmsnorm(k, k, w.k_norm, eps, card_.norm_one_plus);
   const GroupInput& group = pass.groups[kv_.group_of(index)];
+  // Behind a residual window `kv` is the history; the window is the last group.
+  const bool behind = kv_.recent(index) != nullptr;
+  const KvLayerView& newest = behind ? *kv_.recent(index) : kv;
+  const GroupInput& written = behind ? pass.groups.back() : group;
   const KvKeep& keep = kv_.groups()[kv_.group_of(index)].keep;
   TensorView sink_q = keep.sinks.n > 0 ? copied(q, "q for sinks") : TensorView{};
   const std::int64_t far = kv_.far_of(index);
   if (far >= 0) stream_->before(far);
+  if (!written.packs.empty()) ops_.kv_pack(kv, newest, written.packs, kv_stride_);
   if (card_.position == PositionKind::kRope) {
     const RopeParams rope = rope_tables_[rope_of_[static_cast<std::size_t>(index)]].params();
     if (keep.sinks.n > 0) ops_.rope(sink_q, group.sink_positions, rope);
-    ops_.rope_kv_write(q, k, v, pass.positions, rope, kv, group.slots);
+    ops_.rope_kv_write(q, k, v, pass.positions, rope, newest, written.slots);
   } else {
-    ops_.kv_write(kv, k, v, group.slots);
+    ops_.kv_write(newest, k, v, written.slots);
   }
   arena_.give_back(k);
   arena_.give_back(v);
@@ -155,10 +175,13 @@ TensorView Transformer::attention(std::int64_t index, TensorView& n, bool drop_i
   params.sink_tokens = keep.sinks.n;
   params.sink_q = sink_q;
   params.naive = naive_;
+  if (behind) params.history = &kv;
+  if (behind) params.history_slices = group.slices;
   TensorView o = take(tokens, width.o, "attention output");
-  TensorView scratch = arena_.take(
-      DType::kI8, 1, ops_.attention_workspace(group.slices, kv, params).n, "attention scratch");
-  ops_.attention(o, q, kv, group.slices, params, scratch);
+  TensorView scratch =
+      arena_.take(DType::kI8, 1, ops_.attention_workspace(written.slices, newest, params).n,
+                  "attention scratch");
+  ops_.attention(o, q, newest, written.slices, params, scratch);
   if (far >= 0) stream_->after(far);
   arena_.give_back(scratch);
   if (keep.sinks.n > 0) arena_.give_back(sink_q);

@@ -7,10 +7,12 @@
 
 #include "executor/arena.h"
 #include "executor/communicator.h"
+#include "executor/hidden_states.h"
 #include "executor/kv_store.h"
 #include "executor/pass_input.h"
 #include "executor/rank_weights.h"
 #include "executor/rope_table.h"
+#include "executor/weight_stream.h"
 #include "kernels/ops.h"
 
 namespace vramplan {
@@ -21,9 +23,13 @@ struct TransformerParts {
   Arena& arena;  // of activations and scratch
   const RankWeights& weights;
   const KvStore& kv;
-  Communicator& tensor_group;  // the tp ranks of this stage
-  Communicator& stages;        // the pp ranks with this tensor rank
-  KvStream* stream = nullptr;  // of layers whose cache lives beyond the device
+  Communicator& tensor_group;             // the tp ranks of this stage
+  Communicator& stages;                   // the pp ranks with this tensor rank
+  KvStream* stream = nullptr;             // of layers whose cache lives beyond the device
+  WeightStream* weight_stream = nullptr;  // of layers whose matrices live in host memory
+  std::int64_t kv_stride = 1;             // of a history behind a residual window
+  HiddenStates* hidden_states = nullptr;  // of a prompt that is prefilled layer by layer
+  std::int64_t by_layer_chunk = 0;        // tokens of it at one time
 };
 
 class Transformer {
@@ -46,7 +52,12 @@ class Transformer {
   };
   TensorView embed(const PassInput& pass);
   /// `n` is the layer's first norm of x (x itself without one); gives the next layer's.
-  TensorView layer(std::int64_t index, TensorView x, TensorView n, const PassInput& pass);
+  TensorView layer(std::int64_t index, TensorView x, TensorView n, const PassInput& pass,
+                   bool norms_next = true);
+  /// A prompt whose hidden states wait in host memory between the layers.
+  TensorView forward_by_layer(const PassInput& pass);
+  /// x after the last layer: to the next stage, or to logits; given back.
+  TensorView finish(TensorView x, const PassInput& pass);
   /// Both make p [T, hidden]; attention gives n back when `drop_input`, feed_forward when n is a
   /// norm's.
   TensorView attention(std::int64_t index, TensorView& n, bool drop_input, const PassInput& pass);
@@ -71,9 +82,13 @@ class Transformer {
   Arena& arena_;
   const RankWeights& weights_;
   const KvStore& kv_;
+  std::int64_t kv_stride_;
   Communicator& tensor_group_;
   Communicator& stages_;
   KvStream* stream_;
+  WeightStream* weight_stream_;
+  HiddenStates* hidden_states_;
+  std::int64_t by_layer_chunk_;
   std::vector<LayerPart> widths_;       // per layer of the rank
   std::vector<RopeTable> rope_tables_;  // the distinct ones
   std::vector<std::size_t> rope_of_;    // per layer of the rank

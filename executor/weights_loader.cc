@@ -27,6 +27,7 @@ class Loader {
   Loader(const ModelSource& source, const Decisions& decisions, const ModelPart& part, Arena& arena,
          Ops& ops, const LoadOptions& options)
       : source_(source),
+        decisions_(decisions),
         part_(part),
         arena_(arena),
         ops_(ops),
@@ -56,9 +57,13 @@ class Loader {
       if (stored.tensor == nullptr) return;
       dtype = stored.tensor->dtype;
     }
-    const Bytes before = arena_.live() - arena_.padding();
-    into = arena_.take(dtype, spec.rows, spec.columns, spec.name);
-    result_.group_bytes[spec.group] += arena_.live() - arena_.padding() - before;
+    if (is_far(spec)) {
+      into = options_.host->take(dtype, spec.rows, spec.columns, spec.name);
+    } else {
+      const Bytes before = arena_.live() - arena_.padding();
+      into = arena_.take(dtype, spec.rows, spec.columns, spec.name);
+      result_.group_bytes[spec.group] += arena_.live() - arena_.padding() - before;
+    }
     const bool vector = spec.role == TensorRole::kNorm || spec.role == TensorRole::kBias;
     if (options_.fill == WeightFill::kNone) {
       if (vector && options_.f32_vectors != nullptr) take_f32(spec, into);
@@ -71,6 +76,11 @@ class Loader {
       fill_random(into, spec.name, spec.role, source_.card.norm_one_plus, options_.seed);
     }
     if (vector) widen(into);
+  }
+
+  bool is_far(const TensorSpec& spec) const {
+    return options_.host != nullptr && spec.layer >= 0 && spec.role == TensorRole::kMatrix &&
+           is_streamed(decisions_, spec.layer, part_.layers.end - part_.layers.begin);
   }
 
   /// Points a 16-bit vector's view to an f32 copy.
@@ -228,6 +238,7 @@ class Loader {
   }
 
   const ModelSource& source_;
+  const Decisions& decisions_;
   const ModelPart& part_;
   Arena& arena_;
   Ops& ops_;

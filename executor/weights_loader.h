@@ -27,6 +27,7 @@ struct LoadOptions {
   std::uint64_t seed = 0;                         // for kRandom
   std::function<void(double fraction)> progress;  // by bytes
   WeightUpload* upload = nullptr;                 // when the CPU cannot write the tensors
+  Arena* host = nullptr;                          // of the matrices of streamed layers
   Arena* f32_vectors = nullptr;  // where f32 copies of 16-bit norms and biases go, on a GPU
 };
 

@@ -23,7 +23,8 @@ struct RopeParams {
 
 /// Bytes of a K or V row of `width` elements in the cache: f32 f16 bf16 f8_e4m3 an element each;
 /// q8_0 and q4_0 blocks of 32 elements; int8 a code an element and then one f32 scale (largest
-/// magnitude / 127) for the row.
+/// magnitude / 127) for the row. kivi2, kivi4: a row's share of the tiles of 32 tokens it lies in
+/// (kernels/cpu/packed_tile.h); blocks of such a cache hold multiples of 32 tokens.
 inline Bytes kv_row_bytes(DType dtype, std::int64_t width) {
   const Bytes elements = bytes_of(dtype, 1, width);
   return dtype == DType::kI8 ? elements + Bytes{4} : elements;
@@ -49,6 +50,16 @@ struct SequenceSlice {
   const std::int32_t* block_table = nullptr;  // [ceil(kv_length / block_tokens)]
 };
 
+/// Tokens of a block of the residual window, and so of one step into the history.
+inline constexpr std::int64_t kResidualBlockTokens = 32;
+
+/// One block of the residual window (its newest tokens in f16) on its way into the history: of its
+/// 32 tokens every stride'th, from `first_slot` on of the history.
+struct KvPack {
+  std::int32_t recent_block = 0;
+  std::int64_t first_slot = 0;  // block * block_tokens + offset; the rows lie in one block
+};
+
 struct AttentionParams {
   std::int64_t heads = 0;  // of q on this rank
   float scale = 1.0F;
@@ -60,6 +71,11 @@ struct AttentionParams {
   /// need a window.
   std::int64_t sink_tokens = 0;
   TensorView sink_q;  // as q; read for sinks only
+  /// A residual window: the slices' own cache holds the newest tokens, and tokens before them lie
+  /// in another cache, where every query of a slice sees the first kv_length of its block table.
+  /// One history slice a slice. Neither naive nor with windows or sinks.
+  const KvLayerView* history = nullptr;
+  std::span<const SequenceSlice> history_slices;
 };
 
 class Ops {
@@ -94,6 +110,12 @@ class Ops {
   /// slots[t] = block * block_tokens + offset.
   virtual void kv_write(const KvLayerView& kv, TensorView k, TensorView v,
                         std::span<const std::int64_t> slots) = 0;
+  /// Moves blocks of `recent` (f16, 32 tokens a block) into `history`, encoded as its format says:
+  /// of each the tokens 0, stride, 2 stride .. as 32 / stride consecutive rows. kivi2 and kivi4
+  /// take all 32 (stride 1), from a slot that is a multiple of 32. Errors: kUnsupported where a
+  /// backend has no residual window.
+  virtual void kv_pack(const KvLayerView& history, const KvLayerView& recent,
+                       std::span<const KvPack> packs, std::int64_t stride);
   /// Causal attention of q [tokens, heads * head_dim] over the cache; query j of a slice sits at
   /// position kv_length - query_count + j and sees positions <= its own (and > own - window,
   /// or < sink_tokens).

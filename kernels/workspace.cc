@@ -2,7 +2,15 @@
 
 #include <algorithm>
 
-namespace vramplan::cpu {
+namespace vramplan {
+
+void Ops::kv_pack(const KvLayerView&, const KvLayerView&, std::span<const KvPack>, std::int64_t) {
+  throw Error(ErrorCode::kUnsupported, "a KV cache with a residual window on this backend")
+      .at("", "--kv-cache-dtype, --kv-policy")
+      .help("cpu and dry run it; f16, bf16, fp8 and int8 without one run everywhere");
+}
+
+namespace cpu {
 
 Bytes linear_workspace(std::int64_t tokens, std::int64_t in_features, DType weight, DType inputs,
                        int threads) {
@@ -21,7 +29,9 @@ Bytes attention_workspace(std::span<const SequenceSlice> slices, std::int64_t va
         std::max(largest_scores, Bytes{4} * params.heads * slice.query_count * slice.kv_length);
   }
   if (params.naive) return largest_scores;
-  return Bytes{4} * (value_dim + 2) * params.heads * threads * single;
+  const int parts = params.history != nullptr ? threads + 1 : threads;
+  return Bytes{4} * (value_dim + 2) * params.heads * parts * single;
 }
 
-}  // namespace vramplan::cpu
+}  // namespace cpu
+}  // namespace vramplan

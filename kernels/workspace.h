@@ -20,6 +20,7 @@ Bytes linear_workspace(std::int64_t tokens, std::int64_t in_features, DType weig
 
 /// attention, tiled: sequences with one query are split over the threads and merged by log-sum-exp:
 /// single-query slices * heads * threads * (value_dim + 2) * 4 bytes; longer slices need none.
+/// With a history, threads + 1 instead of threads: the residual window is a part of its own.
 /// Naive: the scores of the largest slice: heads * query_count * kv_length * 4 bytes.
 Bytes attention_workspace(std::span<const SequenceSlice> slices, std::int64_t value_dim,
                           const AttentionParams& params, int threads);

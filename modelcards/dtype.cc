@@ -6,7 +6,7 @@ namespace vramplan {
 namespace {
 
 // Elements and bytes per block, and type numbers: GGUF specification (ggml type table).
-constexpr std::array<DTypeInfo, 57> kTable{{
+constexpr std::array<DTypeInfo, 59> kTable{{
     {"f32", 1, 4, 0},
     {"f16", 1, 2, 1},
     {"bf16", 1, 2, 30},
@@ -45,6 +45,8 @@ constexpr std::array<DTypeInfo, 57> kTable{{
     {"f4", 2, 1, -1},
     // Of packed formats: the group, and its bytes rounded up.
     {"int4", 2, 1, -1},
+    {"kivi2", 32, 12, -1},
+    {"kivi4", 32, 20, -1},
     {"fp8-tensor", 1, 1, -1},
     {"fp8-channel", 1, 1, -1},
     {"fp8-block", 1, 1, -1},

@@ -48,6 +48,9 @@ enum class DType : std::uint8_t {
   kF8E8M0,
   kF4,
   kI4,
+  // Formats of a KV cache: codes of 2 or 4 bits in groups of 32 with an f16 scale and zero (KIVI).
+  kKivi2,
+  kKivi4,
   // Formats of published checkpoints: packed weights with their scales, zeros and tables counted.
   // Linear layers only; tables, heads, norms and routers stay in 16 bits.
   kFp8Tensor,

@@ -86,6 +86,7 @@ namespace {
 /// Pools follow context and batch.
 void recount_pools(Decisions& decisions) {
   decisions.kv_blocks = kv_blocks(decisions);
+  decisions.kv_residual.blocks = residual_blocks(decisions);
   for (WindowPool& pool : decisions.window_pools) {
     const KvKeep keep = keep_of(decisions, pool.window.n);
     pool.blocks = kept_blocks(keep, decisions);

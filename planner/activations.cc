@@ -268,8 +268,9 @@ Bytes attention_scratch(const ScratchRules& rules, const PassShape& pass, const 
   }
   if (rules.kind != DeviceKind::kCpu) return {};
   // A partial output, its maximum and its sum per thread, head and sequence.
+  const std::int64_t parts = rules.threads + (rules.residual ? 1 : 0);
   const std::int64_t partials =
-      detail::checked_mul(detail::checked_mul(kind.shape.heads, rules.threads), pass.sequences);
+      detail::checked_mul(detail::checked_mul(kind.shape.heads, parts), pass.sequences);
   return bytes_of(DType::kF32, partials, kind.layer.mixer.value_dim + 2);
 }
 
@@ -317,7 +318,8 @@ ScratchRules scratch_rules(const Decisions& decisions, DeviceKind kind, int mult
           decisions.context.n,
           decisions.kv_policy,
           decisions.kv_keep,
-          decisions.block};
+          decisions.block,
+          decisions.kv_residual.any()};
 }
 
 Bytes prefill_peak(const RankModel& model, const Decisions& decisions, const ScratchRules& rules) {

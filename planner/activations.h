@@ -35,6 +35,7 @@ struct ScratchRules {
   KvPolicy kv_policy = KvPolicy::kKeepAll;
   KvKeep kv_keep = {};
   TokensPerBlock block{16};
+  bool residual = false;  // a residual window: its part of a decode step has a result of its own
 };
 
 struct LiveTensor {

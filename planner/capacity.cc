@@ -44,7 +44,8 @@ Tokens pool_tokens(const StageAccount& stage, const Decisions& decisions, Device
   const Bytes block = kv_device_block_bytes(stage.model, decisions);
   if (left.n <= 0) return {};
   if (block.n == 0) return {kMostTokens};
-  return decisions.block * Blocks{floor_div(left.n, block.n)};
+  // Of a strided history each token kept stands for `stride`.
+  return decisions.block * (Blocks{floor_div(left.n, block.n)} * decisions.kv_residual.stride);
 }
 
 }  // namespace

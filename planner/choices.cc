@@ -4,11 +4,14 @@
 
 #include <algorithm>
 
+#include "planner/activation_offload.h"
 #include "planner/kv_cache.h"
 #include "planner/kv_groups.h"
 #include "planner/kv_offload.h"
+#include "planner/kv_residual.h"
 #include "planner/runtime_overhead.h"
 #include "planner/sharding.h"
+#include "planner/weight_offload.h"
 
 namespace vramplan {
 namespace {
@@ -114,11 +117,15 @@ class Chooser {
     d().kv_format = request_.kv_format.value_or(gpu_ ? KvFormat::kBF16 : KvFormat::kF16);
     if (!request_.kv_format) assume("KV cache format", name_of(d().kv_format), "--kv-cache-dtype");
     policy();
+    residual();
     layout();
     d().attention = request_.attention.value_or(AttentionAlgorithm::kTiled);
     if (!request_.attention) assume("attention", name_of(d().attention), "--attention");
     linear_inputs();
     placement();
+    weight_placement();
+    d().activation_offload = request_.activation_offload;
+    check_activation_offload(source_.card, d());
   }
 
   /// Where the cache lives, and how much of it stays on the device.
@@ -133,6 +140,10 @@ class Chooser {
       refuse("--kv-offload", fmt::format("a share of {} of the cache", *request_.kv_offload),
              "give a share above 0 and below 1");
     }
+    if (request_.kv_offload_layers) {
+      d().kv_offload = *request_.kv_offload_layers;
+      return;
+    }
     const std::int64_t layers =
         std::max<std::int64_t>(1, source_.card.layer_count() / d().sharding.pp);
     d().kv_offload = request_.kv_offload ? kv_offload_for(*request_.kv_offload, layers)
@@ -143,11 +154,46 @@ class Chooser {
            "--kv-offload");
   }
 
+  /// How many layers' matrices live in host memory.
+  void weight_placement() {
+    if (request_.weight_offload_layers) d().weight_offload = *request_.weight_offload_layers;
+    if (!request_.weight_offload) return;
+    const double share = *request_.weight_offload;
+    if (!(share > 0 && share < 1)) {
+      refuse("--weight-offload", fmt::format("a share of {} of the weights", share),
+             "give a share above 0 and below 1");
+    }
+    const std::int64_t layers = source_.card.layer_count() / d().sharding.pp;
+    d().weight_offload = weight_offload_for(share, std::max<std::int64_t>(1, layers));
+  }
+
+  /// The newest tokens in f16 beside a history of fewer bits or fewer tokens.
+  void residual() {
+    check_residual_request(source_.card, d(), request_);
+    if (!takes_residual(d())) return;
+    constexpr std::int64_t kMost = std::int64_t{1} << 30;
+    KvResidual& out = d().kv_residual;
+    out.tokens = {number(raw(request_.kv_residual), usual_residual(d()).tokens.n,
+                         "newest KV tokens kept in f16", "--kv-residual", kMost)};
+    if (d().kv_policy == KvPolicy::kStrided) {
+      out.stride = number(request_.kv_stride, usual_residual(d()).stride,
+                          "stride of older KV tokens", "--kv-stride", kResidualBlock.n);
+    }
+    check_residual(out);
+  }
+
   void layout() {
     d().kv_layout = request_.kv_layout.value_or(KvLayout::kPaged);
     if (d().kv_layout == KvLayout::kPaged) {
-      d().block = {number(request_.block_tokens, kDefaultBlock, "tokens of a KV block",
-                          "--block-size", kMostBlock)};
+      const std::int64_t step = residual_step(d().kv_residual);
+      d().block = {number(request_.block_tokens, std::max(step, kDefaultBlock),
+                          "tokens of a KV block", "--block-size", kMostBlock)};
+      if (d().block.n % step != 0) {
+        refuse("--block-size",
+               fmt::format("blocks of {} tokens: {} rows leave the residual window together",
+                           d().block.n, step),
+               fmt::format("give a multiple of {}", step));
+      }
       return;
     }
     if (request_.block_tokens) {
@@ -183,7 +229,7 @@ class Chooser {
     if (samples > 1 && prefix > 0) unsupported("both samples and a shared prefix");
     if (d().kv_layout == KvLayout::kContiguous) unsupported("a contiguous cache");
     if (d().kv_policy != KvPolicy::kKeepAll) unsupported("a KV policy that gives blocks back");
-    if (d().kv_format == KvFormat::kKivi2) unsupported("a residual window");
+    if (d().kv_residual.any()) unsupported("a residual window");
   }
 
   /// How a CPU's products with block-quantised weights read their inputs.
@@ -218,6 +264,15 @@ class Chooser {
       if (asked)
         refuse(flag, "only the KV policy sink_window has sinks and a window to choose",
                "add --kv-policy sink_window");
+    }
+    if (request_.kv_policy == KvPolicy::kStrided) {
+      d().kv_policy = KvPolicy::kStrided;  // residual() refuses what does not go with it
+      if (!request_.kv_format) {
+        d().kv_format = KvFormat::kFp8;
+        for (Assumption& assumption : out_.assumptions)
+          if (assumption.flag == "--kv-cache-dtype") assumption.value = name_of(KvFormat::kFp8);
+      }
+      return;
     }
     if (!windowed) return;
     d().kv_policy = request_.kv_policy.value_or(KvPolicy::kWindow);
@@ -274,12 +329,16 @@ class Chooser {
              "context counts prompt and output together");
     }
     d().batch = number(request_.batch, 1, "sequences at the same time", "--batch", kMostBatch);
-    const Tokens chunk = gpu_ ? kDefaultChunkGpu : kDefaultChunkCpu;
+    Tokens chunk = gpu_ ? kDefaultChunkGpu : kDefaultChunkCpu;
+    if (d().kv_residual.any())
+      chunk = std::min(chunk, d().kv_residual.tokens - Tokens{kResidualBlock.n});
     d().prefill_chunk = {number(raw(request_.prefill_chunk), chunk.n, "tokens of a prefill pass",
                                 "--prefill-chunk", kMost)};
+    check_residual_chunk(d());
     if (d().kv_layout == KvLayout::kContiguous) d().block = {d().context.n};
     sharing();
     d().kv_blocks = kv_blocks(d());
+    d().kv_residual.blocks = residual_blocks(d());
     d().window_pools = window_pools(source_.card, d());
     if (d().kv_policy == KvPolicy::kSinkWindow) {
       assume("positions",

@@ -6,20 +6,22 @@ namespace vramplan {
 
 DType dtype_of(KvFormat format) {
   static constexpr DType kTypes[kKvFormats] = {
-      DType::kF32,  DType::kF16,  DType::kBF16,  DType::kF8E4M3, DType::kI8,     DType::kI4,
-      DType::kQ8_0, DType::kQ4_0, DType::kNvfp4, DType::kQ3_K,   DType::kF8E4M3, DType::kNvfp4};
+      DType::kF32,    DType::kF16,   DType::kBF16, DType::kF8E4M3, DType::kI8,
+      DType::kI4,     DType::kQ8_0,  DType::kQ4_0, DType::kNvfp4,  DType::kKivi2,
+      DType::kF8E4M3, DType::kNvfp4, DType::kKivi4};
   return kTypes[static_cast<int>(format)];
 }
 
 const char* name_of(KvFormat format) {
   static constexpr const char* kNames[kKvFormats] = {
-      "f32",  "f16",  "bf16",  "fp8",   "int8",       "int4",
-      "q8_0", "q4_0", "nvfp4", "kivi2", "fp8_ds_mla", "nvfp4_ds_mla"};
+      "f32",  "f16",   "bf16",  "fp8",        "int8",         "int4", "q8_0",
+      "q4_0", "nvfp4", "kivi2", "fp8_ds_mla", "nvfp4_ds_mla", "kivi4"};
   return kNames[static_cast<int>(format)];
 }
 
 const char* name_of(KvPolicy policy) {
-  static constexpr const char* kNames[kKvPolicies] = {"keep_all", "window", "sink_window"};
+  static constexpr const char* kNames[kKvPolicies] = {"keep_all", "window", "sink_window",
+                                                      "strided"};
   return kNames[static_cast<int>(policy)];
 }
 
@@ -32,10 +34,27 @@ const char* name_of(KvPlacement placement) {
   return kNames[static_cast<int>(placement)];
 }
 
+namespace {
+
+/// `far` of `layers`, spread evenly.
+bool is_spread(std::int64_t far, std::int64_t layer, std::int64_t layers) {
+  return (layer + 1) * far / layers > layer * far / layers;
+}
+
+}  // namespace
+
 bool is_offloaded(const Decisions& decisions, std::int64_t layer, std::int64_t layers) {
   if (decisions.kv_placement == KvPlacement::kDevice) return false;
   const std::int64_t far = std::max<std::int64_t>(0, layers - decisions.kv_offload.resident);
-  return (layer + 1) * far / layers > layer * far / layers;
+  return is_spread(far, layer, layers);
+}
+
+bool is_streamed(const Decisions& decisions, std::int64_t layer, std::int64_t layers) {
+  return is_spread(std::min(decisions.weight_offload.layers, layers), layer, layers);
+}
+
+std::int64_t next_streamed(std::int64_t k, std::int64_t count, std::int64_t staging) {
+  return k + staging < count ? k + staging : k % staging;
 }
 
 Bytes far_part_bytes(KvPlacement placement, Bytes part) {
@@ -49,7 +68,7 @@ const char* name_of(AttentionAlgorithm algorithm) {
 
 KvKeep keep_of(KvPolicy policy, const KvKeep& asked, std::int64_t window_tokens) {
   if (policy == KvPolicy::kSinkWindow) return asked;
-  const bool all = policy == KvPolicy::kKeepAll || window_tokens <= 0;
+  const bool all = policy != KvPolicy::kWindow || window_tokens <= 0;
   return {{}, Tokens{all ? 0 : window_tokens}};
 }
 
@@ -57,7 +76,17 @@ KvKeep keep_of(const Decisions& decisions, std::int64_t window_tokens) {
   return keep_of(decisions.kv_policy, decisions.kv_keep, window_tokens);
 }
 
+Tokens packed_tokens(Tokens cached, Tokens window) {
+  if (cached <= window) return {};
+  return kResidualBlock * blocks_for(cached - window, kResidualBlock);
+}
+
+bool needs_residual(KvFormat format) {
+  return format == KvFormat::kKivi2 || format == KvFormat::kKivi4;
+}
+
 Blocks pool_blocks(const Decisions& decisions, const KvKeep& keep) {
+  if (keep.recent) return decisions.kv_residual.blocks;
   if (keep.all()) return decisions.kv_blocks;
   for (const WindowPool& pool : decisions.window_pools) {
     if (pool.window == keep.window) return pool.blocks;
@@ -69,6 +98,7 @@ Blocks pool_blocks(const Decisions& decisions, const KvKeep& keep) {
 }
 
 Blocks table_blocks(const Decisions& decisions, const KvKeep& keep) {
+  if (keep.recent) return blocks_for(keep.window, kResidualBlock);
   const Blocks whole = blocks_for(decisions.context, decisions.block);
   if (keep.all()) return whole;
   const Tokens chunk = std::min(decisions.prefill_chunk, decisions.context - decisions.output);

@@ -13,8 +13,8 @@
 
 namespace vramplan {
 
-/// How a block's bytes encode. From kFp8 on: accounts of other engines' formats (bytes in
-/// kv_cache.cc); this executor refuses them by name.
+/// How a block's bytes encode. int4, nvfp4, fp8_ds_mla, nvfp4_ds_mla: accounts of other engines'
+/// formats (bytes in kv_cache.cc); this executor refuses them by name.
 enum class KvFormat : std::uint8_t {
   kF32,
   kF16,
@@ -27,13 +27,15 @@ enum class KvFormat : std::uint8_t {
   kNvfp4,
   kKivi2,
   kFp8DsMla,
-  kNvfp4DsMla
+  kNvfp4DsMla,
+  kKivi4
 };
-inline constexpr int kKvFormats = 12;
-/// Which tokens are kept: all; of a windowed layer only its window; or of every layer the first
-/// tokens and a window, which attention then sees alone (StreamingLLM).
-enum class KvPolicy : std::uint8_t { kKeepAll, kWindow, kSinkWindow };
-inline constexpr int kKvPolicies = 3;
+inline constexpr int kKvFormats = 13;
+/// Which tokens are kept: all; of a windowed layer only its window; of every layer the first
+/// tokens and a window, which attention then sees alone (StreamingLLM); or the newest tokens and of
+/// those before them every stride'th.
+enum class KvPolicy : std::uint8_t { kKeepAll, kWindow, kSinkWindow, kStrided };
+inline constexpr int kKvPolicies = 4;
 /// Which tier blocks live in. Beyond the device they come back layer by layer for each pass.
 enum class KvPlacement : std::uint8_t { kDevice, kHost, kDisk };
 inline constexpr int kKvPlacements = 3;
@@ -45,9 +47,9 @@ inline constexpr int kAttentionAlgorithms = 2;
 
 /// What kernels would read; of a format with scales the nearest one of plain elements.
 DType dtype_of(KvFormat format);
-/// f32 f16 bf16 fp8 int8 int4 q8_0 q4_0 nvfp4 kivi2 fp8_ds_mla nvfp4_ds_mla
+/// f32 f16 bf16 fp8 int8 int4 q8_0 q4_0 nvfp4 kivi2 fp8_ds_mla nvfp4_ds_mla kivi4
 const char* name_of(KvFormat format);
-const char* name_of(KvPolicy policy);               // keep_all window sink_window
+const char* name_of(KvPolicy policy);               // keep_all window sink_window strided
 const char* name_of(KvLayout layout);               // paged contiguous
 const char* name_of(KvPlacement placement);         // device host disk
 const char* name_of(AttentionAlgorithm algorithm);  // tiled naive
@@ -57,9 +59,30 @@ const char* name_of(AttentionAlgorithm algorithm);  // tiled naive
 /// table a sequence.
 struct KvKeep {
   Tokens sinks, window;  // window 0 = every token
+  /// The residual window of a cache: its newest tokens in f16, in a pool of their own, whatever the
+  /// format of the history that they leave for.
+  bool recent = false;
   bool all() const { return window.n == 0; }
   friend bool operator==(const KvKeep&, const KvKeep&) = default;
 };
+
+/// A residual window of `tokens` of each sequence in blocks of 32: a block leaves it for the
+/// history as a whole, once the window is full. Of a history with stride s the tokens at multiples
+/// of s stay. Formats kivi2 and kivi4 and the policy strided have one; 0 tokens = none.
+struct KvResidual {
+  Tokens tokens;
+  std::int64_t stride = 1;
+  Blocks blocks;  // per rank, of 32 tokens
+  bool any() const { return tokens.n > 0; }
+  KvKeep keep() const { return {{}, tokens, true}; }
+  friend bool operator==(const KvResidual&, const KvResidual&) = default;
+};
+inline constexpr TokensPerBlock kResidualBlock{32};
+/// Tokens of a sequence that have left a residual window when `cached` are in the cache: all but
+/// the newest `window`, in whole blocks: max(0, ceil((cached - window) / 32) x 32).
+Tokens packed_tokens(Tokens cached, Tokens window);
+/// kivi2, kivi4: their newest tokens are kept apart.
+bool needs_residual(KvFormat format);
 
 /// The pool of the layers that keep a window.
 struct WindowPool {
@@ -72,6 +95,13 @@ struct WindowPool {
 /// there: with two, the next layer comes in while one computes.
 struct KvOffload {
   std::int64_t resident = 0, staging = 0;
+};
+
+/// Layers of a rank whose matrices live in host memory and come in for the layer's turn, and how
+/// many layers' room they share on the device.
+struct WeightOffload {
+  std::int64_t layers = 0, staging = 0;
+  friend bool operator==(const WeightOffload&, const WeightOffload&) = default;
 };
 
 struct Sharding {
@@ -88,10 +118,12 @@ struct Decisions {
   int device_count = 1;
   Sharding sharding;
   std::optional<DType> weights;     // empty = as stored
+  WeightOffload weight_offload;     // none by default
   DType activations = DType::kF32;  // f32 on a CPU, bf16 on a GPU
   KvFormat kv_format = KvFormat::kF16;
   KvPolicy kv_policy = KvPolicy::kKeepAll;
   KvKeep kv_keep;  // policy sink_window: what every layer keeps
+  KvResidual kv_residual;
   KvPlacement kv_placement = KvPlacement::kDevice;
   KvOffload kv_offload;  // of a rank, with a placement beyond the device
   KvLayout kv_layout = KvLayout::kPaged;
@@ -104,6 +136,9 @@ struct Decisions {
   std::int64_t samples = 1;  // of them from each prompt, which share its blocks until they write
   Tokens shared_prefix;      // that all prompts begin with; its whole blocks are computed once
   Tokens prefill_chunk;      // most tokens of one forward pass
+  // Prefill layer by layer over all chunks of a prompt; between the layers its hidden states wait
+  // in host memory.
+  bool activation_offload = false;
   AttentionAlgorithm attention = AttentionAlgorithm::kTiled;
   // CPU: products with block-quantised weights round their input to 8-bit codes (i8), or do not
   // (f32).
@@ -126,6 +161,11 @@ Blocks table_blocks(const Decisions& decisions, const KvKeep& keep);
 /// Whether the cache of a rank's `layer`-th of `layers` lives beyond the device: those are spread
 /// evenly, so that each has time to come in.
 bool is_offloaded(const Decisions& decisions, std::int64_t layer, std::int64_t layers);
+/// Whether the matrices of a rank's `layer`-th of `layers` live in host memory; spread alike.
+bool is_streamed(const Decisions& decisions, std::int64_t layer, std::int64_t layers);
+/// The k-th of `count` streamed layers has its turn in room k mod `staging`; this one comes into it
+/// after it: of the same pass, or the first of the next. Itself when it has the room alone.
+std::int64_t next_streamed(std::int64_t k, std::int64_t count, std::int64_t staging);
 /// Bytes beyond the device, and in staging, of one layer's part of a block. On a disk a record: 64
 /// B of header, in units of 4096 B.
 Bytes far_part_bytes(KvPlacement placement, Bytes part);

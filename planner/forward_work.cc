@@ -163,8 +163,10 @@ class PassWorks {
     const LayerShape& shape = kind.shape;
     const bool rotates = kind.layer.mixer.rope.rotary_dim > 0;
     const std::int64_t written = shape.latent > 0 ? shape.latent : shape.k + shape.v;
-    OpWork write =
-        kv_write_work(t_, written, 2 * shape.kv_heads, a_, dtype_of(decisions_.kv_format));
+    const bool residual = decisions_.kv_residual.any();
+    const KvFormat format = residual ? KvFormat::kF16 : decisions_.kv_format;
+    OpWork write = kv_write_work(t_, written, 2 * shape.kv_heads, a_, dtype_of(format));
+    if (residual) pack(kind);
     if (rotates && passes_.fused) {
       const OpWork q = rope_work(t_, shape.q, a_), k = rope_work(t_, shape.k, a_);
       // K is rotated where it is read for the cache.
@@ -175,6 +177,31 @@ class PassWorks {
       add(rope_work(t_, shape.k, a_), kind.count);
     }
     add(write, kind.count);
+  }
+
+  /// Blocks that leave the residual window: in prefill one call a pass that has any; of decode
+  /// steps one in 32 has one a sequence, and a step takes its share of the bytes.
+  void pack(const LayerKind& kind) {
+    const KvResidual& residual = decisions_.kv_residual;
+    const PassWork& pass = passes_.first;
+    const std::int64_t queries = pass.tokens / pass.sequences;
+    const std::int64_t last = pass.kv_length + (passes_.repeat - 1) * queries;
+    const auto packed = [&](std::int64_t cached) {
+      return packed_tokens(Tokens{cached}, residual.tokens).n;
+    };
+    double blocks = static_cast<double>(packed(last) - packed(pass.kv_length - queries)) / 32;
+    std::int64_t calls = 0;
+    if (pass.tokens == pass.sequences && last > residual.tokens.n) {
+      blocks = static_cast<double>(pass.sequences) / 32;
+    } else {
+      for (std::int64_t end = pass.kv_length; end <= last; end += queries)
+        if (packed(end) > packed(end - queries)) ++calls;
+    }
+    if (blocks <= 0) return;
+    OpWork work = kv_pack_work(blocks, kind.shape.k + kind.shape.v, 2 * kind.shape.kv_heads,
+                               dtype_of(decisions_.kv_format), residual.stride);
+    work.calls = calls;
+    sum_.add(work, kind.count);
   }
 
   /// What a layer attends over. MLA reads one latent for all heads; decode works on it directly,
@@ -190,7 +217,9 @@ class PassWorks {
                           keep.all() ? mixer.window_tokens : (keep.sinks + keep.window).n,
                           dtype_of(decisions_.kv_format),
                           a_,
-                          decisions_.attention == AttentionAlgorithm::kNaive};
+                          decisions_.attention == AttentionAlgorithm::kNaive,
+                          decisions_.kv_residual.tokens.n,
+                          decisions_.kv_residual.stride};
   }
 
   void scores(const LayerKind& kind) {

@@ -62,6 +62,7 @@ GpuAccount gpu_account(const RankModel& model, const DeviceCard& device,
   for (const KvGroupBytes& group : kv_group_bytes(model, decisions))
     gpu.groups.push_back(group.keep);
   if (gpu.groups.empty()) gpu.groups.push_back({});
+  if (decisions.kv_residual.any()) gpu.groups.push_back(decisions.kv_residual.keep());
   const std::int64_t rows = model.shape.head ? 1 : 0;
   for (const OpWork& work : forward_work(model, decisions, {1, rows, 1, 1}, device.kind)) {
     if (work.op != OpKind::kSample) gpu.decode_calls += work.calls;  // drawn after the graph

@@ -10,8 +10,7 @@
 namespace vramplan {
 namespace {
 
-constexpr std::int64_t kResidualTokens = 128;  // of kivi2, in 16 bits
-constexpr std::int64_t kMlaScaleGroup = 128;   // of fp8_ds_mla
+constexpr std::int64_t kMlaScaleGroup = 128;  // of fp8_ds_mla
 
 [[noreturn]] void unsuitable(KvFormat format, const std::string& why) {
   throw Error(ErrorCode::kUsage,
@@ -46,7 +45,12 @@ std::int64_t vector_bytes(KvFormat format, std::int64_t heads, std::int64_t widt
     case KvFormat::kNvfp4:
       return whole(16) * 9;
     case KvFormat::kKivi2:
-      return whole(32) * 12;
+    case KvFormat::kKivi4:
+      // K has a scale a channel, V one for 32 channels of a head.
+      if (width % 32 != 0) {
+        unsuitable(format, fmt::format("heads of {} do not divide into its groups of 32", width));
+      }
+      return whole(32) * info(dtype_of(format)).block_bytes;
     case KvFormat::kFp8DsMla:
     case KvFormat::kNvfp4DsMla:
       break;
@@ -115,11 +119,28 @@ Bytes kv_block_bytes(const RankModel& model, KvFormat format, TokensPerBlock blo
   return kv_bytes_per_token(model, format) * Tokens{block.n};
 }
 
+Tokens history_tokens(const Decisions& decisions) {
+  const KvResidual& residual = decisions.kv_residual;
+  const Tokens packed = packed_tokens(decisions.context - Tokens{1}, residual.tokens);
+  return {packed.n / residual.stride};
+}
+
+Blocks residual_blocks(const Decisions& decisions) {
+  const KvResidual& residual = decisions.kv_residual;
+  if (!residual.any()) return {};
+  return blocks_for(std::min(residual.tokens, decisions.context - Tokens{1}), kResidualBlock) *
+         decisions.batch;
+}
+
 Blocks kv_blocks_unshared(const Decisions& decisions) {
+  if (decisions.kv_residual.any()) {
+    return blocks_for(history_tokens(decisions), decisions.block) * decisions.batch;
+  }
   return blocks_for(decisions.context, decisions.block) * decisions.batch;
 }
 
 Blocks kv_blocks(const Decisions& decisions) {
+  if (decisions.kv_residual.any()) return kv_blocks_unshared(decisions);
   const Blocks whole = blocks_for(decisions.context, decisions.block);
   const std::int64_t prompt = (decisions.context - decisions.output).n;
   if (decisions.samples > 1) {
@@ -213,9 +234,9 @@ Bytes kv_state_bytes(const RankModel& model, const Decisions& decisions) {
 }
 
 Bytes kv_residual_bytes(const RankModel& model, const Decisions& decisions) {
-  if (decisions.kv_format != KvFormat::kKivi2) return {};
-  const Tokens kept = std::min(decisions.context, Tokens{kResidualTokens});
-  return kv_bytes_per_token(model, KvFormat::kF16) * kept * decisions.batch;
+  const Blocks blocks = residual_blocks(decisions);
+  if (blocks.n == 0) return {};
+  return kv_bytes_per_token(model, KvFormat::kF16) * (kResidualBlock * blocks);
 }
 
 Bytes kv_bytes(const RankModel& model, const Decisions& decisions) {

@@ -9,10 +9,10 @@ namespace vramplan {
 /// * element bytes; 8 heads of 128 in f16 = 4096 B. MLA: kv_lora_rank + rope elements, on every
 /// rank; an indexer adds its keys. Zero for a layer without a cache of its own (linear, shared).
 /// int8, int4: 4 B of scale per head for K and for V (vLLM, per token and head). q8_0, q4_0: rows
-/// of all heads (llama.cpp). nvfp4: a scale byte per 16 elements (vLLM). kivi2: 3.0 bits, groups of
-/// 32 with scale and zero in f16 (KIVI). fp8_ds_mla: latent in fp8, f32 scales per 128, rope in 16
-/// bits: 656 B for 512 + 64 (vLLM). nvfp4_ds_mla: 368 B for 512 + 64 (vLLM fork, no formula
-/// published). Errors: kUsage when the format does not suit the layer.
+/// of all heads (llama.cpp). nvfp4: a scale byte per 16 elements (vLLM). kivi2, kivi4: 3.0
+/// and 5.0 bits, groups of 32 with scale and zero in f16 (KIVI). fp8_ds_mla: latent in fp8, f32
+/// scales per 128, rope in 16 bits: 656 B for 512 + 64 (vLLM). nvfp4_ds_mla: 368 B for 512 + 64
+/// (vLLM fork, no formula published). Errors: kUsage when the format does not suit the layer.
 BytesPerToken kv_bytes_per_token(const LayerShape& shape, KvFormat format);
 /// Sum over the rank's layers.
 BytesPerToken kv_bytes_per_token(const RankModel& model, KvFormat format);
@@ -26,6 +26,11 @@ Bytes kv_block_bytes(const RankModel& model, KvFormat format, TokensPerBlock blo
 /// when the second of them writes (copy on write). A shared prefix: its whole blocks once, of at
 /// most p - 1 tokens, since the last one must be computed for its logits.
 Blocks kv_blocks(const Decisions& decisions);
+/// Behind a residual window: batch * ceil(history_tokens / block).
+Tokens history_tokens(const Decisions& decisions);  // a sequence, when its last token is cached
+/// Blocks of 32 tokens: batch * ceil(min(residual window, context - 1) / 32). The last token
+/// generated is never cached.
+Blocks residual_blocks(const Decisions& decisions);
 /// The same with nothing shared: what copies would take.
 Blocks kv_blocks_unshared(const Decisions& decisions);
 
@@ -45,7 +50,7 @@ Bytes kv_window_bytes(const RankModel& model, const Decisions& decisions);
 /// Of linear mixers, whatever the context: (kernel - 1) inputs of each convolution in the
 /// activations' format and the recurrent state in its own, per sequence.
 Bytes kv_state_bytes(const RankModel& model, const Decisions& decisions);
-/// kivi2: the newest 128 tokens of a sequence are kept in f16 as well.
+/// Of a residual window: residual_blocks x 32 tokens in f16.
 Bytes kv_residual_bytes(const RankModel& model, const Decisions& decisions);
 Bytes kv_bytes(const RankModel& model, const Decisions& decisions);
 /// The same where each part of the cache begins at a multiple of 256 B.

@@ -4,8 +4,10 @@
 
 #include <algorithm>
 
+#include "planner/activation_offload.h"
 #include "planner/kv_cache.h"
 #include "planner/kv_offload.h"
+#include "planner/weight_offload.h"
 
 namespace vramplan {
 namespace {
@@ -182,8 +184,15 @@ Bytes decode_bytes(const RankModel& model, const Decisions& decisions, Tokens co
     const std::int64_t window =
         keep.all() ? kind.layer.mixer.window_tokens : (keep.sinks + keep.window).n;
     const Tokens read = window > 0 ? std::min(context, Tokens{window}) : context;
+    const KvResidual& residual = decisions.kv_residual;
+    const Tokens packed = residual.any() ? packed_tokens(read, residual.tokens) : read;
+    const Tokens kept{packed.n / residual.stride};
     bytes +=
-        kv_bytes_per_token(kind.shape, decisions.kv_format) * kind.count * (read * decisions.batch);
+        kv_bytes_per_token(kind.shape, decisions.kv_format) * kind.count * (kept * decisions.batch);
+    if (residual.any()) {
+      bytes += kv_bytes_per_token(kind.shape, KvFormat::kF16) * kind.count *
+               ((read - packed) * decisions.batch);
+    }
     bytes += linear_state_bytes(kind.layer.mixer.linear, kind.shape, decisions.activations) *
              kind.count * decisions.batch;
   }
@@ -221,27 +230,70 @@ struct StreamedPass {
   std::int64_t fetched = 0, written = 0;  // blocks of a layer
 };
 
-/// What a pass waits for blocks beyond the device.
-Seconds stream_stall(const RankModel& stage, const Decisions& decisions, const DeviceCard& device,
-                     const StreamedPass& pass) {
-  const KvOffloadBytes bytes = kv_offload_bytes(stage, decisions);
-  const Link link = far_link(device, decisions.kv_placement);
+/// Computing of one layer of a pass, and of what is outside of layers.
+struct PassSeconds {
+  Seconds layer, rest;
+};
+PassSeconds pass_seconds(const RankModel& stage, const Decisions& decisions,
+                         const DeviceCard& device, const PassWork& pass) {
   Seconds all, layers;
-  for (const OpWork& work : forward_work(stage, decisions, pass.work, device.kind)) {
+  for (const OpWork& work : forward_work(stage, decisions, pass, device.kind)) {
     all += op_seconds(device, work);
   }
-  PassWork headless = pass.work;
+  PassWork headless = pass;
   headless.logit_rows = 0;
   for (const OpWork& work : forward_work(stage, decisions, headless, device.kind)) {
     layers += op_seconds(device, work);
   }
-  const double count = static_cast<double>(std::max<std::int64_t>(1, bytes.layers));
-  return kv_stream_stall(bytes, decisions, pass.fetched, pass.written,
-                         {{layers.v / count},
-                          all - layers,
-                          link.bytes_per_s.value,
-                          link.latency_s.value,
+  const std::size_t count = std::max<std::size_t>(1, stage.kind_of_layer.size());
+  return {{layers.v / static_cast<double>(count)}, all - layers};
+}
+
+/// What a pass waits for blocks beyond the device.
+Seconds stream_stall(const RankModel& stage, const Decisions& decisions, const DeviceCard& device,
+                     const StreamedPass& pass) {
+  const Link link = far_link(device, decisions.kv_placement);
+  const PassSeconds seconds = pass_seconds(stage, decisions, device, pass.work);
+  return kv_stream_stall(kv_offload_bytes(stage, decisions), decisions, pass.fetched, pass.written,
+                         {seconds.layer, seconds.rest, link.bytes_per_s.value, link.latency_s.value,
                           far_overlaps(device, decisions.kv_placement)});
+}
+
+/// What passes that go through each layer together wait for matrices in host memory.
+Seconds weight_stall(const RankModel& stage, const Decisions& decisions, const DeviceCard& device,
+                     const std::vector<PassWork>& passes) {
+  const Link link = far_link(device, KvPlacement::kHost);
+  PassSeconds seconds;
+  for (const PassWork& pass : passes) {
+    const PassSeconds one = pass_seconds(stage, decisions, device, pass);
+    seconds.layer += one.layer;
+    seconds.rest += one.rest;
+  }
+  return weight_stream_stall(stage, decisions,
+                             {seconds.layer, seconds.rest, link.bytes_per_s.value,
+                              link.latency_s.value, far_overlaps(device, KvPlacement::kHost)});
+}
+
+/// The passes of one prompt, chunk by chunk.
+template <class Visit>
+void for_each_chunk(const Decisions& decisions, Visit visit) {
+  const std::int64_t prompt = (decisions.context - decisions.output).n;
+  for (std::int64_t begin = 0; begin < prompt; begin += decisions.prefill_chunk.n) {
+    const std::int64_t end = std::min(begin + decisions.prefill_chunk.n, prompt);
+    visit(begin, end, PassWork{end - begin, end == prompt ? 1 : 0, 1, end});
+  }
+}
+
+/// Of one prompt: chunk by chunk, or once when prefill goes layer by layer.
+Seconds prefill_weight_stall(const RankModel& stage, const Decisions& decisions,
+                             const DeviceCard& device) {
+  std::vector<PassWork> chunks;
+  for_each_chunk(decisions,
+                 [&](std::int64_t, std::int64_t, const PassWork& work) { chunks.push_back(work); });
+  if (decisions.activation_offload) return weight_stall(stage, decisions, device, chunks);
+  Seconds stall;
+  for (const PassWork& chunk : chunks) stall += weight_stall(stage, decisions, device, {chunk});
+  return stall;
 }
 
 }  // namespace
@@ -255,14 +307,11 @@ Seconds decode_stall(const RankModel& stage, const Decisions& decisions, const D
 Seconds prefill_stall(const RankModel& stage, const Decisions& decisions,
                       const DeviceCard& device) {
   Seconds stall;
-  const std::int64_t prompt = (decisions.context - decisions.output).n;
-  for (std::int64_t begin = 0; begin < prompt; begin += decisions.prefill_chunk.n) {
-    const std::int64_t end = std::min(begin + decisions.prefill_chunk.n, prompt);
-    const std::int64_t block = decisions.block.n;
-    const PassWork work{end - begin, end == prompt ? 1 : 0, 1, end};
+  const std::int64_t block = decisions.block.n;
+  for_each_chunk(decisions, [&](std::int64_t begin, std::int64_t end, const PassWork& work) {
     stall += stream_stall(stage, decisions, device,
                           {work, ceil_div(begin, block), ceil_div(end, block) - begin / block});
-  }
+  });
   return stall;
 }
 
@@ -280,6 +329,16 @@ Performance predict_performance(const std::vector<RankModel>& stages, const Deci
     if (decisions.kv_placement != KvPlacement::kDevice) {
       prefill.add_stall("kv_stream", prefill_stall(stage, decisions, device));
       decode.add_stall("kv_stream", decode_stall(stage, decisions, device, step));
+    }
+    if (stage.weight_staging > 0) {
+      prefill.add_stall("weight_stream", prefill_weight_stall(stage, decisions, device));
+      decode.add_stall("weight_stream", weight_stall(stage, decisions, device, {step}));
+    }
+    if (decisions.activation_offload) {
+      const Link link = far_link(device, KvPlacement::kHost);
+      const auto layers = static_cast<std::int64_t>(stage.kind_of_layer.size());
+      const Bytes moved = hidden_state_traffic(stage.hidden, layers, decisions);
+      prefill.add_stall("hidden_states", moved / BytesPerSecond{link.bytes_per_s.value});
     }
     performance.decode_floor += decode_floor(decode_bytes(stage, decisions, mean_context),
                                              {device.memory_bytes_per_s.value});

@@ -4,11 +4,13 @@
 
 #include <algorithm>
 
+#include "planner/activation_offload.h"
 #include "planner/activations.h"
 #include "planner/kv_cache.h"
 #include "planner/kv_groups.h"
 #include "planner/kv_offload.h"
 #include "planner/text.h"
+#include "planner/weight_offload.h"
 
 namespace vramplan {
 namespace {
@@ -53,7 +55,12 @@ std::string weight_formula(const RankModel& model, const GroupBytes& group, bool
   } else {
     for (const LayerKind& kind : model.kinds) {
       const std::string inside = tensors_text(kind.tensors, group.group);
-      if (!inside.empty()) add(fmt::format("{} layers x ({})", kind.count, inside));
+      const std::int64_t here = kind.count - kind.streamed;
+      if (inside.empty()) continue;
+      if (kind.streamed == 0)
+        add(fmt::format("{} layers x ({})", kind.count, inside));
+      else
+        add(fmt::format("{} of {} layers x the matrices of ({})", here, kind.count, inside));
     }
   }
   if (from_file) text += "; formats as the file's tensor table has them";
@@ -73,6 +80,22 @@ std::string moment_formula(const Moment& moment, const PassShape& pass) {
   return text;
 }
 
+/// Matrices of the layers that come in for their turn.
+LedgerRow streamed_row(const RankModel& model) {
+  LedgerRow row;
+  row.tier = TierKind::kHost;
+  row.category = Category::kWeights;
+  row.name = "streamed layers";
+  row.bytes = streamed_bytes(model);
+  for (const LayerKind& kind : model.kinds) {
+    if (kind.streamed == 0) continue;
+    row.formula += fmt::format("{}{} of {} layers x {} of matrices, each rounded up to 256 B",
+                               row.formula.empty() ? "" : " + ", kind.streamed, kind.count,
+                               exact(streamed_layer_bytes(kind)));
+  }
+  return row;
+}
+
 LedgerRow activation_row(const RankModel& model, const Decisions& decisions,
                          const ScratchRules& rules, Phase phase) {
   const std::vector<PassShape> passes = phase == Phase::kPrefill
@@ -88,6 +111,19 @@ LedgerRow activation_row(const RankModel& model, const Decisions& decisions,
     row.bytes = moment.live;
     row.formula = moment_formula(moment, pass);
   }
+  return row;
+}
+
+LedgerRow hidden_state_row(const RankModel& model, const Decisions& decisions) {
+  LedgerRow row;
+  row.tier = TierKind::kHost;
+  row.category = Category::kActivations;
+  row.name = "hidden states";
+  row.phase = Phase::kPrefill;
+  row.bytes = hidden_state_bytes(model.hidden, decisions);
+  row.formula = fmt::format("{} tokens of a prompt x {} in {}, between the layers of prefill",
+                            grouped((decisions.context - decisions.output).n),
+                            grouped(model.hidden), info(decisions.activations).name);
   return row;
 }
 
@@ -147,17 +183,45 @@ std::string shared_text(const Decisions& decisions) {
                      decisions.samples > 1 ? "samples" : "prompts");
 }
 
+Tokens kept_tokens(const Decisions& decisions) {
+  return decisions.kv_residual.any() ? history_tokens(decisions) : decisions.context;
+}
+
+std::string history_text(const Decisions& decisions) {
+  const std::int64_t stride = decisions.kv_residual.stride;
+  return fmt::format(", {}of the {} tokens before the residual window",
+                     stride > 1 ? fmt::format("one in {} ", stride) : "",
+                     grouped((history_tokens(decisions).n) * stride));
+}
+
+void add_residual_row(const RankModel& model, const Decisions& decisions,
+                      std::vector<LedgerRow>& rows) {
+  const Bytes residual = kv_residual_bytes(model, decisions);
+  if (residual.n == 0) return;
+  rows.push_back(kv_row(
+      "residual window", residual,
+      fmt::format("{} blocks of {} tokens ({} sequence{}, the newest {} tokens of each) x {} "
+                  "B/token in f16",
+                  grouped(residual_blocks(decisions).n), kResidualBlock.n, decisions.batch,
+                  decisions.batch == 1 ? "" : "s", grouped(decisions.kv_residual.tokens.n),
+                  grouped(kv_bytes_per_token(model, KvFormat::kF16).n))));
+}
+
 /// Blocks always; the other parts of a cache only where a model or a choice has them.
 std::vector<LedgerRow> kv_rows(const RankModel& model, const Decisions& decisions) {
   const char* plural = decisions.batch == 1 ? "" : "s";
   std::vector<LedgerRow> rows;
-  if (decisions.kv_placement != KvPlacement::kDevice) return offloaded_rows(model, decisions);
-  rows.push_back(
-      kv_row("blocks", kv_growing_bytes(model, decisions),
-             fmt::format("{}; x {} tokens a block x {} blocks ({} sequence{} x ceil({} / {}){})",
-                         kv_formula(model, decisions), decisions.block.n,
-                         grouped(kv_blocks(decisions).n), decisions.batch, plural,
-                         grouped(decisions.context.n), decisions.block.n, shared_text(decisions))));
+  if (decisions.kv_placement != KvPlacement::kDevice) {
+    rows = offloaded_rows(model, decisions);
+    add_residual_row(model, decisions, rows);
+    return rows;
+  }
+  rows.push_back(kv_row(
+      "blocks", kv_growing_bytes(model, decisions),
+      fmt::format("{}; x {} tokens a block x {} blocks ({} sequence{} x ceil({} / {}){})",
+                  kv_formula(model, decisions), decisions.block.n, grouped(kv_blocks(decisions).n),
+                  decisions.batch, plural, grouped(kept_tokens(decisions).n), decisions.block.n,
+                  decisions.kv_residual.any() ? history_text(decisions) : shared_text(decisions))));
   const Bytes window = kv_window_bytes(model, decisions);
   if (window.n > 0)
     rows.push_back(kv_row("window blocks", window, window_formula(model, decisions)));
@@ -168,12 +232,7 @@ std::vector<LedgerRow> kv_rows(const RankModel& model, const Decisions& decision
                                       "the linear layers, whatever the context",
                                       decisions.batch, plural)));
   }
-  const Bytes residual = kv_residual_bytes(model, decisions);
-  if (residual.n > 0) {
-    rows.push_back(kv_row(
-        "residual window", residual,
-        fmt::format("{} sequence{} x the newest 128 tokens in f16", decisions.batch, plural)));
-  }
+  add_residual_row(model, decisions, rows);
   return rows;
 }
 
@@ -216,15 +275,19 @@ std::vector<LedgerRow> stage_rows(const StageAccount& stage, const Decisions& de
     row.category = Category::kWeights;
     row.name = group.group;
     row.bytes = group.bytes;
-    row.formula = weight_formula(stage.model, group, from_file);
+    row.formula = row.name == "staging" ? fmt::format("{} layers at a time x {}", group.tensors,
+                                                      exact({group.bytes.n / group.tensors}))
+                                        : weight_formula(stage.model, group, from_file);
     rows.push_back(std::move(row));
   }
+  if (stage.model.weight_staging > 0) rows.push_back(streamed_row(stage.model));
   for (LedgerRow& row : kv_rows(stage.model, decisions)) rows.push_back(std::move(row));
   const ScratchRules rules = rules_of(stage, decisions, device.kind);
   rows.push_back(activation_row(stage.model, decisions, rules, Phase::kPrefill));
   if (!decode_passes(decisions, stage.model.shape.head).empty()) {
     rows.push_back(activation_row(stage.model, decisions, rules, Phase::kDecode));
   }
+  if (decisions.activation_offload) rows.push_back(hidden_state_row(stage.model, decisions));
   LedgerRow padding;
   padding.category = Category::kRuntime;
   padding.name = "arena padding";

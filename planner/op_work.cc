@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "planner/decisions.h"
+
 namespace vramplan {
 namespace {
 
@@ -26,6 +28,32 @@ OpWork elementwise(OpKind op, DType dtype, double element_count, double passes, 
 double triangle(double n, double window) {
   const double rising = std::min(n, window);
   return rising * (rising + 1) / 2 + (n - rising) * window;
+}
+
+/// Passes over a history and the residual window behind it, one by one: whole blocks leave the
+/// window, so that no sum is closed.
+OpWork history_work(const AttentionShape& shape, std::int64_t queries, std::int64_t kv_length,
+                    std::int64_t repeat) {
+  const double q = static_cast<double>(queries), heads = static_cast<double>(shape.heads);
+  const double width = static_cast<double>(shape.head_dim + shape.value_dim);
+  const double row_bytes = width * bytes_per_element(shape.kv) + 2 * row_scale_bytes(shape.kv);
+  const double recent_bytes = width * bytes_per_element(DType::kF16);
+  OpWork work;
+  work.op = queries == 1 ? OpKind::kAttentionDecode : OpKind::kAttentionPrefill;
+  work.dtype = shape.kv;
+  work.compute = shape.activation;
+  work.calls = repeat;
+  for (std::int64_t pass = 0; pass < repeat; ++pass) {
+    const Tokens cached{kv_length + pass * queries};
+    const Tokens packed = packed_tokens(cached, Tokens{shape.residual_tokens});
+    const double history = static_cast<double>(packed.n / shape.history_stride);
+    const double recent = static_cast<double>((cached - packed).n);
+    work.bytes +=
+        static_cast<double>(shape.kv_heads) * (history * row_bytes + recent * recent_bytes) +
+        q * heads * width * bytes_per_element(shape.activation);
+    work.flops += 2 * heads * width * (q * history + q * (recent - q) + q * (q + 1) / 2);
+  }
+  return work;
 }
 
 }  // namespace
@@ -92,6 +120,19 @@ OpWork kv_write_work(std::int64_t tokens, std::int64_t kv_columns, std::int64_t 
   return work;
 }
 
+OpWork kv_pack_work(double blocks, std::int64_t kv_columns, std::int64_t kv_rows, DType kv,
+                    std::int64_t stride) {
+  const double tokens = 32 * blocks, kept = tokens / static_cast<double>(stride);
+  const double columns = static_cast<double>(kv_columns);
+  OpWork work;
+  work.op = OpKind::kKvWrite;
+  work.dtype = work.compute = kv;
+  work.bytes =
+      tokens * columns * bytes_per_element(DType::kF16) +
+      kept * (columns * bytes_per_element(kv) + static_cast<double>(kv_rows) * row_scale_bytes(kv));
+  return work;
+}
+
 OpWork activation_work(std::int64_t tokens, std::int64_t columns, bool gated, DType activation) {
   return elementwise(OpKind::kActivation, activation, elements(tokens, columns), gated ? 3 : 2, 8);
 }
@@ -134,6 +175,7 @@ OpWork send_work(std::int64_t tokens, std::int64_t columns, DType activation) {
 
 OpWork attention_work(const AttentionShape& shape, std::int64_t queries, std::int64_t kv_length,
                       std::int64_t repeat) {
+  if (shape.residual_tokens > 0) return history_work(shape, queries, kv_length, repeat);
   const double q = static_cast<double>(queries), times = static_cast<double>(repeat);
   const double first = static_cast<double>(kv_length), last = first + (times - 1) * q;
   const double window = shape.window_tokens > 0 ? static_cast<double>(shape.window_tokens) : last;

@@ -54,6 +54,10 @@ OpWork rope_work(std::int64_t tokens, std::int64_t columns, DType activation);
 /// kv_columns: elements of K and V of a token; kv_rows: in how many rows (two a head).
 OpWork kv_write_work(std::int64_t tokens, std::int64_t kv_columns, std::int64_t kv_rows,
                      DType activation, DType kv);
+/// Blocks of 32 tokens of a residual window that move into the history: read in f16, every
+/// stride'th written in its format.
+OpWork kv_pack_work(double blocks, std::int64_t kv_columns, std::int64_t kv_rows, DType kv,
+                    std::int64_t stride);
 OpWork activation_work(std::int64_t tokens, std::int64_t columns, bool gated, DType activation);
 /// The sum and the norm after it in one operation: reads x and p, writes x and its norm.
 OpWork add_norm_work(std::int64_t tokens, std::int64_t columns, DType activation);
@@ -76,6 +80,9 @@ struct AttentionShape {
   std::int64_t heads = 0, kv_heads = 0, head_dim = 0, value_dim = 0, window_tokens = 0;
   DType kv = DType::kF16, activation = DType::kF32;
   bool naive = false;
+  /// With a residual window: its tokens are read in f16, and those before it from a history of
+  /// format `kv` that keeps every stride'th (see packed_tokens).
+  std::int64_t residual_tokens = 0, history_stride = 1;
 };
 /// `repeat` > 1: passes over a growing cache, each `queries` tokens longer than the one before.
 OpWork attention_work(const AttentionShape& shape, std::int64_t queries, std::int64_t kv_length,

@@ -17,9 +17,10 @@
 namespace vramplan {
 namespace {
 
-/// The same with all of the cache on the device.
+/// The same with cache and weights on the device.
 Decisions on_device(Decisions decisions) {
   decisions.kv_placement = KvPlacement::kDevice;
+  decisions.weight_offload = {};
   return decisions;
 }
 
@@ -29,7 +30,7 @@ Totals whole_model(const ModelSource& source, const Decisions& decisions,
   const ParameterCount count = count_parameters(source.card);
   totals.parameters = count.total;
   totals.active_parameters = count.active;
-  if (decisions.sharding.ranks() == 1) {
+  if (decisions.sharding.ranks() == 1 && decisions.weight_offload == WeightOffload{}) {
     totals.weight_bytes = stages.front().weights;
     totals.kv_bytes = kv_bytes(stages.front().model, on_device(decisions));
   } else {
@@ -39,7 +40,8 @@ Totals whole_model(const ModelSource& source, const Decisions& decisions,
     totals.weight_bytes = weight_bytes(whole);
     totals.kv_bytes = kv_bytes(whole, one);
   }
-  totals.kv_bytes_per_token = kv_bytes_per_token(source.card, decisions.kv_format);
+  const BytesPerToken kept = kv_bytes_per_token(source.card, decisions.kv_format);
+  totals.kv_bytes_per_token = {ceil_div(kept.n, decisions.kv_residual.stride)};
   return totals;
 }
 

@@ -18,16 +18,22 @@ struct PlanRequest {
   std::string device;
   std::optional<int> count, tp, pp;
   std::optional<Tokens> context, output, prefill_chunk;
+  bool activation_offload = false;  // prefill layer by layer
   std::optional<std::int64_t> batch;
   std::optional<DType> weights;
   std::optional<KvFormat> kv_format;
   std::optional<KvPolicy> kv_policy;          // unset = window, for models with windows
   std::optional<Tokens> kv_sinks, kv_window;  // of policy sink_window
+  std::optional<Tokens> kv_residual;          // of kivi2, kivi4 and policy strided
+  std::optional<std::int64_t> kv_stride;      // of policy strided
   std::optional<KvLayout> kv_layout;
   std::optional<std::int64_t> samples;  // sequences from each prompt
   std::optional<Tokens> shared_prefix;  // tokens all prompts begin with
   std::optional<KvPlacement> kv_placement;
-  std::optional<double> kv_offload;  // share of the cache that leaves the device
+  std::optional<double> kv_offload;            // share of the cache that leaves the device
+  std::optional<KvOffload> kv_offload_layers;  // the same, decided before
+  std::optional<double> weight_offload;        // share of the layers' matrices in host memory
+  std::optional<WeightOffload> weight_offload_layers;  // the same, decided before
   std::optional<std::int64_t> block_tokens;
   std::optional<AttentionAlgorithm> attention;
   std::optional<DType> linear_inputs;  // i8 or f32, on a CPU

@@ -48,12 +48,20 @@ class Writer {
     line("  sharding: {{tp: {}, pp: {}, cp: {}, ep: {}}}", d.sharding.tp, d.sharding.pp,
          d.sharding.cp, d.sharding.ep);
     line("  weights: {}", d.weights ? info(*d.weights).name : "stored");
+    if (d.weight_offload.layers > 0) {
+      line("  weight_offload: {{streamed_layers: {}, staging_layers: {}}}", d.weight_offload.layers,
+           d.weight_offload.staging);
+    }
     line("  activations: {}", info(d.activations).name);
     line("  kv_format: {}", name_of(d.kv_format));
     line("  kv_policy: {}", name_of(d.kv_policy));
     if (d.kv_policy == KvPolicy::kSinkWindow) {
       line("  kv_keep: {{sink_tokens: {}, window_tokens: {}}}", d.kv_keep.sinks.n,
            d.kv_keep.window.n);
+    }
+    if (d.kv_residual.any()) {
+      line("  kv_residual: {{tokens: {}, stride: {}, blocks: {}}}", d.kv_residual.tokens.n,
+           d.kv_residual.stride, d.kv_residual.blocks.n);
     }
     line("  kv_placement: {}", name_of(d.kv_placement));
     if (d.kv_placement != KvPlacement::kDevice) {
@@ -73,6 +81,7 @@ class Writer {
     line("  samples: {}", d.samples);
     line("  shared_prefix_tokens: {}", d.shared_prefix.n);
     line("  prefill_chunk_tokens: {}", d.prefill_chunk.n);
+    if (d.activation_offload) line("  activation_offload: true");
     line("  attention: {}", name_of(d.attention));
     line("  linear_inputs: {}", info(d.linear_inputs).name);
     line("  threads: {}", d.threads);

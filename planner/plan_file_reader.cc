@@ -18,10 +18,10 @@ constexpr std::int64_t kLeast = std::numeric_limits<std::int64_t>::min();
 constexpr double kMostReal = 1e300;
 /// Keys of the decisions, in no order.
 constexpr const char* kDecisionKeys =
-    "model set card_hash device device_count sharding weights activations kv_format "
-    "kv_policy kv_keep samples shared_prefix_tokens kv_placement kv_offload kv_layout "
+    "model set card_hash device device_count sharding weights weight_offload activations kv_format "
+    "kv_policy kv_keep kv_residual samples shared_prefix_tokens kv_placement kv_offload kv_layout "
     "block_tokens kv_blocks window_pools context_tokens output_tokens batch prefill_chunk_tokens "
-    "attention linear_inputs threads seed capacity_bytes assume_like engine";
+    "activation_offload attention linear_inputs threads seed capacity_bytes assume_like engine";
 
 std::vector<std::string> words(const std::string& text) {
   std::istringstream in(text);
@@ -109,12 +109,23 @@ class Reader {
     d.sharding = {small(sharding, "tp"), small(sharding, "pp"), small(sharding, "cp"),
                   small(sharding, "ep")};
     if (in.at("weights").text() != "stored") d.weights = dtype(in.at("weights"));
+    if (in.has("weight_offload")) {
+      const YamlNode offload = in.at("weight_offload");
+      offload.allow_only({"streamed_layers", "staging_layers"});
+      d.weight_offload = {count(offload, "streamed_layers", 1),
+                          count(offload, "staging_layers", 1)};
+    }
     d.activations = dtype(in.at("activations"));
     d.kv_format = named<KvFormat>(in.at("kv_format"), kKvFormats);
     d.kv_policy = named<KvPolicy>(in.at("kv_policy"), kKvPolicies);
     if (d.kv_policy == KvPolicy::kSinkWindow) {
       const YamlNode k = in.at("kv_keep");
       d.kv_keep = {{count(k, "sink_tokens")}, {count(k, "window_tokens", 1)}};
+    }
+    if (in.has("kv_residual")) {
+      const YamlNode r = in.at("kv_residual");
+      r.allow_only({"tokens", "stride", "blocks"});
+      d.kv_residual = {{count(r, "tokens", 1)}, count(r, "stride", 1), {count(r, "blocks")}};
     }
     d.kv_placement = named<KvPlacement>(in.at("kv_placement"), kKvPlacements);
     if (d.kv_placement != KvPlacement::kDevice) {
@@ -137,6 +148,7 @@ class Reader {
     d.samples = count(in, "samples", 1);
     d.shared_prefix = {count(in, "shared_prefix_tokens")};
     d.prefill_chunk = {count(in, "prefill_chunk_tokens", 1)};
+    d.activation_offload = in.boolean_or("activation_offload", false);
     d.attention = named<AttentionAlgorithm>(in.at("attention"), kAttentionAlgorithms);
     d.linear_inputs =
         choice(in.at("linear_inputs"), {"int8", "f32"}) == 0 ? DType::kI8 : DType::kF32;

@@ -7,6 +7,7 @@
 #include <unordered_map>
 #include <unordered_set>
 
+#include "planner/weight_offload.h"
 #include "planner/weight_specs.h"
 
 namespace vramplan {
@@ -211,7 +212,7 @@ void add_layer(RankModel& model, const ModelCard& card, std::int64_t index, Form
   }
   if (!formats.by_layer()) tensors = layer_tensors(card, index, model.shape.tp, formats);
   model.kind_of_layer.push_back(model.kinds.size());
-  model.kinds.push_back({layer, layer_shape(layer, model.shape.tp), 1, std::move(tensors)});
+  model.kinds.push_back({layer, layer_shape(layer, model.shape.tp), 1, 0, std::move(tensors)});
 }
 
 /// Layers that predict further tokens, on the last stage: their tensors are one group.
@@ -232,11 +233,14 @@ void add_mtp(RankModel& model, const ModelCard& card, Formats& formats) {
   }
 }
 
+/// With how many of each are on the device.
 template <class Visit>
 void for_each_tensor(const RankModel& model, Visit visit) {
   for (const WeightTensor& tensor : model.outside) visit(tensor, std::int64_t{1});
   for (const LayerKind& kind : model.kinds) {
-    for (const WeightTensor& tensor : kind.tensors) visit(tensor, kind.count);
+    for (const WeightTensor& tensor : kind.tensors) {
+      visit(tensor, is_streamed_tensor(tensor) ? kind.count - kind.streamed : kind.count);
+    }
   }
 }
 
@@ -295,6 +299,7 @@ RankModel rank_model(const ModelCard& card, const Decisions& decisions,
   for (std::int64_t i = model.shape.layers.begin; i < model.shape.layers.end; ++i) {
     add_layer(model, card, i, formats);
   }
+  mark_streamed(model, decisions);
   // Only a rank that reads the whole table can say that a tensor has no place.
   if (card.mtp_loaded && model.shape.head) add_mtp(model, card, formats);
   if (formats.from_file() && model.shape.pp == 1) formats.refuse_left_over(card);
@@ -336,17 +341,19 @@ std::vector<GroupBytes> weight_groups(const RankModel& model) {
   for (const char* name : kWeightGroups) {
     GroupBytes group{name, {}, 0};
     for_each_tensor(model, [&](const WeightTensor& tensor, std::int64_t count) {
-      if (tensor.group != name) return;
+      if (tensor.group != name || count == 0) return;
       group.bytes += tensor.bytes() * count;
       group.tensors += count;
     });
     if (group.tensors > 0) groups.push_back(group);
   }
+  const Bytes staging = weight_staging_bytes(model);
+  if (staging.n > 0) groups.push_back({"staging", staging, model.weight_staging});
   return groups;
 }
 
 Bytes weight_bytes(const RankModel& model) {
-  Bytes total;
+  Bytes total = weight_staging_bytes(model);
   for_each_tensor(model, [&](const WeightTensor& tensor, std::int64_t count) {
     total += tensor.bytes() * count;
   });

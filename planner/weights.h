@@ -50,6 +50,7 @@ struct LayerKind {
   Layer layer;
   LayerShape shape;
   std::int64_t count = 0;
+  std::int64_t streamed = 0;          // of them with matrices in host memory
   std::vector<WeightTensor> tensors;  // of one such layer; names without "blk.N."
 };
 
@@ -65,7 +66,8 @@ struct RankModel {
   std::optional<DType> positions_dtype;                           // of a table of learned positions
   bool final_norm = true;
   bool rms_norms = true;
-  std::int64_t mtp_layers = 0;  // loaded on this rank, alike to the last of its kinds
+  std::int64_t weight_staging = 0;  // streamed layers whose matrices are on the device at one time
+  std::int64_t mtp_layers = 0;      // loaded on this rank, alike to the last of its kinds
 };
 
 /// Whole-model widths, no bytes: total counts a tied table once; active leaves out the experts a
@@ -92,17 +94,20 @@ std::vector<WeightTensor> rank_weight_tensors(const ModelCard& card, const Decis
 const WeightTensor* find_part(const LayerKind& kind, Part part);  // null when absent
 
 /// The groups in the order of the ledger.
-inline constexpr const char* kWeightGroups[] = {
-    "embedding", "positions", "attention", "feed_forward", "norms", "head", "encoder", "mtp"};
+inline constexpr const char* kWeightGroups[] = {"embedding",    "positions", "attention",
+                                                "feed_forward", "norms",     "head",
+                                                "encoder",      "mtp",       "staging"};
 struct GroupBytes {
   const char* group = nullptr;
   Bytes bytes;
   std::int64_t tensors = 0;
 };
-/// Groups that hold something. Sum over the rank's tensors.
+/// Groups that hold something on the device. Sum over the rank's tensors there; "staging" is the
+/// room of streamed layers.
 std::vector<GroupBytes> weight_groups(const RankModel& model);
+/// Of those groups.
 Bytes weight_bytes(const RankModel& model);
-/// sum of round_up(bytes, 256) - bytes: what the arena's alignment adds.
+/// sum of round_up(bytes, 256) - bytes: what the arena's alignment adds on the device.
 Bytes arena_padding(const RankModel& model);
 
 }  // namespace vramplan

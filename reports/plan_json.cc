@@ -36,11 +36,16 @@ json decisions_object(const Decisions& d) {
       {"cp", d.sharding.cp},
       {"ep", d.sharding.ep},
       {"weights", d.weights ? json(info(*d.weights).name) : json(nullptr)},
+      {"weight_streamed_layers", d.weight_offload.layers},
+      {"weight_staging_layers", d.weight_offload.staging},
       {"activations", info(d.activations).name},
       {"kv_format", name_of(d.kv_format)},
       {"kv_policy", name_of(d.kv_policy)},
       {"kv_sink_tokens", d.kv_keep.sinks.n},
       {"kv_window_tokens", d.kv_keep.window.n},
+      {"kv_residual_tokens", d.kv_residual.tokens.n},
+      {"kv_residual_blocks", d.kv_residual.blocks.n},
+      {"kv_stride", d.kv_residual.stride},
       {"kv_placement", name_of(d.kv_placement)},
       {"kv_resident_layers", d.kv_offload.resident},
       {"kv_staging_layers", d.kv_offload.staging},
@@ -54,6 +59,7 @@ json decisions_object(const Decisions& d) {
       {"samples", d.samples},
       {"shared_prefix_tokens", d.shared_prefix.n},
       {"prefill_chunk_tokens", d.prefill_chunk.n},
+      {"activation_offload", d.activation_offload},
       {"attention", name_of(d.attention)},
       {"linear_inputs", info(d.linear_inputs).name},
       {"threads", d.threads},
@@ -97,11 +103,20 @@ Decisions decisions_from(const JsonReader& in) {
   d.sharding = {small_count(in.at("tp")), small_count(in.at("pp")), small_count(in.at("cp")),
                 small_count(in.at("ep"))};
   if (!in.at("weights").is_null()) d.weights = dtype_from(in.at("weights"));
+  if (in.has("weight_streamed_layers")) {  // records of before have none
+    d.weight_offload = {in.at("weight_streamed_layers").count(),
+                        in.at("weight_staging_layers").count()};
+  }
   d.activations = dtype_from(in.at("activations"));
   d.kv_format = in.at("kv_format").word<KvFormat>(kKvFormats);
   d.kv_policy = in.at("kv_policy").word<KvPolicy>(kKvPolicies);
   if (d.kv_policy == KvPolicy::kSinkWindow) {
     d.kv_keep = {{in.at("kv_sink_tokens").count()}, {in.at("kv_window_tokens").count()}};
+  }
+  if (in.has("kv_residual_tokens")) {  // records of before have none
+    d.kv_residual = {{in.at("kv_residual_tokens").count()},
+                     in.at("kv_stride").count(),
+                     {in.at("kv_residual_blocks").count()}};
   }
   d.kv_placement = in.at("kv_placement").word<KvPlacement>(kKvPlacements);
   if (in.has("kv_resident_layers")) {  // records of before have none
@@ -121,6 +136,7 @@ Decisions decisions_from(const JsonReader& in) {
   d.output = {in.at("output_tokens").count()};
   d.batch = in.at("batch").count();
   d.prefill_chunk = {in.at("prefill_chunk_tokens").count()};
+  if (in.has("activation_offload")) d.activation_offload = in.at("activation_offload").boolean();
   d.attention = in.at("attention").word<AttentionAlgorithm>(2);
   d.linear_inputs = dtype_from(in.at("linear_inputs"));
   d.threads = small_count(in.at("threads"));

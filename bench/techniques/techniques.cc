@@ -115,6 +115,18 @@ std::vector<Technique> techniques() {
   keep("4 sinks, window 128", 4, 128, KvFormat::kF16);
   keep("4 sinks, window 128, int8", 4, 128, KvFormat::kInt8);
   keep("no sinks, window 132", 0, 132, KvFormat::kF16);
+  for (const KvFormat format : {KvFormat::kKivi4, KvFormat::kKivi2}) {
+    all.push_back({name_of(format), base_request()});
+    all.back().request.kv_format = format;
+    all.back().request.prefill_chunk = Tokens{96};
+  }
+  for (const auto& [name, format] : {std::pair{"1 in 4 tokens before 512, fp8", KvFormat::kFp8},
+                                     std::pair{"1 in 4 tokens before 512, int8", KvFormat::kInt8},
+                                     std::pair{"1 in 4 tokens before 512, f16", KvFormat::kF16}}) {
+    all.push_back({name, base_request()});
+    all.back().request.kv_policy = KvPolicy::kStrided;
+    all.back().request.kv_format = format;
+  }
   return all;
 }
 
@@ -144,6 +156,7 @@ class Bench {
 
   std::string run() {
     quality();
+    long_context();
     sharing();
     prefix();
     waste();
@@ -204,6 +217,67 @@ class Bench {
           q.perplexity, q.mean_divergence, q.worst_divergence, 100 * q.same_best);
       std::fprintf(stderr, "%s\n", technique.name);
     }
+  }
+
+  /// 8192 tokens in the cache when the last one is made: bytes only, so weights are random.
+  PlannedRun long_run(const char* model, const char* layers, const char* device,
+                      PlanRequest request) const {
+    request.model = model;
+    request.device = device;
+    request.context = Tokens{8193};
+    request.output = Tokens{3};
+    request.batch = 1;
+    if (layers != nullptr) request.set = {layers};
+    const bool cpu = layers != nullptr;
+    if (cpu) request.threads = 2;
+    ModelSource source;
+    source.card = model_card(model);
+    for (const std::string& change : request.set) set_field(source.card, change);
+    const DeviceCard card = device_card(device);
+    PlannedRun result;
+    result.plan = make_plan(source, card, request);
+    RunRequest run;
+    run.random_weights = true;
+    result.measurement = run_plan(result.plan.decisions, source, card, cpu ? "cpu" : "dry", run);
+    return result;
+  }
+
+  void long_rows(const char* name, const char* model, const char* layers, const char* device) {
+    double full = 0;
+    const auto row = [&](const std::string& cache, const PlanRequest& request) {
+      const PlannedRun r = long_run(model, layers, device, request);
+      const auto kept = static_cast<double>(r.observed().n);
+      if (full == 0) full = kept;
+      line("| {} | {} | {} | {} | {:.2f} | {:+.1f} % |", name, cache, r.predicted().n,
+           r.observed().n, full / kept, 100 * (kept / full - 1));
+      std::fprintf(stderr, "%s %s\n", name, cache.c_str());
+    };
+    PlanRequest request;
+    const auto with = [&](KvFormat format, bool strided, bool host) {
+      request = {};
+      request.kv_format = format;
+      if (strided) request.kv_policy = KvPolicy::kStrided;
+      if (host) request.kv_placement = KvPlacement::kHost;
+      if (host) request.kv_offload = 0.8;
+      return request;
+    };
+    row("f16", with(KvFormat::kF16, false, false));
+    row("fp8", with(KvFormat::kFp8, false, false));
+    row("int8", with(KvFormat::kInt8, false, false));
+    row("kivi4", with(KvFormat::kKivi4, false, false));
+    row("kivi2", with(KvFormat::kKivi2, false, false));
+    row("1 in 4 before 512, fp8", with(KvFormat::kFp8, true, false));
+    row("f16, 80 % to the host", with(KvFormat::kF16, false, true));
+    row("int8, 80 % to the host", with(KvFormat::kInt8, false, true));
+    row("kivi2, 80 % to the host", with(KvFormat::kKivi2, false, true));
+  }
+
+  void long_context() {
+    line("\n| 8192 tokens of | KV cache | device bytes predicted | observed | times smaller | |");
+    line("|---|---|---|---|---|---|");
+    long_rows("five layers of SmolLM2-135M, run on the cpu", "smollm2-135m", "layer_count=5",
+              "cpu-generic");
+    long_rows("Llama-2-7B, dry run", "llama-2-7b", nullptr, "h200-sxm-141gb");
   }
 
   std::vector<std::int32_t> first(std::size_t count) const {

@@ -25,6 +25,10 @@ void check_call(const TensorView& out, const TensorView& q, const KvLayerView& k
   VRAMPLAN_CHECK(params.sink_tokens == 0 ||
                  (params.window_tokens > 0 && params.sink_q.rows == q.rows &&
                   params.sink_q.columns == q.columns));
+  if (params.history != nullptr) {
+    require_supported_history(*params.history);
+    check_history(kv, slices, params);
+  }
   for (const SequenceSlice& slice : slices) {
     VRAMPLAN_CHECK(slice.query_begin >= 0 && slice.query_count >= 0);
     VRAMPLAN_CHECK(slice.query_begin + slice.query_count <= q.rows);
@@ -67,15 +71,17 @@ void CpuOps::attention(TensorView out, TensorView q, const KvLayerView& kv,
     if (slices[i].query_count == 1) single_query_.push_back(static_cast<std::int32_t>(i));
     if (slices[i].query_count <= 1) continue;
     const std::int64_t tiles = prefill_tiles(call, slices[i]);
+    const SequenceSlice* history = params.history != nullptr ? &params.history_slices[i] : nullptr;
     // Later tiles see more keys: they are drawn first, so that the last ones drawn are short.
     pool_.parallel_for(tiles * kv.kv_heads, 1,
                        [&](std::int64_t first, std::int64_t last, int thread) {
                          for (std::int64_t item = first; item < last; ++item) {
-                           attention_prefill(call, slices[i], item % kv.kv_heads,
+                           attention_prefill(call, slices[i], history, item % kv.kv_heads,
                                              tiles - 1 - item / kv.kv_heads, scratch(thread));
                          }
                        });
   }
+  if (params.history != nullptr) return attention_over_history(call, slices, scratch_floats);
   attention_single_queries(call, slices, scratch_floats);
 }
 

@@ -75,18 +75,28 @@ std::int64_t heads_together(const KvLayerView& kv, std::int64_t group);
 void attention_decode(const AttentionCall& call, const DecodeWork& work,
                       const PartialTable* partial, float* scratch);
 
+/// The same over packed tiles (packed_tile.h); begin and end are multiples of 32.
+void attention_decode_packed(const AttentionCall& call, const DecodeWork& work,
+                             const PartialTable* partial, float* scratch);
+
 /// Finishes head `head` of the `single`-th sequence from its parts.
 void attention_merge(const AttentionCall& call, const PartialTable& partial, std::int64_t single,
                      std::int64_t row, std::int64_t head);
 
 /// Many queries of one sequence. A tile is a run of rows, row r = query r / group, head r % group.
 std::int64_t prefill_tiles(const AttentionCall& call, const SequenceSlice& slice);
-void attention_prefill(const AttentionCall& call, const SequenceSlice& slice, std::int64_t kv_head,
-                       std::int64_t tile, float* scratch);
+/// `history`: of the slice when the call has one, else null.
+void attention_prefill(const AttentionCall& call, const SequenceSlice& slice,
+                       const SequenceSlice* history, std::int64_t kv_head, std::int64_t tile,
+                       float* scratch);
 
 /// Every score of head `head` in `scores` [query_count, kv_length]; then softmax, then values.
 void attention_naive(const AttentionCall& call, const SequenceSlice& slice, std::int64_t head,
                      float* scores);
+
+/// Stops the program when the history of a call contradicts its cache and slices.
+void check_history(const KvLayerView& recent, std::span<const SequenceSlice> slices,
+                   const AttentionParams& params);
 
 /// True when a tile of many queries fits the scratch of a thread.
 bool prefill_tile_fits(const KvLayerView& kv);

@@ -3,45 +3,17 @@
 #include <cmath>
 #include <limits>
 #include <span>
+#include <type_traits>
 
 #include "kernels/cpu/attention.h"
 #include "kernels/cpu/cpu_ops.h"
+#include "kernels/cpu/decode_tile.h"
 #include "kernels/cpu/kv_row_vectors.h"
 #include "kernels/cpu/kv_tile.h"
 #include "kernels/cpu/math.h"
 
 namespace vramplan::cpu {
 namespace {
-
-constexpr float kMinusInfinity = -std::numeric_limits<float>::infinity();
-constexpr std::int64_t kScratchFloats = kScratchBytes / 4;
-constexpr std::int64_t kMostRows = 16;  // query heads per pass over the keys
-constexpr std::int64_t kMostHeadsTogether = 16;
-
-/// What a pass keeps of a KV head in the thread's scratch, all rows padded to whole vectors.
-struct DecodeTile {
-  std::int64_t rows, keys;  // query heads; keys per tile, a multiple of kLanes
-  std::int64_t head_dim, value_dim;
-  float* q;       // [rows, head_dim], scaled
-  float* kv;      // [keys, max(head_dim, value_dim)], of all heads in turn
-  float* scores;  // [rows, keys], of all heads in turn
-  float* values;  // [rows, value_dim]
-  float largest[kMostRows], sum[kMostRows];
-};
-
-/// Floats of a thread's scratch for `heads` KV heads of `rows` query heads each, side by side.
-std::int64_t tile_floats(const KvLayerView& kv, std::int64_t rows, std::int64_t keys,
-                         std::int64_t heads) {
-  const std::int64_t h = padded(kv.head_dim), v = padded(kv.value_dim);
-  return heads * rows * (h + v) + keys * std::max(h, v) + rows * keys;
-}
-
-std::int64_t tile_keys(const KvLayerView& kv, std::int64_t rows, std::int64_t heads) {
-  for (const std::int64_t keys : {64, 16}) {
-    if (tile_floats(kv, rows, keys, heads) <= kScratchFloats) return keys;
-  }
-  return 0;
-}
 
 /// sums[r][i .. i + kKeys) = products of query row r with the keys, not yet added across lanes.
 template <int kRows, int kKeys, class Rows>
@@ -84,43 +56,11 @@ void score_vector(DecodeTile& t, std::int64_t row, const Rows& keys, std::int64_
   for (int r = 0; r < kRows; ++r) {
     for (i = n; i < kLanes; ++i) sums[r][i] = zero();
     Vf dots = reduce_lanes(sums[r]);
+    if constexpr (Rows::kUnit != 1.0F) dots = dots * set1(Rows::kUnit);
     if (softcap > 0.0F) dots = set1(softcap) * tanh(dots / set1(softcap));
     float* out = t.scores + (row + r) * t.keys + begin;
     store(out, dots);
     for (i = n; i < kLanes; ++i) out[i] = kMinusInfinity;
-  }
-}
-
-/// Calls function.template operator()<n>(row) for runs of n = 4, 3 or 1 rows.
-template <class Function>
-void for_row_runs(std::int64_t rows, const Function& function) {
-  std::int64_t row = 0;
-  for (; row + 4 <= rows; row += 4) function.template operator()<4>(row);
-  for (; row + 3 <= rows; row += 3) function.template operator()<3>(row);
-  for (; row < rows; ++row) function.template operator()<1>(row);
-}
-
-/// Scores of `count` keys to exp(score - largest); corrects sum and values for a new largest.
-void update_softmax(DecodeTile& t, std::int64_t count) {
-  for (std::int64_t row = 0; row < t.rows; ++row) {
-    float* scores = t.scores + row * t.keys;
-    Vf most = load(scores);
-    for (std::int64_t i = kLanes; i < count; i += kLanes) most = max(most, load(scores + i));
-    const float largest = std::fmax(t.largest[row], reduce_max(most));
-    if (largest != t.largest[row]) {
-      const float keep = std::exp(t.largest[row] - largest);
-      t.sum[row] *= keep;
-      float* values = t.values + row * t.value_dim;
-      for (std::int64_t d = 0; d < t.value_dim; ++d) values[d] *= keep;
-      t.largest[row] = largest;
-    }
-    Vf total = zero();
-    for (std::int64_t i = 0; i < count; i += kLanes) {
-      const Vf p = exp(load(scores + i) - set1(largest));
-      store(scores + i, p);
-      total = total + p;
-    }
-    t.sum[row] += reduce_add(total);
   }
 }
 
@@ -132,8 +72,10 @@ void add_values(DecodeTile& t, std::int64_t row, std::int64_t d, const Rows& val
   VRAMPLAN_UNROLL
   for (int r = 0; r < kRows; ++r) {
     VRAMPLAN_UNROLL
-    for (int v = 0; v < kVectors; ++v)
-      acc[r][v] = load(t.values + (row + r) * t.value_dim + d + v * kLanes);
+    for (int v = 0; v < kVectors; ++v) {
+      const float* sum = t.values + (row + r) * t.value_dim + d + v * kLanes;
+      acc[r][v] = Rows::kUnit == 1.0F ? load(sum) : zero();
+    }
   }
   const float* p = t.scores + row * t.keys + begin;
   for (std::int64_t i = 0; i < count; ++i) {
@@ -147,8 +89,10 @@ void add_values(DecodeTile& t, std::int64_t row, std::int64_t d, const Rows& val
   VRAMPLAN_UNROLL
   for (int r = 0; r < kRows; ++r) {
     VRAMPLAN_UNROLL
-    for (int v = 0; v < kVectors; ++v)
-      store(t.values + (row + r) * t.value_dim + d + v * kLanes, acc[r][v]);
+    for (int v = 0; v < kVectors; ++v) {
+      float* sum = t.values + (row + r) * t.value_dim + d + v * kLanes;
+      store(sum, Rows::kUnit == 1.0F ? acc[r][v] : fma(acc[r][v], set1(Rows::kUnit), load(sum)));
+    }
   }
 }
 
@@ -159,24 +103,6 @@ void add_values_of_rows(DecodeTile& t, std::int64_t row, const Rows& values, std
   for (; d + 4 * kLanes <= t.value_dim; d += 4 * kLanes)
     add_values<kRows, 4>(t, row, d, values, begin, count);
   for (; d < t.value_dim; d += kLanes) add_values<kRows, 1>(t, row, d, values, begin, count);
-}
-
-void load_queries(const AttentionCall& call, std::int64_t query_row, std::int64_t head,
-                  DecodeTile& t) {
-  const std::int64_t n = call.kv->head_dim;
-  for (std::int64_t row = 0; row < t.rows; ++row) {
-    const float* q = call.query(query_row, head + row);
-    float* to = t.q + row * t.head_dim;
-    for (std::int64_t d = 0; d < t.head_dim; ++d) to[d] = d < n ? q[d] * call.params->scale : 0.0F;
-  }
-}
-
-void clear_results(DecodeTile& t) {
-  for (std::int64_t row = 0; row < t.rows; ++row) {
-    t.largest[row] = kMinusInfinity;
-    t.sum[row] = 0.0F;
-  }
-  std::fill(t.values, t.values + t.rows * t.value_dim, 0.0F);
 }
 
 struct KeyRange {
@@ -199,6 +125,16 @@ void prefetch_keys(const KvLayerView& kv, KvPart part, const KeyRange& tile, std
                 tile.from + std::min(i + count, tile.count));
 }
 
+/// Calls body with a reader of n rows from `first` on.
+template <class Rows, class Body>
+inline void read_vector(const std::byte* first, std::int64_t width, std::int64_t n,
+                        const Body& body) {
+  if constexpr (std::is_same_v<Rows, F8Rows>) {
+    if (!has_f8_nan(first, n * width)) return body(F8NumberRows(first, width));
+  }
+  body(Rows(first, width));
+}
+
 template <class Rows>
 void add_tile_in_place(const AttentionCall& call, const KeyRange& range, const KeyRange& next,
                        DecodeTile& t) {
@@ -215,18 +151,22 @@ void add_tile_in_place(const AttentionCall& call, const KeyRange& range, const K
   // only a few dozen lines in flight, and more at once would make it wait.
   for_vectors([&](std::int64_t block, std::int64_t offset, std::int64_t i, int n) {
     prefetch_keys(kv, KvPart::kValue, range, i, kLanes);
-    const Rows keys = Rows(key_row(kv, block, range.kv_head, offset), kv.head_dim);
-    for_row_runs(t.rows, [&]<int kRows>(std::int64_t row) {
-      score_vector<kRows>(t, row, keys, i, n, call.params->softcap);
-    });
+    read_vector<Rows>(key_row(kv, block, range.kv_head, offset), kv.head_dim, n,
+                      [&](const auto& keys) {
+                        for_row_runs(t.rows, [&]<int kRows>(std::int64_t row) {
+                          score_vector<kRows>(t, row, keys, i, n, call.params->softcap);
+                        });
+                      });
   });
   update_softmax(t, range.count);
   for_vectors([&](std::int64_t block, std::int64_t offset, std::int64_t i, int n) {
     prefetch_keys(kv, KvPart::kKey, next, i, kLanes);
-    const Rows values = Rows(value_row(kv, block, range.kv_head, offset), kv.value_dim);
-    for_row_runs(t.rows, [&]<int kRows>(std::int64_t row) {
-      add_values_of_rows<kRows>(t, row, values, i, n);
-    });
+    read_vector<Rows>(value_row(kv, block, range.kv_head, offset), kv.value_dim, n,
+                      [&](const auto& values) {
+                        for_row_runs(t.rows, [&]<int kRows>(std::int64_t row) {
+                          add_values_of_rows<kRows>(t, row, values, i, n);
+                        });
+                      });
   });
 }
 
@@ -290,24 +230,6 @@ void read_sinks(AttentionCall call, const DecodeWork& work, std::int64_t first_r
   sinks.begin = 0;
   sinks.end = end;
   read_keys(call, sinks, tiles);
-}
-
-/// Query heads [head, head + t.rows): to the table, or finished to the result.
-void write_values(const AttentionCall& call, const DecodeWork& work, std::int64_t head,
-                  const PartialTable* partial, const DecodeTile& t) {
-  const std::int64_t value_dim = call.kv->value_dim;
-  for (std::int64_t row = 0; row < t.rows; ++row) {
-    const float* values = t.values + row * t.value_dim;
-    if (partial != nullptr) {
-      const PartialSoftmax to = partial->at(work.single, head + row, work.part);
-      *to.largest = t.largest[row];
-      *to.sum = t.sum[row];
-      std::copy(values, values + value_dim, to.values);
-    } else {
-      float* out = call.result(work.slice->query_begin, head + row);
-      for (std::int64_t d = 0; d < value_dim; ++d) out[d] = values[d] / t.sum[row];
-    }
-  }
 }
 
 }  // namespace

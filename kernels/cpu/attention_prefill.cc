@@ -7,6 +7,7 @@
 #include "kernels/cpu/cpu_ops.h"
 #include "kernels/cpu/kv_tile.h"
 #include "kernels/cpu/math.h"
+#include "kernels/cpu/packed_rows.h"
 
 namespace vramplan::cpu {
 namespace {
@@ -47,7 +48,8 @@ struct PrefillTile {
 };
 
 /// scores[key][row] for `count` keys, rounded up to kKeyStep.
-template <int kRowVectors>
+/// kByChannel: t.kv is [head_dim, keys].
+template <bool kByChannel, int kRowVectors>
 void score_keys(PrefillTile<kRowVectors>& t, std::int64_t count) {
   constexpr std::int64_t kRows = PrefillTile<kRowVectors>::kRows;
   for (std::int64_t key = 0; key < count; key += kKeyStep) {
@@ -57,14 +59,14 @@ void score_keys(PrefillTile<kRowVectors>& t, std::int64_t count) {
       VRAMPLAN_UNROLL
       for (Vf& a : row) a = zero();
     }
-    const float* k = t.kv + key * t.head_dim;
+    const float* k = t.kv + (kByChannel ? key : key * t.head_dim);
     for (std::int64_t d = 0; d < t.head_dim; ++d) {
       Vf q[kRowVectors];
       VRAMPLAN_UNROLL
       for (int r = 0; r < kRowVectors; ++r) q[r] = load(t.q + d * kRows + r * kLanes);
       VRAMPLAN_UNROLL
       for (int i = 0; i < kKeyStep; ++i) {
-        const Vf x = set1(k[i * t.head_dim + d]);
+        const Vf x = set1(kByChannel ? k[d * t.keys + i] : k[i * t.head_dim + d]);
         VRAMPLAN_UNROLL
         for (int r = 0; r < kRowVectors; ++r) acc[i][r] = fma(q[r], x, acc[i][r]);
       }
@@ -230,6 +232,34 @@ void store_results(const AttentionCall& call, const SequenceSlice& slice, std::i
   }
 }
 
+/// The keys of the history, which every row sees. Keys of packed tiles are a multiple of 32.
+template <int kRowVectors>
+void read_history(AttentionCall call, const SequenceSlice& history, std::int64_t kv_head,
+                  PrefillTile<kRowVectors>& t) {
+  call.kv = call.params->history;
+  const KvLayerView& kv = *call.kv;
+  const bool packed = packed_bits(kv.dtype) > 0;
+  for (std::int64_t from = 0; from < history.kv_length; from += t.keys) {
+    const std::int64_t n = std::min(t.keys, history.kv_length - from);
+    if (packed) {
+      widen_key_tiles(kv, history.block_table, kv_head, {from, n, t.keys}, t.kv);
+      score_keys<true>(t, n);
+    } else {
+      widen_rows(kv, KvPart::kKey, history.block_table, kv_head, from, from + n, t.kv);
+      const std::int64_t scored = (n + kKeyStep - 1) / kKeyStep * kKeyStep;
+      std::fill(t.kv + n * t.head_dim, t.kv + scored * t.head_dim, 0.0F);
+      score_keys<false>(t, n);
+    }
+    if (call.params->softcap > 0.0F) cap_scores(t, n, call.params->softcap);
+    update_softmax(t, n);
+    if (packed)
+      widen_value_tiles(kv, history.block_table, kv_head, {from, n, t.keys}, t.kv);
+    else
+      widen_rows(kv, KvPart::kValue, history.block_table, kv_head, from, from + n, t.kv);
+    add_all_values(t, n);
+  }
+}
+
 /// Keys [begin, end) of the slice, for the rows whose window of `window` tokens reaches them.
 template <int kRowVectors>
 void read_keys(const AttentionCall& call, const SequenceSlice& slice, std::int64_t kv_head,
@@ -242,7 +272,7 @@ void read_keys(const AttentionCall& call, const SequenceSlice& slice, std::int64
     widen_rows(kv, KvPart::kKey, slice.block_table, kv_head, from, from + n, t.kv);
     const std::int64_t scored = (n + kKeyStep - 1) / kKeyStep * kKeyStep;
     std::fill(t.kv + n * t.head_dim, t.kv + scored * t.head_dim, 0.0F);
-    score_keys(t, n);
+    score_keys<false>(t, n);
     if (call.params->softcap > 0.0F) cap_scores(t, n, call.params->softcap);
     if (from + n - 1 > least || (window > 0 && from <= most - window)) {
       mask_keys(t, from, n, window);
@@ -254,8 +284,9 @@ void read_keys(const AttentionCall& call, const SequenceSlice& slice, std::int64
 }
 
 template <int kRowVectors>
-void prefill_tile(const AttentionCall& call, const SequenceSlice& slice, std::int64_t kv_head,
-                  std::int64_t tile, std::int64_t keys, float* scratch) {
+void prefill_tile(const AttentionCall& call, const SequenceSlice& slice,
+                  const SequenceSlice* history, std::int64_t kv_head, std::int64_t tile,
+                  std::int64_t keys, float* scratch) {
   PrefillTile<kRowVectors> t = tile_in<kRowVectors>(scratch, *call.kv, keys);
   const std::int64_t first = tile * t.kRows;
   const std::int64_t count = std::min(t.kRows, slice.query_count * call.group - first);
@@ -269,6 +300,7 @@ void prefill_tile(const AttentionCall& call, const SequenceSlice& slice, std::in
     read_keys(call, slice, kv_head, 0, sinks, 0, t);
   }
   load_queries(call, slice, kv_head, first, count, t);
+  if (history != nullptr) read_history(call, *history, kv_head, t);
   const std::int64_t begin = std::max(first_visible(*call.params, least), sinks);
   read_keys(call, slice, kv_head, begin, most + 1, call.params->window_tokens, t);
   store_results(call, slice, kv_head, first, count, t);
@@ -282,13 +314,14 @@ std::int64_t prefill_tiles(const AttentionCall& call, const SequenceSlice& slice
   return ceil_div(slice.query_count * call.group, tile_size(*call.kv).row_vectors * kLanes);
 }
 
-void attention_prefill(const AttentionCall& call, const SequenceSlice& slice, std::int64_t kv_head,
-                       std::int64_t tile, float* scratch) {
+void attention_prefill(const AttentionCall& call, const SequenceSlice& slice,
+                       const SequenceSlice* history, std::int64_t kv_head, std::int64_t tile,
+                       float* scratch) {
   const TileSize size = tile_size(*call.kv);
   if (size.row_vectors == 3) {
-    prefill_tile<3>(call, slice, kv_head, tile, size.keys, scratch);
+    prefill_tile<3>(call, slice, history, kv_head, tile, size.keys, scratch);
   } else {
-    prefill_tile<1>(call, slice, kv_head, tile, size.keys, scratch);
+    prefill_tile<1>(call, slice, history, kv_head, tile, size.keys, scratch);
   }
 }
 

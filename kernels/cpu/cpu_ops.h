@@ -45,6 +45,8 @@ class CpuOps final : public Ops {
             const RopeParams& params) override;
   void kv_write(const KvLayerView& kv, TensorView k, TensorView v,
                 std::span<const std::int64_t> slots) override;
+  void kv_pack(const KvLayerView& history, const KvLayerView& recent, std::span<const KvPack> packs,
+               std::int64_t stride) override;
   void attention(TensorView out, TensorView q, const KvLayerView& kv,
                  std::span<const SequenceSlice> slices, const AttentionParams& params,
                  TensorView workspace) override;
@@ -74,6 +76,9 @@ class CpuOps final : public Ops {
   /// The slices in single_query_, split over KV heads and ranges of keys.
   void attention_single_queries(const AttentionCall& call, std::span<const SequenceSlice> slices,
                                 float* workspace);
+  /// The same where the call has a history.
+  void attention_over_history(const AttentionCall& call, std::span<const SequenceSlice> slices,
+                              float* workspace);
   /// Calls body(first, last) for parts of `rows` rows, several at a time when they are worth it.
   template <class Body>
   void for_rows(std::int64_t rows, std::int64_t row_elements, const Body& body);

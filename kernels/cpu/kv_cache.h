@@ -7,6 +7,9 @@ namespace vramplan::cpu {
 /// Errors: kUnsupported, naming the format, unless rows of `width` elements can be kept in it: f32,
 /// f16, bf16, f8_e4m3, int8 (any width), q8_0 and q4_0 (multiples of 32).
 void require_supported_kv(DType dtype, std::int64_t width);
+/// The same of a cache behind a residual window: also kivi2 and kivi4, whose heads have multiples
+/// of 32 elements up to 512 and whose blocks multiples of 32 tokens.
+void require_supported_history(const KvLayerView& kv);
 
 /// Encodes n elements as a row of kv_row_bytes(dtype, n). f8_e4m3 holds at +-448; NaN stays NaN in
 /// the floats, and makes the scale of its block or row NaN in the codes.

@@ -10,14 +10,20 @@
 namespace vramplan::cpu {
 namespace {  // each file has its own copy, for its own vector width
 
+/// Of what `at` gives, the element is kUnit times: a factor left to the sums.
+struct WholeUnit {
+  static constexpr float kUnit = 1.0F;
+};
+
 /// A copy that was widened already.
-struct WideRows {
+struct WideRows : WholeUnit {
+  WideRows(const float* first, std::int64_t n) : base(first), width(n) {}
   const float* base;
   std::int64_t width;
   Vf at(std::int64_t row, std::int64_t d) const { return load(base + row * width + d); }
 };
 
-struct F32Rows {
+struct F32Rows : WholeUnit {
   F32Rows(const std::byte* first, std::int64_t n)
       : base(reinterpret_cast<const float*>(first)), width(n) {}
   Vf at(std::int64_t row, std::int64_t d) const { return load(base + row * width + d); }
@@ -25,7 +31,7 @@ struct F32Rows {
   std::int64_t width;
 };
 
-struct F16Rows {
+struct F16Rows : WholeUnit {
   F16Rows(const std::byte* first, std::int64_t n)
       : base(reinterpret_cast<const std::uint16_t*>(first)), width(n) {}
   Vf at(std::int64_t row, std::int64_t d) const { return load_f16(base + row * width + d); }
@@ -33,7 +39,7 @@ struct F16Rows {
   std::int64_t width;
 };
 
-struct BF16Rows {
+struct BF16Rows : WholeUnit {
   BF16Rows(const std::byte* first, std::int64_t n)
       : base(reinterpret_cast<const std::uint16_t*>(first)), width(n) {}
   Vf at(std::int64_t row, std::int64_t d) const { return load_bf16(base + row * width + d); }
@@ -41,7 +47,7 @@ struct BF16Rows {
   std::int64_t width;
 };
 
-struct F8Rows {
+struct F8Rows : WholeUnit {
   F8Rows(const std::byte* first, std::int64_t n)
       : base(reinterpret_cast<const std::uint8_t*>(first)), width(n) {}
   Vf at(std::int64_t row, std::int64_t d) const { return load_f8(base + row * width + d); }
@@ -49,8 +55,18 @@ struct F8Rows {
   std::int64_t width;
 };
 
+/// The same of rows without a NaN.
+struct F8NumberRows {
+  static constexpr float kUnit = 256.0F;
+  F8NumberRows(const std::byte* first, std::int64_t n)
+      : base(reinterpret_cast<const std::uint8_t*>(first)), width(n) {}
+  Vf at(std::int64_t row, std::int64_t d) const { return load_f8_256th(base + row * width + d); }
+  const std::uint8_t* base;
+  std::int64_t width;
+};
+
 /// Codes, then the row's scale.
-struct Int8Rows {
+struct Int8Rows : WholeUnit {
   Int8Rows(const std::byte* first, std::int64_t n) : base(first), width(n) {}
   Vf at(std::int64_t row, std::int64_t d) const {
     const std::byte* codes = base + row * (width + 4);
@@ -63,7 +79,7 @@ struct Int8Rows {
 };
 
 /// Blocks of an f16 scale and 32 codes.
-struct Q8Rows {
+struct Q8Rows : WholeUnit {
   Q8Rows(const std::byte* first, std::int64_t n) : base(first), width(n) {}
   Vf at(std::int64_t row, std::int64_t d) const {
     const std::byte* block = base + (row * (width / 32) + d / 32) * 34;

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "kernels/cpu/kv_cache.h"
+#include "kernels/cpu/packed_tile.h"
 #include "kernels/cpu/simd.h"
 
 namespace vramplan::cpu {
@@ -100,6 +101,21 @@ void require_supported_kv(DType dtype, std::int64_t width) {
                   std::string("the CPU kernels do not keep a KV cache as ") + info(dtype).name)
           .help("use f32, f16, bf16, fp8, int8, q8_0 or q4_0");
   }
+}
+
+void require_supported_history(const KvLayerView& kv) {
+  if (packed_bits(kv.dtype) == 0) {
+    require_supported_kv(kv.dtype, kv.head_dim);
+    return require_supported_kv(kv.dtype, kv.value_dim);
+  }
+  for (const std::int64_t width : {kv.head_dim, kv.value_dim}) {
+    if (width > 0 && width % kTileLanes == 0 && width <= 512) continue;
+    throw Error(ErrorCode::kUnsupported, std::string("a KV cache of ") + info(kv.dtype).name +
+                                             " with heads of " + std::to_string(width) +
+                                             " elements")
+        .help("its tiles hold 32 elements of a head, of at most 512; use int8, fp8 or f16");
+  }
+  VRAMPLAN_CHECK(kv.block_tokens % kTileLanes == 0);
 }
 
 void store_kv_row(DType dtype, const float* x, std::int64_t n, std::byte* to) {

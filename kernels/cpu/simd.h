@@ -2,6 +2,7 @@
 // One vector of f32, and the few operations the kernels need of it, in three versions chosen at
 // compile time: AVX-512 (16 lanes), AVX2 with FMA and F16C (8), and plain C++ vectors (4). The
 // arithmetic operators + - * / of the compiler's vector types work on all three.
+#include <cstddef>
 #include <cstdint>
 #include <cstring>
 
@@ -51,6 +52,23 @@ inline Vf load_f8(const std::uint8_t* p) {
                                                 _mm256_set1_epi16(0x7f));
   return _mm512_mul_ps(_mm512_cvtph_ps(_mm256_mask_mov_epi16(h, nan, _mm256_set1_epi16(0x7e00))),
                        _mm512_set1_ps(256.0F));
+}
+/// A 256th of each, where no code is NaN: two instructions before the conversion.
+inline Vf load_f8_256th(const std::uint8_t* p) {
+  const __m256i w = _mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+  return _mm512_cvtph_ps(_mm256_and_si256(_mm256_slli_epi16(w, 7), _mm256_set1_epi16(-0x4001)));
+}
+inline bool has_f8_nan(const std::byte* p, std::int64_t count) {  // count: a multiple of 16
+  const __m128i low = _mm_set1_epi8(0x7f);
+  const __m512i lows = _mm512_set1_epi8(0x7f);
+  __mmask64 found = 0;
+  for (; count >= 64; p += 64, count -= 64)
+    found |= _mm512_cmpeq_epi8_mask(_mm512_and_si512(_mm512_loadu_si512(p), lows), lows);
+  for (; count > 0; p += 16, count -= 16) {
+    const __m128i code = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
+    found |= _mm_cmpeq_epi8_mask(_mm_and_si128(code, low), low);
+  }
+  return found != 0;
 }
 inline void store_f16(std::uint16_t* p, Vf v) {
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(p),
@@ -107,6 +125,26 @@ inline Vf load_f8(const std::uint8_t* p) {
   const __m128i kept = _mm_or_si128(h, _mm_and_si128(nan, _mm_set1_epi16(0x7e00)));
   return _mm256_mul_ps(_mm256_cvtph_ps(kept), _mm256_set1_ps(256.0F));
 }
+/// A 256th of each, where no code is NaN: two instructions before the conversion.
+inline Vf load_f8_256th(const std::uint8_t* p) {
+  const __m128i w = _mm_cvtepi8_epi16(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)));
+  return _mm256_cvtph_ps(_mm_and_si128(_mm_slli_epi16(w, 7), _mm_set1_epi16(-0x4001)));
+}
+inline bool has_f8_nan(const std::byte* p, std::int64_t count) {  // count: a multiple of 16
+  const __m128i low = _mm_set1_epi8(0x7f);
+  const __m256i lows = _mm256_set1_epi8(0x7f);
+  __m256i found = _mm256_setzero_si256();
+  for (; count >= 32; p += 32, count -= 32) {
+    const __m256i code = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+    found = _mm256_or_si256(found, _mm256_cmpeq_epi8(_mm256_and_si256(code, lows), lows));
+  }
+  for (; count > 0; p += 16, count -= 16) {
+    const __m128i code = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
+    const __m128i nan = _mm_cmpeq_epi8(_mm_and_si128(code, low), low);
+    found = _mm256_or_si256(found, _mm256_zextsi128_si256(nan));
+  }
+  return _mm256_testz_si256(found, found) == 0;
+}
 inline void store_f16(std::uint16_t* p, Vf v) {
   _mm_storeu_si128(reinterpret_cast<__m128i*>(p),
                    _mm256_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
@@ -154,6 +192,12 @@ inline Vf load_bf16(const std::uint16_t* p) {
 }
 inline Vf load_f8(const std::uint8_t* p) {
   return Vf{f8_to_f32(p[0]), f8_to_f32(p[1]), f8_to_f32(p[2]), f8_to_f32(p[3])};
+}
+inline Vf load_f8_256th(const std::uint8_t* p) { return load_f8(p) * set1(1.0F / 256); }
+inline bool has_f8_nan(const std::byte* p, std::int64_t count) {
+  bool found = false;
+  for (; count > 0; ++p, --count) found = found || (*p & std::byte{0x7f}) == std::byte{0x7f};
+  return found;
 }
 inline void store_f16(std::uint16_t* p, Vf v) {
   for (int i = 0; i < kLanes; ++i) p[i] = f32_to_f16(v[i]);

@@ -45,6 +45,59 @@ TEST(VerifyCommand, ACpuRunIsMeasuredAndEveryTensorRowIsExact) {
   EXPECT_HOLDS(run.out, "random");  // the card has no weights: said as an assumption
 }
 
+/// 320 GiB of cache in f16, 160 in fp8: two bits a code bring it under one card.
+TEST(VerifyCommand, AMillionTokensOf70BRunOnOneCardWithTwoBits) {
+  const std::vector<std::string> model = {
+      "llama-3-70b", "--device", "h200-sxm-141gb",  "--weights", "q4_k",
+      "--context",   "1M",       "--kv-cache-dtype"};
+  const auto outcome = [&](const char* command, std::vector<std::string> more) {
+    std::vector<std::string> arguments = {command};
+    arguments.insert(arguments.end(), model.begin(), model.end());
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return run_program(arguments);
+  };
+  EXPECT_EQ(outcome("plan", {"f16"}).code, 3);
+  EXPECT_EQ(outcome("plan", {"fp8"}).code, 3);
+  const Outcome run = outcome("verify", {"kivi2", "--kv-residual", "8224", "--json"});
+  ASSERT_EQ(run.code, 0) << run.err;
+  std::int64_t cache = 0;
+  const auto verdict = run.json();
+  for (const auto& row : verdict["rows"]) {
+    EXPECT_EQ(row["predicted_bytes"], row["observed_bytes"]) << row.dump();
+    if (row["category"] == "kv_cache") cache += row["observed_bytes"].get<std::int64_t>();
+  }
+  // 1048575 tokens are cached: ceil((1048575 - 8224) / 32) x 32 in 3 bits, 8224 places in 16.
+  constexpr std::int64_t kElements = 80 * 2 * 8 * 128;
+  EXPECT_EQ(cache, 1'040'352 * kElements * 3 / 8 + 8'224 * kElements * 2);
+}
+
+TEST(VerifyCommand, CompressedCachesAreExactToTheByte) {
+  const std::vector<std::vector<std::string>> choices = {
+      {"--kv-cache-dtype", "kivi2"},
+      {"--kv-cache-dtype", "kivi4", "--kv-residual", "96"},
+      {"--kv-policy", "strided", "--kv-residual", "64"},
+      {"--kv-cache-dtype", "kivi2", "--kv-placement", "host", "--kv-offload", "0.5"}};
+  for (const auto& choice : choices) {
+    std::vector<std::string> more = {
+        "--context",       "400",   "--tolerance", "process-floor=64MiB", "--tolerance",
+        "process-under=1", "--json"};
+    more.insert(more.end(), choice.begin(), choice.end());
+    auto arguments = small("verify", more);
+    arguments.erase(std::find(arguments.begin(), arguments.end(), "64") - 1,
+                    std::find(arguments.begin(), arguments.end(), "64") + 1);
+    const Outcome run = run_program(arguments);
+    ASSERT_EQ(run.code, 0) << run.err << run.out;
+    int caches = 0;
+    const auto verdict = run.json();
+    for (const auto& row : verdict["rows"]) {
+      if (row["category"] != "kv_cache") continue;
+      ++caches;
+      EXPECT_EQ(row["predicted_bytes"], row["observed_bytes"]) << row.dump();
+    }
+    EXPECT_GE(caches, 2) << choice[1];
+  }
+}
+
 TEST(VerifyCommand, AToleranceOfNothingIsExceeded) {
   const Outcome run =
       run_program(small("verify", {"--tolerance", "process=0", "--tolerance", "process-floor=0",

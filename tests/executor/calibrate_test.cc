@@ -58,6 +58,7 @@ class KnownCostOps final : public Ops {
   void attention(TensorView, TensorView q, const KvLayerView& kv,
                  std::span<const SequenceSlice> slices, const AttentionParams& params,
                  TensorView) override {
+    if (params.history != nullptr) return over_history(q, kv, slices[0], params);
     AttentionShape shape;
     shape.heads = params.heads;
     shape.kv_heads = kv.kv_heads;
@@ -74,6 +75,34 @@ class KnownCostOps final : public Ops {
       }
     }
     spend(sum);
+  }
+  /// By hand: every query sees the history; K and V of both caches are read once.
+  void over_history(const TensorView& q, const KvLayerView& kv, const SequenceSlice& slice,
+                    const AttentionParams& params) {
+    const SequenceSlice& behind = params.history_slices[0];
+    EXPECT_LE(behind.kv_length, params.history->block_count * params.history->block_tokens);
+    EXPECT_LE(slice.kv_length, kv.block_count * kv.block_tokens);
+    const auto row = [&](DType dtype) {
+      return static_cast<double>(2 * kv.kv_heads * kv_row_bytes(dtype, kv.head_dim).n);
+    };
+    const auto old = static_cast<double>(behind.kv_length), n = static_cast<double>(q.rows),
+               recent = static_cast<double>(slice.kv_length);
+    const double width = 2.0 * static_cast<double>(params.heads * kv.head_dim);
+    spend(q.rows == 1 ? "attention_decode" : "attention_prefill",
+          old * row(params.history->dtype) + recent * row(DType::kF16) + n * width * 4,
+          2 * width * (n * old + n * (recent - n) + n * (n + 1) / 2));
+  }
+  void kv_pack(const KvLayerView& history, const KvLayerView& recent, std::span<const KvPack> packs,
+               std::int64_t) override {
+    for (const KvPack& pack : packs) {
+      EXPECT_LE(pack.first_slot + 32, history.block_count * history.block_tokens);
+    }
+    const double rows = 32.0 * 2 * static_cast<double>(recent.kv_heads);
+    spend("kv_write",
+          rows * static_cast<double>((kv_row_bytes(DType::kF16, recent.head_dim) +
+                                      kv_row_bytes(history.dtype, recent.head_dim))
+                                         .n),
+          0);
   }
   void gated_activation(TensorView gate, TensorView up, GateKind) override {
     spend(activation_work(gate.rows, gate.columns, up.rows > 0, gate.dtype));
@@ -149,9 +178,9 @@ TEST(Calibrate, FindsTheCostLineOfEveryOperation) {
   }
   EXPECT_EQ(lines["linear_decode"], 8);
   EXPECT_EQ(lines["linear"], 8);  // q4_1 q8_0 q4_0 q4_k q6_k f16 bf16 f32
-  EXPECT_EQ(lines["attention_decode"], 7);
-  EXPECT_EQ(lines["attention_prefill"], 7);
-  EXPECT_EQ(lines["kv_write"], 7);  // f16 bf16 f32 fp8 int8 q8_0 q4_0
+  EXPECT_EQ(lines["attention_decode"], 9);
+  EXPECT_EQ(lines["attention_prefill"], 9);
+  EXPECT_EQ(lines["kv_write"], 9);  // f16 bf16 f32 fp8 int8 q8_0 q4_0 kivi2 kivi4
   for (const char* op : {"norm", "rope", "activation", "add", "embed", "sample"}) {
     EXPECT_EQ(lines[op], 1) << op;
   }

@@ -111,12 +111,43 @@ TEST(KvCache, TwoBitsWithScalesAreThreeAndTheNewestTokensStayWhole) {
   const ModelCard card = llama("wide", {2, 256, 4, 2, 64, 128, 96});
   Decisions d = decisions_of();
   d.kv_format = KvFormat::kKivi2;
+  d.kv_residual.tokens = 128_tokens;
+  d.block = TokensPerBlock{32};
   d.context = 1024_tokens;
   const RankModel rank = rank_model(card, d, {}, 0);
   EXPECT_EQ(kv_bytes_per_token(rank, KvFormat::kKivi2).n * 8, 2 * 2 * 2 * 64 * 3);
   EXPECT_EQ(kv_residual_bytes(rank, d).n, 128 * 2 * 2 * 2 * 64 * 2);
+  // 1023 tokens are in the cache at most: 895 before the window, in 28 whole blocks of 32.
+  EXPECT_EQ(kv_blocks(d).n, 28);
+  EXPECT_EQ(kv_growing_bytes(rank, d).n, 28 * 32 * 2 * 2 * 2 * 64 * 3 / 8);
+  EXPECT_EQ(kv_bytes_per_token(rank, KvFormat::kKivi4).n * 8, 2 * 2 * 2 * 64 * 5);
   EXPECT_EQ(kv_bytes_per_token(rank, KvFormat::kInt8).n, 2 * 2 * 2 * (64 + 4));
   EXPECT_EQ(code_of([&] { kv_bytes_per_token(rank, KvFormat::kFp8DsMla); }), ErrorCode::kUsage);
+}
+
+TEST(KvCache, AStrideOfFourIn8BitsBehind512TokensIs5Point57TimesSmaller) {
+  // 8192 tokens of 128 elements: 2 MiB in f16; 512 x 128 x 2 B + 7680 / 4 x 128 x 1 B.
+  const ModelCard card = llama("one", {1, 128, 1, 1, 64, 128, 96});  // K and V: 128 elements
+  Decisions d = decisions_of();
+  d.kv_format = KvFormat::kFp8;
+  d.kv_policy = KvPolicy::kStrided;
+  d.kv_residual.tokens = 512_tokens;
+  d.kv_residual.stride = 4;
+  d.context = 8'193_tokens;  // 8192 are in the cache when the last token is made
+  const RankModel rank = rank_model(card, d, {}, 0);
+  EXPECT_EQ(kv_blocks(d).n * d.block.n, 7680 / 4);
+  const Bytes kept = kv_bytes(rank, d);
+  EXPECT_EQ(kept.n, 512 * 128 * 2 + 7680 / 4 * 128);
+  EXPECT_NEAR(8192.0 * 128 * 2 / static_cast<double>(kept.n), 5.565, 0.001);
+}
+
+RC_GTEST_PROP(KvCache, NoTokenIsLostBetweenHistoryAndWindow, ()) {
+  const Tokens window{32 * *rc::gen::inRange<std::int64_t>(2, 20)};
+  const Tokens cached{*rc::gen::inRange<std::int64_t>(0, 5000)};
+  const Tokens packed = packed_tokens(cached, window);
+  RC_ASSERT(packed.n % 32 == 0);
+  RC_ASSERT((cached - packed) <= window);
+  RC_ASSERT(packed.n == 0 || (cached - packed).n > (window.n - 32));
 }
 
 RC_GTEST_PROP(KvCache, RanksSplitTheCacheWhenHeadsDivide, ()) {

@@ -1,0 +1,80 @@
+#pragma once
+// WeightStream: matrices of layers that live in host memory. For its turn in a pass a layer's
+// matrices come into staging on the device; one worker copies, so that the next layer comes in
+// while one computes, the first of the next pass too. On dry nothing moves, and the waiting is what
+// the card's link makes of it.
+#include <condition_variable>
+#include <cstddef>
+#include <deque>
+#include <mutex>
+#include <span>
+#include <thread>
+#include <vector>
+
+#include "executor/clock.h"
+#include "executor/rank_weights.h"
+#include "modelcards/device_card.h"
+#include "planner/decisions.h"
+
+namespace vramplan {
+
+/// The streamed layers of a rank: where each one's matrices begin in host memory, and their bytes.
+struct StreamedLayers {
+  std::vector<std::int64_t> layers;  // of the rank, in order
+  std::vector<std::span<const std::byte>> bytes;
+  Bytes largest() const;
+};
+/// Of weights that were loaded with LoadOptions::host. A layer's matrices lie one after another.
+StreamedLayers streamed_layers(const RankWeights& weights, const Decisions& decisions);
+
+class WeightStream {
+ public:
+  /// `staging`: `rooms` times what the largest layer takes. Points the views of the streamed layers
+  /// there. `moves` false: a device that computes nothing.
+  WeightStream(StreamedLayers streamed, RankWeights& weights, std::span<std::byte> staging,
+               std::int64_t rooms, bool moves);
+  ~WeightStream();
+  WeightStream(const WeightStream&) = delete;
+  WeightStream& operator=(const WeightStream&) = delete;
+
+  /// Without `moves`: waits on a virtual clock for what the transfers would take on `link`.
+  void run_on(VirtualClock& clock, const Link& link, bool overlaps);
+
+  /// Waits until the matrices of a layer of the rank are there; returns at once for one that stays.
+  void before(std::int64_t layer);
+  /// A layer was used: another may come into its room.
+  void after(std::int64_t layer);
+  /// Seconds waited since the last call.
+  Seconds take_waited();
+
+ private:
+  std::int64_t count() const { return static_cast<std::int64_t>(streamed_.layers.size()); }
+  std::byte* room(std::int64_t k) const;
+  void push(std::int64_t k);
+  void work();
+
+  StreamedLayers streamed_;
+  std::vector<std::int64_t> place_;  // by layer of the rank: k, or -1
+  std::span<std::byte> staging_;
+  std::int64_t rooms_;
+  bool moves_;
+  SteadyClock steady_;
+  double waited_ = 0;
+
+  // dry
+  VirtualClock* clock_ = nullptr;
+  Link link_;
+  bool overlaps_ = true;
+  double link_free_ = 0;
+  std::vector<double> ready_;
+
+  // the worker
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::deque<std::int64_t> jobs_;
+  std::vector<bool> there_;  // by k
+  bool stop_ = false;
+  std::thread worker_;
+};
+
+}  // namespace vramplan

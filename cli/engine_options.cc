@@ -61,6 +61,14 @@ void add_beside_flags(CLI::App& command, EngineOptions& o) {
       ->group(kEngine);
 }
 
+void add_expert_flag(CLI::App& command, EngineOptions& o) {
+  command
+      .add_option("--ep", o.expert_parallel,
+                  "of the engine's tensor ranks, those that share whole experts (1)")
+      ->check(CLI::Range(1, 65536))
+      ->group(kEngine);
+}
+
 /// The requests that serving times are for.
 void add_load_flags(CLI::App& command, EngineOptions& o) {
   command.add_option("--input-tokens", o.input_tokens, "prompt of a request, for serving times")
@@ -98,6 +106,7 @@ void add_engine_flags(CLI::App& command, EngineOptions& o) {
       ->group(kEngine);
   add_format_flags(command, o);
   add_beside_flags(command, o);
+  add_expert_flag(command, o);
   add_load_flags(command, o);
 }
 
@@ -106,12 +115,18 @@ bool has_engine_settings(const EngineOptions& o) {
          !o.max_num_batched_tokens.empty() || !o.kv_cache_memory.empty() || o.dtype != "auto" ||
          !o.kv_cache_dtype.empty() || o.quantization != "none" || o.quantized_parts != "all" ||
          !o.arrival.empty() || !o.beside.empty() || !o.transient.empty() || o.tower_positions > 0 ||
-         o.tower_heads > 0 || o.no_flash_attention || !o.input_tokens.empty() || o.concurrency;
+         o.tower_heads > 0 || o.no_flash_attention || !o.input_tokens.empty() || o.concurrency ||
+         o.expert_parallel > 1;
 }
 
 std::optional<EngineRequest> engine_request(const EngineOptions& o) {
   if (o.engine.empty()) {
     if (!has_engine_settings(o)) return std::nullopt;
+    if (o.expert_parallel > 1) {
+      throw Error(ErrorCode::kUnsupported, "this executor has no expert parallelism")
+          .at("", "--ep")
+          .help("plan it for an engine: add --engine vllm, sglang or trtllm");
+    }
     throw Error(ErrorCode::kUsage, "a flag of an inference engine without --engine")
         .at("", "--engine")
         .help("add --engine vllm@0.19.0, or another of vllm sglang trtllm llamacpp");
@@ -137,6 +152,7 @@ std::optional<EngineRequest> engine_request(const EngineOptions& o) {
   if (!o.kv_cache_dtype.empty()) request.kv_cache_dtype = o.kv_cache_dtype;
   request.quantization = o.quantization;
   request.quantized_parts = o.quantized_parts;
+  request.expert_parallel = o.expert_parallel;
   request.flash_attention = !o.no_flash_attention;
   return request;
 }
@@ -180,9 +196,19 @@ void add_serving(const EngineOptions& options, const EngineRequest& request,
   const std::string arrival = options.arrival.empty() ? "spread" : options.arrival;
   load.arrival = parse_arrival(arrival);
   d.engine->serving = ServingDecision{load.input, load.output, load.concurrency, arrival};
-  Predictions& p = planned.plan.predictions;
+  Plan& plan = planned.plan;
+  Predictions& p = plan.predictions;
   p.serving =
       forecast_serving(planned.source, planned.device, d, request, *p.devices.front().engine, load);
+  if (d.sharding.pp > 1) {
+    plan.assumptions.push_back({"serving times of a pipeline",
+                                "formed from those of its stages; no measurement was beside them",
+                                "--pp"});
+  }
+  if (request.expert_parallel > 1) {
+    plan.assumptions.push_back({"serving times of shared experts",
+                                "fitted to ranks that hold a part of every expert", "--ep"});
+  }
 }
 
 void restore_forecast(PlannedModel& planned) {

@@ -20,6 +20,7 @@ struct EngineOptions {
   bool no_flash_attention = false;
   std::string beside, transient;
   std::int64_t tower_positions = 0, tower_heads = 0;
+  int expert_parallel = 1;
   std::string input_tokens;  // of a request, for serving times
   std::optional<std::int64_t> concurrency;
   std::string arrival;  // empty = spread

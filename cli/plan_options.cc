@@ -213,6 +213,12 @@ PlanRequest request_of(const PlanOptions& o) {
   require_positive(o.count, "--count");
   require_positive(o.tp, "--tp");
   require_positive(o.pp, "--pp");
+  require_positive(o.cp, "--cp");
+  if (o.cp.value_or(1) > 1) {
+    throw Error(ErrorCode::kUnsupported, "context parallelism is neither planned nor run")
+        .at("", "--cp")
+        .help("use --tp and --pp, or --kv-placement host for a context that does not fit");
+  }
   require_positive(o.threads, "--threads");
   require_positive(o.batch, "--batch");
   require_positive(o.block_tokens, "--block-size");

@@ -35,6 +35,9 @@ std::map<std::string, double> read_prices(const std::string& path) {
   for (const std::string& name : table.keys()) {
     device_card(name);  // a price for a card that does not exist is a mistake
     prices[name] = table.at(name).real(0, 1e6);
+    if (prices[name] > 0) continue;
+    table.at(name).fail("a price of 0 would read as unknown",
+                        "leave the device out, or give what its power costs");
   }
   return prices;
 }

@@ -8,6 +8,7 @@ namespace vramplan {
 namespace {
 
 constexpr std::int64_t kMostPositions = 1 << 24;
+constexpr std::int64_t kMostRanks = 65536;
 constexpr std::int64_t kMost = std::numeric_limits<std::int64_t>::max();
 
 template <class Unit>
@@ -43,6 +44,7 @@ std::string write_engine_decision(const EngineDecision& d, const std::string& in
     line("tower_positions", fmt::format("{}", d.tower_positions));
     line("tower_heads", fmt::format("{}", d.tower_heads));
   }
+  if (d.expert_parallel > 1) line("expert_parallel", fmt::format("{}", d.expert_parallel));
   line("flash_attention", d.flash_attention ? "true" : "false");
   if (d.serving) {
     line("serving", fmt::format("{{input_tokens: {}, output_tokens: {}, concurrency: {}, "
@@ -57,8 +59,8 @@ EngineDecision read_engine_decision(const YamlNode& in) {
   in.allow_only({"engine", "memory_fraction", "max_model_len_tokens", "max_num_batched_tokens",
                  "kv_tokens", "max_num_seqs", "kv_cache_memory_bytes", "dtype", "kv_cache_dtype",
                  "quantization", "quantized_parts", "tower_bytes", "beside_bytes",
-                 "transient_bytes", "tower_positions", "tower_heads", "flash_attention",
-                 "serving"});
+                 "transient_bytes", "tower_positions", "tower_heads", "expert_parallel",
+                 "flash_attention", "serving"});
   EngineDecision d;
   d.engine = in.at("engine").text();
   if (in.has("memory_fraction")) d.memory_fraction = in.at("memory_fraction").real(0, 1);
@@ -76,6 +78,7 @@ EngineDecision read_engine_decision(const YamlNode& in) {
   d.transient = {in.integer_or("transient_bytes", 0, 0, kMost)};
   d.tower_positions = in.integer_or("tower_positions", 0, 1, kMostPositions);
   d.tower_heads = in.integer_or("tower_heads", 0, 1, kMostPositions);
+  d.expert_parallel = static_cast<int>(in.integer_or("expert_parallel", 1, 1, kMostRanks));
   d.flash_attention = in.at("flash_attention").boolean();
   if (in.has("serving")) {
     const YamlNode s = in.at("serving");

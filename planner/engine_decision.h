@@ -28,6 +28,7 @@ struct EngineDecision {
   std::string quantized_parts = "all";
   Bytes tower, beside, transient;
   std::int64_t tower_positions = 0, tower_heads = 0;
+  int expert_parallel = 1;
   bool flash_attention = true;
   std::optional<ServingDecision> serving;
   bool operator==(const EngineDecision&) const = default;

@@ -120,6 +120,24 @@ void assume_window_saving(const std::vector<StageAccount>& stages, Plan& plan) {
   plan.assumptions.push_back({"sliding-window layers", would, "--kv-policy"});
 }
 
+/// A checkpoint whose tensors have no place of their own here (packed weights beside their scales,
+/// zeros and tables) is counted by formula; its headers say what it truly holds.
+void assume_headers(const ModelSource& given, Plan& plan) {
+  Bytes held;
+  for (const StoredTensor& tensor : given.stored) {
+    if (tensor.name.find("rotary_emb.inv_freq") == std::string::npos) held += tensor.bytes;
+  }
+  const Bytes more = plan.predictions.totals.weight_bytes - held;
+  const std::string sum = fmt::format("{} tensors of {}", given.stored.size(), exact(held));
+  plan.assumptions.push_back(
+      {"weights of the checkpoint",
+       more.n == 0
+           ? fmt::format("by formula, the same bytes as its headers: {}", sum)
+           : fmt::format("by formula, {} {} than its headers: {}", exact(more.n < 0 ? -more : more),
+                         more.n < 0 ? "less" : "more", sum),
+       "--weights"});
+}
+
 }  // namespace
 
 Plan make_plan(const ModelSource& given, const DeviceCard& device, const PlanRequest& request) {
@@ -154,6 +172,8 @@ Plan make_plan(const ModelSource& given, const DeviceCard& device, const PlanReq
   p.curve = memory_curve(stages.front(), decisions, device, p.performance);
   p.advice = advise(source, device, decisions, tables, stages, p.capacity);
   assume_window_saving(stages, plan);
+  const bool unplaced = given.kind == SourceKind::kFolder && source.stored.empty();
+  if (unplaced && !given.stored.empty() && !decisions.weights) assume_headers(given, plan);
   return plan;
 }
 

@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "modelcards/nearest_names.h"
+#include "planner/latency.h"
 
 namespace vramplan {
 namespace {
@@ -16,17 +17,12 @@ constexpr double kGrowth = 0.5;
 
 double real(std::int64_t n) { return static_cast<double>(n); }
 
-void check(const EngineTable& table, const Decisions& decisions, const ServingLoad& load) {
+void check(const EngineTable& table, const ServingLoad& load) {
   if (!table.has("serve_matrices")) {
     throw Error(ErrorCode::kUnsupported,
                 fmt::format("no serving times of {} were fitted", name_of(table.kind)))
         .at("", "--concurrency")
         .help("serving times exist for vllm, sglang and trtllm");
-  }
-  if (decisions.sharding.pp > 1) {
-    throw Error(ErrorCode::kUnsupported, "no serving times of a pipeline were fitted")
-        .at("", "--pp")
-        .help("use --tp alone");
   }
   if (load.input.n < 1 || load.output.n < 1 || load.concurrency < 1 || load.batch_wait_steps < 0) {
     throw Error(ErrorCode::kUsage, "serving needs at least one token in, one out and one request")
@@ -50,22 +46,26 @@ const char* word_of(Arrival arrival) {
 struct Served {
   EngineTable table;
   EngineSettings settings;
-  EngineModel model;
+  std::vector<EngineModel> stages;  // one rank of each
 };
 
 Served served(const ModelSource& source, const DeviceCard& device, const Decisions& decisions,
               const EngineRequest& request, const ServingLoad& load) {
   Served out;
   out.table = engine_table(request.id);
-  check(out.table, decisions, load);
+  check(out.table, load);
   std::vector<Assumption> unused;
   out.settings = engine_settings(out.table, source, device, decisions, request, unused);
-  out.model = engine_model(source, decisions, out.settings.formats, 0);
+  for (int stage = 0; stage < decisions.sharding.pp; ++stage) {
+    out.stages.push_back(
+        engine_model(source, decisions, out.settings.formats, stage * decisions.sharding.tp));
+  }
   return out;
 }
 
-PassModel pass_model(const Served& s, const DeviceCard& device, const Decisions& decisions) {
-  return PassModel(s.table.kind, device, s.model, s.settings.formats.quantization,
+PassModel pass_model(const Served& s, const DeviceCard& device, const Decisions& decisions,
+                     const EngineModel& stage) {
+  return PassModel(s.table.kind, device, stage, s.settings.formats.quantization,
                    s.settings.formats.kv_element_bytes, decisions.sharding.tp);
 }
 
@@ -78,11 +78,15 @@ double full_prompts(const Served& s, const ServingLoad& load) {
   return real(s.settings.max_num_batched_tokens.n) / real(load.input.n);
 }
 
-/// Seconds of steps and prompts with the engine's factors put in.
-class EngineTimes {
+/// Seconds of one stage's steps and prompts with the engine's factors put in.
+class StageTimes {
  public:
-  EngineTimes(const Served& s, const PassModel& pass, const ServingLoad& load)
-      : t_(s.table), m_(s.model), pass_(pass), load_(load), prompts_(full_prompts(s, load)) {}
+  StageTimes(const Served& s, const EngineModel& model, PassModel pass, const ServingLoad& load)
+      : t_(s.table),
+        m_(model),
+        pass_(std::move(pass)),
+        load_(load),
+        prompts_(full_prompts(s, load)) {}
 
   double step(double sequences) const {
     const double b = std::max(1.0, sequences);
@@ -124,9 +128,59 @@ class EngineTimes {
 
   const EngineTable& t_;
   const EngineModel& m_;
-  const PassModel& pass_;
+  PassModel pass_;
   const ServingLoad& load_;
   double prompts_;
+};
+
+/// All stages of a pipeline. The running sequences are split into as many groups as there are
+/// stages, one in each stage at a time; hidden vectors are handed on over the link.
+class EngineTimes {
+ public:
+  EngineTimes(const Served& s, const DeviceCard& device, const Decisions& decisions,
+              const ServingLoad& load)
+      : input_(real(load.input.n)), hidden_(real(s.stages.front().hidden)) {
+    for (const EngineModel& stage : s.stages) {
+      stages_.emplace_back(s, stage, pass_model(s, device, decisions, stage), load);
+    }
+    if (s.stages.size() < 2) return;
+    OpWork send;
+    send.op = OpKind::kSend;
+    send.calls = 1;
+    send.ranks = decisions.sharding.ranks();
+    call_s_ = op_seconds(device, send).v;
+    send.bytes = kProbeBytes;
+    byte_s_ = (op_seconds(device, send).v - call_s_) / kProbeBytes;
+  }
+
+  double stages() const { return real(static_cast<std::int64_t>(stages_.size())); }
+  double step(double sequences) const {
+    const double group = sequences / stages();
+    return sum([&](const StageTimes& stage) { return stage.step(group); }) + handing(group);
+  }
+  double prompt() const {
+    return sum([](const StageTimes& stage) { return stage.prompt(); }) + handing(input_);
+  }
+  double prompt_share() const {
+    return sum([](const StageTimes& stage) { return stage.prompt_share(); });
+  }
+
+ private:
+  static constexpr double kProbeBytes = 1e9;
+
+  template <class Part>
+  double sum(Part part) const {
+    double seconds = 0;
+    for (const StageTimes& stage : stages_) seconds += part(stage);
+    return seconds;
+  }
+  /// Of the hidden vectors of `tokens` in 16 bits, between all stages.
+  double handing(double tokens) const {
+    return (stages() - 1) * (call_s_ + 2 * hidden_ * std::max(1.0, tokens) * byte_s_);
+  }
+
+  std::vector<StageTimes> stages_;
+  double input_, hidden_, call_s_ = 0, byte_s_ = 0;
 };
 
 struct Loop {
@@ -137,7 +191,8 @@ struct Loop {
 Loop solve(const EngineTimes& times, double running, double output, double interference,
            double queue) {
   const double prompt = times.prompt(), share = times.prompt_share();
-  const double others = running - 1;
+  // A prompt is in one stage at a time: the others go on.
+  const double others = (running - 1) / times.stages();
   double decoding = 1;  // share of the requests that decode
   Loop loop;
   for (int i = 0; i < kIterations; ++i) {
@@ -170,13 +225,14 @@ ServingTerms serving_terms(const ModelSource& source, const DeviceCard& device,
                            const Decisions& decisions, const EngineRequest& request,
                            const ServingLoad& load) {
   const Served s = served(source, device, decisions, request, load);
-  const PassModel pass = pass_model(s, device, decisions);
+  const EngineModel& model = s.stages.front();
+  const PassModel pass = pass_model(s, device, decisions, model);
   const double input = real(load.input.n), output = real(load.output.n);
   ServingTerms out;
   out.asked = real(std::min(load.concurrency, s.settings.max_num_seqs));
-  out.layers = real(s.model.layers);
-  out.experts = s.model.experts > 0;
-  out.latent = is_latent(s.model);
+  out.layers = real(model.layers);
+  out.experts = model.experts > 0;
+  out.latent = is_latent(model);
   out.full_prompts = full_prompts(s, load);
   for (std::size_t i = 0; i < out.steps.size(); ++i) {
     out.steps[i] = pass.decode(std::max(1.0, out.asked * kStepShares[i]), input + output / 2);
@@ -191,8 +247,7 @@ ServingForecast forecast_serving(const ModelSource& source, const DeviceCard& de
                                  const Decisions& decisions, const EngineRequest& request,
                                  const EngineForecast& forecast, const ServingLoad& load) {
   const Served s = served(source, device, decisions, request, load);
-  const PassModel pass = pass_model(s, device, decisions);
-  const EngineTimes times(s, pass, load);
+  const EngineTimes times(s, device, decisions, load);
   const auto t = [&](const std::string& name) { return s.table.number("serve_" + name); };
   const std::string arrival = word_of(load.arrival);
   const double input = real(load.input.n), output = real(load.output.n);
@@ -208,8 +263,8 @@ ServingForecast forecast_serving(const ModelSource& source, const DeviceCard& de
   const double steps = t("first_steps") + real(load.batch_wait_steps);
   out.tpot = {loop.tpot};
   out.ttft = {t("first_s_" + arrival) + loop.response +
-              t("wave_" + arrival) * (out.running - 1) * times.prompt_share() + steps * loop.tpot +
-              waiting * (loop.response + output * loop.tpot)};
+              t("wave_" + arrival) * (out.running - 1) / times.stages() * times.prompt_share() +
+              steps * loop.tpot + waiting * (loop.response + output * loop.tpot)};
   if (load.arrival == Arrival::kEqual) {
     out.ttft.v += t("slot") * output * loop.tpot / real(load.concurrency);
     const double streamed = t("front_s") * real(load.concurrency) * output;

@@ -29,7 +29,7 @@ struct ServingLoad {
   std::int64_t batch_wait_steps = 0;
 };
 
-/// What the kernels alone would take, before anything fitted to served engines.
+/// What the kernels of the first stage alone would take, before anything fitted to served engines.
 inline constexpr std::array<double, 4> kStepShares = {1, 0.5, 0.25, 0.0625};
 struct ServingTerms {
   /// Decode steps with half of the output generated, of asked x kStepShares[i] sequences.
@@ -56,8 +56,11 @@ ServingTerms serving_terms(const ModelSource& source, const DeviceCard& device,
 /// Arrivals that stay in step (kEqual) add two things to ttft: a request finds a place when another
 /// ends, a `slot` share of output x tpot / concurrency later; and what the front end cannot stream
 /// in time: front_s x concurrency x output less the whole request, when that is above 0.
-/// Errors: kUnsupported for an engine without fitted rows, pipelines, and devices without the
-/// numbers; kUsage for an empty load.
+/// A pipeline of S stages: s, P and P' are sums over the stages, s of b / S sequences each, with
+/// the hidden vectors handed on; a prompt disturbs one stage at a time, so B - 1 becomes (B - 1) /
+/// S. No published row has one: that is not checked against measurements.
+/// Errors: kUnsupported for an engine without fitted rows, and devices without the numbers; kUsage
+/// for an empty load.
 ServingForecast forecast_serving(const ModelSource& source, const DeviceCard& device,
                                  const Decisions& decisions, const EngineRequest& request,
                                  const EngineForecast& forecast, const ServingLoad& load);

@@ -32,6 +32,12 @@ double link_bytes_per_s(const DeviceCard& device) {
   return best;
 }
 
+/// The largest of `ranks` draws with this mean and variance, about: the mean and sqrt(2 ln ranks)
+/// deviations, the growth of the maximum of normal draws. One rank: the mean.
+double busiest(double mean, double variance, double ranks) {
+  return mean + std::sqrt(2 * std::log(ranks) * variance);
+}
+
 /// How matrices are stored and multiplied under a quantisation.
 struct WeightKernel {
   std::string dtype;       // word of the kernel table
@@ -122,14 +128,20 @@ void PassModel::matrices(double tokens, double logit_rows, PassTerms& terms) con
 
 void PassModel::experts(double tokens, PassTerms& terms) const {
   if (m_.experts == 0) return;
-  const double e = real(m_.experts), k = real(m_.experts_per_token);
+  const double e = real(m_.experts), k = real(m_.experts_per_token), ranks = m_.expert_ranks;
   const double matrix = 3 * real(m_.hidden) * real(m_.expert_intermediate);
-  const double reached = e * (1 - std::pow(1 - k / e, tokens));
+  const double chance = 1 - std::pow(1 - k / e, tokens);  // that an expert is reached
+  // The busiest of the ranks that share whole experts is waited for.
+  const double reached =
+      std::min(e / ranks, busiest(e / ranks * chance, e / ranks * chance * (1 - chance), ranks));
+  const double rows =
+      std::min(tokens * std::min(k, e / ranks),
+               busiest(tokens * k / ranks, tokens * k / ranks * (1 - 1 / ranks), ranks));
   const double layers = real(m_.expert_layers);
   terms.expert_launch = layers * experts_.call_s;
-  terms.experts = layers * experts_.work_seconds(reached * matrix * stored_experts_ / bandwidth_,
-                                                 2 * tokens * k * matrix / peak_experts_,
-                                                 tokens * k * real(m_.hidden));
+  terms.experts =
+      layers * experts_.work_seconds(reached * matrix * stored_experts_ / bandwidth_,
+                                     2 * rows * matrix / peak_experts_, rows * real(m_.hidden));
 }
 
 void PassModel::reduce(double tokens, PassTerms& terms) const {
@@ -146,7 +158,7 @@ double PassModel::floor_seconds(double tokens) const {
     plain += real(matrix.rows) * real(matrix.columns) * real(matrix.count);
   }
   const double routed = 3 * real(m_.hidden) * real(m_.expert_intermediate) *
-                        real(m_.experts_per_token) * real(m_.expert_layers);
+                        real(m_.experts_per_token) * real(m_.expert_layers) / m_.expert_ranks;
   return 2 * tokens * (plain / peak_weights_ + routed / peak_experts_);
 }
 

@@ -20,7 +20,7 @@ struct PassTerms {
   double vectors = 0;  // norms, residuals, activations: bytes over bandwidth
 };
 
-/// One rank's model on its device, ready to be asked for passes.
+/// One rank's model on its device, ready to be asked for passes. `model` outlives it.
 class PassModel {
  public:
   /// Errors: kUnsupported for a device whose card says too little, or an engine without kernels.

@@ -99,6 +99,7 @@ nlohmann::json engine_decision_object(const EngineDecision& d) {
     out["tower_positions"] = d.tower_positions;
     out["tower_heads"] = d.tower_heads;
   }
+  if (d.expert_parallel > 1) out["expert_parallel"] = d.expert_parallel;
   if (d.memory_fraction) out["memory_fraction"] = *d.memory_fraction;
   if (d.max_model_len) out["max_model_len_tokens"] = d.max_model_len->n;
   if (d.max_num_batched_tokens) out["max_num_batched_tokens"] = d.max_num_batched_tokens->n;
@@ -127,6 +128,9 @@ EngineDecision engine_decision_from(const JsonReader& in) {
   if (in.has("transient_bytes")) d.transient = in.at("transient_bytes").bytes();
   if (in.has("tower_positions")) d.tower_positions = in.at("tower_positions").count();
   if (in.has("tower_heads")) d.tower_heads = in.at("tower_heads").count();
+  if (in.has("expert_parallel")) {
+    d.expert_parallel = static_cast<int>(in.at("expert_parallel").count());
+  }
   const auto tokens = [&](const char* key, std::optional<Tokens>& value) {
     if (in.has(key)) value = Tokens{in.at(key).count()};
   };

@@ -195,6 +195,28 @@ void print_trimmed(const Cases& cases) {
   }
 }
 
+/// Rows whose experts are shared by the ranks; nothing was fitted to them.
+void print_expert_parallel(const Cases& cases) {
+  fmt::print(
+      "\n## Expert parallel\n\nRows with whole experts on each rank (`--ep`). Nothing was fitted "
+      "to "
+      "them: the fit is that of the rows above.\n\n");
+  print_head("rows");
+  const Pick sound = [](const ServingCase& c) { return c.contradicts.empty(); };
+  print_line(cases, "**all**", [](const ServingCase&) { return true; });
+  print_line(cases, "**not contradicted**", sound);
+  std::map<std::string, int> names;
+  const auto name_of = [](const ServingCase& c) {
+    return fmt::format("{}, {}, {}, {}, {} ranks", c.engine, c.model, c.system, c.quantization,
+                       c.tp);
+  };
+  for (const ServingCase& c : cases) names[name_of(c)] = 0;
+  for (const auto& [name, unused] : names) {
+    print_line(cases, name,
+               [&, n = name](const ServingCase& c) { return sound(c) && name_of(c) == n; });
+  }
+}
+
 void print_page(const ServingCases& all) {
   const Cases& cases = all.cases;
   fmt::print(
@@ -231,6 +253,7 @@ void print_page(const ServingCases& all) {
       "(TensorRT-LLM 1.2.0rc6.post3).\n");
   print_floor(cases);
   print_trimmed(cases);
+  print_expert_parallel(all.expert_parallel);
   print_groups(cases);
   print_terms_share(cases);
   print_worst(cases, "TPOT", tpot_of);

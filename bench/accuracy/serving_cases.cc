@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
 
 #include "bench/accuracy/csv.h"
 #include "modelcards/library.h"
@@ -43,15 +44,28 @@ const char* quantized_parts_of(const Row& row) {
   return latent && row.at("gemm_quant_mode") == "nvfp4" ? "feed_forward" : "all";
 }
 
+/// Tensor ranks of a row: with experts shared by n ranks, tp is n, or n x n where the source
+/// multiplied the two (more ranks than the one machine of these runs has).
+std::optional<int> ranks_of(const Row& row) {
+  const auto whole = [&](const char* key) {
+    return row.at(key).empty() ? 1 : static_cast<int>(number(row, key));
+  };
+  const int tp = whole("tp_size"), moe_tp = whole("moe_tp_size"), ep = whole("moe_ep_size");
+  if (ep == 1) return tp;
+  if (moe_tp == 1 && ep == tp) return tp;
+  if (moe_tp == ep && tp == ep * ep && tp > 8) return ep;
+  return std::nullopt;
+}
+
 /// Empty when the row is modelled, else why not.
 std::string left_out(const Row& row, const std::string& card) {
   if (kDevices.count(row.at("system")) == 0) return "another device: " + row.at("system");
   if (card.empty()) return "no card: " + row.at("model_path");
   const auto above_one = [&](const char* key) { return number(row, key) > 1; };
-  if (above_one("moe_ep_size") || above_one("attention_dp_size") || above_one("pp_size") ||
-      number(row, "moe_tp_size") > number(row, "tp_size")) {
-    return "expert, attention-data or pipeline parallel";
-  }
+  if (above_one("attention_dp_size")) return "attention-data parallel";
+  if (above_one("pp_size")) return "pipeline parallel";
+  if (above_one("moe_ep_size") && !ranks_of(row)) return "expert parallel, ranks unclear";
+  if (number(row, "moe_tp_size") > number(row, "tp_size")) return "data parallel";
   return row.at("concurrency").empty() ? "no concurrency stated" : "";
 }
 
@@ -123,7 +137,8 @@ ServingCase predict(const Row& row, const std::string& card, const std::vector<R
   c.quantization = quantization_of(row);
   c.question = question_of(row);
   c.fit = in_fit_half(c.question);
-  c.tp = static_cast<int>(number(row, "tp_size"));
+  c.tp = *ranks_of(row);
+  c.ep = row.at("moe_ep_size").empty() ? 1 : static_cast<int>(number(row, "moe_ep_size"));
   c.concurrency = static_cast<std::int64_t>(number(row, "concurrency"));
   c.input = static_cast<std::int64_t>(number(row, "isl"));
   c.output = static_cast<std::int64_t>(number(row, "osl"));
@@ -133,6 +148,7 @@ ServingCase predict(const Row& row, const std::string& card, const std::vector<R
   request.id = parse_engine(c.engine);
   request.quantization = c.quantization;
   request.quantized_parts = quantized_parts_of(row);
+  request.expert_parallel = c.ep;
   request.max_num_seqs = std::max<std::int64_t>(c.concurrency, 256);
   apply_settings(settings, c, request);
   const ModelSource source = open_model(card);
@@ -208,12 +224,14 @@ ServingCases read_serving_cases(const std::string& truth, const std::string& fol
       continue;
     }
     try {
-      out.cases.push_back(predict(row, card, settings));
+      ServingCase c = predict(row, card, settings);
+      (c.ep > 1 ? out.expert_parallel : out.cases).push_back(std::move(c));
     } catch (const Error& error) {
       ++out.left_out[error.message()];
     }
   }
   find_contradictions(out.cases);
+  find_contradictions(out.expert_parallel);
   return out;
 }
 

@@ -15,7 +15,7 @@ using Row = std::map<std::string, std::string>;
 struct ServingCase {
   std::string id, engine, version, model, system, quantization, arrival;
   std::string question;  // what repeats of one measurement share
-  int tp = 1;
+  int tp = 1, ep = 1;
   std::int64_t concurrency = 0, input = 0, output = 0;  // nominal
   ServingLoad load;                                     // mean lengths
   bool fit = false;  // the half the engines' numbers were fitted to
@@ -31,7 +31,8 @@ struct ServingCase {
 
 struct ServingCases {
   std::vector<ServingCase> cases;
-  std::map<std::string, int> left_out;  // rows by reason
+  std::vector<ServingCase> expert_parallel;  // fitted to nothing
+  std::map<std::string, int> left_out;       // rows by reason
 };
 
 /// bit 32 of FNV-1a (64 bits) of the text: 0 = fit.

@@ -71,6 +71,7 @@ class Writer {
     out_.program = {"vllm", "serve", s_.model};
     add("--tensor-parallel-size", s_.tp);
     add("--pipeline-parallel-size", s_.pp);
+    if (s_.ep > 1) add("--enable-expert-parallel", "");
     if (s_.nodes > 1) add("--nnodes", s_.nodes);
     add_tokens("--max-model-len", s_.context);
     add_count("--max-num-seqs", s_.sequences);
@@ -89,6 +90,7 @@ class Writer {
     add("--model-path", s_.model);
     add("--tp-size", s_.tp);
     add("--pp-size", s_.pp);
+    if (s_.ep > 1) add("--ep-size", s_.ep);
     if (s_.nodes > 1) add("--nnodes", s_.nodes);
     add_tokens("--context-length", s_.context);
     add_count("--max-running-requests", s_.sequences);
@@ -112,6 +114,7 @@ class Writer {
     out_.program = {"trtllm-serve", s_.model};
     add("tensor_parallel_size", s_.tp);
     add("pipeline_parallel_size", s_.pp);
+    if (s_.ep > 1) add("moe_expert_parallel_size", s_.ep);
     add_tokens("max_seq_len", s_.context);
     add_count("max_batch_size", s_.sequences);
     add_tokens("max_num_tokens", s_.chunk);
@@ -219,8 +222,8 @@ std::optional<std::size_t> starts(const Program& program, const std::vector<std:
 
 bool EngineSetup::operator==(const EngineSetup& o) const {
   return id.kind == o.id.kind && id.version == o.id.version && model == o.model && tp == o.tp &&
-         pp == o.pp && nodes == o.nodes && context == o.context && sequences == o.sequences &&
-         chunk == o.chunk && block_tokens == o.block_tokens &&
+         pp == o.pp && ep == o.ep && nodes == o.nodes && context == o.context &&
+         sequences == o.sequences && chunk == o.chunk && block_tokens == o.block_tokens &&
          memory_fraction == o.memory_fraction && kv_bytes == o.kv_bytes &&
          kv_tokens == o.kv_tokens && dtype == o.dtype && kv_cache_dtype == o.kv_cache_dtype &&
          quantization == o.quantization && flash_attention == o.flash_attention;

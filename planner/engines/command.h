@@ -15,7 +15,7 @@ namespace vramplan {
 struct EngineSetup {
   EngineId id;
   std::string model;
-  int tp = 1, pp = 1, nodes = 1;
+  int tp = 1, pp = 1, ep = 1, nodes = 1;  // ep: of the tensor ranks, those that share whole experts
   std::optional<Tokens> context;          // of one sequence
   std::optional<std::int64_t> sequences;  // at the same time
   std::optional<Tokens> chunk;            // tokens of one step

@@ -108,8 +108,13 @@ class Builder {
   }
 
   void layer(const LayerKind& kind) {
-    experts_ = std::max<std::int64_t>(1, kind.layer.feed_forward.experts);
-    for (const WeightTensor& tensor : kind.tensors) {
+    const int ep = formats_.expert_parallel;
+    experts_ = std::max<std::int64_t>(1, kind.layer.feed_forward.experts / ep);
+    for (WeightTensor tensor : kind.tensors) {
+      if (tensor.part == Part::kExpertDown) {  // fewer experts, each with more of its columns
+        tensor.rows /= ep;
+        tensor.columns *= ep;
+      }
       const Bytes bytes = stored(tensor, tensor.rows) * kind.count;
       const std::int64_t elements =
           detail::checked_mul(detail::checked_mul(tensor.rows, tensor.columns), kind.count);
@@ -127,7 +132,9 @@ class Builder {
       out_.intermediate = std::max(out_.intermediate, kind.shape.intermediate);
     }
     if (ff.kind == FeedForwardKind::kMoe) {
-      out_.expert_intermediate = std::max(out_.expert_intermediate, kind.shape.intermediate);
+      out_.expert_intermediate =
+          std::max(out_.expert_intermediate, kind.shape.intermediate * formats_.expert_parallel);
+      out_.expert_ranks = formats_.expert_parallel;
       out_.expert_layers += kind.count;
       out_.experts = std::max(out_.experts, ff.experts);
       out_.experts_per_token = std::max(out_.experts_per_token, ff.experts_per_token);

@@ -54,6 +54,7 @@ struct EngineFormats {
   std::int64_t mxfp4_hidden_granule = 1, mxfp4_intermediate_granule = 1;  // padding of experts
   Bytes tower;                 // weights beside the decoder: a vision or audio tower
   bool latent_copies = false;  // MLA: the up-projections are kept a second time, absorbed
+  int expert_parallel = 1;     // tensor ranks that share whole experts
   bool rotary_tables = true;   // cos and sin are kept for every position
 };
 
@@ -63,6 +64,7 @@ struct EngineModel {
   std::int64_t layers = 0;
   std::int64_t intermediate = 0;         // widest dense feed-forward on this rank
   std::int64_t expert_intermediate = 0;  // of one expert on this rank
+  int expert_ranks = 1;                  // ranks that share whole experts
   std::int64_t experts_per_token = 0;
   std::int64_t experts = 0;
   std::int64_t expert_layers = 0;

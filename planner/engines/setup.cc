@@ -27,6 +27,7 @@ class Reader {
         break;
     }
     for (const EngineFlag& flag : command_.flags) read(flag);
+    if (all_ranks_share_) out_.ep = out_.tp;
     if (command_.id.kind == EngineKind::kLlamacpp) finish_llamacpp();
     return std::move(out_);
   }
@@ -74,6 +75,10 @@ class Reader {
     } else if (n == "--pipeline-parallel-size" || n == "--pp-size" ||
                n == "pipeline_parallel_size") {
       out_.pp = small(f);
+    } else if (n == "--ep-size" || n == "moe_expert_parallel_size") {
+      out_.ep = small(f);
+    } else if (n == "--enable-expert-parallel") {
+      all_ranks_share_ = true;
     } else if (n == "--nnodes") {
       out_.nodes = small(f);
     } else if (n == "--max-model-len" || n == "--context-length" || n == "max_seq_len") {
@@ -130,8 +135,7 @@ class Reader {
       if (f.value != "all" && f.value != "auto" && integer(f) < 99) refuse(f);
     } else if (n == "--cpu-offload-gb" || n == "--kv-offloading-size" || n == "-ncmoe" ||
                n == "-cmoe" || n == "-ot" || n == "-nkvo" || n == "--data-parallel-size" ||
-               n == "--dp-size" || n == "--enable-expert-parallel" || n == "--speculative-config" ||
-               n == "moe_expert_parallel_size" || n == "enable_attention_dp" ||
+               n == "--dp-size" || n == "--speculative-config" || n == "enable_attention_dp" ||
                n == "--enable-dp-attention" || n == "--enable-hierarchical-cache" ||
                n == "--decode-context-parallel-size" || n == "context_parallel_size") {
       const bool off = f.value == "0" || f.value == "1" || f.value == "false";
@@ -153,6 +157,7 @@ class Reader {
   std::optional<std::int64_t> cells_;
   std::string value_cache_, split_;
   int devices_ = 1;
+  bool all_ranks_share_ = false;
 };
 
 /// The engine's word for the plan's cache format; "auto" is the model's own 16-bit format.
@@ -206,6 +211,7 @@ EngineSetup setup_of_plan(const Plan& plan, const EngineRequest& engine, const M
   s.model = d.model;
   s.tp = d.sharding.tp;
   s.pp = d.sharding.pp;
+  s.ep = engine.expert_parallel;
   const std::int64_t node = std::max<std::int64_t>(1, device.devices_per_node.value);
   s.nodes = static_cast<int>(ceil_div(d.sharding.ranks(), node));
   s.context = engine.max_model_len.value_or(d.context);
@@ -276,6 +282,7 @@ EngineRequest engine_request_of(const EngineSetup& s) {
   request.kv_cache_dtype = s.kv_cache_dtype;
   request.quantization = s.quantization;
   request.flash_attention = s.flash_attention;
+  request.expert_parallel = s.ep;
   return request;
 }
 

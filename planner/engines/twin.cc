@@ -68,6 +68,7 @@ class Settler {
     fraction();
     lengths();
     formats();
+    experts();
     return std::move(out_);
   }
 
@@ -124,6 +125,33 @@ class Settler {
     positive(out_.max_num_seqs, "--max-num-seqs");
     out_.kv_cache_memory = request_.kv_cache_memory;
     out_.kv_tokens = request_.kv_tokens;
+  }
+
+  void experts() {
+    const int ep = request_.expert_parallel, tp = decisions_.sharding.tp;
+    out_.formats.expert_parallel = ep;
+    if (ep == 1) return;
+    std::int64_t experts = 0;
+    for (const Layer& layer : source_.card.layers) {
+      experts = std::max(experts, layer.feed_forward.experts);
+    }
+    if (table_.kind == EngineKind::kLlamacpp) {
+      throw Error(ErrorCode::kUnsupported, "llama.cpp has no expert parallelism").at("", "--ep");
+    }
+    if (ep < 1 || tp % ep != 0 || experts % ep != 0 || experts == 0) {
+      throw Error(
+          ErrorCode::kUsage,
+          fmt::format("{} experts cannot be shared by {} of {} tensor ranks", experts, ep, tp))
+          .at("", "--ep")
+          .help("give a divisor of --tp and of the experts");
+    }
+    if (table_.kind == EngineKind::kVllm && ep != tp) {
+      throw Error(ErrorCode::kUsage, "vLLM shares experts between all tensor ranks or none")
+          .at("", "--ep")
+          .help(fmt::format("--ep {}", tp));
+    }
+    assume("experts", "tokens are routed evenly; the busiest rank has what chance gives it",
+           "none");
   }
 
   void formats() {
@@ -241,6 +269,7 @@ EngineDecision engine_decision(const EngineRequest& r) {
   d.transient = r.transient;
   d.tower_positions = r.tower_shape.positions;
   d.tower_heads = r.tower_shape.heads;
+  d.expert_parallel = r.expert_parallel;
   return d;
 }
 
@@ -262,6 +291,7 @@ EngineRequest engine_request(const EngineDecision& d) {
   r.beside = d.beside;
   r.transient = d.transient;
   r.tower_shape = {d.tower_positions, d.tower_heads};
+  r.expert_parallel = d.expert_parallel;
   return r;
 }
 

@@ -35,6 +35,8 @@ struct EngineRequest {
   TowerShape tower_shape;       // llama.cpp: what the projector's encoder computes at once
   Bytes tower;                  // weights beside the decoder, on every first stage
   bool flash_attention = true;  // llama.cpp
+  /// Tensor ranks that share whole experts instead of parts of every one; attention stays split.
+  int expert_parallel = 1;
 };
 
 /// The request as a plan keeps it, and back. Errors: those of parse_engine.

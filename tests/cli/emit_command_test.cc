@@ -28,6 +28,29 @@ TEST(EmitCommand, WhatIsEmittedLintsToTheSamePlan) {
   }
 }
 
+TEST(EmitCommand, SharedExpertsComeBack) {
+  const Folder folder;
+  const std::string out = folder / "out.yaml";
+  for (const char* target : {"vllm@0.19.0", "sglang", "trtllm"}) {
+    const Outcome emitted =
+        run_program({"emit", "qwen3-30b-a3b", "--device", "h100-sxm-80gb", "--tp", "4", "--ep", "4",
+                     "--context", "4k", "--engine", target, "--out", out});
+    ASSERT_EQ(emitted.code, 0) << target << emitted.err;
+    const Outcome linted = run_program({"lint", out, "--device", "h100-sxm-80gb", "--json"});
+    ASSERT_EQ(linted.code, 0) << target << linted.err;
+    EXPECT_EQ(linted.json()["decisions"]["engine"]["expert_parallel"], 4) << target;
+  }
+}
+
+TEST(EmitCommand, ParallelismThatNobodyHasIsRefusedByName) {
+  for (const char* flag : {"--cp", "--ep"}) {
+    const Outcome run =
+        run_program({"plan", "qwen3-30b-a3b", "--device", "h100-sxm-80gb", flag, "2"});
+    EXPECT_EQ(run.code, 6) << flag;
+    EXPECT_HOLDS(run.err, flag);
+  }
+}
+
 TEST(EmitCommand, APlanKeepsTheEngineItWasMadeFor) {
   const Folder folder;
   const std::string file = folder / "plan.yaml";

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <functional>
 #include <set>
 #include <tuple>
 
@@ -186,6 +187,85 @@ TEST(Plan, EveryRankOfEveryStageIsPredicted) {
   EXPECT_THROW(row(plan, "embedding", Phase::kLoad, 4), std::runtime_error);
   EXPECT_EQ(row(plan, "head", Phase::kLoad, 7).bytes,
             row(plan, "embedding", Phase::kLoad, 0).bytes);
+}
+
+/// Side tensors of a linear layer of [rows, columns] in a packed checkpoint, and its weight.
+struct PackedLayout {
+  DType format;
+  std::vector<std::pair<const char*, std::function<std::int64_t(std::int64_t, std::int64_t)>>>
+      parts;
+};
+
+std::vector<PackedLayout> packed_layouts() {
+  using N = std::int64_t;
+  return {{DType::kAwqI4,
+           {{"qweight", [](N r, N c) { return r * c / 2; }},
+            {"qzeros", [](N r, N c) { return r * c / 128 / 2; }},
+            {"scales", [](N r, N c) { return r * c / 128 * 2; }}}},
+          {DType::kGptqI4,
+           {{"qweight", [](N r, N c) { return r * c / 2; }},
+            {"qzeros", [](N r, N c) { return r * c / 128 / 2; }},
+            {"scales", [](N r, N c) { return r * c / 128 * 2; }},
+            {"g_idx", [](N, N c) { return 4 * c; }}}},
+          {DType::kFp8Block,
+           {{"weight", [](N r, N c) { return r * c; }},
+            {"weight_scale_inv", [](N r, N c) { return r / 128 * (c / 128) * 4; }}}},
+          {DType::kNvfp4Packed,
+           {{"weight", [](N r, N c) { return r * c / 2; }},
+            {"weight_scale", [](N r, N c) { return r * c / 16; }},
+            {"weight_scale_2", [](N, N) { return 4; }},
+            {"input_scale", [](N, N) { return 4; }}}}};
+}
+
+ModelSource packed_folder(const PackedLayout& layout) {
+  ModelSource source = source_of(llama("packed", {2, 256, 4, 2, 64, 512, 1000}));
+  source.kind = SourceKind::kFolder;
+  source.card.stored_weights = layout.format;
+  source.card.unpacked_weights = DType::kBF16;
+  const auto plain = [&](const std::string& name, std::int64_t rows, std::int64_t columns) {
+    source.stored.push_back({name, DType::kBF16, rows, columns, Bytes{2 * rows * columns}});
+  };
+  plain("model.embed_tokens.weight", 1000, 256);
+  plain("lm_head.weight", 1000, 256);
+  plain("model.norm.weight", 1, 256);
+  for (int layer = 0; layer < 2; ++layer) {
+    const std::string prefix = "model.layers." + std::to_string(layer) + ".";
+    plain(prefix + "input_layernorm.weight", 1, 256);
+    plain(prefix + "post_attention_layernorm.weight", 1, 256);
+    const std::tuple<const char*, std::int64_t, std::int64_t> linears[] = {
+        {"self_attn.q_proj.", 256, 256}, {"self_attn.k_proj.", 128, 256},
+        {"self_attn.v_proj.", 128, 256}, {"self_attn.o_proj.", 256, 256},
+        {"mlp.gate_proj.", 512, 256},    {"mlp.up_proj.", 512, 256},
+        {"mlp.down_proj.", 256, 512}};
+    for (const auto& [name, rows, columns] : linears) {
+      for (const auto& [part, bytes] : layout.parts) {
+        source.stored.push_back({prefix + name + part, DType::kI8, 1, bytes(rows, columns),
+                                 Bytes{bytes(rows, columns)}});
+      }
+    }
+  }
+  return source;
+}
+
+std::string headers_sentence(const ModelSource& source) {
+  PlanRequest request = ask(64, 1);
+  const Plan plan = make_plan(source, gpu_80gb(), request);
+  for (const Assumption& a : plan.assumptions) {
+    if (a.what == "weights of the checkpoint") return a.value;
+  }
+  return "";
+}
+
+// Scales, zeros, tables and indices of packed checkpoints: the formula is the sum of the headers.
+TEST(Plan, PackedCheckpointsTakeWhatTheirHeadersSay) {
+  for (const PackedLayout& layout : packed_layouts()) {
+    ModelSource source = packed_folder(layout);
+    EXPECT_EQ(headers_sentence(source).rfind("by formula, the same bytes", 0), 0u)
+        << info(layout.format).name << ": " << headers_sentence(source);
+    source.stored.push_back({"model.layers.0.self_attn.k_scale", DType::kF32, 1, 1, Bytes{4}});
+    EXPECT_EQ(headers_sentence(source).rfind("by formula, 4 B less than its headers", 0), 0u)
+        << headers_sentence(source);
+  }
 }
 
 }  // namespace

@@ -88,8 +88,45 @@ TEST(Serving, BatchWaitingAddsItsSteps) {
   EXPECT_THROW(parse_arrival("poisson"), Error);
 }
 
+// One request is in one stage at a time: a step of a pipeline reads the same weights, one stage
+// after another, and hands a vector on. Many requests keep all stages busy.
+TEST(Serving, APipelineIsSlowForOneAndSharesForMany) {
+  const char* card = "llama-3.1-70b";
+  const double one = serve("vllm", 1, 1024, 256, 4, card, 1).tpot.v;
+  const double staged = serve("vllm", 1, 1024, 256, 4, card, 2).tpot.v;
+  EXPECT_GT(staged, one);
+  EXPECT_LT(staged, 1.2 * one);
+  const double wide = serve("vllm", 64, 4096, 256, 4, card, 1).tokens_per_second;
+  EXPECT_GT(serve("vllm", 64, 4096, 256, 4, card, 4).tokens_per_second, wide);
+}
+
+TEST(Serving, RanksWithWholeExpertsWaitForTheBusiest) {
+  ModelSource source;
+  source.card = model_card("qwen3-30b-a3b");
+  const DeviceCard device = device_card("h100-sxm-80gb");
+  Decisions d;
+  d.sharding.tp = d.device_count = 4;
+  d.context = {2048};
+  d.capacity = {device.capacity_bytes.value};
+  EngineRequest request;
+  request.id = parse_engine("vllm");
+  const ServingLoad load{{1024}, {1024}, 32};
+  const auto experts = [&] {
+    return serving_terms(source, device, d, request, load).steps[0].experts;
+  };
+  const double split = experts();
+  request.expert_parallel = 4;
+  EXPECT_GT(experts(), split);      // chance is not even
+  EXPECT_LT(experts(), 2 * split);  // but nearly
+  request.expert_parallel = 2;      // vLLM has all ranks or none
+  EXPECT_THROW(experts(), Error);
+  request.id = parse_engine("sglang");
+  EXPECT_NO_THROW(experts());
+  request.expert_parallel = 3;
+  EXPECT_THROW(experts(), Error);
+}
+
 TEST(Serving, WhatWasNotFittedIsRefusedByName) {
-  EXPECT_THROW(serve("vllm", 1, 1024, 128, 1, "llama-3.1-8b", 2), Error);
   EXPECT_THROW(serve("vllm", 0, 1024, 128), Error);
   try {
     serve("llamacpp", 1, 1024, 128);

@@ -31,6 +31,8 @@ EngineSetup any_setup(EngineKind kind) {
   if (kind != EngineKind::kLlamacpp && kind != EngineKind::kTrtllm) {
     s.nodes = *rc::gen::element(1, 2);
   }
+  const bool shares = kind != EngineKind::kLlamacpp && *rc::gen::arbitrary<bool>();
+  if (shares) s.ep = s.tp;
   s.context = Tokens{*rc::gen::inRange<std::int64_t>(2, 1 << 20)};
   s.sequences = *rc::gen::inRange<std::int64_t>(1, 4096);
   s.chunk = Tokens{*rc::gen::inRange<std::int64_t>(1, 1 << 17)};

@@ -54,6 +54,23 @@ TEST(EngineModel, FewerKvHeadsThanRanksAreReplicated) {
   EXPECT_EQ(model_of("qwen2.5-7b", 4, {}).kv_bytes_per_token().n, 28 * 2 * 128 * 2);
 }
 
+// 128 experts of 768 columns, 4 ranks: 32 whole experts or a quarter of each take the same bytes,
+// until scales of 128 x 128 tiles do not divide a quarter of 768 = 192 columns.
+TEST(EngineModel, WholeExpertsTakeNoPartialTiles) {
+  EngineFormats split, whole;
+  whole.expert_parallel = 4;
+  EXPECT_EQ(model_of("qwen3-30b-a3b", 4, split).weights.n,
+            model_of("qwen3-30b-a3b", 4, whole).weights.n);
+  EXPECT_EQ(model_of("qwen3-30b-a3b", 4, whole).expert_intermediate, 768);
+  split.quantization = whole.quantization = Quantization::kFp8Block;
+  // gate and up of 128 experts are one matrix of 128 x 192 rows: its tiles divide either way. Down:
+  // 48 layers x 128 experts of 2048 rows: 2 tiles for 192 columns against 6 of 32 experts for 768.
+  const std::int64_t split_tiles = 128LL * 16 * 2, whole_tiles = 32LL * 16 * 6;
+  EXPECT_EQ(model_of("qwen3-30b-a3b", 4, split).weights.n -
+                model_of("qwen3-30b-a3b", 4, whole).weights.n,
+            48 * 4 * (split_tiles - whole_tiles));
+}
+
 TEST(EngineModel, LayersOfOneKindAreOneEntry) {
   const EngineModel model = model_of("gemma-3-27b", 1, {});
   ASSERT_EQ(model.kv.size(), 2u);

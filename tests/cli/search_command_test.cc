@@ -1,0 +1,46 @@
+#include <fstream>
+
+#include "tests/cli/program.h"
+
+namespace vramplan::testing {
+namespace {
+
+const std::vector<std::string> kSmall = {
+    "search", "llama-3.1-8b", "--devices", "rtx-4090-24gb", "--most-devices",
+    "1",      "--context",    "128k",      "--quality",     "lossless"};
+
+std::vector<std::string> with(std::vector<std::string> arguments,
+                              const std::vector<std::string>& more) {
+  arguments.insert(arguments.end(), more.begin(), more.end());
+  return arguments;
+}
+
+// 16 GB of weights and 16 GiB of cache are too much for 24 GB; the cache alone may leave.
+TEST(SearchCommand, ACacheThatDoesNotFitMayLiveOnTheHost) {
+  EXPECT_EQ(run_program(kSmall).code, 3);
+  const Outcome run = run_program(with(kSmall, {"--kv-placement", "device,host", "--json"}));
+  ASSERT_EQ(run.code, 0) << run.err;
+  EXPECT_EQ(run.json()["smallest"]["tier"], "host");
+  EXPECT_HOLDS(run_program(with(kSmall, {"--kv-placement", "disk"})).out, "bf16 disk");
+  const Outcome csv = run_program(with(kSmall, {"--kv-placement", "host", "-o", "csv"}));
+  EXPECT_HOLDS(csv.out, ",tier,");
+  EXPECT_HOLDS(csv.out, ",host,");
+}
+
+TEST(SearchCommand, AnUnknownPlacementNamesTheNearest) {
+  const Outcome run = run_program(with(kSmall, {"--kv-placement", "hots"}));
+  EXPECT_EQ(run.code, 2);
+  EXPECT_HOLDS(run.err, "did you mean host");
+}
+
+TEST(SearchCommand, APriceOfNothingIsNoPrice) {
+  const Folder folder;
+  const std::string prices = folder / "prices.yaml";
+  std::ofstream(prices) << "usd_per_hour: {rtx-4090-24gb: 0}\n";
+  const Outcome run = run_program(with(kSmall, {"--price-file", prices}));
+  EXPECT_EQ(run.code, 2);
+  EXPECT_HOLDS(run.err, "usd_per_hour.rtx-4090-24gb");
+}
+
+}  // namespace
+}  // namespace vramplan::testing

@@ -188,6 +188,7 @@ void add_plan_flags(CLI::App& command, PlanOptions& o) {
   command.add_option("--count", o.count, "number of devices")->group(kPlace);
   command.add_option("--tp", o.tp, "tensor parallel ranks")->group(kPlace);
   command.add_option("--pp", o.pp, "pipeline stages")->group(kPlace);
+  command.add_option("--cp", o.cp, "context parallel ranks: refused above 1")->group(kPlace);
   command.add_option("--capacity", o.capacity, "bytes a device may give, e.g. 70GiB")
       ->group(kPlace);
   command.add_option("--threads", o.threads, "threads of the cpu backend")->group(kPlace);

@@ -184,8 +184,10 @@ TEST(Scheduler, ABlockLeavesTheResidualWindowBeforeItWouldOverflow) {
   SchedulerOptions chunks = options(32, 12);
   chunks.block = TokensPerBlock{16};
   chunks.kv_stride = 2;
-  Scheduler scheduler({{&old.pool, {}}, {&newest.pool, {{}, Tokens{64}, true}}},
-                      {std::vector<std::int32_t>(120, 1)}, chunks);
+  Scheduler scheduler(
+      {{&old.pool, {}},
+       {&newest.pool, {.sinks = {}, .window = Tokens{64}, .budget = {}, .recent = true}}},
+      {std::vector<std::int32_t>(120, 1)}, chunks);
   std::int64_t cached = 0, packed = 0;
   while (const Pass* pass = scheduler.next()) {
     const Pass::Group& history = pass->groups[0];

@@ -66,9 +66,9 @@ TEST(EngineModel, WholeExpertsTakeNoPartialTiles) {
   // gate and up of 128 experts are one matrix of 128 x 192 rows: its tiles divide either way. Down:
   // 48 layers x 128 experts of 2048 rows: 2 tiles for 192 columns against 6 of 32 experts for 768.
   const std::int64_t split_tiles = 128LL * 16 * 2, whole_tiles = 32LL * 16 * 6;
-  EXPECT_EQ(model_of("qwen3-30b-a3b", 4, split).weights.n -
-                model_of("qwen3-30b-a3b", 4, whole).weights.n,
-            48 * 4 * (split_tiles - whole_tiles));
+  EXPECT_EQ(
+      model_of("qwen3-30b-a3b", 4, split).weights.n - model_of("qwen3-30b-a3b", 4, whole).weights.n,
+      48 * 4 * (split_tiles - whole_tiles));
 }
 
 TEST(EngineModel, LayersOfOneKindAreOneEntry) {

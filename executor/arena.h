@@ -39,6 +39,8 @@ class Arena {
   std::span<const std::byte> used() const {
     return {region_.data, static_cast<std::size_t>(extent_.n)};
   }
+  /// Brings the memory of the whole region now, so that no operation is timed with its pages.
+  void commit() { tier_.commit(region_.data, region_.size); }
   std::size_t tensor_count() const { return used_.size(); }
   /// Stops the program when tensors overlap, leave the region or do not add up to live().
   void check_integrity() const;

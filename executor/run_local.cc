@@ -71,6 +71,7 @@ class LocalRun {
     measurement_.timings.load = backend.clock().now() - begin_;
     look(engine, Phase::kLoad, "weights loaded");
     const double speed_before = reading_speed(engine);
+    engine.activations().commit();  // the region is what the run needs, no more
 
     const std::vector<std::int32_t> ends = end_tokens_of(request_, source_);
     if (decisions_.beam_search) {  // which then know when they end

@@ -30,9 +30,12 @@ struct DeviceRope {
   float magnitude = 1.0F;
 };
 
-/// Which attention kernels: SIMT (every shape and dtype; the oracle) or tensor cores (mma.sync,
-/// sm_80 and later: KV f16, bf16 or f8_e4m3, head_dim = value_dim of 64, 128 or 256).
-enum class AttentionPath : std::uint8_t { kDefault, kSimt, kTensorCore };
+/// Which attention kernels: SIMT (every shape and dtype; the oracle), tensor cores (mma.sync,
+/// sm_80 and later: KV f16, bf16 or f8_e4m3, head_dim = value_dim of 64, 128 or 256), or warpgroup
+/// tensor cores fed by the tensor memory accelerator (wgmma, sm_90a, prefill only: KV f16 or bf16,
+/// head_dim = value_dim of 64 or 128, blocks of a multiple of 8 tokens that divide 128 or are
+/// divided by it).
+enum class AttentionPath : std::uint8_t { kDefault, kSimt, kTensorCore, kWarpgroup };
 
 /// Whether kDefault means tensor cores where they have the shape. Off until the GPU tests of
 /// tests/gpu have compared both paths on a device: configure with -DVRAMPLAN_TENSOR_CORES=ON.

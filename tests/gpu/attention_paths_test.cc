@@ -86,5 +86,24 @@ TEST_F(AttentionPaths, PrefillWithWindowsCapsAndSixteenBitActivations) {
   }
 }
 
+TEST_F(AttentionPaths, PrefillOnWarpgroups) {
+  const std::string why = why_no_warpgroups();
+  if (!why.empty()) GTEST_SKIP() << why;
+  for (const DType kv : {DType::kF16, DType::kBF16}) {
+    for (const std::int64_t dim : {64, 128}) {
+      for (const std::int64_t block : {16, 64, 256}) {
+        compare_prefill(
+            {{kv, 2, dim, dim, block}, {{1000, 1000}, {300, 4000}, {1, 77}}, params_of(8, 0.088F)},
+            AttentionPath::kWarpgroup);
+      }
+      compare_prefill({{kv, 1, dim, dim, 8}, {{900, 3000}}, params_of(4, 0.088F, 0, 700)},
+                      AttentionPath::kWarpgroup);
+      compare_prefill(
+          {{kv, 1, dim, dim, 32}, {{500, 700}}, params_of(4, 0.088F, 20.0F), DType::kBF16},
+          AttentionPath::kWarpgroup);
+    }
+  }
+}
+
 }  // namespace
 }  // namespace vramplan::cuda_test

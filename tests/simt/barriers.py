@@ -18,7 +18,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-MEETING = re.compile(r"^\s*(__syncthreads|__syncwarp|dev::copy_wait<\d+>|dev::cluster_\w+)\(")
+MEETING = re.compile(r"^\s*(__syncthreads|__syncwarp|dev::copy_wait<\d+>|dev::cluster_\w+"
+                     r"|dev::barrier_wait|dev::named_sync|dev::named_arrive|dev::products_wait<\d+>|give_back)\(")
 # (file, text of the line before or on it) -> why removing it changes nothing that can be observed.
 EQUIVALENT = {}
 

@@ -377,10 +377,10 @@ VRAMPLAN_KERNEL VRAMPLAN_BOUNDS(384)
     }
     __syncthreads();
     if (dev::warp() >= 8) {
-      dev::fewer_registers<24>();
+      dev::fewer_registers<40>();
       if (dev::warp() == 8) fetch_tiles<kDim>(a, at, walk, keys, values, shared);
     } else {
-      dev::more_registers<240>();
+      dev::more_registers<232>();
       answer_queries<T, kDim>(a, at, walk, shared);
     }
   }

@@ -54,7 +54,7 @@ BlockLayout block_layout(DType dtype) {
   }
   throw Error(ErrorCode::kUnsupported, std::string("random weights of format ") + info(dtype).name)
       .at("", "--weights")
-      .help("choose f32, f16, bf16 or a block format such as q4_k");
+      .help("choose f32, f16, bf16, fp8 or a block format such as q4_k");
 }
 
 void fill_blocks(const TensorView& tensor, SplitMix64& rng) {
@@ -116,6 +116,10 @@ void fill_random(const TensorView& tensor, const std::string& name, TensorRole r
       return fill_elements(tensor, rng, middle, reach,
                            [out = static_cast<std::uint16_t*>(tensor.data)](
                                std::int64_t i, float v) { out[i] = cpu::f32_to_bf16(v); });
+    case DType::kF8E4M3:
+      return fill_elements(tensor, rng, middle, reach,
+                           [out = static_cast<std::uint8_t*>(tensor.data)](
+                               std::int64_t i, float v) { out[i] = cpu::f32_to_f8(v); });
     default:
       block_layout(tensor.dtype);  // throws: no such format
   }

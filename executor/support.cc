@@ -109,12 +109,12 @@ void check_cache(const ModelCard& card, const Decisions& decisions) {
   }
   if (decisions.weights && packed_rule(*decisions.weights) != nullptr) {
     refuse(std::string("weights packed as ") + info(*decisions.weights).name, "--weights",
-           "f32, f16, bf16 and the formats of GGUF run");
+           "f32, f16, bf16, fp8 without scales and the formats of GGUF run");
   }
 }
 
 bool has_kernels(DType dtype) {
-  if (dtype == DType::kF8E4M3 || dtype == DType::kI8 || dtype == DType::kI32) return false;
+  if (dtype == DType::kI8 || dtype == DType::kI32) return false;
   return dtype <= DType::kQ6_K;
 }
 
@@ -136,7 +136,7 @@ void check_formats(const ModelSource& source, const Decisions& decisions, bool g
   const auto check = [&](DType dtype, const std::string& field) {
     if (has_kernels(dtype)) return;
     refuse(std::string("no kernel computes with weights of format ") + info(dtype).name, field,
-           "f32, f16, bf16, q4_0 ... q8_0 and q2_k ... q6_k run");
+           "f32, f16, bf16, fp8, q4_0 ... q8_0 and q2_k ... q6_k run");
   };
   if (source.gguf == nullptr)
     check(decisions.weights.value_or(source.card.stored_weights), "--weights");

@@ -22,11 +22,11 @@ bool use_warpgroups(const AttentionArguments& a) {
   }
   if (path != AttentionPath::kWarpgroup) return false;
   if (!has_warpgroup_shape(a)) {
-    unsupported("attention_prefill",
-                std::string("warpgroup version for ") + info(a.kv.dtype).name +
-                    " with head dimensions " + std::to_string(a.kv.head_dim) + " and " +
-                    std::to_string(a.kv.value_dim) + " and blocks of " +
-                    std::to_string(a.kv.block_tokens) + " tokens");
+    unsupported("attention_prefill", std::string("warpgroup version for ") + info(a.kv.dtype).name +
+                                         " with head dimensions " + std::to_string(a.kv.head_dim) +
+                                         " and " + std::to_string(a.kv.value_dim) +
+                                         " and blocks of " + std::to_string(a.kv.block_tokens) +
+                                         " tokens");
   }
   if (!device_has_warpgroups()) {
     unsupported("attention_prefill", "warpgroup version for this device or build: it needs sm_90a");

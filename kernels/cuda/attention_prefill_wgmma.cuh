@@ -1,8 +1,8 @@
 #pragma once
 // Prefill attention on the warpgroup tensor cores of sm_90a (after Shah et al. 2024,
 // FlashAttention-3). A block takes 128 queries of one head. One warp of the last warpgroup fetches
-// tiles of 128 tokens of K and V out of the paged cache, box by box; the two other warpgroups own 64
-// queries each and take turns at starting products, so that one's softmax runs under the other's
+// tiles of 128 tokens of K and V out of the paged cache, box by box; the two other warpgroups own
+// 64 queries each and take turns at starting products, so that one's softmax runs under the other's
 // products. Inside a warpgroup the scores of a tile and the values of the tile before are under way
 // together. Sums and probabilities stay in registers.
 #include "kernels/cuda/tensor_tiles.cuh"
@@ -11,7 +11,7 @@
 namespace vramplan::cuda::VRAMPLAN_KERNELS {
 
 inline constexpr int kWarpgroupQueries = 128, kWarpgroupThreads = 384, kStages = 2;
-inline constexpr int kOwnQueries = 64;             // of a warpgroup
+inline constexpr int kOwnQueries = 64;               // of a warpgroup
 inline constexpr int kScoreTiles = kTileTokens / 8;  // of eight tokens
 // Barriers of a part of the block: turns of the two warpgroups, and meetings.
 inline constexpr int kTurnBarrier = 1, kOwnBarrier = 3, kBothBarrier = 5;
@@ -362,10 +362,9 @@ VRAMPLAN_KERNEL VRAMPLAN_BOUNDS(384)
     if (query0 >= slice.query_count) return;  // the whole block
     const int head = static_cast<int>(blockIdx.y), base = slice.kv_length - slice.query_count;
     const QueryTile at{slice, head, head / static_cast<int>(a.heads / a.kv.kv_heads), query0, base};
-    const TileWalk walk = tile_walk(
-        first_visible(a, base + query0),
-        dev::least(base + query0 + kWarpgroupQueries, slice.kv_length),
-        static_cast<int>(a.kv.block_tokens));
+    const TileWalk walk = tile_walk(first_visible(a, base + query0),
+                                    dev::least(base + query0 + kWarpgroupQueries, slice.kv_length),
+                                    static_cast<int>(a.kv.block_tokens));
     const unsigned beyond = dev::shared_address(memory) % kTileAlign;
     const PrefillShared<kDim> shared{memory + (kTileAlign - beyond) % kTileAlign};
     if (threadIdx.x == 0) {

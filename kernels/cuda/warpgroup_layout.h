@@ -28,8 +28,8 @@ VRAMPLAN_EVERYWHERE int tile_byte(int rows, int row, int column) {
 }
 
 /// A matrix operand in shared memory with the 128-byte swizzle. `address`: of its first element;
-/// bytes are multiples of 16 below 2^18. Where contraction runs along a row (K-major), `stride` goes
-/// from eight rows to the next eight and `leading` is not used. Where it runs across rows
+/// bytes are multiples of 16 below 2^18. Where contraction runs along a row (K-major), `stride`
+/// goes from eight rows to the next eight and `leading` is not used. Where it runs across rows
 /// (MN-major), `leading` goes from a panel to the next and `stride` from eight rows to the next.
 VRAMPLAN_EVERYWHERE std::uint64_t matrix_descriptor(std::uint32_t address, std::uint32_t leading,
                                                     std::uint32_t stride) {

@@ -1,6 +1,6 @@
 #pragma once
-// The device side of warpgroup.h, for nvcc. The C++ twin of every function is in the fiber runtime's
-// simt_warpgroup.h.
+// The device side of warpgroup.h, for nvcc. The C++ twin of every function is in the fiber
+// runtime's simt_warpgroup.h.
 #include <cuda.h>  // types of the driver; its function comes by name at run time
 
 #include <cstdlib>
@@ -30,13 +30,14 @@ inline bool has_warpgroups() {
 }
 
 /// Rows of `width` 16-bit elements, `rows` of them in each of `blocks` blocks of `stride` bytes; a
-/// box is 64 elements of `box_rows` rows of a block. Errors: kInternal, kUnsupported by old drivers.
+/// box is 64 elements of `box_rows` rows of a block. Errors: kInternal, kUnsupported by old
+/// drivers.
 inline TensorMap tensor_map(const void* base, std::int64_t width, std::int64_t rows,
                             std::int64_t blocks, std::int64_t stride, int box_rows) {
-  using Encode = CUresult (*)(CUtensorMap*, CUtensorMapDataType, cuuint32_t, void*,
-                              const cuuint64_t*, const cuuint64_t*, const cuuint32_t*,
-                              const cuuint32_t*, CUtensorMapInterleave, CUtensorMapSwizzle,
-                              CUtensorMapL2promotion, CUtensorMapFloatOOBfill);
+  using Encode =
+      CUresult (*)(CUtensorMap*, CUtensorMapDataType, cuuint32_t, void*, const cuuint64_t*,
+                   const cuuint64_t*, const cuuint32_t*, const cuuint32_t*, CUtensorMapInterleave,
+                   CUtensorMapSwizzle, CUtensorMapL2promotion, CUtensorMapFloatOOBfill);
   static const Encode encode = [] {
     void* found = nullptr;
     cudaDriverEntryPointQueryResult result{};
@@ -56,8 +57,8 @@ inline TensorMap tensor_map(const void* base, std::int64_t width, std::int64_t r
   const cuuint32_t steps[3] = {1, 1, 1};
   TensorMap map;
   const CUresult status =
-      encode(&map, CU_TENSOR_MAP_DATA_TYPE_UINT16, 3, const_cast<void*>(base), extents, strides, box,
-             steps, CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B,
+      encode(&map, CU_TENSOR_MAP_DATA_TYPE_UINT16, 3, const_cast<void*>(base), extents, strides,
+             box, steps, CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B,
              CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
   if (status != CUDA_SUCCESS) {
     throw Error(ErrorCode::kInternal,
@@ -86,10 +87,10 @@ __device__ __forceinline__ void barrier_arrive(std::uint64_t* barrier) {
 }
 /// One arrival, and the phase also waits for `bytes` of copies.
 __device__ __forceinline__ void barrier_expect(std::uint64_t* barrier, int bytes) {
-  asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(
-                   shared_address(barrier)),
-               "r"(bytes)
-               : "memory");
+  asm volatile(
+      "mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(shared_address(barrier)),
+      "r"(bytes)
+      : "memory");
 }
 /// Returns when the phase of this parity is over (the one before the first counts as of parity 1).
 __device__ __forceinline__ void barrier_wait(std::uint64_t* barrier, unsigned parity) {
@@ -171,27 +172,28 @@ __device__ __forceinline__ void products_wait(float (&c)[kTiles][4]) {
 #define VRAMPLAN_0_TO_31                                                                          \
   "%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15,%16,%17,%18,%19,%20,%21,%22,%23,%24,%25" \
   ",%26,%27,%28,%29,%30,%31"
-#define VRAMPLAN_32_TO_63                                                                      \
+#define VRAMPLAN_32_TO_63                                                                        \
   "%32,%33,%34,%35,%36,%37,%38,%39,%40,%41,%42,%43,%44,%45,%46,%47,%48,%49,%50,%51,%52,%53,%54," \
   "%55,%56,%57,%58,%59,%60,%61,%62,%63"
 
 // 64 x 128 x 16, both operands in shared memory, K-major. c = a * b, plus c if `add`.
-#define VRAMPLAN_PRODUCT_SS(type)                                                              \
-  asm volatile("{\n.reg .pred add;\nsetp.ne.b32 add, %66, 0;\n"                                \
-               "wgmma.mma_async.sync.aligned.m64n128k16.f32." type "." type                    \
-               " {" VRAMPLAN_0_TO_31 "," VRAMPLAN_32_TO_63 "}, %64, %65, add, 1, 1, 0, 0;\n}" \
-               : VRAMPLAN_TILES8(c, 0), VRAMPLAN_TILES8(c, 8)                                  \
-               : "l"(a), "l"(b), "r"(static_cast<int>(add)))
+#define VRAMPLAN_PRODUCT_SS(type)                                                        \
+  asm volatile(                                                                          \
+      "{\n.reg .pred add;\nsetp.ne.b32 add, %66, 0;\n"                                   \
+      "wgmma.mma_async.sync.aligned.m64n128k16.f32." type "." type " {" VRAMPLAN_0_TO_31 \
+      "," VRAMPLAN_32_TO_63 "}, %64, %65, add, 1, 1, 0, 0;\n}"                           \
+      : VRAMPLAN_TILES8(c, 0), VRAMPLAN_TILES8(c, 8)                                     \
+      : "l"(a), "l"(b), "r"(static_cast<int>(add)))
 // 64 x 64 and 64 x 128, A in registers, B MN-major. c += a * b.
-#define VRAMPLAN_PRODUCT_RS64(type)                                                       \
-  asm volatile("wgmma.mma_async.sync.aligned.m64n64k16.f32." type "." type                \
-               " {" VRAMPLAN_0_TO_31 "}, {%32,%33,%34,%35}, %36, 1, 1, 1, 1;"             \
-               : VRAMPLAN_TILES8(c, 0)                                                    \
+#define VRAMPLAN_PRODUCT_RS64(type)                                                              \
+  asm volatile("wgmma.mma_async.sync.aligned.m64n64k16.f32." type "." type " {" VRAMPLAN_0_TO_31 \
+               "}, {%32,%33,%34,%35}, %36, 1, 1, 1, 1;"                                          \
+               : VRAMPLAN_TILES8(c, 0)                                                           \
                : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b))
-#define VRAMPLAN_PRODUCT_RS128(type)                                                          \
-  asm volatile("wgmma.mma_async.sync.aligned.m64n128k16.f32." type "." type                   \
-               " {" VRAMPLAN_0_TO_31 "," VRAMPLAN_32_TO_63 "}, {%64,%65,%66,%67}, %68, 1, 1, 1, 1;" \
-               : VRAMPLAN_TILES8(c, 0), VRAMPLAN_TILES8(c, 8)                                 \
+#define VRAMPLAN_PRODUCT_RS128(type)                                                              \
+  asm volatile("wgmma.mma_async.sync.aligned.m64n128k16.f32." type "." type " {" VRAMPLAN_0_TO_31 \
+               "," VRAMPLAN_32_TO_63 "}, {%64,%65,%66,%67}, %68, 1, 1, 1, 1;"                     \
+               : VRAMPLAN_TILES8(c, 0), VRAMPLAN_TILES8(c, 8)                                     \
                : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b))
 
 /// c [64 x 128] = a [64 x 16] * b [16 x 128] (+ c): descriptors of two K-major operands. A warp of

@@ -19,8 +19,8 @@ void compare_decode(const AttentionCase& c, const std::vector<std::int64_t>& spl
   const auto slices = static_cast<std::int64_t>(c.shapes.size());
   const std::int64_t width = c.params.heads * c.cache_shape.value_dim;
   for (const std::int64_t splits : splits_tried) {
-    const Bytes room = cuda::attention_decode_workspace(slices, c.params.heads,
-                                                        c.cache_shape.value_dim, splits);
+    const Bytes room =
+        cuda::attention_decode_workspace(slices, c.params.heads, c.cache_shape.value_dim, splits);
     Tensor workspace(DType::kF32, 1, room.n / 4);
     Tensor simt(c.dtype, slices, width), tensor(c.dtype, slices, width);
     cuda::attention_decode({}, simt.view(), problem.q.view(), problem.cache.view(),
@@ -77,9 +77,8 @@ TEST_F(AttentionPaths, PrefillOfLongPrompts) {
 TEST_F(AttentionPaths, PrefillWithWindowsCapsAndSixteenBitActivations) {
   for (const DType kv : kTensorCoreCaches) {
     for (const DType dtype : kActivations) {
-      compare_prefill(
-          {{kv, 2, 64, 64, 8}, {{700, 1500}}, params_of(4, 0.125F, 0, 300), dtype},
-          AttentionPath::kTensorCore);
+      compare_prefill({{kv, 2, 64, 64, 8}, {{700, 1500}}, params_of(4, 0.125F, 0, 300), dtype},
+                      AttentionPath::kTensorCore);
       compare_prefill({{kv, 1, 128, 128, 32}, {{260, 400}}, params_of(2, 0.09F, 15.0F), dtype},
                       AttentionPath::kTensorCore);
     }

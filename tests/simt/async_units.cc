@@ -48,8 +48,8 @@ void land(const BoxCopy& copy) {
       const std::uint32_t byte = to + static_cast<std::uint32_t>(r * 128 + chunk * 16);
       std::byte* const into = origin + (byte ^ (((byte >> 7) & 7U) << 4));
       const std::int64_t row = copy.row + r, column = copy.column + 8 * chunk;
-      const bool inside = row < copy.map.rows && column < copy.map.width &&
-                          copy.block < copy.map.blocks;
+      const bool inside =
+          row < copy.map.rows && column < copy.map.width && copy.block < copy.map.blocks;
       if (inside) {
         std::memcpy(into,
                     copy.map.base + copy.block * copy.map.block_stride +
@@ -165,7 +165,8 @@ void named_barrier(int id, int threads, bool waits, Site site) {
 std::uint32_t shared_address(const void* p, Site site) {
   constexpr std::uint32_t kBase = 128;
   const BlockRun& run = block_run();
-  const auto offset = static_cast<const std::byte*>(p) - static_cast<const std::byte*>(run.dynamic_);
+  const auto offset =
+      static_cast<const std::byte*>(p) - static_cast<const std::byte*>(run.dynamic_);
   if (run.dynamic_ == nullptr || offset < 0 ||
       offset >= static_cast<std::ptrdiff_t>(run.dynamic_bytes_)) {
     fault("an address outside dynamic shared memory", site);

@@ -1,7 +1,8 @@
 #pragma once
 // What sm_90 threads start and wait for: barriers that count arrivals and bytes (mbarrier), boxes
 // copied into shared memory (cp.async.bulk.tensor), barriers of a part of a block (bar.sync) and
-// products of a warpgroup (wgmma). Written from the PTX ISA, apart from the kernels' own arithmetic.
+// products of a warpgroup (wgmma). Written from the PTX ISA, apart from the kernels' own
+// arithmetic.
 #include <cstdint>
 #include <deque>
 #include <map>
@@ -37,11 +38,11 @@ std::uint32_t shared_address(const void* p, Site site);
 
 /// One wgmma.mma_async.m64nNk16 of 16-bit inputs, f32 sums, by one warp: 16 rows of the result.
 struct Product {
-  float* c = nullptr;               // [tiles][4], this lane's
-  int tiles = 0;                    // N / 8
-  bool add = true;                  // c += rather than c =
+  float* c = nullptr;                        // [tiles][4], this lane's
+  int tiles = 0;                             // N / 8
+  bool add = true;                           // c += rather than c =
   const std::uint32_t* registers = nullptr;  // [4] of A, or null: A is in shared memory
-  std::uint64_t a = 0, b = 0;       // descriptors
+  std::uint64_t a = 0, b = 0;                // descriptors
   bool b_mn_major = false;
   float (*value)(std::uint16_t) = nullptr;
 };
@@ -83,7 +84,7 @@ struct AsyncUnits {
 struct StartedProduct {
   Product what;
   std::uint32_t a[4] = {};
-  bool first = false;        // of those in flight on these sums: `before` holds what they were
+  bool first = false;  // of those in flight on these sums: `before` holds what they were
   std::vector<float> before;
 };
 

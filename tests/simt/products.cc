@@ -72,8 +72,7 @@ void load_a(void* const* payload, std::size_t index, std::uint32_t warp, float (
 
 /// All lanes' part of one product.
 void multiply(void* const* payload, std::size_t index, std::uint32_t warp) {
-  const Product& what =
-      (*static_cast<const std::vector<StartedProduct>*>(payload[0]))[index].what;
+  const Product& what = (*static_cast<const std::vector<StartedProduct>*>(payload[0]))[index].what;
   float a[16][16];
   load_a(payload, index, warp, a);
   const auto columns = static_cast<std::uint32_t>(8 * what.tiles);

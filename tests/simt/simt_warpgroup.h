@@ -1,6 +1,6 @@
 #pragma once
-// The C++ side of kernels/cuda/warpgroup.h over the fiber runtime. The device twin of every function
-// is in kernels/cuda/warpgroup_nvcc.h.
+// The C++ side of kernels/cuda/warpgroup.h over the fiber runtime. The device twin of every
+// function is in kernels/cuda/warpgroup_nvcc.h.
 #include <type_traits>
 
 #include "async_units.h"

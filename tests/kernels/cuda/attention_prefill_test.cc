@@ -113,10 +113,9 @@ TEST_F(AttentionPrefillWarpgroups, SmallCase) {
 }
 
 TEST_F(AttentionPrefillWarpgroups, RefuseShapesTheyDoNotHave) {
-  for (const CacheShape& shape : {CacheShape{DType::kF32, 1, 64, 64, 16},
-                                  CacheShape{DType::kF8E4M3, 1, 64, 64, 16},
-                                  CacheShape{DType::kF16, 1, 256, 256, 16},
-                                  CacheShape{DType::kF16, 1, 64, 64, 4}}) {
+  for (const CacheShape& shape :
+       {CacheShape{DType::kF32, 1, 64, 64, 16}, CacheShape{DType::kF8E4M3, 1, 64, 64, 16},
+        CacheShape{DType::kF16, 1, 256, 256, 16}, CacheShape{DType::kF16, 1, 64, 64, 4}}) {
     EXPECT_THROW(check({shape, {{1, 1}}, params_of(1)}, AttentionPath::kWarpgroup), Error);
   }
 }

@@ -52,7 +52,8 @@ Fields fields_of(std::uint64_t descriptor) {
 }
 
 /// The canonical layouts of the PTX ISA in bytes, for elements of two bytes: K-major
-/// ((8, m), (T, 2k)) : ((8T, SBO), (1, T)), MN-major ((T, 8, m), (8, k)) : ((1, T, LBO), (8T, SBO)).
+/// ((8, m), (T, 2k)) : ((8T, SBO), (1, T)), MN-major ((T, 8, m), (8, k)) : ((1, T, LBO), (8T,
+/// SBO)).
 int k_major_byte(const Fields& f, int row, int k) {
   return swizzle_128(f.address + row % 8 * 128 + row / 8 * f.stride + 2 * k);
 }

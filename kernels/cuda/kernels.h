@@ -72,6 +72,9 @@ void add_rmsnorm(Stream, TensorView out, TensorView x, TensorView p, TensorView 
 void linear(Stream, TensorView out, TensorView in, const WeightView& weight, TensorView bias);
 /// out[rows, columns] (f16 or bf16) = dequantised weight rows.
 void dequantise(Stream, TensorView out, const WeightView& weight);
+/// Rows of `in` as e4m3 codes: scales[t] = max |in[t, :]| / 448, out[t, i] = in[t, i] / scales[t]
+/// to the nearest; a row of zeros has scale 1. What an fp8 product (Gemm of runtime.h) takes.
+void quantise_rows(Stream, TensorView out, float* scales, TensorView in);
 void add_bias(Stream, TensorView x, TensorView bias);
 void rope(Stream, TensorView x, const std::int32_t* positions, const DeviceRope& rope);
 /// A slot below 0 writes nothing (rows that pad a captured graph).

@@ -103,7 +103,8 @@ class PackedFill {
     const double deviation = fp8 ? 448 / std::sqrt(3.0) : rule_.bits == 8 ? 73.9 : 4.61;
     scales(static_cast<float>(spread / deviation));
     const bool gptq = rule_.column_bytes > 0;
-    std::fill(data_ + parts_.zeros, data_ + parts_.groups, gptq ? std::byte{0x77} : std::byte{0x88});
+    std::fill(data_ + parts_.zeros, data_ + parts_.groups,
+              gptq ? std::byte{0x77} : std::byte{0x88});
     for (std::int64_t c = 0; gptq && c < tensor_.columns; ++c) {
       const auto group = static_cast<std::int32_t>(c / parts_.group);
       std::memcpy(data_ + parts_.groups + 4 * c, &group, 4);

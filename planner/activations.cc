@@ -10,7 +10,8 @@
 namespace vramplan {
 namespace {
 
-constexpr std::int64_t kDequantisedRows = 4;  // weight rows a thread holds in f32 at a time
+/// Weight rows a thread of a CPU holds in f32 at a time: for more than 8 tokens 16, twice.
+constexpr std::int64_t kDequantisedRows = 4, kDequantisedPanels = 32, kFewTokens = 8;
 
 // Names are compared by address, so each is written once.
 constexpr const char *kX = "x", *kNormed = "n", *kNormed2 = "n2", *kQ = "q", *kK = "k", *kV = "v",
@@ -241,7 +242,9 @@ Bytes linear_scratch(const ScratchRules& rules, std::int64_t tokens, std::int64_
   }
   if (rules.kind != DeviceKind::kCpu || !(packed || is_block_quantised(weight))) return {};
   if (packed || rules.linear_inputs == DType::kF32)
-    return bytes_of(DType::kF32, kDequantisedRows, in_features) * rules.threads;
+    return bytes_of(DType::kF32, tokens > kFewTokens ? kDequantisedPanels : kDequantisedRows,
+                    in_features) *
+           rules.threads;
   // 32 codes of 8 bits, their scale and their sum (f32 each) per 32 inputs of a token.
   return Bytes{32 + 4 + 4} * ceil_div(in_features, 32) * tokens;
 }

@@ -52,6 +52,8 @@ class Backend {
   virtual void reserve_all(Bytes) {}
   /// The workspace that passes use from now on; null before it goes away.
   virtual void bind(GpuWorkspace*) {}
+  /// Rows that a pass of decode is brought to before run_pass: see captured_rows.
+  virtual std::int64_t step_rows(std::int64_t rows) const { return rows; }
   /// Runs `forward` on a pass of the same content, or replays what an earlier one did at the same
   /// addresses. The logits may have more rows than `pass` asked for; those behind mean nothing.
   virtual TensorView run_pass(const PassInput& pass, Arena& activations,

@@ -17,8 +17,8 @@ namespace vramplan {
 struct CudaOptions {
   int device = 0;
   DType activations = DType::kBF16;
-  bool graphs = true;
-  bool naive = false;  // attention by all scores: its scratch grows with the cache, so no graphs
+  bool graphs = true;   // decode steps are captured and replayed
+  bool naive = false;  // attention by all scores: its scratch grows with the cache
   bool random_on_host = false;  // the values every other backend makes, not the device's own
 };
 
@@ -39,6 +39,7 @@ class CudaBackend final : public Backend {
   const GpuFacts* gpu() const override { return &facts_; }
   void reserve_all(Bytes size) override { device_.reserve_all(size); }
   void bind(GpuWorkspace* workspace) override;
+  std::int64_t step_rows(std::int64_t rows) const override;
   TensorView run_pass(const PassInput& pass, Arena& activations,
                       const ForwardPass& forward) override;
   std::vector<std::int32_t> sample(const SampleRequest& request) override;
@@ -73,18 +74,22 @@ class CudaBackend final : public Backend {
     Region memory;
     cuda::Event sent;
     std::vector<std::vector<SequenceSlice>> slices;  // of each group
-    std::vector<GroupInput> groups;                  // of the staged pass
+    // The staged pass.
+    std::span<const std::int32_t> ids, positions, logit_rows;
+    std::vector<GroupInput> groups;
     bool in_flight = false;
   };
   /// Where `array` of the device lies in the staging.
   template <class T>
   T* staged(const Slot& slot, const TensorView& array) const;
   void drop_pass_state() noexcept;
-  PassInput stage(const PassInput& pass, std::int64_t rows);
-  void fill(Slot& slot, const PassInput& pass, std::int64_t rows) const;
-  void fill_group(Slot& slot, const GroupInput& input, std::size_t group, std::int64_t rows) const;
-  cuda::DeviceSlices on_device(const std::vector<SequenceSlice>& slices, std::size_t group) const;
-  std::int64_t padded_rows(std::int64_t rows) const;
+  /// The values in their place in the staging.
+  template <class T>
+  std::span<const T> put(const Slot& slot, const TensorView& array, std::span<const T> values) const;
+  PassInput stage(const PassInput& pass);
+  void fill(Slot& slot, const PassInput& pass) const;
+  void fill_group(Slot& slot, const GroupInput& input, std::size_t group) const;
+  cuda::DeviceSlices on_device(const Slot& slot, std::size_t group) const;
   TensorView captured(std::int64_t rows, const PassInput& staged, const ForwardPass& forward);
 
   cuda::Runtime& runtime_;

@@ -86,12 +86,18 @@ void DryBackend::swap(std::byte*, const std::byte*, Bytes size) {
   clock_.advance({link.latency_s.value + static_cast<double>(size.n) / link.bytes_per_s.value});
 }
 
-void DryBackend::stand_for(const GpuFacts& gpu, DType activations) {
+void DryBackend::stand_for(const GpuFacts& gpu, DType activations, bool captures) {
   gpu_ = gpu;
   activations_ = activations;
+  captures_ = captures;
+}
+
+std::int64_t DryBackend::step_rows(std::int64_t rows) const {
+  return gpu_ && captures_ ? captured_rows(rows, most_rows_) : rows;
 }
 
 void DryBackend::bind(GpuWorkspace* workspace) {
+  most_rows_ = workspace == nullptr ? 0 : workspace->shape().slices;
   ops_.use_gpu_rules(
       {gpu_->multiprocessors, activations_, workspace == nullptr ? 0 : workspace->most_context()});
 }

@@ -70,7 +70,7 @@ RankNeed measure_need(const Decisions& decisions, const ModelSource& source,
                       const std::vector<std::int64_t>& prompt_tokens, bool logits_of_all,
                       const GpuFacts* gpu) {
   DryBackend backend(device, decisions.threads, decisions.linear_inputs, kDevice, false);
-  if (gpu != nullptr) backend.stand_for(*gpu, decisions.activations);
+  if (gpu != nullptr) backend.stand_for(*gpu, decisions.activations, captures_steps(decisions));
   DryCommunicator tensor_group(part.tensor_rank, part.tp, backend.dry_ops());
   DryCommunicator stages(part.stage, part.pp, backend.dry_ops());
   std::vector<std::vector<std::int32_t>> prompts;

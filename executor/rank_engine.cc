@@ -133,8 +133,13 @@ TensorView RankEngine::forward(const Pass& pass) {
       parts_.backend.copy(pool.data(block.to), pool.data(block.from), pool.block_bytes());
     }
   }
-  return parts_.backend.run_pass(pass.input(), activations_, [this](const PassInput& input) {
-    return transformer_->forward(input);
+  PassInput input = pass.input();
+  if (gpu_ && input.decode) {
+    const auto rows = static_cast<std::int64_t>(input.ids.size());
+    input = padded_.of(input, parts_.backend.step_rows(rows));
+  }
+  return parts_.backend.run_pass(input, activations_, [this](const PassInput& given) {
+    return transformer_->forward(given);
   });
 }
 

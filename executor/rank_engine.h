@@ -8,6 +8,7 @@
 #include <string>
 
 #include "executor/backend.h"
+#include "executor/padded_pass.h"
 #include "executor/scheduler.h"
 #include "executor/transformer.h"
 #include "executor/weights_loader.h"
@@ -39,7 +40,8 @@ class RankEngine {
 
   /// Once, before forward. Errors: those of load_weights.
   void load(const LoadOptions& options);
-  /// Runs one pass; see Transformer::forward and Backend::run_pass. Wait before the logits are
+  /// Runs one pass; see Transformer::forward and Backend::run_pass. On a GPU a decode step gets
+  /// Backend::step_rows, and its logits as many. Wait before the logits are
   /// read, and give them back before the next.
   TensorView forward(const Pass& pass);
   void wait() { parts_.backend.synchronize(); }
@@ -86,6 +88,7 @@ class RankEngine {
   std::unique_ptr<WeightStream> weight_stream_;
   std::unique_ptr<HiddenStates> hidden_states_;
   std::optional<Transformer> transformer_;
+  PaddedPass padded_;
 };
 
 }  // namespace vramplan

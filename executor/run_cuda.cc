@@ -72,7 +72,7 @@ class CudaRun {
     CudaOptions options;
     options.device = request_.cuda.device;
     options.activations = decisions_.activations;
-    options.graphs = request_.cuda.graphs;
+    options.graphs = request_.cuda.graphs && captures_steps(decisions_);
     options.naive = decisions_.attention == AttentionAlgorithm::kNaive;
     options.random_on_host = request_.cuda.random_on_host;
     return options;

@@ -247,7 +247,7 @@ void check_sharing(const Decisions& decisions, bool gpu) {
 }
 
 /// What the scheduler and the kernels take for granted of a residual window.
-void check_residual(const ModelCard& card, const Decisions& decisions, bool gpu) {
+void check_residual(const ModelCard& card, const Decisions& decisions) {
   const KvResidual& residual = decisions.kv_residual;
   const bool strided = decisions.kv_policy == KvPolicy::kStrided;
   const bool packed = needs_residual(decisions.kv_format);
@@ -259,7 +259,6 @@ void check_residual(const ModelCard& card, const Decisions& decisions, bool gpu)
            "plan again");
   }
   if (!residual.any()) return;
-  if (gpu) refuse(name + " on a GPU", field, "cpu and dry run it");
   const std::int64_t block = kResidualBlock.n;
   const std::int64_t stride = residual.stride;
   const bool shape = residual.tokens.n % block == 0 && stride >= 1 && block % stride == 0 &&
@@ -301,7 +300,7 @@ void refuse_unsupported(const ModelSource& source, const Decisions& decisions, b
   check_mass(source.card, decisions, gpu);
   check_sinks(source.card, decisions, gpu);
   check_by_layer(source.card, decisions);
-  check_residual(source.card, decisions, gpu);
+  check_residual(source.card, decisions);
   const auto positive = [](std::int64_t value, const char* field) {
     if (value >= 1) return;
     throw Error(ErrorCode::kUsage, std::string(field) + " must be at least 1").at("", field);

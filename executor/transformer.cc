@@ -247,11 +247,8 @@ TensorView Transformer::take(std::int64_t rows, std::int64_t columns, const char
 }
 
 TensorView Transformer::copied(const TensorView& x, const char* name) {
-  while (static_cast<std::int64_t>(rows_.size()) < x.rows) {
-    rows_.push_back(static_cast<std::int32_t>(rows_.size()));
-  }
   TensorView copy = take(x.rows, x.columns, name);
-  ops_.gather_rows(copy, x, std::span(rows_).first(static_cast<std::size_t>(x.rows)));
+  ops_.copy(copy, x);
   return copy;
 }
 

@@ -92,7 +92,6 @@ class Transformer {
   std::vector<LayerPart> widths_;       // per layer of the rank
   std::vector<RopeTable> rope_tables_;  // the distinct ones
   std::vector<std::size_t> rope_of_;    // per layer of the rank
-  std::vector<std::int32_t> rows_;      // 0, 1, 2 ...: every row of a copy
 };
 
 }  // namespace vramplan

@@ -261,8 +261,10 @@ Bytes attention_scratch(const ScratchRules& rules, const PassShape& pass, const 
     // most 64; per split and head a partial output, its maximum and its sum.
     const std::int64_t groups = detail::checked_mul(pass.sequences, kind.shape.kv_heads);
     const std::int64_t wanted = ceil_div(2 * std::int64_t{rules.multiprocessors}, groups);
-    const std::int64_t splits = std::min(
+    std::int64_t splits = std::min(
         {wanted, std::max<std::int64_t>(1, ceil_div(rules.most_context, 256)), std::int64_t{64}});
+    // Two read the residual window, and at least two the history before it.
+    if (rules.residual) splits = std::clamp<std::int64_t>(splits + 2, 4, 64);
     const std::int64_t rows =
         detail::checked_mul(detail::checked_mul(kind.shape.heads, pass.sequences), splits);
     return bytes_of(DType::kF32, rows, kind.layer.mixer.value_dim + 2);

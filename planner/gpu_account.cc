@@ -10,6 +10,7 @@ namespace vramplan {
 namespace {
 
 constexpr Bytes kAlignment{256};
+constexpr std::int64_t kPackBytes = 16;  // a block of the window, and its place in the history
 
 Bytes rounded(std::int64_t count, std::int64_t each) {
   return round_up(Bytes{each} * count, kAlignment);
@@ -79,6 +80,10 @@ Bytes pass_array_bytes(const GpuAccount& gpu, const Decisions& decisions) {
                 rounded(decisions.batch, 4) * (2 + groups);
   for (const KvKeep& keep : gpu.groups) {
     bytes += round_up(table_bytes(keep, decisions), kAlignment);
+    if (keep.sinks.n > 0) bytes += rounded(tokens, 4);
+    if (!keep.recent) continue;
+    const std::int64_t chunk = std::min(decisions.prefill_chunk.n, prompt);
+    bytes += rounded(std::max(ceil_div(chunk, kResidualBlock.n), decisions.batch), kPackBytes);
   }
   return bytes;
 }
@@ -95,9 +100,7 @@ Bytes staging_bytes(const GpuAccount& gpu, const Decisions& decisions) {
 }
 
 Bytes graph_bytes(const GpuAccount& gpu, const Decisions& decisions) {
-  const bool captured =
-      decisions.output.n >= 3 && decisions.attention != AttentionAlgorithm::kNaive;
-  if (!captured) return {};
+  if (decisions.output.n < 3 || !captures_steps(decisions)) return {};
   return round_up(gpu.graph_node * gpu.decode_calls, kGpuPage);
 }
 

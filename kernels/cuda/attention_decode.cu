@@ -19,7 +19,9 @@ void run(Stream stream, const AttentionArguments& a) {
   const dev::Dim3 grid(static_cast<unsigned>(a.splits),
                        extent("attention_decode", a.kv.kv_heads * groups, 65535),
                        extent("attention_decode", a.slices.count, 65535));
-  const std::size_t floats = decode_shared_floats(kGroup, a.kv.head_dim, a.kv.value_dim);
+  const std::size_t floats =
+      decode_shared_floats(kGroup, a.kv.head_dim, a.kv.value_dim) +
+      (a.sinks > 0 ? static_cast<std::size_t>(kGroup * a.kv.head_dim) : 0);
   dev::launch("attention_decode", &attention_decode_kernel<C, kGroup, kDims>, grid,
               32 * kDecodeWarps, 4 * floats, stream, a);
 }
@@ -51,7 +53,7 @@ void run_simt(Stream stream, const AttentionArguments& a) {
 }  // namespace
 
 void attention_decode_parts(Stream stream, const AttentionArguments& a) {
-  if (use_tensor_cores("attention_decode", a.kv, a.slices.path)) {
+  if (use_tensor_cores("attention_decode", a)) {
     attention_decode_mma(stream, a);
   } else {
     run_simt(stream, a);

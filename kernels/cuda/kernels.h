@@ -77,10 +77,10 @@ void kv_write(Stream, const KvLayerView& kv, TensorView k, TensorView v, const s
 void rope_kv_write(Stream, TensorView q, TensorView k, TensorView v, const std::int32_t* positions,
                    const DeviceRope& rope, const KvLayerView& kv, const std::int64_t* slots);
 
-/// Blocks of a residual window (f16) into a history of kivi2 or kivi4, as Ops::kv_pack; packs:
-/// [count] in device memory, one with a recent_block below 0 does nothing.
+/// Blocks of a residual window (f16) into a history of any format, as Ops::kv_pack; packs: [count]
+/// in device memory, one with a recent_block below 0 does nothing.
 void kv_pack(Stream, const KvLayerView& history, const KvLayerView& recent, const KvPack* packs,
-             std::int64_t count);
+             std::int64_t count, std::int64_t stride);
 
 /// One query a slice, split over the context and merged by log-sum-exp. The workspace decides the
 /// splits: as many as attention_decode_workspace says fit into it, 1 when it is empty. A slice with
@@ -90,9 +90,10 @@ void kv_pack(Stream, const KvLayerView& history, const KvLayerView& recent, cons
 void attention_decode(Stream, TensorView out, TensorView q, const KvLayerView& kv,
                       const DeviceSlices& slices, const AttentionParams& params,
                       TensorView workspace);
-/// The same over a window `recent` (slices) and a history of kivi2 or kivi4 before it, of which
-/// every query sees the kv_length of its entry of `behind`, a multiple of 32. The workspace has
-/// room for at least 4 splits, of which the window takes 2. Heads of multiples of 32 up to 256.
+/// The same over a window `recent` (slices) and a history of any format before it, of which every
+/// query sees the kv_length of its entry of `behind`: of kivi2 and kivi4 a multiple of 32, with
+/// heads of multiples of 32. The workspace has room for at least 4 splits, of which the window takes
+/// 2: attention_history_splits. Heads up to 256.
 void attention_decode_history(Stream, TensorView out, TensorView q, const KvLayerView& recent,
                               const DeviceSlices& slices, const KvLayerView& history,
                               const DeviceSlices& behind, const AttentionParams& params,
@@ -101,6 +102,10 @@ void attention_decode_history(Stream, TensorView out, TensorView q, const KvLaye
 /// bits).
 void attention_prefill(Stream, TensorView out, TensorView q, const KvLayerView& kv,
                        const DeviceSlices& slices, const AttentionParams& params);
+/// The same over a window `recent` in f16 and a history before it, as attention_decode_history.
+void attention_prefill_history(Stream, TensorView out, TensorView q, const KvLayerView& recent,
+                               const DeviceSlices& slices, const KvLayerView& history,
+                               const DeviceSlices& behind, const AttentionParams& params);
 /// Materialises the scores: workspace f32 [heads, most_queries, most_kv] of one slice after
 /// another.
 void attention_naive(Stream, TensorView out, TensorView q, const KvLayerView& kv,
@@ -127,6 +132,9 @@ void fill_random(Stream, TensorView out, std::uint64_t name_hash, float range);
 /// decode: slices * heads * splits * (value_dim + 2) * 4, splits from attention_splits.
 std::int64_t attention_splits(std::int64_t slice_count, std::int64_t kv_heads, std::int64_t most_kv,
                               int multiprocessors);
+/// With a history: 2 for the window and at least 2, in all at most 64.
+std::int64_t attention_history_splits(std::int64_t slice_count, std::int64_t kv_heads,
+                                      std::int64_t most_kv, int multiprocessors);
 Bytes attention_decode_workspace(std::int64_t slice_count, std::int64_t heads,
                                  std::int64_t value_dim, std::int64_t splits);
 Bytes sample_workspace(std::int64_t rows, std::int64_t vocab);

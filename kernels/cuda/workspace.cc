@@ -47,7 +47,8 @@ Bytes attention_workspace(std::span<const SequenceSlice> slices, const KvLayerVi
   }
   if (!is_decode(slices)) return {};
   const auto count = static_cast<std::int64_t>(slices.size());
-  const std::int64_t splits = decode_splits(count, kv.kv_heads, most_kv, multiprocessors);
+  std::int64_t splits = decode_splits(count, kv.kv_heads, most_kv, multiprocessors);
+  if (params.history != nullptr) splits = std::clamp<std::int64_t>(splits + 2, 4, 64);
   return Bytes{4} * (kv.value_dim + 2) * params.heads * count * splits;
 }
 

@@ -23,6 +23,7 @@ CudaBackend::CudaBackend(cuda::Runtime& runtime, const cuda::KernelTable& kernel
       device_(runtime, capacity),
       host_(runtime),
       stream_(runtime),
+      side_(runtime, stream_.value),
       ops_(runtime, kernels, stream_.value, facts_.multiprocessors, options.activations),
       upload_(runtime, kernels, stream_.value, host_, options.random_on_host) {
   runtime_.make_gemm();
@@ -51,6 +52,7 @@ Tier& CudaBackend::tier(TierKind kind) {
 
 void CudaBackend::bind(GpuWorkspace* workspace) {
   drop_pass_state();
+  mass_on_its_way_ = false;
   workspace_ = workspace;
   ops_.bind(workspace);
   ops_.begin({});
@@ -69,7 +71,15 @@ std::int64_t CudaBackend::step_rows(std::int64_t rows) const {
 TensorView CudaBackend::run_pass(const PassInput& pass, Arena& activations,
                                  const ForwardPass& forward) {
   VRAMPLAN_CHECK(workspace_ != nullptr);
+  if (options_.by_layer && !pass.decode && pass.ids.size() > 1) return forward(pass);
   const PassInput staged = stage(pass);
+  const TensorView logits = run_staged(pass, staged, activations, forward);
+  fetch_mass();
+  return logits;
+}
+
+TensorView CudaBackend::run_staged(const PassInput& pass, const PassInput& staged,
+                                   Arena& activations, const ForwardPass& forward) {
   if (!options_.graphs || !pass.decode) return forward(staged);
   const auto rows = static_cast<std::int64_t>(pass.ids.size());
   const auto known = graphs_.find(rows);
@@ -80,6 +90,43 @@ TensorView CudaBackend::run_pass(const PassInput& pass, Arena& activations,
   // The first pass of a size loads kernels and chooses algorithms, which a capture must not.
   if (warm_.insert(rows).second) return forward(staged);
   return captured(rows, staged, forward);
+}
+
+void CudaBackend::synchronize() {
+  runtime_.synchronize(stream_.value);
+  take_mass();
+}
+
+/// What blocks got comes back to where the zeros came from that it was added to.
+void CudaBackend::fetch_mass() {
+  const Slot& slot = slots_[slot_];
+  for (std::size_t g = 0; g < slot.groups.size(); ++g) {
+    const TensorView& mass = workspace_->arrays().groups[g].block_mass;
+    if (mass.data == nullptr) continue;
+    const auto slices = static_cast<std::int64_t>(slot.slices[g].size());
+    runtime_.copy(stream_.value, staged<std::int64_t>(slot, mass), mass.data,
+                  bytes_of(DType::kI64, slices, mass.columns), cuda::CopyKind::kToHost);
+    mass_on_its_way_ = true;
+  }
+}
+
+void CudaBackend::take_mass() {
+  if (!mass_on_its_way_) return;
+  mass_on_its_way_ = false;
+  const Slot& slot = slots_[slot_];
+  for (std::size_t g = 0; g < slot.groups.size(); ++g) {
+    const TensorView& mass = workspace_->arrays().groups[g].block_mass;
+    if (mass.data == nullptr) continue;
+    const std::int64_t* row = staged<std::int64_t>(slot, mass);
+    for (const SequenceSlice& slice : slot.slices[g]) {
+      const TokensPerBlock block = workspace_->shape().groups[g].block;
+      const std::int64_t blocks = blocks_for(Tokens{slice.kv_length}, block).n;
+      for (std::int64_t b = 0; b < blocks && slice.block_mass != nullptr; ++b) {
+        slice.block_mass[b] += row[b];
+      }
+      row += mass.columns;
+    }
+  }
 }
 
 TensorView CudaBackend::captured(std::int64_t rows, const PassInput& staged,
@@ -145,6 +192,10 @@ void CudaBackend::fill_group(Slot& slot, const GroupInput& input, std::size_t gr
   auto* const tables = staged<std::int32_t>(slot, a.block_tables);
   std::vector<SequenceSlice>& slices = slot.slices[group];
   slices.assign(input.slices.begin(), input.slices.end());
+  if (a.block_mass.data != nullptr) {  // goes to the device as zeros
+    const auto count = static_cast<std::int64_t>(slices.size()) * shape.blocks_per_slice;
+    std::fill_n(staged<std::int64_t>(slot, a.block_mass), count, std::int64_t{0});
+  }
   for (std::size_t s = 0; s < slices.size(); ++s) {
     SequenceSlice& slice = slices[s];
     std::int32_t* const table = tables + static_cast<std::int64_t>(s) * shape.blocks_per_slice;
@@ -166,6 +217,7 @@ cuda::DeviceSlices CudaBackend::on_device(const Slot& slot, std::size_t group) c
   on.kv_length = static_cast<const std::int32_t*>(a.groups[group].kv_length.data);
   on.block_tables = static_cast<const std::int32_t*>(a.groups[group].block_tables.data);
   on.blocks_per_row = shape.blocks_per_slice;
+  on.block_mass = static_cast<std::int64_t*>(a.groups[group].block_mass.data);
   for (const SequenceSlice& slice : slot.slices.back()) {
     on.most_queries = std::max(on.most_queries, slice.query_count);
   }
@@ -236,6 +288,12 @@ std::vector<std::int32_t> CudaBackend::sample(const SampleRequest& request) {
 void CudaBackend::read(void* to, const void* from, Bytes size) {
   runtime_.copy(stream_.value, to, from, size, cuda::CopyKind::kToHost);
   synchronize();
+}
+
+Bytes CudaBackend::staging_bytes() const {
+  Bytes bytes = upload_.pinned_bytes();
+  for (const Slot& slot : slots_) bytes += slot.memory.size;
+  return bytes;
 }
 
 std::int64_t CudaBackend::graph_nodes() const {

@@ -80,7 +80,7 @@ void DryBackend::price(HiddenStates& states) {
   if (card_) states.run_on(clock_, far_link(*card_, KvPlacement::kHost));
 }
 
-void DryBackend::swap(std::byte*, const std::byte*, Bytes size) {
+void DryBackend::swap(void*, const void*, Bytes size, HostCopy) {
   if (!card_) return;
   const Link link = far_link(*card_, KvPlacement::kHost);
   clock_.advance({link.latency_s.value + static_cast<double>(size.n) / link.bytes_per_s.value});

@@ -30,7 +30,7 @@ class DryBackend final : public Backend {
   void bind(GpuWorkspace* workspace) override;
   void price(KvStream& stream) override;
   /// The clock waits for the card's link to the host.
-  void swap(std::byte* to, const std::byte* from, Bytes size) override;
+  void swap(void* to, const void* from, Bytes size, HostCopy way) override;
   void price(WeightStream& stream) override;
   void price(HiddenStates& states) override;
 

@@ -128,6 +128,9 @@ void CudaOps::attention(TensorView out, TensorView q, const KvLayerView& kv,
     return kernels_.attention_prefill_history(stream_, out, q, kv, on, *params.history, behind,
                                               params);
   }
+  if (on.block_mass != nullptr) {
+    return kernels_.attention_mass(stream_, out, q, kv, on, params);
+  }
   if (params.naive) return kernels_.attention_naive(stream_, out, q, kv, on, params, workspace);
   if (decode) return kernels_.attention_decode(stream_, out, q, kv, on, params, workspace);
   kernels_.attention_prefill(stream_, out, q, kv, on, params);

@@ -52,6 +52,11 @@ GpuWorkspace::GpuWorkspace(Tier& tier, const GpuFacts& facts, const Decisions& d
     arrays_.packs = indices_.take(DType::kI8, shape_.packs, size, "blocks to pack");
   }
   for (std::size_t g = 0; g < groups.size(); ++g) {
+    if (groups[g].budget.n == 0) continue;
+    arrays_.groups[g].block_mass = indices_.take(
+        DType::kI64, shape_.slices, shape_.groups[g].blocks_per_slice, "attention of blocks");
+  }
+  for (std::size_t g = 0; g < groups.size(); ++g) {
     arrays_.groups[g].block_tables = indices_.take(
         DType::kI32, shape_.slices, shape_.groups[g].blocks_per_slice, "block tables");
   }

@@ -53,6 +53,7 @@ struct GroupArrays {
   TensorView kv_length;     // [slices] i32
   TensorView block_tables;  // [slices, blocks_per_slice] i32
   TensorView sink_positions = {};  // [tokens] i32, of a group with sinks
+  TensorView block_mass = {};      // [slices, blocks_per_slice] i64, of a group with a budget
 };
 
 /// The arrays of one pass, in device memory (or at the same offsets of their staging).

@@ -48,7 +48,8 @@ Transformer::Transformer(const ModelCard& card, const ModelPart& part, DType act
       stream_(parts.stream),
       weight_stream_(parts.weight_stream),
       hidden_states_(parts.hidden_states),
-      by_layer_chunk_(parts.by_layer_chunk) {
+      by_layer_chunk_(parts.by_layer_chunk),
+      stage_part_(parts.stage_part) {
   std::vector<const Mixer*> seen;
   for (std::int64_t i = part.layers.begin; i < part.layers.end; ++i) {
     const Layer& layer = card.layers[static_cast<std::size_t>(i)];

@@ -5,6 +5,7 @@
 
 #include "planner/forward_work.h"
 #include "planner/kv_groups.h"
+#include "planner/preemption.h"
 
 namespace vramplan {
 namespace {
@@ -81,6 +82,7 @@ Bytes pass_array_bytes(const GpuAccount& gpu, const Decisions& decisions) {
   for (const KvKeep& keep : gpu.groups) {
     bytes += round_up(table_bytes(keep, decisions), kAlignment);
     if (keep.sinks.n > 0) bytes += rounded(tokens, 4);
+    if (keep.budget.n > 0) bytes += round_up(table_bytes(keep, decisions) * 2, kAlignment);
     if (!keep.recent) continue;
     const std::int64_t chunk = std::min(decisions.prefill_chunk.n, prompt);
     bytes += rounded(std::max(ceil_div(chunk, kResidualBlock.n), decisions.batch), kPackBytes);
@@ -100,8 +102,15 @@ Bytes staging_bytes(const GpuAccount& gpu, const Decisions& decisions) {
 }
 
 Bytes graph_bytes(const GpuAccount& gpu, const Decisions& decisions) {
-  if (decisions.output.n < 3 || !captures_steps(decisions)) return {};
-  return round_up(gpu.graph_node * gpu.decode_calls, kGpuPage);
+  if (!captures_steps(decisions)) return {};
+  std::int64_t graphs = decisions.output.n >= 3 ? 1 : 0;
+  if (decisions.preempt != Preempt::kNone) {
+    graphs = 0;
+    for (const auto& [rows, steps] : replay_preemption(decisions).captured_steps(decisions.batch)) {
+      graphs += steps >= 2 ? 1 : 0;
+    }
+  }
+  return round_up(gpu.graph_node * gpu.decode_calls, kGpuPage) * graphs;
 }
 
 }  // namespace vramplan

@@ -21,6 +21,7 @@ const KernelTable* device_kernels() {
                                  cuda::attention_decode_history,
                                  cuda::attention_prefill,
                                  cuda::attention_prefill_history,
+                                 cuda::attention_mass,
                                  cuda::attention_naive,
                                  cuda::gated_activation,
                                  cuda::add,

@@ -22,6 +22,7 @@ struct KernelTable {
   decltype(&cuda::attention_decode_history) attention_decode_history = nullptr;
   decltype(&cuda::attention_prefill) attention_prefill = nullptr;
   decltype(&cuda::attention_prefill_history) attention_prefill_history = nullptr;
+  decltype(&cuda::attention_mass) attention_mass = nullptr;
   decltype(&cuda::attention_naive) attention_naive = nullptr;
   decltype(&cuda::gated_activation) gated_activation = nullptr;
   decltype(&cuda::add) add = nullptr;

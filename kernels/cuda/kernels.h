@@ -52,6 +52,7 @@ struct DeviceSlices {
   // Upper bounds known on the host, so that a captured graph stays valid while contents change.
   std::int64_t most_queries = 0, most_kv = 0;
   AttentionPath path = AttentionPath::kDefault;
+  std::int64_t* block_mass = nullptr;  // [slice_count, blocks_per_row], for attention_mass
 };
 
 inline namespace VRAMPLAN_KERNELS {
@@ -106,6 +107,10 @@ void attention_prefill(Stream, TensorView out, TensorView q, const KvLayerView& 
 void attention_prefill_history(Stream, TensorView out, TensorView q, const KvLayerView& recent,
                                const DeviceSlices& slices, const KvLayerView& history,
                                const DeviceSlices& behind, const AttentionParams& params);
+/// attention_prefill, which also adds the attention that each block gets from all queries and heads
+/// to slices.block_mass, in units of 2^-32: sums of whole numbers, the same in any order. No sinks.
+void attention_mass(Stream, TensorView out, TensorView q, const KvLayerView& kv,
+                    const DeviceSlices& slices, const AttentionParams& params);
 /// Materialises the scores: workspace f32 [heads, most_queries, most_kv] of one slice after
 /// another.
 void attention_naive(Stream, TensorView out, TensorView q, const KvLayerView& kv,

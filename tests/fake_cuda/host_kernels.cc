@@ -245,6 +245,18 @@ void attention_prefill(Stream stream, TensorView out, TensorView q, const KvLaye
   attend(stream, out, q, kv, slices, params);
 }
 
+void attention_mass(Stream stream, TensorView out, TensorView q, const KvLayerView& kv,
+                    const DeviceSlices& d, const AttentionParams& params) {
+  VRAMPLAN_CHECK(d.block_mass != nullptr);
+  later(stream, [=] {
+    std::vector<SequenceSlice> slices = slices_of(kv, d);
+    for (std::size_t s = 0; s < slices.size(); ++s) {
+      slices[s].block_mass = d.block_mass + static_cast<std::int64_t>(s) * d.blocks_per_row;
+    }
+    attend_now(out, q, kv, slices, params);
+  });
+}
+
 void attention_naive(Stream stream, TensorView out, TensorView q, const KvLayerView& kv,
                      const DeviceSlices& slices, const AttentionParams& params,
                      TensorView workspace) {
@@ -352,6 +364,7 @@ const KernelTable& host_kernels() {
                                  host::attention_decode_history,
                                  host::attention_prefill,
                                  host::attention_prefill_history,
+                                 host::attention_mass,
                                  host::attention_naive,
                                  host::gated_activation,
                                  host::add,

@@ -3,10 +3,13 @@
 
 #include <gtest/gtest.h>
 
+#include <functional>
+
 #include "executor/run_cuda.h"
 #include "executor/run_local.h"
 #include "kernels/cuda/workspace.h"
 #include "modelcards/library.h"
+#include "planner/plan.h"
 #include "tests/executor/tiny_model.h"
 #include "tests/fake_cuda/fake_runtime.h"
 #include "tests/fibers/fiber_kernels.h"
@@ -99,6 +102,69 @@ TEST(EngineOnFibers, CodedCachesGiveTheTokensOfTheCpuBackend) {
   }
 }
 
+/// Histories behind a residual window, packed and strided, sinks, and a cache that comes from the
+/// host: the device's own kernels draw the tokens of the CPU backend.
+TEST(EngineOnFibers, WindowsHistoriesAndSinksGiveTheTokensOfTheCpuBackend) {
+  DeviceCard cpu;
+  cpu.kind = DeviceKind::kCpu;
+  ModelCard card = tiny_card();
+  card.hidden = 64;
+  card.context_limit = 4096;
+  for (Layer& layer : card.layers) {
+    layer.mixer.head_dim = layer.mixer.value_dim = 32;
+    layer.mixer.rope.rotary_dim = 32;
+  }
+  const std::vector<std::pair<const char*, std::function<void(PlanRequest&)>>> asks = {
+      {"kivi2", [](PlanRequest& r) { r.kv_format = KvFormat::kKivi2; }},
+      {"kivi4", [](PlanRequest& r) { r.kv_format = KvFormat::kKivi4; }},
+      {"strided fp8", [](PlanRequest& r) { r.kv_policy = KvPolicy::kStrided; }},
+      {"strided q8_0",
+       [](PlanRequest& r) {
+         r.kv_policy = KvPolicy::kStrided;
+         r.kv_format = KvFormat::kQ8_0;
+       }},
+      {"sinks",
+       [](PlanRequest& r) {
+         r.kv_policy = KvPolicy::kSinkWindow;
+         r.kv_window = Tokens{30};
+       }},
+      {"mass",
+       [](PlanRequest& r) {
+         r.kv_policy = KvPolicy::kMass;
+         r.kv_budget = Tokens{96};
+         r.block_tokens = 8;
+       }},
+      {"kivi2 on the host",
+       [](PlanRequest& r) {
+         r.kv_format = KvFormat::kKivi2;
+         r.kv_placement = KvPlacement::kHost;
+       }},
+  };
+  for (const auto& [name, ask] : asks) {
+    SCOPED_TRACE(name);
+    PlanRequest request;
+    request.model = card.name;
+    request.context = Tokens{120};
+    request.output = Tokens{40};
+    request.batch = 2;
+    request.prefill_chunk = Tokens{27};
+    request.block_tokens = 32;
+    ask(request);
+    if (request.kv_format || request.kv_policy == KvPolicy::kStrided) {
+      request.kv_residual = Tokens{64};
+    }
+    Decisions decisions =
+        make_plan(source_of(card), device_card("h200-sxm-141gb"), request).decisions;
+    decisions.activations = DType::kF32;
+    if (decisions.kv_format == KvFormat::kBF16) decisions.kv_format = KvFormat::kF32;
+    const RunRequest run = request_with_host_values();
+    const auto wanted = run_local(decisions, source_of(card), cpu, run, [](Bytes capacity) {
+                          return make_cpu_backend(1, capacity);
+                        }).output;
+    EXPECT_EQ(run_on_fibers(decisions, card, run).output, wanted);
+  }
+}
+
 /// Our formulas of scratch are the kernels' own.
 TEST(EngineOnFibers, ScratchIsWhatTheKernelsAskFor) {
   for (const std::int64_t slices : {1, 3, 8, 64, 300}) {
@@ -116,6 +182,11 @@ TEST(EngineOnFibers, ScratchIsWhatTheKernelsAskFor) {
               cuda::attention_splits(slices, kv_heads, most_kv, multiprocessors);
           EXPECT_EQ(cuda::attention_workspace(all, kv, params, most_kv, multiprocessors),
                     cuda::attention_decode_workspace(slices, params.heads, kv.value_dim, splits));
+          params.history = &kv;
+          const std::int64_t behind =
+              cuda::attention_history_splits(slices, kv_heads, most_kv, multiprocessors);
+          EXPECT_EQ(cuda::attention_workspace(all, kv, params, most_kv, multiprocessors),
+                    cuda::attention_decode_workspace(slices, params.heads, kv.value_dim, behind));
         }
       }
     }

@@ -24,6 +24,7 @@ const KernelTable& fiber_kernels() {
                                  cuda::attention_decode_history,
                                  cuda::attention_prefill,
                                  cuda::attention_prefill_history,
+                                 cuda::attention_mass,
                                  cuda::attention_naive,
                                  cuda::gated_activation,
                                  cuda::add,

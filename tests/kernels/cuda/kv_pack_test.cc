@@ -108,8 +108,8 @@ TEST_F(KvPack, StridedRowsAreThoseOfTheCpuToTheByte) {
 }
 
 TEST_F(KvPack, OtherHistoriesAreRefusedByName) {
-  const PagedCache recent({DType::kF16, 1, 64, 64, 32}, 2),
-      history({DType::kQ4_K, 1, 64, 64, 32}, 2);
+  const PagedCache recent({DType::kF16, 1, 256, 256, 32}, 2),
+      history({DType::kQ4_K, 1, 256, 256, 32}, 2);
   EXPECT_THROW(cuda::kv_pack({}, history.view(), recent.view(), nullptr, 1, 1), Error);
 }
 

@@ -148,6 +148,15 @@ class AttentionProblem {
   }
   std::int64_t rows() const { return rows_; }
 
+  /// Attention of all queries and heads to each block of [slices, blocks_per_row].
+  std::vector<double> expected_mass() const {
+    std::vector<double> mass(host_tables_.size(), 0.0);
+    mass_ = &mass;
+    expected();
+    mass_ = nullptr;
+    return mass;
+  }
+
  private:
   static std::int64_t query_rows(const AttentionCase& c) {
     std::int64_t rows = 0;
@@ -232,6 +241,11 @@ class AttentionProblem {
       highest = std::max(highest, score);
     }
     for (double& w : weight) sum += w = std::exp(w - highest);
+    for (std::size_t i = 0; mass_ != nullptr && i < tokens.size(); ++i) {
+      const std::int64_t block = tokens[i] / shape.block_tokens;
+      (*mass_)[s * static_cast<std::size_t>(blocks_per_row_) + static_cast<std::size_t>(block)] +=
+          weight[i] / sum;
+    }
     for (std::int64_t d = 0; d < shape.value_dim; ++d) {
       double value = 0;
       for (std::size_t i = 0; i < weight.size(); ++i) {
@@ -246,6 +260,7 @@ class AttentionProblem {
   std::int64_t rows_, blocks_per_row_;
   std::vector<std::int32_t> host_tables_;
   std::optional<Array<std::int32_t>> begin_, count_, length_, tables_;
+  mutable std::vector<double>* mass_ = nullptr;  // where expected() adds attention up
 
  public:
   PagedCache cache;

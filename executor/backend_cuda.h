@@ -18,8 +18,8 @@ namespace vramplan {
 struct CudaOptions {
   int device = 0;
   DType activations = DType::kBF16;
-  bool graphs = true;   // decode steps are captured and replayed
-  bool naive = false;  // attention by all scores: its scratch grows with the cache
+  bool graphs = true;           // decode steps are captured and replayed
+  bool naive = false;           // attention by all scores: its scratch grows with the cache
   bool by_layer = false;        // a prompt's pass comes in parts: see stage_part
   bool random_on_host = false;  // the values every other backend makes, not the device's own
 };
@@ -85,7 +85,8 @@ class CudaBackend final : public Backend {
   void drop_pass_state() noexcept;
   /// The values in their place in the staging.
   template <class T>
-  std::span<const T> put(const Slot& slot, const TensorView& array, std::span<const T> values) const;
+  std::span<const T> put(const Slot& slot, const TensorView& array,
+                         std::span<const T> values) const;
   PassInput stage(const PassInput& pass);
   void fill(Slot& slot, const PassInput& pass) const;
   void fill_group(Slot& slot, const GroupInput& input, std::size_t group) const;
@@ -109,7 +110,7 @@ class CudaBackend final : public Backend {
   CudaUpload upload_;
   GpuWorkspace* workspace_ = nullptr;
   std::vector<Slot> slots_;
-  std::size_t slot_ = 0;         // of the running pass
+  std::size_t slot_ = 0;  // of the running pass
   bool mass_on_its_way_ = false;
   std::set<std::int64_t> warm_;  // padded sizes that ran once without a graph
   std::map<std::int64_t, CapturedPass> graphs_;

@@ -49,9 +49,9 @@ IndexShape index_shape(const Decisions& decisions, const std::vector<KvKeep>& gr
 
 /// The arrays of one pass for one group of layers.
 struct GroupArrays {
-  TensorView slots;         // [tokens] i64
-  TensorView kv_length;     // [slices] i32
-  TensorView block_tables;  // [slices, blocks_per_slice] i32
+  TensorView slots;                // [tokens] i64
+  TensorView kv_length;            // [slices] i32
+  TensorView block_tables;         // [slices, blocks_per_slice] i32
   TensorView sink_positions = {};  // [tokens] i32, of a group with sinks
   TensorView block_mass = {};      // [slices, blocks_per_slice] i64, of a group with a budget
 };
@@ -60,7 +60,7 @@ struct GroupArrays {
 struct IndexArrays {
   TensorView ids, positions, logit_rows, sampled, uniform;  // [tokens] i32 (uniform: f32)
   TensorView query_begin, query_count;                      // [slices] i32
-  TensorView packs;  // [packs] KvPack, of a residual window
+  TensorView packs;                                         // [packs] KvPack, of a residual window
   // Block tables lie behind all other arrays: most of the last is seldom used.
   std::vector<GroupArrays> groups;
 };

@@ -16,11 +16,13 @@ KvStream::KvStream(Tier& device, const KvStreamShape& shape, std::unique_ptr<KvF
       copies_(far_ != nullptr ? copies : nullptr),
       there_(static_cast<std::size_t>(shape.layers), false) {
   VRAMPLAN_CHECK(shape.layers > 0 && shape.staging > 0 && shape.staging <= shape.layers);
+  // Before the region, which nobody would give back.
+  for (std::int64_t i = 0; copies_ != nullptr && i < shape.layers; ++i) {
+    marks_.push_back(copies_->make_mark());
+  }
   region_ = device.reserve(stride_ * (shape.staging * shape.blocks.n),
                            "staging of the KV cache beyond the device");
-  if (copies_ != nullptr) {
-    for (std::int64_t i = 0; i < shape.layers; ++i) marks_.push_back(copies_->make_mark());
-  } else if (far_ != nullptr) {
+  if (far_ != nullptr && copies_ == nullptr) {
     device.commit(region_.data, region_.size);
     worker_ = std::thread([this] { work(); });
   }

@@ -2,8 +2,8 @@
 // KvStream: the cache of layers that live beyond the device. Each has its place in host memory or
 // on a disk; for its turn in a pass its blocks come into staging on the device, and what the pass
 // wrote goes back. One worker does the transfers in order, so that the next layer comes in while
-// one computes; on a GPU they are copies beside its computing, which waits for them by itself. On dry
-// nothing moves, and the waiting is what the card's links make of it.
+// one computes; on a GPU they are copies beside its computing, which waits for them by itself. On
+// dry nothing moves, and the waiting is what the card's links make of it.
 #include <condition_variable>
 #include <deque>
 #include <exception>

@@ -66,10 +66,10 @@ RankEngine::RankEngine(const Parts& parts, const Decisions& decisions, const Mod
   hidden_states_ = std::make_unique<HiddenStates>(host, (decisions.context - decisions.output).n,
                                                   source.card.hidden, decisions.activations,
                                                   parts.backend.computes());
-  hidden_states_->copy_by([&backend = parts_.backend](void* to, const void* from, Bytes size,
-                                                      HostCopy way) {
-    backend.swap(to, from, size, way);
-  });
+  hidden_states_->copy_by(
+      [&backend = parts_.backend](void* to, const void* from, Bytes size, HostCopy way) {
+        backend.swap(to, from, size, way);
+      });
   parts.backend.price(*hidden_states_);
 }
 
@@ -87,20 +87,19 @@ void RankEngine::load(const LoadOptions& given) {
   loaded_ = load_weights(source_, decisions_, part_, weights_arena_, ops, options);
   parts_.backend.synchronize();
   if (host_weights_) stream_weights();
-  const TransformerParts parts{ops,
-                               activations_,
-                               loaded_.weights,
-                               kv_,
-                               parts_.tensor_group,
-                               parts_.stages,
-                               stream_.get(),
-                               weight_stream_.get(),
-                               decisions_.kv_residual.stride,
-                               hidden_states_.get(),
-                               decisions_.prefill_chunk.n,
-                               [this](const PassInput& part) {
-                                 return parts_.backend.stage_part(part);
-                               }};
+  const TransformerParts parts{
+      ops,
+      activations_,
+      loaded_.weights,
+      kv_,
+      parts_.tensor_group,
+      parts_.stages,
+      stream_.get(),
+      weight_stream_.get(),
+      decisions_.kv_residual.stride,
+      hidden_states_.get(),
+      decisions_.prefill_chunk.n,
+      [this](const PassInput& part) { return parts_.backend.stage_part(part); }};
   transformer_.emplace(source_.card, part_, decisions_.activations, decisions_.attention, parts);
   if (!gpu_) return;
   for (const RopeTable& table : transformer_->rope_tables()) {
@@ -149,9 +148,8 @@ TensorView RankEngine::forward(const Pass& pass) {
     const auto rows = static_cast<std::int64_t>(input.ids.size());
     input = padded_.of(input, parts_.backend.step_rows(rows));
   }
-  return parts_.backend.run_pass(input, activations_, [this](const PassInput& given) {
-    return transformer_->forward(given);
-  });
+  return parts_.backend.run_pass(
+      input, activations_, [this](const PassInput& given) { return transformer_->forward(given); });
 }
 
 std::vector<std::int32_t> RankEngine::sample(const Pass& pass, const TensorView& logits,
@@ -167,6 +165,13 @@ std::vector<std::int32_t> RankEngine::sample(const Pass& pass, const TensorView&
       parts_.backend.sample({logits, first, rows, sampling, uniform, scratch});
   activations_.give_back(scratch);
   return tokens;
+}
+
+Bytes RankEngine::regions_taken() const {
+  Bytes taken = weights_arena_.live() + kv_.pool_bytes();
+  if (stream_) taken += stream_->staging_bytes();
+  if (gpu_) taken += gpu_->gemm_bytes() + gpu_->index_bytes() + gpu_->vector_bytes();
+  return taken;
 }
 
 Bytes RankEngine::taken() const {

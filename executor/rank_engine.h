@@ -67,6 +67,8 @@ class RankEngine {
   const RankWeights& weights() const { return loaded_.weights; }
   /// Null on a CPU.
   const GpuWorkspace* gpu() const { return gpu_ ? &*gpu_ : nullptr; }
+  /// All that the device's regions were made for, whether it is taken or not, but for activations.
+  Bytes regions_taken() const;
   /// What tensors and held blocks take now: aligned weights and activations, whole blocks.
   Bytes taken() const;
 

@@ -189,10 +189,7 @@ class CudaRun {
     measurement_.timings = timings_of({run}, decisions_.sharding);
     measurement_.timings.load = load_seconds;
     add_observed_rows(measurement_.observed, engine, run);
-    const GpuWorkspace& gpu = *engine.gpu();
-    add_driver_rows(backend, engine.weights_arena().live() + gpu.gemm_bytes() + gpu.index_bytes() +
-                                 gpu.vector_bytes() + engine.kv().pool_bytes() +
-                                 std::max(run.prefill_peak, run.decode_peak));
+    add_driver_rows(backend, engine.regions_taken() + std::max(run.prefill_peak, run.decode_peak));
 
     measurement_.process_peak = driver_.most_ours();
     const DriverSample& last = driver_.last();

@@ -236,9 +236,7 @@ class DryRun {
           {rank, tier, category, name, Phase::kLoad, bytes, std::move(probe)});
     };
     const GpuWorkspace& gpu = *engine.gpu();
-    const Bytes inside = engine.weights_arena().live() + gpu.gemm_bytes() + gpu.index_bytes() +
-                         gpu.vector_bytes() + engine.kv().pool_bytes() +
-                         std::max(run.prefill_peak, run.decode_peak);
+    const Bytes inside = engine.regions_taken() + std::max(run.prefill_peak, run.decode_peak);
     add(TierKind::kDevice, Category::kRuntime, "arena rounding", reserved_ - inside,
         "regions in whole pages of the virtual device, less all they were made for");
     if (graphs.count > 0) {

@@ -42,8 +42,7 @@ std::vector<BeamSearch> searches_of(const Decisions& decisions, const RunRequest
 }
 
 void give_answers(const std::vector<BeamSearch>& searches, const Scheduler& scheduler,
-                  const Decisions& decisions, const RunRequest& request,
-                  Measurement& measurement) {
+                  const Decisions& decisions, const RunRequest& request, Measurement& measurement) {
   for (const BeamSearch& search : searches) {
     const std::vector<Hypothesis> best = search.best();
     for (const Hypothesis& answer : best) {

@@ -1,9 +1,9 @@
 #pragma once
 // WeightStream: matrices of layers that live in host memory. For its turn in a pass a layer's
 // matrices come into staging on the device; one worker copies, so that the next layer comes in
-// while one computes, the first of the next pass too; on a GPU they are copies beside its computing,
-// which waits for them by itself. On dry nothing moves, and the waiting is what
-// the card's link makes of it.
+// while one computes, the first of the next pass too; on a GPU they are copies beside its
+// computing, which waits for them by itself. On dry nothing moves, and the waiting is what the
+// card's link makes of it.
 #include <condition_variable>
 #include <cstddef>
 #include <deque>

@@ -14,7 +14,8 @@
 namespace vramplan::record {
 
 /// One plan: a card or file, cut by `set` where the whole does not fit, and its shape. `technique`:
-/// what the cache, the sequences or the memory beyond the device do differently, one of techniques().
+/// what the cache, the sequences or the memory beyond the device do differently, one of
+/// techniques().
 struct PlanCase {
   std::string model;
   std::vector<std::string> set;
@@ -25,7 +26,7 @@ struct PlanCase {
 };
 
 inline nlohmann::json to_json(const PlanCase& c) {
-  nlohmann::json j = {{"model", c.model}, {"set", c.set},     {"weights", c.weights},
+  nlohmann::json j = {{"model", c.model},     {"set", c.set},       {"weights", c.weights},
                       {"context", c.context}, {"output", c.output}, {"batch", c.batch},
                       {"naive", c.naive}};
   if (!c.technique.empty()) j["technique"] = c.technique;

@@ -19,9 +19,8 @@ void run(Stream stream, const AttentionArguments& a) {
   const dev::Dim3 grid(static_cast<unsigned>(a.splits),
                        extent("attention_decode", a.kv.kv_heads * groups, 65535),
                        extent("attention_decode", a.slices.count, 65535));
-  const std::size_t floats =
-      decode_shared_floats(kGroup, a.kv.head_dim, a.kv.value_dim) +
-      (a.sinks > 0 ? static_cast<std::size_t>(kGroup * a.kv.head_dim) : 0);
+  const std::size_t floats = decode_shared_floats(kGroup, a.kv.head_dim, a.kv.value_dim) +
+                             (a.sinks > 0 ? static_cast<std::size_t>(kGroup * a.kv.head_dim) : 0);
   dev::launch("attention_decode", &attention_decode_kernel<C, kGroup, kDims>, grid,
               32 * kDecodeWarps, 4 * floats, stream, a);
 }

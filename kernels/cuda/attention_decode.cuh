@@ -149,8 +149,8 @@ VRAMPLAN_DEVICE void stage_decode_queries(const AttentionArguments& a, const voi
   const int head_dim = static_cast<int>(a.kv.head_dim);
   for (int i = static_cast<int>(threadIdx.x); i < block.group * head_dim; i += 32 * kDecodeWarps) {
     const int head = dev::least(i / head_dim, block.used - 1);  // unused rows repeat the last head
-    q[i] = dev::load_as(a.dtype, from,
-                        (row * a.heads + block.head0 + head) * head_dim + i % head_dim);
+    q[i] =
+        dev::load_as(a.dtype, from, (row * a.heads + block.head0 + head) * head_dim + i % head_dim);
   }
 }
 
@@ -167,10 +167,10 @@ VRAMPLAN_KERNEL VRAMPLAN_BOUNDS(128) attention_decode_kernel(AttentionArguments 
   const int used = dev::least(kGroup, heads_per_kv - first_of_group);
   const int slice_index = static_cast<int>(blockIdx.z), split = static_cast<int>(blockIdx.x);
   const Slice slice = slice_at(a, slice_index);
-  if (slice.query_count == 0) return;              // the whole block
-  float* q = memory;                               // [kGroup][head_dim]
-  float* p = q + kGroup * head_dim;                // [warps][kGroup][32]
-  float* merged = p + kDecodeWarps * kGroup * 32;  // [warps][kGroup][dim + 2]
+  if (slice.query_count == 0) return;                          // the whole block
+  float* q = memory;                                           // [kGroup][head_dim]
+  float* p = q + kGroup * head_dim;                            // [warps][kGroup][32]
+  float* merged = p + kDecodeWarps * kGroup * 32;              // [warps][kGroup][dim + 2]
   float* sink_q = merged + kDecodeWarps * kGroup * (dim + 2);  // as q, of calls with sinks
   const DecodePart block{slice_index, head0, used, split, kGroup};
   stage_decode_queries(a, a.q, slice.query_begin, block, q);

@@ -41,8 +41,8 @@ inline AttentionArguments attention_arguments(const char* name, TensorView out, 
   VRAMPLAN_CHECK(params.sink_q.rows == q.rows && params.sink_q.columns == q.columns);
   VRAMPLAN_CHECK(params.sink_q.dtype == q.dtype && params.sink_q.data != nullptr);
   a.sink_q = params.sink_q.data;
-  a.sinks = static_cast<int>(params.sink_tokens < slices.most_kv ? params.sink_tokens
-                                                                 : slices.most_kv);
+  a.sinks =
+      static_cast<int>(params.sink_tokens < slices.most_kv ? params.sink_tokens : slices.most_kv);
   return a;
 }
 
@@ -83,7 +83,8 @@ inline bool use_tensor_cores(const char* name, const KvLayerView& kv, AttentionP
 /// The same for a whole call: sinks have the SIMT kernels only.
 inline bool use_tensor_cores(const char* name, const AttentionArguments& a) {
   if (a.sinks == 0) return use_tensor_cores(name, a.kv, a.slices.path);
-  if (a.slices.path == AttentionPath::kTensorCore) unsupported(name, "tensor-core version for sinks");
+  if (a.slices.path == AttentionPath::kTensorCore)
+    unsupported(name, "tensor-core version for sinks");
   return false;
 }
 

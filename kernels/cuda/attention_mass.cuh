@@ -1,7 +1,7 @@
 #pragma once
 // Tiled attention that also adds up what each block of the cache gets, SIMT: attention_prefill's
-// tiles, and when the sums of the block's queries are known their keys once more. Attention is added
-// as whole numbers, so that the order of additions does not matter.
+// tiles, and when the sums of the block's queries are known their keys once more. Attention is
+// added as whole numbers, so that the order of additions does not matter.
 #include "kernels/cuda/attention_prefill.cuh"
 
 namespace vramplan::cuda::VRAMPLAN_KERNELS {
@@ -68,8 +68,8 @@ VRAMPLAN_KERNEL VRAMPLAN_BOUNDS(128)
     __syncthreads();
     float score[kPrefillTokens / 8];
     score_tokens(a, shared.q, tile, pitch, at.c, token, seen, score);
-    add_attention(a, score, counts ? state.highest : 0.0F, counts ? 1.0F / sum : 0.0F,
-                  token + at.c, mass);
+    add_attention(a, score, counts ? state.highest : 0.0F, counts ? 1.0F / sum : 0.0F, token + at.c,
+                  mass);
   }
 }
 

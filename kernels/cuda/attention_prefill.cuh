@@ -138,7 +138,7 @@ VRAMPLAN_DEVICE void add_token_values(const float* p, const float* tile, int pit
 
 /// Where a thread finds its query and what its block shares.
 struct PrefillShared {
-  const float* q;  // of the thread's query
+  const float* q;   // of the thread's query
   float *tile, *p;  // [32][pitch]; [33] of the query
   int pitch, c;
 };
@@ -195,9 +195,9 @@ VRAMPLAN_KERNEL VRAMPLAN_BOUNDS(128) attention_prefill_kernel(AttentionArguments
   if (at.query0 >= slice.query_count) return;  // the whole block
   const int head_dim = static_cast<int>(a.kv.head_dim), q_pitch = head_dim + 4;
   const int pitch = dev::most(head_dim, 32 * kChunks) + 4;
-  float* q = memory;                            // [16][q_pitch]
-  float* tile = q + kPrefillQueries * q_pitch;  // [32][pitch]
-  float* p = tile + kPrefillTokens * pitch;     // [16][33]
+  float* q = memory;                                           // [16][q_pitch]
+  float* tile = q + kPrefillQueries * q_pitch;                 // [32][pitch]
+  float* p = tile + kPrefillTokens * pitch;                    // [16][33]
   float* sink_q = p + kPrefillQueries * (kPrefillTokens + 1);  // as q, of calls with sinks
   PrefillShared shared{q + at.r * q_pitch, tile, p + at.r * (kPrefillTokens + 1), pitch, at.c};
   stage_query_tile(a, a.q, slice, at, q, q_pitch);

@@ -37,9 +37,8 @@ void attention_prefill_history(Stream stream, TensorView out, TensorView q,
   if (slices.count == 0 || slices.most_queries == 0 || slices.most_kv == 0) return;
   if (history.dtype == DType::kKivi2) return run_width<KvPacked<2>>(stream, a, old);
   if (history.dtype == DType::kKivi4) return run_width<KvPacked<4>>(stream, a, old);
-  with_kv(kName, history.dtype, [&](auto tag) {
-    run_width<typename decltype(tag)::type>(stream, a, old);
-  });
+  with_kv(kName, history.dtype,
+          [&](auto tag) { run_width<typename decltype(tag)::type>(stream, a, old); });
 }
 
 }  // namespace vramplan::cuda::VRAMPLAN_KERNELS

@@ -1,7 +1,8 @@
 #pragma once
 // Tiled attention of many queries over a history and the residual window behind it, SIMT, as
-// attention_prefill.cuh: first the history's tiles, which every query sees whole, then the window's.
-// `H` is the element or tag of the history's rows, or KvPacked<kBits> for tiles of kivi2 and kivi4.
+// attention_prefill.cuh: first the history's tiles, which every query sees whole, then the
+// window's. `H` is the element or tag of the history's rows, or KvPacked<kBits> for tiles of kivi2
+// and kivi4.
 #include "kernels/cuda/attention_prefill.cuh"
 #include "kernels/cuda/packed_tile.cuh"
 
@@ -53,7 +54,7 @@ inline constexpr int kPackedBits<KvPacked<kBits>> = kBits;
 template <class H>
 VRAMPLAN_DEVICE void stage_history(const AttentionArguments& a, const Slice& slice, int kv_head,
                                    int first, bool values, float* to, int padded, int pitch) {
-  if constexpr (kPackedBits<H> > 0) {
+  if constexpr (kPackedBits < H >> 0) {
     stage_packed<kPackedBits<H>>(a, slice, kv_head, first, values, to, padded, pitch);
   } else {
     stage_tokens<H>(a, slice, kv_head, first, slice.kv_length, values, to, padded, pitch);

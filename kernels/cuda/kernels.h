@@ -93,8 +93,8 @@ void attention_decode(Stream, TensorView out, TensorView q, const KvLayerView& k
                       TensorView workspace);
 /// The same over a window `recent` (slices) and a history of any format before it, of which every
 /// query sees the kv_length of its entry of `behind`: of kivi2 and kivi4 a multiple of 32, with
-/// heads of multiples of 32. The workspace has room for at least 4 splits, of which the window takes
-/// 2: attention_history_splits. Heads up to 256.
+/// heads of multiples of 32. The workspace has room for at least 4 splits, of which the window
+/// takes 2: attention_history_splits. Heads up to 256.
 void attention_decode_history(Stream, TensorView out, TensorView q, const KvLayerView& recent,
                               const DeviceSlices& slices, const KvLayerView& history,
                               const DeviceSlices& behind, const AttentionParams& params,

@@ -1,7 +1,7 @@
 #pragma once
 // Blocks of a residual window on their way into a history. A block takes one pack and one KV head.
-// Packed tiles: scales and zeros first, a thread an element; then codes, a thread a word. Rows: each
-// stride'th of the 32, encoded as kv_write does it.
+// Packed tiles: scales and zeros first, a thread an element; then codes, a thread a word. Rows:
+// each stride'th of the 32, encoded as kv_write does it.
 #include "kernels/cuda/kv_write.cuh"
 #include "kernels/cuda/packed_tile.cuh"
 
@@ -72,15 +72,14 @@ VRAMPLAN_DEVICE void pack_tile(const TileRows& from, int count, std::byte* tile)
 /// Where one pack's rows of one KV head come from and where they go.
 struct PackPlace {
   int head;
-  const F16 *keys, *values;       // [32, head_dim], [32, value_dim]
-  std::int64_t block, offset;     // of the history
+  const F16 *keys, *values;    // [32, head_dim], [32, value_dim]
+  std::int64_t block, offset;  // of the history
 };
 VRAMPLAN_DEVICE PackPlace pack_place(const KvLayerView& history, const KvLayerView& recent,
                                      const KvPack& pack) {
   const int head = static_cast<int>(blockIdx.y);
   const std::byte* from = recent.base + pack.recent_block * recent.block_stride;
-  return {head,
-          reinterpret_cast<const F16*>(from) + head * recent.block_tokens * recent.head_dim,
+  return {head, reinterpret_cast<const F16*>(from) + head * recent.block_tokens * recent.head_dim,
           reinterpret_cast<const F16*>(from + recent.value_offset) +
               head * recent.block_tokens * recent.value_dim,
           pack.first_slot / history.block_tokens, pack.first_slot % history.block_tokens};
@@ -109,10 +108,9 @@ VRAMPLAN_DEVICE void pack_rows(const KvLayerView& history, const PackPlace& at, 
   const int dim = static_cast<int>(values ? history.value_dim : history.head_dim);
   const int kept = kTileLanes / stride;
   if constexpr (kPlainRow<C>) {
-    for (int i = static_cast<int>(threadIdx.x); i < kept * dim;
-         i += static_cast<int>(blockDim.x)) {
-      auto* to = reinterpret_cast<C*>(
-          kv_row<C>(history, at.block, at.head, at.offset + i / dim, values));
+    for (int i = static_cast<int>(threadIdx.x); i < kept * dim; i += static_cast<int>(blockDim.x)) {
+      auto* to =
+          reinterpret_cast<C*>(kv_row<C>(history, at.block, at.head, at.offset + i / dim, values));
       to[i % dim] = dev::from_f32<C>(dev::to_f32(rows[i / dim * stride * dim + i % dim]));
     }
     return;

@@ -211,10 +211,9 @@ void attend(Stream stream, TensorView out, TensorView q, const KvLayerView& kv,
   later(stream, [=] { attend_now(out, q, kv, slices_of(kv, d), params); });
 }
 
-void attention_prefill_history(Stream stream, TensorView out, TensorView q,
-                               const KvLayerView& recent, const DeviceSlices& slices,
-                               const KvLayerView& history, const DeviceSlices& behind,
-                               const AttentionParams& given) {
+void attend_both(Stream stream, TensorView out, TensorView q, const KvLayerView& recent,
+                 const DeviceSlices& slices, const KvLayerView& history, const DeviceSlices& behind,
+                 const AttentionParams& given) {
   later(stream, [=] {
     const std::vector<SequenceSlice> old = slices_of(history, behind);
     AttentionParams params = given;
@@ -230,7 +229,14 @@ void attention_decode_history(Stream stream, TensorView out, TensorView q,
                               const AttentionParams& params, TensorView workspace) {
   VRAMPLAN_CHECK(workspace.bytes() >=
                  Bytes{4} * params.heads * slices.count * 4 * (recent.value_dim + 2));
-  attention_prefill_history(stream, out, q, recent, slices, history, behind, params);
+  attend_both(stream, out, q, recent, slices, history, behind, params);
+}
+
+void attention_prefill_history(Stream stream, TensorView out, TensorView q,
+                               const KvLayerView& recent, const DeviceSlices& slices,
+                               const KvLayerView& history, const DeviceSlices& behind,
+                               const AttentionParams& params) {
+  attend_both(stream, out, q, recent, slices, history, behind, params);
 }
 
 void attention_decode(Stream stream, TensorView out, TensorView q, const KvLayerView& kv,

@@ -66,7 +66,8 @@ class HistoryProblem {
     s.kv_length = old ? old_->data() : newest_->data();
     s.block_tables = table_->data();
     s.blocks_per_row = kPerSlice;
-    for (const HistoryLengths& l : case_.slices) s.most_queries = std::max(s.most_queries, l.queries);
+    for (const HistoryLengths& l : case_.slices)
+      s.most_queries = std::max(s.most_queries, l.queries);
     s.most_kv = kPerSlice * (old ? case_.shape.block_tokens : 32);
     s.path = AttentionPath::kSimt;
     return s;

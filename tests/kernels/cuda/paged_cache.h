@@ -249,8 +249,7 @@ class AttentionProblem {
     for (std::int64_t d = 0; d < shape.value_dim; ++d) {
       double value = 0;
       for (std::size_t i = 0; i < weight.size(); ++i) {
-        value += weight[i] / sum *
-                 cache.element(slot(s, tokens[i]), kv_head, d, true);
+        value += weight[i] / sum * cache.element(slot(s, tokens[i]), kv_head, d, true);
       }
       out[static_cast<std::size_t>((row * p.heads + h) * shape.value_dim + d)] = value;
     }

@@ -206,7 +206,23 @@ class Recorder {
     record_["device_card"] = write_device_card(card_);
     const std::vector<PlanCase> cases =
         options_.divisor > 1
-            ? std::vector<PlanCase>{{"smollm2-135m", {"layer_count=1"}, "", 24, 4, 2, false}}
+            ? std::vector<PlanCase>{{"smollm2-135m", {"layer_count=1"}, "", 24, 4, 2, false},
+                                    {"smollm2-135m",
+                                     {"layer_count=2"},
+                                     "",
+                                     24,
+                                     4,
+                                     2,
+                                     false,
+                                     "kv kivi2 host"},
+                                    {"smollm2-135m",
+                                     {"layer_count=2"},
+                                     "",
+                                     24,
+                                     4,
+                                     2,
+                                     false,
+                                     "weights half"}}
             : plan_matrix(options_.gguf);
     for (const PlanCase& c : cases) {
       if (late(until, "plan " + to_json(c).dump())) continue;

@@ -107,7 +107,7 @@ TEST(EngineOnFibers, CodedCachesGiveTheTokensOfTheCpuBackend) {
 TEST(EngineOnFibers, WindowsHistoriesAndSinksGiveTheTokensOfTheCpuBackend) {
   DeviceCard cpu;
   cpu.kind = DeviceKind::kCpu;
-  ModelCard card = tiny_card();
+  ModelCard card = tiny_card(1);
   card.hidden = 64;
   card.context_limit = 4096;
   for (Layer& layer : card.layers) {
@@ -144,9 +144,9 @@ TEST(EngineOnFibers, WindowsHistoriesAndSinksGiveTheTokensOfTheCpuBackend) {
     SCOPED_TRACE(name);
     PlanRequest request;
     request.model = card.name;
-    request.context = Tokens{120};
-    request.output = Tokens{40};
-    request.batch = 2;
+    request.context = Tokens{108};
+    request.output = Tokens{10};
+    request.batch = 1;
     request.prefill_chunk = Tokens{27};
     request.block_tokens = 32;
     ask(request);

@@ -40,6 +40,8 @@ TEST_F(AttentionMass, RaggedSlicesOfEveryCache) {
   }
 }
 
+TEST_F(AttentionMass, SmallCase) { check({{DType::kF16, 1, 32, 32, 8}, {{3, 40}}, params_of(2)}); }
+
 TEST_F(AttentionMass, BlocksOfAnySizeAndSlicesWithoutQueries) {
   check({{DType::kF32, 1, 16, 24, 4}, {{20, 45}, {0, 3}}, params_of(2, 0.25F, 5.0F)});
   check({{DType::kF16, 1, 128, 96, 64}, {{2, 130}}, params_of(1, 0.09F), DType::kBF16});

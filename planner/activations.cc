@@ -264,8 +264,9 @@ Bytes attention_scratch(const ScratchRules& rules, const PassShape& pass, const 
     const std::int64_t wanted = ceil_div(2 * std::int64_t{rules.multiprocessors}, groups);
     std::int64_t splits = std::min(
         {wanted, std::max<std::int64_t>(1, ceil_div(rules.most_context, 256)), std::int64_t{64}});
-    // Two read the residual window, and at least two the history before it.
-    if (rules.residual) splits = std::clamp<std::int64_t>(splits + 2, 4, 64);
+    // Two read the residual window or the sinks, and at least two what else there is.
+    const KvKeep keep = keep_of(rules.kv_policy, rules.kv_keep, kind.layer.mixer.window_tokens);
+    if (rules.residual || keep.sinks.n > 0) splits = std::clamp<std::int64_t>(splits + 2, 4, 64);
     const std::int64_t rows =
         detail::checked_mul(detail::checked_mul(kind.shape.heads, pass.sequences), splits);
     return bytes_of(DType::kF32, rows, kind.layer.mixer.value_dim + 2);

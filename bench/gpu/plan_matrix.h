@@ -125,4 +125,13 @@ inline std::vector<PlanCase> plan_matrix(const std::string& gguf) {
   return cases;
 }
 
+/// For the fake device: what takes a test a moment.
+inline std::vector<PlanCase> small_matrix() {
+  std::vector<PlanCase> cases;
+  for (const char* technique : {"", "kv kivi2 host", "weights half"}) {
+    cases.push_back({"smollm2-135m", {"layer_count=2"}, "", 24, 4, 2, false, technique});
+  }
+  return cases;
+}
+
 }  // namespace vramplan::record

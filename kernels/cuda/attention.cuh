@@ -16,6 +16,7 @@ struct AttentionArguments {
   int window = 0;
   const void* sink_q = nullptr;  // as q: the queries of tokens before `sinks`
   int sinks = 0;
+  int begin = 0, end = 0;      // decode: no token before begin, none from end on unless it is 0
   float* workspace = nullptr;  // decode: [slices, heads, splits, value_dim + 2]; naive: scores
   int splits = 1;
 };

@@ -19,20 +19,14 @@ inline std::size_t decode_shared_floats(int group, std::int64_t head_dim, std::i
 struct TokenRange {
   int begin, end;
 };
-/// The tokens of one split: equal parts of the visible context in whole tiles of 32. Sinks count as
-/// the tokens right before the window: see visible_token.
+/// The tokens of one split: equal parts of the visible context in whole tiles of 32.
 VRAMPLAN_DEVICE TokenRange split_range(const AttentionArguments& a, int length, int split) {
-  const int first = first_behind_sinks(a, length - 1) - dev::least(a.sinks, length);
-  const int tiles = (length - first + 31) / 32;
+  const int last = a.end > 0 ? dev::least(a.end, length) : length;
+  const int first = dev::least(dev::most(first_visible(a, length - 1), a.begin), last);
+  const int tiles = (last - first + 31) / 32;
   const int each = (tiles + a.splits - 1) / a.splits * 32;
   const int begin = first + split * each;
-  return {dev::least(begin, length), dev::least(begin + each, length)};
-}
-
-/// The i-th place of a run that ends at `length`: a token of the window, or before it a sink.
-VRAMPLAN_DEVICE int visible_token(const AttentionArguments& a, int length, int i) {
-  const int behind = first_behind_sinks(a, length - 1);
-  return i < behind ? i - behind + dev::least(a.sinks, length) : i;
+  return {dev::least(begin, last), dev::least(begin + each, last)};
 }
 
 /// A warp's running softmax over its tokens, for kGroup heads.
@@ -143,17 +137,6 @@ VRAMPLAN_DEVICE void merge_warps(const AttentionArguments& a, const Slice& slice
   }
 }
 
-/// The block's queries of one row to shared memory [group][head_dim].
-VRAMPLAN_DEVICE void stage_decode_queries(const AttentionArguments& a, const void* from,
-                                          std::int64_t row, const DecodePart& block, float* q) {
-  const int head_dim = static_cast<int>(a.kv.head_dim);
-  for (int i = static_cast<int>(threadIdx.x); i < block.group * head_dim; i += 32 * kDecodeWarps) {
-    const int head = dev::least(i / head_dim, block.used - 1);  // unused rows repeat the last head
-    q[i] =
-        dev::load_as(a.dtype, from, (row * a.heads + block.head0 + head) * head_dim + i % head_dim);
-  }
-}
-
 /// Grid: splits, kv heads x groups, slices.
 template <class C, int kGroup, int kDims>
 VRAMPLAN_KERNEL VRAMPLAN_BOUNDS(128) attention_decode_kernel(AttentionArguments a) {
@@ -167,14 +150,15 @@ VRAMPLAN_KERNEL VRAMPLAN_BOUNDS(128) attention_decode_kernel(AttentionArguments 
   const int used = dev::least(kGroup, heads_per_kv - first_of_group);
   const int slice_index = static_cast<int>(blockIdx.z), split = static_cast<int>(blockIdx.x);
   const Slice slice = slice_at(a, slice_index);
-  if (slice.query_count == 0) return;                          // the whole block
-  float* q = memory;                                           // [kGroup][head_dim]
-  float* p = q + kGroup * head_dim;                            // [warps][kGroup][32]
-  float* merged = p + kDecodeWarps * kGroup * 32;              // [warps][kGroup][dim + 2]
-  float* sink_q = merged + kDecodeWarps * kGroup * (dim + 2);  // as q, of calls with sinks
-  const DecodePart block{slice_index, head0, used, split, kGroup};
-  stage_decode_queries(a, a.q, slice.query_begin, block, q);
-  if (a.sinks > 0) stage_decode_queries(a, a.sink_q, slice.query_begin, block, sink_q);
+  if (slice.query_count == 0) return;              // the whole block
+  float* q = memory;                               // [kGroup][head_dim]
+  float* p = q + kGroup * head_dim;                // [warps][kGroup][32]
+  float* merged = p + kDecodeWarps * kGroup * 32;  // [warps][kGroup][dim + 2]
+  for (int i = static_cast<int>(threadIdx.x); i < kGroup * head_dim; i += 32 * kDecodeWarps) {
+    const int head = dev::least(i / head_dim, used - 1);  // unused rows repeat the last head
+    q[i] = dev::load_as(a.dtype, a.q,
+                        (slice.query_begin * a.heads + head0 + head) * head_dim + i % head_dim);
+  }
   __syncthreads();
 
   const TokenRange range = split_range(a, slice.kv_length, split);
@@ -184,10 +168,9 @@ VRAMPLAN_KERNEL VRAMPLAN_BOUNDS(128) attention_decode_kernel(AttentionArguments 
   float* my_p = p + dev::warp() * kGroup * 32;
   for (int tile = range.begin + dev::warp() * 32; tile < range.end; tile += kDecodeWarps * 32) {
     const bool inside = tile + dev::lane() < range.end;
-    const int token =
-        visible_token(a, slice.kv_length, dev::least(tile + dev::lane(), range.end - 1));
-    const TokenPlace place = token_place<C>(a, slice, token, kv_head);
-    score_tile<C>(a, token < a.sinks ? sink_q : q, a.kv.base + place.key, inside, my_p, state);
+    const TokenPlace place =
+        token_place<C>(a, slice, dev::least(tile + dev::lane(), range.end - 1), kv_head);
+    score_tile<C>(a, q, a.kv.base + place.key, inside, my_p, state);
     __syncwarp();
     add_values<C>(a, my_p, place.value, dev::least(32, range.end - tile), state);
     __syncwarp();
@@ -208,7 +191,7 @@ VRAMPLAN_KERNEL VRAMPLAN_BOUNDS(128) attention_decode_kernel(AttentionArguments 
     }
   }
   __syncthreads();
-  merge_warps(a, slice, block, merged);
+  merge_warps(a, slice, DecodePart{slice_index, head0, used, split, kGroup}, merged);
 }
 
 }  // namespace vramplan::cuda::VRAMPLAN_KERNELS

@@ -80,12 +80,4 @@ inline bool use_tensor_cores(const char* name, const KvLayerView& kv, AttentionP
   return true;
 }
 
-/// The same for a whole call: sinks have the SIMT kernels only.
-inline bool use_tensor_cores(const char* name, const AttentionArguments& a) {
-  if (a.sinks == 0) return use_tensor_cores(name, a.kv, a.slices.path);
-  if (a.slices.path == AttentionPath::kTensorCore)
-    unsupported(name, "tensor-core version for sinks");
-  return false;
-}
-
 }  // namespace vramplan::cuda::VRAMPLAN_KERNELS

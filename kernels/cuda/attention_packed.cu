@@ -33,6 +33,13 @@ void run_shape(Stream stream, const AttentionArguments& a) {
 
 }  // namespace
 
+void attention_combine_two(Stream stream, const AttentionArguments& a, const float* before,
+                           int splits) {
+  constexpr const char* kName = "attention_combine_two";
+  const dev::Dim3 grid(extent(kName, a.heads), extent(kName, a.slices.count, 65535));
+  dev::launch(kName, &attention_combine_two_kernel, grid, 128, 0, stream, a, before, splits);
+}
+
 std::int64_t attention_history_splits(std::int64_t slice_count, std::int64_t kv_heads,
                                       std::int64_t most_kv, int multiprocessors) {
   const std::int64_t alone = attention_splits(slice_count, kv_heads, most_kv, multiprocessors);
@@ -63,9 +70,7 @@ void attention_decode_history(Stream stream, TensorView out, TensorView q,
   } else {
     attention_decode_parts(stream, old);
   }
-  dev::launch("attention_combine_two", &attention_combine_two_kernel,
-              dev::Dim3(extent(kName, params.heads), extent(kName, slices.count, 65535)), 128, 0,
-              stream, a, static_cast<const float*>(old.workspace), old.splits);
+  attention_combine_two(stream, a, old.workspace, old.splits);
 }
 
 }  // namespace vramplan::cuda::VRAMPLAN_KERNELS

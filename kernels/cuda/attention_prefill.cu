@@ -2,6 +2,7 @@
 
 #include "kernels/cuda/attention_host.h"
 #include "kernels/cuda/attention_prefill_mma.h"
+#include "kernels/cuda/attention_prefill_sinks.h"
 #include "kernels/cuda/kv_dispatch.h"
 
 namespace vramplan::cuda::VRAMPLAN_KERNELS {
@@ -9,7 +10,7 @@ namespace {
 
 template <class C, int kChunks>
 void run(Stream stream, const AttentionArguments& a, dev::Dim3 grid) {
-  const std::size_t floats = prefill_shared_floats(a.kv.head_dim, 32 * kChunks, a.sinks > 0);
+  const std::size_t floats = prefill_shared_floats(a.kv.head_dim, 32 * kChunks);
   dev::launch("attention_prefill", &attention_prefill_kernel<C, kChunks>, grid, kPrefillThreads,
               4 * floats, stream, a);
 }
@@ -20,7 +21,15 @@ void attention_prefill(Stream stream, TensorView out, TensorView q, const KvLaye
                        const DeviceSlices& slices, const AttentionParams& params) {
   const AttentionArguments a = attention_arguments("attention_prefill", out, q, kv, slices, params);
   if (slices.count == 0 || slices.most_queries == 0 || slices.most_kv == 0) return;
-  if (use_tensor_cores("attention_prefill", a)) return attention_prefill_mma(stream, a);
+  if (a.sinks > 0) {
+    if (slices.path == AttentionPath::kTensorCore) {
+      unsupported("attention_prefill", "tensor-core version for sinks");
+    }
+    return attention_prefill_sinks(stream, a);
+  }
+  if (use_tensor_cores("attention_prefill", kv, slices.path)) {
+    return attention_prefill_mma(stream, a);
+  }
   const std::int64_t chunks = ceil_div(kv.value_dim, 32);
   if (chunks > 16 || kv.head_dim > 576) {
     unsupported("attention_prefill", "version for head dimensions " + std::to_string(kv.head_dim) +

@@ -10,10 +10,9 @@ inline constexpr int kPrefillQueries = 16, kPrefillTokens = 32, kPrefillThreads 
 
 /// Rows of queries and tokens are padded by 4 floats against bank conflicts.
 inline std::int64_t prefill_pitch(std::int64_t dim) { return dim + 4; }
-inline std::size_t prefill_shared_floats(std::int64_t head_dim, std::int64_t padded_value_dim,
-                                         bool sinks = false) {
+inline std::size_t prefill_shared_floats(std::int64_t head_dim, std::int64_t padded_value_dim) {
   const std::int64_t widest = head_dim > padded_value_dim ? head_dim : padded_value_dim;
-  return static_cast<std::size_t>((sinks ? 2 : 1) * kPrefillQueries * prefill_pitch(head_dim) +
+  return static_cast<std::size_t>(kPrefillQueries * prefill_pitch(head_dim) +
                                   kPrefillTokens * prefill_pitch(widest) +
                                   kPrefillQueries * (kPrefillTokens + 1));
 }
@@ -195,31 +194,24 @@ VRAMPLAN_KERNEL VRAMPLAN_BOUNDS(128) attention_prefill_kernel(AttentionArguments
   if (at.query0 >= slice.query_count) return;  // the whole block
   const int head_dim = static_cast<int>(a.kv.head_dim), q_pitch = head_dim + 4;
   const int pitch = dev::most(head_dim, 32 * kChunks) + 4;
-  float* q = memory;                                           // [16][q_pitch]
-  float* tile = q + kPrefillQueries * q_pitch;                 // [32][pitch]
-  float* p = tile + kPrefillTokens * pitch;                    // [16][33]
-  float* sink_q = p + kPrefillQueries * (kPrefillTokens + 1);  // as q, of calls with sinks
-  PrefillShared shared{q + at.r * q_pitch, tile, p + at.r * (kPrefillTokens + 1), pitch, at.c};
+  float* q = memory;                            // [16][q_pitch]
+  float* tile = q + kPrefillQueries * q_pitch;  // [32][pitch]
+  float* p = tile + kPrefillTokens * pitch;     // [16][33]
+  const PrefillShared shared{q + at.r * q_pitch, tile, p + at.r * (kPrefillTokens + 1), pitch,
+                             at.c};
   stage_query_tile(a, a.q, slice, at, q, q_pitch);
-  if (a.sinks > 0) stage_query_tile(a, a.sink_q, slice, at, sink_q, q_pitch);
   const int base = slice.kv_length - slice.query_count;  // position of query 0
   const int last = dev::least(base + at.query0 + kPrefillQueries, slice.kv_length);
-  const int position = base + at.query0 + at.r, sinks = dev::least(a.sinks, last);
-  const int first = dev::most(first_visible(a, base + at.query0), a.sinks);  // may be gone before
+  const int position = base + at.query0 + at.r;
+  const SeenTokens seen{first_visible(a, position), position};
+  const int first = first_visible(a, base + at.query0);  // blocks before it may be gone
   PrefillState<kChunks> state{dev::minus_infinity(), 0.0F, {}};
-  for (int token = sinks > 0 ? 0 : first; token < last;) {
-    const bool of_sinks = token < sinks;
-    const int end = of_sinks ? sinks : last;
+  for (int token = first; token < last; token += kPrefillTokens) {
     const auto stage = [&](bool values) {
-      stage_tokens<C>(a, slice, at.kv_head, token, end, values, tile,
+      stage_tokens<C>(a, slice, at.kv_head, token, last, values, tile,
                       values ? 32 * kChunks : head_dim, pitch);
     };
-    shared.q = (of_sinks ? sink_q : q) + at.r * q_pitch;
-    const SeenTokens seen{of_sinks ? 0 : dev::most(first_visible(a, position), a.sinks),
-                          of_sinks ? dev::least(position, sinks - 1) : position};
     attend_tile(a, shared, token, seen, stage, state);
-    token += kPrefillTokens;
-    if (of_sinks && token >= sinks) token = first;
   }
   store_query(a, slice, at, state);
 }

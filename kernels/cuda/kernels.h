@@ -86,6 +86,7 @@ void kv_pack(Stream, const KvLayerView& history, const KvLayerView& recent, cons
 /// One query a slice, split over the context and merged by log-sum-exp. The workspace decides the
 /// splits: as many as attention_decode_workspace says fit into it, 1 when it is empty. A slice with
 /// kv_length 0 gets zeros, one with query_count 0 nothing (rows that pad a captured graph).
+/// With sinks the workspace has room for at least 4 splits: attention_history_splits.
 /// KV f32, f16, bf16, f8_e4m3 (scale 1), int8, q8_0, q4_0 (kv_row_bytes); head_dim and value_dim
 /// multiples of 8, value_dim <= 512.
 void attention_decode(Stream, TensorView out, TensorView q, const KvLayerView& kv,
@@ -137,7 +138,7 @@ void fill_random(Stream, TensorView out, std::uint64_t name_hash, float range);
 /// decode: slices * heads * splits * (value_dim + 2) * 4, splits from attention_splits.
 std::int64_t attention_splits(std::int64_t slice_count, std::int64_t kv_heads, std::int64_t most_kv,
                               int multiprocessors);
-/// With a history: 2 for the window and at least 2, in all at most 64.
+/// With a history or sinks: 2 for the window, or for the sinks, and at least 2, in all at most 64.
 std::int64_t attention_history_splits(std::int64_t slice_count, std::int64_t kv_heads,
                                       std::int64_t most_kv, int multiprocessors);
 Bytes attention_decode_workspace(std::int64_t slice_count, std::int64_t heads,

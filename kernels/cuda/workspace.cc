@@ -50,7 +50,8 @@ Bytes attention_workspace(std::span<const SequenceSlice> slices, const KvLayerVi
   if (!is_decode(slices) || adds_up) return {};
   const auto count = static_cast<std::int64_t>(slices.size());
   std::int64_t splits = decode_splits(count, kv.kv_heads, most_kv, multiprocessors);
-  if (params.history != nullptr) splits = std::clamp<std::int64_t>(splits + 2, 4, 64);
+  if (params.history != nullptr || params.sink_tokens > 0)
+    splits = std::clamp<std::int64_t>(splits + 2, 4, 64);
   return Bytes{4} * (kv.value_dim + 2) * params.heads * count * splits;
 }
 

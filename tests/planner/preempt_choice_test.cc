@@ -4,6 +4,7 @@
 
 #include "cards.h"
 #include "planner/kv_cache.h"
+#include "planner/preemption.h"
 
 namespace vramplan {
 namespace {

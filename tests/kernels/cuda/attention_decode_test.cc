@@ -89,18 +89,17 @@ TEST_F(AttentionDecode, WithoutWorkspaceThereIsOneSplit) {
 
 /// Windows that hold the sinks, that begin behind them, and rows too short for either.
 TEST_F(AttentionDecode, SinksAreSeenWithTheirOwnQueries) {
-  for (const std::int64_t splits : {1, 3}) {
+  for (const std::int64_t splits : {4, 7}) {
     check({{DType::kF16, 2, 32, 32, 8}, {{1, 90}, {1, 3}, {1, 41}, {0, 0}}, sinks_of(6, 4, 40)},
           splits);
     check({{DType::kF32, 1, 16, 24, 4}, {{1, 60}, {1, 50}}, sinks_of(1, 37, 10)}, splits);
   }
-  check({{DType::kI8, 1, 32, 32, 8}, {{1, 70}}, sinks_of(2, 4, 64), DType::kBF16}, 2);
+  check({{DType::kI8, 1, 32, 32, 8}, {{1, 70}}, sinks_of(2, 4, 64), DType::kBF16}, 4);
 }
 
-TEST_F(AttentionDecode, TensorCoresAreRefusedForSinksWhenAskedFor) {
-  EXPECT_THROW(check({{DType::kF16, 1, 64, 64, 8}, {{1, 70}}, sinks_of(2, 4, 16)}, 2,
-                     AttentionPath::kTensorCore),
-               Error);
+TEST_F(AttentionDecode, SinksOnTensorCores) {
+  check({{DType::kF16, 1, 64, 64, 8}, {{1, 90}, {1, 3}}, sinks_of(3, 4, 40)}, 4,
+        AttentionPath::kTensorCore);
 }
 
 TEST_F(AttentionDecode, TensorCoresGiveTheSameRows) {

@@ -53,6 +53,12 @@ TEST_F(AttentionPrefill, SinksAreSeenWithTheirOwnQueries) {
   check({{DType::kQ8_0, 1, 32, 32, 8}, {{3, 70}}, sinks_of(2, 4, 64), DType::kF16});
 }
 
+TEST_F(AttentionPrefill, TensorCoresAreRefusedForSinksWhenAskedFor) {
+  EXPECT_THROW(check({{DType::kF16, 1, 64, 64, 8}, {{3, 70}}, sinks_of(2, 4, 16)},
+                     AttentionPath::kTensorCore),
+               Error);
+}
+
 TEST_F(AttentionPrefill, ASliceWithoutQueriesWritesNothing) {
   check({{DType::kF32, 1, 16, 16, 4}, {{3, 9}, {0, 12}, {2, 2}}, params_of(1)});
 }

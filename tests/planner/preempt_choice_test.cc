@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "cards.h"
+#include "modelcards/library.h"
 #include "planner/kv_cache.h"
 #include "planner/preemption.h"
 
@@ -66,7 +67,9 @@ TEST(PreemptChoice, ThePoolIsWhatFitsAndThePlanThenFits) {
 /// Steps of a GPU are captured by their number of rows, of which preemption makes several.
 TEST(PreemptChoice, OnAGpuEveryNumberOfRowsThatComesTwiceIsAGraph) {
   PlanRequest request = six(PreemptRequest::kSwap);
-  const Plan plan = plan_of(tiny(), gpu_80gb(), request);
+  DeviceCard device = gpu_80gb();
+  device.links = device_card("h100-sxm-80gb").links;
+  const Plan plan = plan_of(tiny(), device, request);
   ASSERT_EQ(plan.decisions.preempt, Preempt::kSwap);
   const PreemptionForecast forecast = replay_preemption(plan.decisions);
   std::int64_t graphs = 0, steps = 0;

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "kernels/cpu/packed_weight.h"
+#include "kernels/packed_parts.h"
 
 namespace vramplan {
 namespace {
@@ -111,25 +111,39 @@ void check_cache(const ModelCard& card, const Decisions& decisions) {
   }
 }
 
-/// Weights whose scales lie beside the codes: made of a card, and not on a GPU.
+/// The kernels of a GPU read packed weights eight rows and 32 columns at a time.
+void check_packed_shapes(const ModelCard& card, const std::string& what) {
+  for (const Layer& layer : card.layers) {
+    const Mixer& m = layer.mixer;
+    for (const std::int64_t extent :
+         {card.hidden, layer.feed_forward.intermediate, m.heads * m.head_dim, m.heads * m.value_dim,
+          m.kv_heads * m.head_dim, m.kv_heads * m.value_dim}) {
+      if (extent % 32 == 0) continue;
+      refuse(what + " on a GPU with matrices of " + std::to_string(extent) + " rows or columns",
+             "--weights", "multiples of 32 run there; any on a CPU");
+    }
+  }
+}
+
+/// Weights whose scales lie beside the codes: made of a card.
 void check_packed(const ModelSource& source, const Decisions& decisions, bool computes, bool gpu) {
   if (source.gguf != nullptr || (!decisions.weights && !computes)) return;
   const DType weights = decisions.weights.value_or(source.card.stored_weights);
   if (packed_rule(weights) == nullptr) return;
   const std::string what = std::string("weights packed as ") + info(weights).name;
-  if (!cpu::is_packed_weight(weights)) {
+  if (!is_packed_weight(weights)) {
     refuse(what, "--weights",
            "fp8-tensor, fp8-channel, fp8-block, int8-channel, awq-int4, gptq-int4 and packed-int4 "
-           "run on a CPU; f32, f16, bf16, fp8 without scales and the formats of GGUF everywhere");
+           "run, and f32, f16, bf16, fp8 without scales and the formats of GGUF");
   }
-  if (gpu) refuse(what + " on a GPU", "--weights", "cpu and dry run them");
+  if (gpu) check_packed_shapes(source.card, what);
   if (!decisions.weights && !source.card.unpacked.empty()) {
     refuse(what + " beside layers that are not", "--weights", "give --weights for all of them");
   }
 }
 
 bool has_kernels(DType dtype) {
-  if (cpu::is_packed_weight(dtype)) return true;  // but see check_packed
+  if (is_packed_weight(dtype)) return true;  // but see check_packed
   if (dtype == DType::kI8 || dtype == DType::kI32) return false;
   return dtype <= DType::kQ6_K;
 }

@@ -119,9 +119,9 @@ TEST_F(AttentionPrefillWarpgroups, ReadEveryActivationType) {
   }
 }
 
-/// Two tiles, two groups, part of a tile: every barrier matters.
+/// Both stages twice and once more, two groups, part of a tile: every barrier matters.
 TEST_F(AttentionPrefillWarpgroups, SmallCase) {
-  check({{DType::kF16, 1, 64, 64, 8}, {{70, 330}}, params_of(1)}, AttentionPath::kWarpgroup);
+  check({{DType::kF16, 1, 64, 64, 8}, {{70, 560}}, params_of(1)}, AttentionPath::kWarpgroup);
 }
 
 TEST_F(AttentionPrefillWarpgroups, RefuseShapesTheyDoNotHave) {

@@ -5,6 +5,7 @@
 #include <cstdlib>
 
 #include "planner/engines/command.h"
+#include "planner/engines/speculation_flags.h"
 
 namespace vramplan {
 namespace {
@@ -27,7 +28,9 @@ class Reader {
         break;
     }
     for (const EngineFlag& flag : command_.flags) read(flag);
+    groups();
     if (all_ranks_share_) out_.ep = out_.tp;
+    out_.speculation = speculation_.finish();
     if (command_.id.kind == EngineKind::kLlamacpp) finish_llamacpp();
     return std::move(out_);
   }
@@ -39,6 +42,20 @@ class Reader {
     const bool program =
         last == "serve" || last == "vllm" || last.find("trtllm-serve") != std::string::npos;
     if (!program) out_.model = last;
+  }
+
+  /// Each engine's words for groups of ranks that attend requests of their own.
+  void groups() {
+    if (command_.id.kind == EngineKind::kVllm) {
+      out_.attention_dp = data_parallel_;
+      out_.tp *= data_parallel_;
+    } else if (command_.id.kind == EngineKind::kTrtllm) {
+      if (attention_dp_) out_.attention_dp = out_.tp;
+    } else if (attention_dp_) {
+      out_.attention_dp = data_parallel_;
+    } else if (data_parallel_ > 1) {
+      refuse({"--dp-size", fmt::format("{} without --enable-dp-attention", data_parallel_)});
+    }
   }
 
   static std::int64_t integer(const EngineFlag& flag) {
@@ -79,6 +96,10 @@ class Reader {
       out_.ep = small(f);
     } else if (n == "--enable-expert-parallel") {
       all_ranks_share_ = true;
+    } else if (n == "--data-parallel-size" || n == "--dp-size") {
+      data_parallel_ = small(f);
+    } else if (n == "--enable-dp-attention" || n == "enable_attention_dp") {
+      attention_dp_ = f.value != "false";
     } else if (n == "--nnodes") {
       out_.nodes = small(f);
     } else if (n == "--max-model-len" || n == "--context-length" || n == "max_seq_len") {
@@ -107,7 +128,7 @@ class Reader {
   }
 
   void read(const EngineFlag& f) {
-    if (common(f)) return;
+    if (common(f) || speculation_.read(f)) return;
     const std::string& n = f.name;
     if (n == "--dtype" || n == "dtype") {
       out_.dtype = f.value;
@@ -134,9 +155,7 @@ class Reader {
     } else if (n == "-ngl") {
       if (f.value != "all" && f.value != "auto" && integer(f) < 99) refuse(f);
     } else if (n == "--cpu-offload-gb" || n == "--kv-offloading-size" || n == "-ncmoe" ||
-               n == "-cmoe" || n == "-ot" || n == "-nkvo" || n == "--data-parallel-size" ||
-               n == "--dp-size" || n == "--speculative-config" || n == "enable_attention_dp" ||
-               n == "--enable-dp-attention" || n == "--enable-hierarchical-cache" ||
+               n == "-cmoe" || n == "-ot" || n == "-nkvo" || n == "--enable-hierarchical-cache" ||
                n == "--decode-context-parallel-size" || n == "context_parallel_size") {
       const bool off = f.value == "0" || f.value == "1" || f.value == "false";
       if (!off) refuse(f);
@@ -157,7 +176,9 @@ class Reader {
   std::optional<std::int64_t> cells_;
   std::string value_cache_, split_;
   int devices_ = 1;
-  bool all_ranks_share_ = false;
+  bool all_ranks_share_ = false, attention_dp_ = false;
+  int data_parallel_ = 1;
+  SpeculationReader speculation_;
 };
 
 /// The engine's word for the plan's cache format; "auto" is the model's own 16-bit format.
@@ -212,6 +233,8 @@ EngineSetup setup_of_plan(const Plan& plan, const EngineRequest& engine, const M
   s.tp = d.sharding.tp;
   s.pp = d.sharding.pp;
   s.ep = engine.expert_parallel;
+  s.attention_dp = engine.attention_dp;
+  s.speculation = engine.speculation;
   const std::int64_t node = std::max<std::int64_t>(1, device.devices_per_node.value);
   s.nodes = static_cast<int>(ceil_div(d.sharding.ranks(), node));
   s.context = engine.max_model_len.value_or(d.context);
@@ -231,8 +254,12 @@ EngineSetup setup_of_plan(const Plan& plan, const EngineRequest& engine, const M
       table.has("fraction_default") ? table.number("fraction_default") : 0.85);
   std::vector<Assumption> unused;
   EngineRequest full = engine_request_of(s);
+  full.draft = engine.draft;
   const EngineSettings settings = engine_settings(table, source, device, d, full, unused);
-  const EngineModel model = engine_model(source, d, settings.formats, 0);
+  EngineModel model = engine_model(source, d, settings.formats, 0);
+  const std::optional<DraftModel> draft =
+      draft_model(source, full.draft.get(), settings.speculation, d, settings.formats);
+  if (draft) add_draft(model, *draft);
   const Bytes pool = engine.kv_cache_memory.value_or(
       pool_bytes(model, d.block, *s.context, *s.chunk, *s.sequences));
   if (table.kind == EngineKind::kSglang) {
@@ -283,6 +310,8 @@ EngineRequest engine_request_of(const EngineSetup& s) {
   request.quantization = s.quantization;
   request.flash_attention = s.flash_attention;
   request.expert_parallel = s.ep;
+  request.attention_dp = s.attention_dp;
+  request.speculation = s.speculation;
   return request;
 }
 

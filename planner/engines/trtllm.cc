@@ -19,7 +19,8 @@ double activations(const TwinInput& in) {
   const std::string ranks = tp >= 8 ? "tp8" : tp >= 4 ? "tp4" : tp >= 2 ? "tp2" : "tp1";
   const std::string kind =
       in.model.experts_per_token > 0 ? "activation_experts_" : "activation_dense_";
-  const double width = static_cast<double>(in.model.heads * in.model.head_dim * tp);
+  const double width = static_cast<double>(in.model.heads * in.model.head_dim *
+                                           in.model.attention_tp);
   return std::max(t.number("activation_least_mib") * kMiB,
                   2.0 * static_cast<double>(in.settings.max_num_batched_tokens.n) * width *
                       t.number(kind + ranks));

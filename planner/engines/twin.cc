@@ -67,8 +67,10 @@ class Settler {
     }
     fraction();
     lengths();
+    groups();
     formats();
     experts();
+    speculation();
     return std::move(out_);
   }
 
@@ -125,6 +127,60 @@ class Settler {
     positive(out_.max_num_seqs, "--max-num-seqs");
     out_.kv_cache_memory = request_.kv_cache_memory;
     out_.kv_tokens = request_.kv_tokens;
+  }
+
+  /// Source of what stays over all ranks: vLLM keeps one engine a group, whose routed experts alone
+  /// are spread (FusedMoEParallelConfig); SGLang replicates attention and the input table
+  /// (layers/dp_attention.py, models/deepseek_v2.py); TensorRT-LLM all but the routed experts
+  /// (modeling_deepseekv3.py: "the MLP also uses DP").
+  void groups() {
+    const int count = request_.attention_dp;
+    if (count == 1) return;
+    if (table_.kind == EngineKind::kLlamacpp) {
+      throw Error(ErrorCode::kUnsupported, "llama.cpp has no data parallel attention")
+          .at("", "--attention-dp");
+    }
+    if (count < 1 || decisions_.sharding.tp % count != 0) {
+      throw Error(ErrorCode::kUsage, fmt::format("{} tensor ranks are not {} equal groups",
+                                                 decisions_.sharding.tp, count))
+          .at("", "--attention-dp")
+          .help("give a divisor of --tp, which counts the ranks of all groups");
+    }
+    if (table_.kind == EngineKind::kTrtllm && count != decisions_.sharding.tp) {
+      throw Error(ErrorCode::kUsage, "TensorRT-LLM's attention is data parallel over all ranks")
+          .at("", "--attention-dp")
+          .help(fmt::format("--attention-dp {}", decisions_.sharding.tp));
+    }
+    const bool sglang = table_.kind == EngineKind::kSglang;
+    out_.formats.groups = {count, sglang, false, sglang};
+    if (sglang) {  // server_args.py divides both among the groups
+      out_.max_num_batched_tokens = {std::max<std::int64_t>(1, out_.max_num_batched_tokens.n / count)};
+      out_.max_num_seqs = std::max<std::int64_t>(1, out_.max_num_seqs / count);
+    }
+    assume("attention groups", "requests are spread evenly over them", "none");
+  }
+
+  void speculation() {
+    const Speculation& s = request_.speculation;
+    check_speculation(table_.kind, source_.card, decisions_.sharding, s, request_.draft != nullptr);
+    out_.speculation = s;
+    if (s.method == "none") return;
+    if (!s.acceptance) {
+      out_.speculation.acceptance = kAssumedAcceptance;
+      assume("acceptance of a drafted token", fmt::format("{}", kAssumedAcceptance),
+             "--acceptance");
+    }
+    assume("memory and times of speculation", "from published code; no log was beside them",
+           "--speculative-method");
+    const bool head = s.method == "eagle" || s.method == "eagle3" || s.method == "medusa";
+    if (head && !request_.draft) {
+      assume("shape of the " + s.method + " head",
+             s.method == "eagle3"
+                 ? fmt::format("a layer like the model's, {} tokens",
+                               std::min(kEagle3Vocab, source_.card.vocab))
+                 : std::string("like the model's"),
+             "--speculative-model");
+    }
   }
 
   void experts() {
@@ -270,6 +326,8 @@ EngineDecision engine_decision(const EngineRequest& r) {
   d.tower_positions = r.tower_shape.positions;
   d.tower_heads = r.tower_shape.heads;
   d.expert_parallel = r.expert_parallel;
+  d.attention_dp = r.attention_dp;
+  d.speculation = r.speculation;
   return d;
 }
 
@@ -292,6 +350,8 @@ EngineRequest engine_request(const EngineDecision& d) {
   r.transient = d.transient;
   r.tower_shape = {d.tower_positions, d.tower_heads};
   r.expert_parallel = d.expert_parallel;
+  r.attention_dp = d.attention_dp;
+  r.speculation = d.speculation;
   return r;
 }
 
@@ -318,8 +378,14 @@ EngineOutcome forecast_engine(const ModelSource& source, const DeviceCard& devic
       out.devices.push_back(out.devices.back());
       continue;
     }
-    const EngineModel model = engine_model(source, decisions, settings.formats, rank);
-    EngineForecast forecast = forecast_rank({table, device, decisions, settings, model});
+    EngineModel model = engine_model(source, decisions, settings.formats, rank);
+    const std::optional<DraftModel> draft = draft_model(
+        source, request.draft.get(), settings.speculation, decisions, settings.formats);
+    const bool beside = table.kind == EngineKind::kLlamacpp;  // a context of its own
+    if (draft && !beside) add_draft(model, *draft);
+    const EngineModel* drafts = draft ? &draft->model : nullptr;
+    EngineForecast forecast = forecast_rank({table, device, decisions, settings, model, drafts});
+    if (draft && !beside) forecast.draft = draft->model.weights;
     forecast.transient = transient_bytes(settings, model);
     forecast.starved = forecast.boots &&
                        forecast.total + forecast.transient + settings.beside > decisions.capacity;

@@ -43,8 +43,11 @@ double sampler_peak(const TwinInput& in) {
   const double dtype = static_cast<double>(in.settings.formats.dtype_bytes);
   const double rows = static_cast<double>(
       std::min<std::int64_t>(in.settings.max_num_seqs, in.settings.max_num_batched_tokens.n));
-  const double logits =
-      rows * static_cast<double>(m.vocab) * (dtype + in.table.number("sampler_bytes_per_logit"));
+  // Drafts are verified beside them: two rows a sequence and a copy of the bonus row. Source: vLLM
+  // v1/worker/gpu_model_runner.py, the rejection sampler's part of _dummy_sampler_run.
+  const double copies = in.settings.speculation.method == "none" ? 1 : 4;
+  const double logits = rows * static_cast<double>(m.vocab) *
+                        (copies * dtype + in.table.number("sampler_bytes_per_logit"));
   const double hidden = static_cast<double>(in.settings.max_num_batched_tokens.n) *
                         static_cast<double>(m.hidden) * dtype;
   return logits + in.table.number("hidden_states_kept") * hidden;
@@ -58,7 +61,7 @@ double expert_workspace(const TwinInput& in) {
     return 0;
   }
   const double routed = static_cast<double>(in.settings.max_num_batched_tokens.n) *
-                        static_cast<double>(m.experts_per_token);
+                        static_cast<double>(m.experts_per_token) * m.groups;
   const double width =
       static_cast<double>(std::max(2 * m.expert_intermediate, m.hidden) + m.expert_intermediate);
   return in.table.number("expert_workspace") * routed * width *

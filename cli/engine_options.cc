@@ -36,6 +36,10 @@ void add_format_flags(CLI::App& command, EngineOptions& o) {
                   "which matrices the checkpoint quantises: all feed_forward experts")
       ->group(kEngine);
   command
+      .add_flag("--enforce-eager,--disable-cuda-graph", o.eager,
+                "the engine captures no CUDA graphs")
+      ->group(kEngine);
+  command
       .add_flag("--no-flash-attention", o.no_flash_attention, "llama.cpp without flash attention")
       ->group(kEngine);
 }
@@ -146,7 +150,8 @@ bool has_engine_settings(const EngineOptions& o) {
          !o.kv_cache_dtype.empty() || o.quantization != "none" || o.quantized_parts != "all" ||
          !o.arrival.empty() || !o.beside.empty() || !o.transient.empty() || o.tower_positions > 0 ||
          o.tower_heads > 0 || o.no_flash_attention || !o.input_tokens.empty() || o.concurrency ||
-         o.expert_parallel > 1 || o.attention_dp > 1 || !(o.speculation == Speculation{});
+         o.expert_parallel > 1 || o.attention_dp > 1 || o.eager ||
+         !(o.speculation == Speculation{});
 }
 
 namespace {
@@ -221,6 +226,7 @@ std::optional<EngineRequest> engine_request(const EngineOptions& o) {
   request.quantized_parts = o.quantized_parts;
   request.expert_parallel = o.expert_parallel;
   request.attention_dp = o.attention_dp;
+  request.eager = o.eager;
   request.speculation = speculation_of(o.speculation);
   open_draft(request);
   request.flash_attention = !o.no_flash_attention;

@@ -21,6 +21,7 @@ struct EngineOptions {
   std::string beside, transient;
   std::int64_t tower_positions = 0, tower_heads = 0;
   int expert_parallel = 1, attention_dp = 1;
+  bool eager = false;
   Speculation speculation;
   std::string input_tokens;  // of a request, for serving times
   std::optional<std::int64_t> concurrency;

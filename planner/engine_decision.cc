@@ -65,6 +65,7 @@ std::string write_engine_decision(const EngineDecision& d, const std::string& in
   if (d.expert_parallel > 1) line("expert_parallel", fmt::format("{}", d.expert_parallel));
   if (d.attention_dp > 1) line("attention_dp", fmt::format("{}", d.attention_dp));
   if (d.speculation.method != "none") line("speculation", speculation_text(d.speculation));
+  if (d.eager) line("eager", "true");
   line("flash_attention", d.flash_attention ? "true" : "false");
   if (d.serving) {
     line("serving", fmt::format("{{input_tokens: {}, output_tokens: {}, concurrency: {}, "
@@ -76,11 +77,13 @@ std::string write_engine_decision(const EngineDecision& d, const std::string& in
 }
 
 EngineDecision read_engine_decision(const YamlNode& in) {
-  in.allow_only({"engine", "memory_fraction", "max_model_len_tokens", "max_num_batched_tokens",
-                 "kv_tokens", "max_num_seqs", "kv_cache_memory_bytes", "dtype", "kv_cache_dtype",
-                 "quantization", "quantized_parts", "tower_bytes", "beside_bytes",
-                 "transient_bytes", "tower_positions", "tower_heads", "expert_parallel",
-                 "attention_dp", "speculation", "flash_attention", "serving"});
+  in.allow_only(
+      {"engine",          "memory_fraction", "max_model_len_tokens",  "max_num_batched_tokens",
+       "kv_tokens",       "max_num_seqs",    "kv_cache_memory_bytes", "dtype",
+       "kv_cache_dtype",  "quantization",    "quantized_parts",       "tower_bytes",
+       "beside_bytes",    "transient_bytes", "tower_positions",       "tower_heads",
+       "expert_parallel", "attention_dp",    "speculation",           "eager",
+       "flash_attention", "serving"});
   EngineDecision d;
   d.engine = in.at("engine").text();
   if (in.has("memory_fraction")) d.memory_fraction = in.at("memory_fraction").real(0, 1);
@@ -101,6 +104,7 @@ EngineDecision read_engine_decision(const YamlNode& in) {
   d.expert_parallel = static_cast<int>(in.integer_or("expert_parallel", 1, 1, kMostRanks));
   d.attention_dp = static_cast<int>(in.integer_or("attention_dp", 1, 1, kMostRanks));
   if (in.has("speculation")) d.speculation = read_speculation(in.at("speculation"));
+  if (in.has("eager")) d.eager = in.at("eager").boolean();
   d.flash_attention = in.at("flash_attention").boolean();
   if (in.has("serving")) {
     const YamlNode s = in.at("serving");

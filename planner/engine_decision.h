@@ -42,6 +42,7 @@ struct EngineDecision {
   int expert_parallel = 1;
   int attention_dp = 1;
   Speculation speculation;
+  bool eager = false;  // no CUDA graphs
   bool flash_attention = true;
   std::optional<ServingDecision> serving;
   bool operator==(const EngineDecision&) const = default;

@@ -292,8 +292,7 @@ ServingTerms serving_terms(const ModelSource& source, const DeviceCard& device,
   const PassModel pass = pass_model(s, device, decisions, model);
   const double input = real(load.input.n), output = real(load.output.n);
   ServingTerms out;
-  out.asked =
-      std::min(real(load.concurrency), real(model.groups) * real(s.settings.max_num_seqs));
+  out.asked = std::min(real(load.concurrency), real(model.groups) * real(s.settings.max_num_seqs));
   out.layers = real(model.layers);
   out.experts = model.experts > 0;
   out.latent = is_latent(model);
@@ -327,14 +326,12 @@ ServingForecast forecast_serving(const ModelSource& source, const DeviceCard& de
   out.tokens_per_step = times.tokens_per_step();
   const Loop loop = solve(times, out.running, output, t("interference"), t("queue_" + arrival));
   const double waiting = (real(load.concurrency) - out.running) / out.running;
-  const double steps =
-      (t("first_steps") + real(load.batch_wait_steps)) * times.tokens_per_step();
+  const double steps = (t("first_steps") + real(load.batch_wait_steps)) * times.tokens_per_step();
   out.tpot = {loop.tpot};
   out.ttft = {t("first_s_" + arrival) + loop.response +
               t("wave_" + arrival) * (out.running - 1) / times.stages() * times.prompt_share() +
               steps * loop.tpot + waiting * (loop.response + output * loop.tpot)};
   if (load.arrival == Arrival::kEqual) {
-    out.ttft.v += t("slot") * output * loop.tpot / real(load.concurrency);
     const double streamed = t("front_s") * real(load.concurrency) * output;
     out.ttft.v += std::max(0.0, streamed - out.ttft.v - output * loop.tpot);
   }

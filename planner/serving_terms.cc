@@ -122,8 +122,8 @@ void PassModel::matrices(PassTokens tokens, PassTokens logit_rows, PassTerms& te
   const double rows = m_.head_sees_all ? logit_rows.all : logit_rows.own;
   if (m_.head && rows > 0) {
     terms.launch += plain_.call_s;
-    terms.head = product(plain_, 2, peak16_, rows, real(m_.vocab) / real(m_.head_ranks),
-                         real(m_.hidden));
+    terms.head =
+        product(plain_, 2, peak16_, rows, real(m_.vocab) / real(m_.head_ranks), real(m_.hidden));
   }
   const double widths = 8 * real(m_.hidden) +
                         3 * real(std::max(m_.intermediate, m_.expert_intermediate)) +
@@ -226,10 +226,9 @@ PassTerms PassModel::prefill(double sequences, double input) const {
     const double bytes =
         latent ? tokens.own * heads * 2 * columns * 2 : tokens.own * (kv + 4 * heads * dim);
     terms.launch += real(layers.layers) * cost.call_s;
-    terms.attention +=
-        real(layers.layers) *
-        cost.work_seconds(bytes / bandwidth_, 2 * pairs * heads * columns / peak16_,
-                          latent ? tokens.own * heads : tokens.own * heads * dim);
+    terms.attention += real(layers.layers) *
+                       cost.work_seconds(bytes / bandwidth_, 2 * pairs * heads * columns / peak16_,
+                                         latent ? tokens.own * heads : tokens.own * heads * dim);
   }
   return terms;
 }

@@ -48,7 +48,8 @@ class PassModel {
   int tp_;
   double bandwidth_ = 0, peak16_ = 0, peak_weights_ = 0, peak_experts_ = 0, link_ = 0;
   double stored_weights_ = 2, stored_experts_ = 2, kv_bytes_ = 2;
-  KernelCost gemm_, plain_, prefill_, decode_, latent_prefill_, latent_decode_, experts_, reduce_, group_reduce_;
+  KernelCost gemm_, plain_, prefill_, decode_, latent_prefill_, latent_decode_, experts_, reduce_,
+      group_reduce_;
 };
 
 }  // namespace vramplan

@@ -80,7 +80,8 @@ class Writer {
     add("--pipeline-parallel-size", s_.pp);
     if (s_.attention_dp > 1) {
       if (s_.nodes > 1) {
-        throw Error(ErrorCode::kUnsupported, "data parallel ranks over several nodes are not written")
+        throw Error(ErrorCode::kUnsupported,
+                    "data parallel ranks over several nodes are not written")
             .at("", "--attention-dp")
             .help("plan it on one node");
       }
@@ -98,6 +99,7 @@ class Writer {
     add("--kv-cache-dtype", s_.kv_cache_dtype);
     if (s_.quantization != "none") add("--quantization", s_.quantization);
     add("--enable-chunked-prefill", "");
+    if (s_.eager) add("--enforce-eager", "");
     add_speculation();
   }
 
@@ -121,6 +123,7 @@ class Writer {
     add("--dtype", s_.dtype);
     add("--kv-cache-dtype", s_.kv_cache_dtype);
     if (s_.quantization != "none") add("--quantization", s_.quantization);
+    if (s_.eager) add("--disable-cuda-graph", "");
     add_speculation();
   }
 
@@ -146,6 +149,7 @@ class Writer {
     add_count("kv_cache_config.tokens_per_block", s_.block_tokens);
     add_fraction("kv_cache_config.free_gpu_memory_fraction");
     add_tokens("kv_cache_config.max_gpu_total_bytes", s_.kv_bytes);
+    add_tokens("kv_cache_config.max_tokens", s_.kv_tokens);
     add_speculation();
   }
 
@@ -248,7 +252,7 @@ bool EngineSetup::operator==(const EngineSetup& o) const {
   return id.kind == o.id.kind && id.version == o.id.version && model == o.model && tp == o.tp &&
          pp == o.pp && ep == o.ep && attention_dp == o.attention_dp && nodes == o.nodes &&
          speculation.method == o.speculation.method && speculation.tokens == o.speculation.tokens &&
-         speculation.model == o.speculation.model && context == o.context &&
+         speculation.model == o.speculation.model && eager == o.eager && context == o.context &&
          sequences == o.sequences && chunk == o.chunk && block_tokens == o.block_tokens &&
          memory_fraction == o.memory_fraction && kv_bytes == o.kv_bytes &&
          kv_tokens == o.kv_tokens && dtype == o.dtype && kv_cache_dtype == o.kv_cache_dtype &&

@@ -27,6 +27,7 @@ struct EngineSetup {
   std::optional<Tokens> kv_tokens;  // sglang: of all sequences
   std::string dtype = "auto", kv_cache_dtype = "auto", quantization = "none";
   Speculation speculation;
+  bool eager = false;           // vllm, sglang: no CUDA graphs
   bool flash_attention = true;  // llamacpp
 
   /// Acceptance is said by no flag: it does not count.

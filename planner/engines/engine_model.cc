@@ -132,8 +132,8 @@ class Builder {
     for (std::size_t i = 0; i < kind.tensors.size(); ++i) {
       WeightTensor& tensor = kind.tensors[i];
       if (over_all_ranks(tensor.part)) tensor = whole.tensors.at(i);
-      const bool input = tensor.part == Part::kQ || tensor.part == Part::kK ||
-                         tensor.part == Part::kV;
+      const bool input =
+          tensor.part == Part::kQ || tensor.part == Part::kK || tensor.part == Part::kV;
       if (input) tensor.columns = detail::checked_mul(tensor.columns, formats_.attention_inputs);
     }
     const bool moe = kind.layer.feed_forward.kind == FeedForwardKind::kMoe;
@@ -224,8 +224,7 @@ class Builder {
       const bool feed_forward = tensor.part == Part::kGate || tensor.part == Part::kUp;
       if (!attention && !feed_forward) {
         out_.matrices.push_back({tensor.rows, tensor.columns, kind.count,
-                                 is_quantised(formats_, tensor.part),
-                                 over_all_ranks(tensor.part)});
+                                 is_quantised(formats_, tensor.part), over_all_ranks(tensor.part)});
         continue;
       }
       EngineMatrix& fused = attention ? qkv : gate_up;
@@ -286,7 +285,7 @@ class Builder {
   const ModelCard& card_;
   const EngineFormats& formats_;
   int tp_, group_tp_;
-  RankModel model_, group_;  // split over all tensor ranks, and over those of one group
+  RankModel model_, group_;   // split over all tensor ranks, and over those of one group
   std::int64_t experts_ = 1;  // of the layer at hand
   EngineModel out_;
 };
@@ -348,15 +347,15 @@ BytesPerToken EngineModel::kv_bytes_per_token() const {
   return sum;
 }
 
-void EngineModel::keep(const KvLayers& layers) {
+void EngineModel::keep(const KvLayers& more) {
   for (KvLayers& known : kv) {
-    if (known.kind == layers.kind && known.window == layers.window &&
-        known.bytes_per_token == layers.bytes_per_token) {
-      known.layers += layers.layers;
+    if (known.kind == more.kind && known.window == more.window &&
+        known.bytes_per_token == more.bytes_per_token) {
+      known.layers += more.layers;
       return;
     }
   }
-  kv.push_back(layers);
+  kv.push_back(more);
 }
 
 EngineModel engine_model(const ModelSource& source, const Decisions& decisions,

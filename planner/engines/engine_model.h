@@ -45,8 +45,8 @@ struct EngineMatrix {
   bool all_groups = false;  // sees the tokens of every attention group, not of its own alone
 };
 
-/// How `attention_dp` groups of tensor ranks split a model: each group attends sequences of its own,
-/// the routed experts lie over all ranks. What else stays over all ranks differs by engine.
+/// How `attention_dp` groups of tensor ranks split a model: each group attends sequences of its
+/// own, the routed experts lie over all ranks. What else stays over all ranks differs by engine.
 struct AttentionGroups {
   int count = 1;
   bool whole_feed_forward = false;  // dense layers and shared experts over all ranks
@@ -68,8 +68,8 @@ struct EngineFormats {
   bool rotary_tables = true;   // cos and sin are kept for every position
   AttentionGroups groups;
   // Of a model that drafts for another:
-  bool tables = true;                // false: embedding and head are the other's
-  bool outside_matrices = false;     // matrices outside the layers are multiplied with every token
+  bool tables = true;                 // false: embedding and head are the other's
+  bool outside_matrices = false;      // matrices outside the layers are multiplied with every token
   std::int64_t attention_inputs = 1;  // vectors of the hidden width that q, k, v read side by side
 };
 
@@ -83,9 +83,9 @@ struct EngineModel {
   std::int64_t experts_per_token = 0;
   std::int64_t experts = 0;
   std::int64_t expert_layers = 0;
-  int groups = 1;        // that attend sequences of their own
-  int attention_tp = 1;  // ranks of one of them
-  int head_ranks = 1;    // over which the vocabulary of the head is split
+  int groups = 1;              // that attend sequences of their own
+  int attention_tp = 1;        // ranks of one of them
+  int head_ranks = 1;          // over which the vocabulary of the head is split
   bool head_sees_all = false;  // the head's rows are those of all groups
   std::vector<EngineMatrix> matrices;
   Bytes linear_weights, expert_weights, head_weights;     // read by a step, within weights
@@ -98,7 +98,7 @@ struct EngineModel {
 
   BytesPerToken kv_bytes_per_token() const;  // all layers, windows not cut
   /// Adds layers to those that keep the same.
-  void keep(const KvLayers& layers);
+  void keep(const KvLayers& more);
 };
 
 /// The part rank `rank` of decisions.sharding holds. Errors: kUnsupported, kUsage of rank_model;

@@ -146,6 +146,10 @@ class Reader {
       out_.kv_cache_dtype = f.value;
     } else if (n == "-ctv") {
       value_cache_ = f.value;
+    } else if (n == "--enforce-eager" || n == "--disable-cuda-graph") {
+      out_.eager = true;
+    } else if (n == "kv_cache_config.max_tokens") {
+      out_.kv_tokens = Tokens{integer(f)};
     } else if (n == "-fa") {
       out_.flash_attention = f.value != "off";
     } else if (n == "-sm") {
@@ -156,7 +160,11 @@ class Reader {
       if (f.value != "all" && f.value != "auto" && integer(f) < 99) refuse(f);
     } else if (n == "--cpu-offload-gb" || n == "--kv-offloading-size" || n == "-ncmoe" ||
                n == "-cmoe" || n == "-ot" || n == "-nkvo" || n == "--enable-hierarchical-cache" ||
-               n == "--decode-context-parallel-size" || n == "context_parallel_size") {
+               n == "--num-gpu-blocks-override" || n == "--disable-hybrid-kv-cache-manager" ||
+               n == "--disable-hybrid-swa-memory" || n == "--mmproj" || n == "-cd" ||
+               n == "kv_cache_config.host_cache_size" || n == "--kv-transfer-config" ||
+               n == "--kv-cache-dtype-skip-layers" || n == "--decode-context-parallel-size" ||
+               n == "context_parallel_size") {
       const bool off = f.value == "0" || f.value == "1" || f.value == "false";
       if (!off) refuse(f);
     }
@@ -234,6 +242,7 @@ EngineSetup setup_of_plan(const Plan& plan, const EngineRequest& engine, const M
   s.pp = d.sharding.pp;
   s.ep = engine.expert_parallel;
   s.attention_dp = engine.attention_dp;
+  s.eager = engine.eager;
   s.speculation = engine.speculation;
   const std::int64_t node = std::max<std::int64_t>(1, device.devices_per_node.value);
   s.nodes = static_cast<int>(ceil_div(d.sharding.ranks(), node));
@@ -311,6 +320,7 @@ EngineRequest engine_request_of(const EngineSetup& s) {
   request.flash_attention = s.flash_attention;
   request.expert_parallel = s.ep;
   request.attention_dp = s.attention_dp;
+  request.eager = s.eager;
   request.speculation = s.speculation;
   return request;
 }

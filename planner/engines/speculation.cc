@@ -47,9 +47,8 @@ const MethodName& entry_of(const std::string& text) {
 }
 
 bool has_latent(const ModelCard& card) {
-  return std::any_of(card.layers.begin(), card.layers.end(), [](const Layer& layer) {
-    return layer.mixer.kind == MixerKind::kMla;
-  });
+  return std::any_of(card.layers.begin(), card.layers.end(),
+                     [](const Layer& layer) { return layer.mixer.kind == MixerKind::kMla; });
 }
 
 /// A card of the target's widths without layers and norms of its own.
@@ -91,10 +90,10 @@ Layer head_layer(const Layer& like) {
   FeedForward dense;
   const FeedForward& ff = like.feed_forward;
   const bool moe = ff.kind == FeedForwardKind::kMoe;
-  dense.intermediate = moe ? detail::checked_add(
-                                 detail::checked_mul(ff.experts_per_token, ff.intermediate),
-                                 ff.shared_intermediate)
-                           : ff.intermediate;
+  dense.intermediate =
+      moe ? detail::checked_add(detail::checked_mul(ff.experts_per_token, ff.intermediate),
+                                ff.shared_intermediate)
+          : ff.intermediate;
   layer.feed_forward = dense;
   return layer;
 }

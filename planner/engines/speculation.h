@@ -21,7 +21,8 @@ void check_speculation(EngineKind engine, const ModelCard& card, const Sharding&
 
 /// Tokens a step yields in the mean: a chain of `tokens` drafts, each kept with `acceptance` if all
 /// before it were, and one of the model's own: (1 - a^(k + 1)) / (1 - a), k + 1 when a is 1.
-/// Source: Leviathan et al., Fast Inference from Transformers via Speculative Decoding, 2023, eq. 1.
+/// Source: Leviathan et al., Fast Inference from Transformers via Speculative Decoding, 2023,
+/// eq. 1.
 double tokens_per_step(double acceptance, std::int64_t tokens);
 
 /// Taken when the request gives none.
@@ -36,10 +37,10 @@ inline constexpr std::int64_t kEagle3Vocab = 32000;
 ///           and its map to the model's in 8 bytes an entry   (EAGLE-3, arXiv 2503.01840)
 ///   medusa: for each token [h, h] and a head             (Medusa, arXiv 2401.10774)
 ///   mtp: the card's mtp_layers, each with [h, 2 h] and three norms
-/// `given`: the draft model, or a card whose first layer has the shape of the head's. The layer of a
-/// head is dense, of the model's attention; of a mixture of experts as wide as the experts of a
-/// token. Matrices beside the layers are on every rank. Errors: kUsage when the draft's heads do not
-/// divide by the ranks; kUnsupported for an EAGLE-3 head of latent attention.
+/// `given`: the draft model, or a card whose first layer has the shape of the head's. The layer of
+/// a head is dense, of the model's attention; of a mixture of experts as wide as the experts of a
+/// token. Matrices beside the layers are on every rank. Errors: kUsage when the draft's heads do
+/// not divide by the ranks; kUnsupported for an EAGLE-3 head of latent attention.
 struct DraftModel {
   EngineModel model;
   Quantization quantization = Quantization::kNone;

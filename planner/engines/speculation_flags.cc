@@ -20,31 +20,30 @@ struct MethodWord {
 /// The first word of a method is the one that is written. Sources: vLLM config/speculative.py, docs
 /// of 0.12; SGLang docs/advanced_features/speculative_decoding; TensorRT-LLM
 /// docs/features/speculative-decoding and published serving scripts (decoding_type).
-constexpr MethodWord kWords[] = {
-    {EngineKind::kVllm, "ngram", "ngram"},
-    {EngineKind::kVllm, "draft_model", "draft"},
-    {EngineKind::kVllm, "mtp", "mtp"},
-    {EngineKind::kVllm, "deepseek_mtp", "mtp"},
-    {EngineKind::kVllm, "qwen3_next_mtp", "mtp"},
-    {EngineKind::kVllm, "glm4_moe_mtp", "mtp"},
-    {EngineKind::kVllm, "ernie_mtp", "mtp"},
-    {EngineKind::kVllm, "mimo_mtp", "mtp"},
-    {EngineKind::kVllm, "longcat_flash_mtp", "mtp"},
-    {EngineKind::kVllm, "pangu_ultra_moe_mtp", "mtp"},
-    {EngineKind::kVllm, "eagle", "eagle"},
-    {EngineKind::kVllm, "eagle3", "eagle3"},
-    {EngineKind::kVllm, "medusa", "medusa"},
-    {EngineKind::kSglang, "NGRAM", "ngram"},
-    {EngineKind::kSglang, "STANDALONE", "draft"},
-    {EngineKind::kSglang, "NEXTN", "mtp"},
-    {EngineKind::kSglang, "EAGLE", "eagle"},
-    {EngineKind::kSglang, "EAGLE3", "eagle3"},
-    {EngineKind::kTrtllm, "NGram", "ngram"},
-    {EngineKind::kTrtllm, "Draft_Target", "draft"},
-    {EngineKind::kTrtllm, "DraftTarget", "draft"},
-    {EngineKind::kTrtllm, "MTP", "mtp"},
-    {EngineKind::kTrtllm, "Eagle", "eagle3"},
-    {EngineKind::kTrtllm, "Eagle3", "eagle3"}};
+constexpr MethodWord kWords[] = {{EngineKind::kVllm, "ngram", "ngram"},
+                                 {EngineKind::kVllm, "draft_model", "draft"},
+                                 {EngineKind::kVllm, "mtp", "mtp"},
+                                 {EngineKind::kVllm, "deepseek_mtp", "mtp"},
+                                 {EngineKind::kVllm, "qwen3_next_mtp", "mtp"},
+                                 {EngineKind::kVllm, "glm4_moe_mtp", "mtp"},
+                                 {EngineKind::kVllm, "ernie_mtp", "mtp"},
+                                 {EngineKind::kVllm, "mimo_mtp", "mtp"},
+                                 {EngineKind::kVllm, "longcat_flash_mtp", "mtp"},
+                                 {EngineKind::kVllm, "pangu_ultra_moe_mtp", "mtp"},
+                                 {EngineKind::kVllm, "eagle", "eagle"},
+                                 {EngineKind::kVllm, "eagle3", "eagle3"},
+                                 {EngineKind::kVllm, "medusa", "medusa"},
+                                 {EngineKind::kSglang, "NGRAM", "ngram"},
+                                 {EngineKind::kSglang, "STANDALONE", "draft"},
+                                 {EngineKind::kSglang, "NEXTN", "mtp"},
+                                 {EngineKind::kSglang, "EAGLE", "eagle"},
+                                 {EngineKind::kSglang, "EAGLE3", "eagle3"},
+                                 {EngineKind::kTrtllm, "NGram", "ngram"},
+                                 {EngineKind::kTrtllm, "Draft_Target", "draft"},
+                                 {EngineKind::kTrtllm, "DraftTarget", "draft"},
+                                 {EngineKind::kTrtllm, "MTP", "mtp"},
+                                 {EngineKind::kTrtllm, "Eagle", "eagle3"},
+                                 {EngineKind::kTrtllm, "Eagle3", "eagle3"}};
 
 std::string word_of(const Speculation& s, const EngineTable& table) {
   for (const MethodWord& entry : kWords) {
@@ -73,9 +72,8 @@ std::string json_quoted(const std::string& text) {
 
 std::string vllm_object(const Speculation& s, const EngineTable& table) {
   if (s.method == "draft" && table.number("draft_model") == 0) {
-    throw Error(ErrorCode::kUnsupported,
-                fmt::format("vllm@{} has no draft models: {}", table.version,
-                            table.source("draft_model")))
+    throw Error(ErrorCode::kUnsupported, fmt::format("vllm@{} has no draft models: {}",
+                                                     table.version, table.source("draft_model")))
         .at("", "--speculative-method")
         .help("name a later version, or draft with eagle3, mtp or ngram");
   }
@@ -164,8 +162,8 @@ void SpeculationReader::read_object(const EngineFlag& flag) {
                                          "disable_by_batch_size",
                                          "acceptance_method"};
   for (const std::string& key : object.keys()) {
-    const bool over = std::find(std::begin(kPassedOver), std::end(kPassedOver), key) !=
-                      std::end(kPassedOver);
+    const bool over =
+        std::find(std::begin(kPassedOver), std::end(kPassedOver), key) != std::end(kPassedOver);
     if (over || key == "method" || key == "model" || key == "num_speculative_tokens") continue;
     throw Error(ErrorCode::kUnsupported,
                 fmt::format("'{}' of a speculative config changes memory in a way no twin models",
@@ -228,7 +226,8 @@ Speculation SpeculationReader::finish() const {
   if (s.tokens > 0) return s;
   throw Error(ErrorCode::kUsage, "the command does not say how many tokens are drafted")
       .at("command line", "speculation")
-      .help("vllm: num_speculative_tokens; sglang: --speculative-num-steps; llama.cpp: --draft-max");
+      .help(
+          "vllm: num_speculative_tokens; sglang: --speculative-num-steps; llama.cpp: --draft-max");
 }
 
 }  // namespace vramplan

@@ -154,7 +154,8 @@ class Settler {
     const bool sglang = table_.kind == EngineKind::kSglang;
     out_.formats.groups = {count, sglang, false, sglang};
     if (sglang) {  // server_args.py divides both among the groups
-      out_.max_num_batched_tokens = {std::max<std::int64_t>(1, out_.max_num_batched_tokens.n / count)};
+      out_.max_num_batched_tokens = {
+          std::max<std::int64_t>(1, out_.max_num_batched_tokens.n / count)};
       out_.max_num_seqs = std::max<std::int64_t>(1, out_.max_num_seqs / count);
     }
     assume("attention groups", "requests are spread evenly over them", "none");
@@ -175,10 +176,9 @@ class Settler {
     const bool head = s.method == "eagle" || s.method == "eagle3" || s.method == "medusa";
     if (head && !request_.draft) {
       assume("shape of the " + s.method + " head",
-             s.method == "eagle3"
-                 ? fmt::format("a layer like the model's, {} tokens",
-                               std::min(kEagle3Vocab, source_.card.vocab))
-                 : std::string("like the model's"),
+             s.method == "eagle3" ? fmt::format("a layer like the model's, {} tokens",
+                                                std::min(kEagle3Vocab, source_.card.vocab))
+                                  : std::string("like the model's"),
              "--speculative-model");
     }
   }
@@ -244,6 +244,7 @@ class Settler {
           static_cast<std::int64_t>(table_.number("mxfp4_intermediate_granule"));
     }
     out_.flash_attention = request_.flash_attention;
+    out_.eager = request_.eager;
     out_.beside = request_.beside;
     out_.transient = request_.transient;
     out_.tower_shape = request_.tower_shape;
@@ -327,6 +328,7 @@ EngineDecision engine_decision(const EngineRequest& r) {
   d.tower_heads = r.tower_shape.heads;
   d.expert_parallel = r.expert_parallel;
   d.attention_dp = r.attention_dp;
+  d.eager = r.eager;
   d.speculation = r.speculation;
   return d;
 }
@@ -351,6 +353,7 @@ EngineRequest engine_request(const EngineDecision& d) {
   r.tower_shape = {d.tower_positions, d.tower_heads};
   r.expert_parallel = d.expert_parallel;
   r.attention_dp = d.attention_dp;
+  r.eager = d.eager;
   r.speculation = d.speculation;
   return r;
 }
@@ -379,8 +382,8 @@ EngineOutcome forecast_engine(const ModelSource& source, const DeviceCard& devic
       continue;
     }
     EngineModel model = engine_model(source, decisions, settings.formats, rank);
-    const std::optional<DraftModel> draft = draft_model(
-        source, request.draft.get(), settings.speculation, decisions, settings.formats);
+    const std::optional<DraftModel> draft =
+        draft_model(source, request.draft.get(), settings.speculation, decisions, settings.formats);
     const bool beside = table.kind == EngineKind::kLlamacpp;  // a context of its own
     if (draft && !beside) add_draft(model, *draft);
     const EngineModel* drafts = draft ? &draft->model : nullptr;

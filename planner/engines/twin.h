@@ -42,12 +42,14 @@ struct EngineRequest {
   /// plan's tp is what all of them are together). Lengths and counts of a step are the engine's
   /// flags: of all groups for SGLang, of one group for vLLM and TensorRT-LLM.
   int attention_dp = 1;
+  bool eager = false;  // vLLM --enforce-eager, SGLang --disable-cuda-graph: no graphs are captured
   Speculation speculation;
   /// The draft model, or the shape of a head, that speculation.model names; none: see draft_model.
   std::shared_ptr<const ModelSource> draft;
 };
 
-/// The request as a plan keeps it, and back, without the draft's model. Errors: those of parse_engine.
+/// The request as a plan keeps it, and back, without the draft's model. Errors: those of
+/// parse_engine.
 EngineDecision engine_decision(const EngineRequest& request);
 EngineRequest engine_request(const EngineDecision& decision);
 
@@ -60,6 +62,7 @@ struct EngineSettings {
   std::optional<Tokens> kv_tokens;
   EngineFormats formats;
   bool flash_attention = true;
+  bool eager = false;
   Bytes beside, transient;
   TowerShape tower_shape;
   std::string kv_word;  // the engine's word for the cache format
@@ -88,7 +91,7 @@ struct TwinInput {
   const DeviceCard& device;
   const Decisions& decisions;
   const EngineSettings& settings;
-  const EngineModel& model;             // its weights and cache hold the draft's (not llama.cpp)
+  const EngineModel& model;            // its weights and cache hold the draft's (not llama.cpp)
   const EngineModel* draft = nullptr;  // of speculation, when it has one
 };
 EngineForecast vllm_rank(const TwinInput& in);

@@ -90,6 +90,7 @@ double non_torch(const TwinInput& in) {
 }
 
 double graphs(const TwinInput& in) {
+  if (in.settings.eager) return 0;
   const EngineTable& t = in.table;
   const double layers = static_cast<double>(in.model.layers);
   double gib = t.number("graph_base_gib") + t.number("graph_layer_gib") * layers;

@@ -53,7 +53,7 @@ ServingTerms serving_terms(const ModelSource& source, const DeviceCard& device,
 ///   tpot)
 ///   ttft = first + R + wave x P' (B - 1) + (first_steps + batch_wait_steps) x tpot
 ///          + (concurrency - B) / B x (R + output x tpot)
-/// Arrivals that stay in step (kEqual) add to ttft what the front end cannot stream in time:
+/// Clients of equal lengths (kEqual, kSteady) add to ttft what the front end cannot stream in time:
 /// front_s x concurrency x output less the whole request, when that is above 0.
 /// A pipeline of S stages: s, P and P' are sums over the stages, s of b / S sequences each, with
 /// the hidden vectors handed on; a prompt disturbs one stage at a time, so B - 1 becomes (B - 1) /

@@ -134,6 +134,7 @@ void apply_settings(const std::vector<Row>& settings, ServingCase& c, EngineRequ
     c.load.batch_wait_steps = std::stoll(row.at("wait"));
     if (row.at("sequences") == "c-1") {
       request.max_num_seqs = std::max<std::int64_t>(1, c.concurrency - 1);
+      c.arrival = "steady";  // one comes in when one leaves
     }
     c.drafts = row.at("drafts");
     break;
@@ -173,7 +174,12 @@ ServingCase predict(const Row& row, const std::string& card, const std::vector<R
   request.max_num_seqs = std::max<std::int64_t>(c.concurrency, 256);
   apply_settings(settings, c, request);
   request.attention_dp = c.groups;
-  if (c.groups > 1 && !c.drafts.empty()) c.drafts = "mtp:1";  // the same script's choice
+  if (c.groups > 1) {
+    // The same scripts: attention_dp_config holds a prompt until every group has one, for 60 steps
+    // at most; MTP drafts one token there.
+    c.load.batch_wait_steps = 30;
+    if (!c.drafts.empty()) c.drafts = "mtp:1";
+  }
   if (!c.drafts.empty()) {
     const std::size_t mark = c.drafts.find(':');
     request.speculation.method = c.drafts.substr(0, mark);

@@ -89,7 +89,7 @@ def model(p, x):
     waiting = (x["concurrency"] - running) / running
     ttft = (by_arrival("first_s") + response + by_arrival("wave") * others * share
             + (p["first_steps"] + x["wait"]) * tpot + waiting * (response + output * tpot))
-    alike = x["arrival"] == ARRIVALS.index("equal")
+    alike = x["arrival"] != ARRIVALS.index("spread")
     streamed = np.where(alike, p.get("front_s", 0) * x["concurrency"] * output, 0)
     return tpot, ttft + np.maximum(0, streamed - ttft - output * tpot)
 

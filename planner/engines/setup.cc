@@ -247,7 +247,9 @@ EngineSetup setup_of_plan(const Plan& plan, const EngineRequest& engine, const M
   const std::int64_t node = std::max<std::int64_t>(1, device.devices_per_node.value);
   s.nodes = static_cast<int>(ceil_div(d.sharding.ranks(), node));
   s.context = engine.max_model_len.value_or(d.context);
-  s.sequences = engine.max_num_seqs.value_or(d.batch);
+  // SGLang's flag counts the sequences of all groups, the others' those of one.
+  const int counted = table.kind == EngineKind::kSglang ? 1 : s.attention_dp;
+  s.sequences = engine.max_num_seqs.value_or(ceil_div(d.batch, std::int64_t{counted}));
   s.chunk = engine.max_num_batched_tokens.value_or(d.prefill_chunk);
   s.dtype = engine.dtype != "auto" || llama ? engine.dtype
             : d.weights == DType::kF16      ? "float16"
@@ -287,6 +289,9 @@ PlanRequest plan_request_of(const EngineSetup& s) {
   request.count = s.tp * s.pp;
   request.context = s.context;
   request.batch = s.sequences;
+  if (s.sequences && s.id.kind != EngineKind::kSglang) {
+    request.batch = detail::checked_mul(*s.sequences, s.attention_dp);
+  }
   request.prefill_chunk = s.chunk;
   request.block_tokens = s.block_tokens;
   if (s.dtype == "float16") request.weights = DType::kF16;

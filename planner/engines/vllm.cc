@@ -53,15 +53,18 @@ double sampler_peak(const TwinInput& in) {
   return logits + in.table.number("hidden_states_kept") * hidden;
 }
 
-/// tokens x experts a token x (max(2 I, H) + I): the two buffers fused experts write between their
-/// products. The mxfp4 path keeps none.
+/// tokens (of all attention groups, as many as the kernel takes at once) x experts a token x (max(2
+/// I, H) + I): the two buffers fused experts write between their products. The mxfp4 path keeps
+/// none.
 double expert_workspace(const TwinInput& in) {
   const EngineModel& m = in.model;
   if (m.experts_per_token == 0 || in.settings.formats.quantization == Quantization::kMxfp4) {
     return 0;
   }
-  const double routed = static_cast<double>(in.settings.max_num_batched_tokens.n) *
-                        static_cast<double>(m.experts_per_token) * m.groups;
+  const double tokens =
+      std::min(static_cast<double>(in.settings.max_num_batched_tokens.n) * m.groups,
+               in.table.number("fused_experts_tokens"));
+  const double routed = tokens * static_cast<double>(m.experts_per_token);
   const double width =
       static_cast<double>(std::max(2 * m.expert_intermediate, m.hidden) + m.expert_intermediate);
   return in.table.number("expert_workspace") * routed * width *

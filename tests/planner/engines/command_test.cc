@@ -33,6 +33,18 @@ EngineSetup any_setup(EngineKind kind) {
   }
   const bool shares = kind != EngineKind::kLlamacpp && *rc::gen::arbitrary<bool>();
   if (shares) s.ep = s.tp;
+  if (kind == EngineKind::kTrtllm && *rc::gen::arbitrary<bool>()) s.attention_dp = s.tp;
+  if (kind == EngineKind::kSglang || (kind == EngineKind::kVllm && s.nodes == 1)) {
+    s.attention_dp = *rc::gen::element(1, s.tp);
+  }
+  if (kind != EngineKind::kLlamacpp && *rc::gen::arbitrary<bool>()) {
+    s.speculation.method = *rc::gen::element<std::string>("ngram", "mtp", "eagle3");
+    s.speculation.tokens = *rc::gen::inRange<std::int64_t>(1, 9);
+    if (s.speculation.method == "eagle3") s.speculation.model = "org/it's a \"head\"";
+  }
+  if (kind == EngineKind::kVllm || kind == EngineKind::kSglang) {
+    s.eager = *rc::gen::arbitrary<bool>();
+  }
   s.context = Tokens{*rc::gen::inRange<std::int64_t>(2, 1 << 20)};
   s.sequences = *rc::gen::inRange<std::int64_t>(1, 4096);
   s.chunk = Tokens{*rc::gen::inRange<std::int64_t>(1, 1 << 17)};

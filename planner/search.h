@@ -44,7 +44,8 @@ struct SearchRequest {
 /// Where a strategy keeps what does not stay on the device.
 struct SearchTier {
   KvPlacement cache = KvPlacement::kDevice;
-  bool weights_on_host = false;  // all layers' matrices but two, which are staged in turn
+  bool weights_on_host = false;                     // the matrices of all layers
+  static constexpr std::int64_t kStagedLayers = 2;  // one computes while the next comes in
   bool operator==(const SearchTier&) const = default;
 };
 const char* name_of(const SearchTier& tier);  // device host disk weights_host

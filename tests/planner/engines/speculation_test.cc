@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
+
 #include "modelcards/library.h"
 #include "planner/engines/twin.h"
 

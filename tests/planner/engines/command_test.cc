@@ -147,9 +147,28 @@ TEST(EngineCommand, WhatNoTwinModelsIsRefusedByName) {
   };
   EXPECT_EQ(read("vllm serve m --cpu-offload-gb 10"), "601");
   EXPECT_EQ(read("vllm serve m --max-model-len -1"), "601");
-  EXPECT_EQ(read("vllm serve m --data-parallel-size 2"), "601");
-  EXPECT_EQ(read("vllm serve m --data-parallel-size 1"), "non");
+  EXPECT_EQ(read("python -m sglang.launch_server --model-path m --dp-size 2"), "601");
+  EXPECT_EQ(read("python -m sglang.launch_server --model-path m --dp-size 1"), "non");
+  EXPECT_EQ(read("llama-server -m f --mmproj p.gguf"), "601");
+  EXPECT_EQ(read("vllm serve m --num-gpu-blocks-override 100"), "601");
   EXPECT_EQ(read("llama-server -m f -ngl 10"), "601");
+}
+
+// vLLM counts the ranks of one engine, SGLang those of all groups.
+TEST(EngineCommand, GroupsOfRanksHaveEachEnginesWords) {
+  const auto read = [](const std::string& line) {
+    const EngineCommand command = parse_command(shell_words(line), "");
+    return setup_of(command, engine_table(command.id));
+  };
+  const EngineSetup vllm = read("vllm serve m -tp 2 -dp 4 -ep --enforce-eager");
+  EXPECT_EQ(vllm.tp, 8);
+  EXPECT_EQ(vllm.attention_dp, 4);
+  EXPECT_EQ(vllm.ep, 8);
+  EXPECT_TRUE(vllm.eager);
+  const EngineSetup sglang =
+      read("python -m sglang.launch_server --model-path m --tp 8 --dp 4 --enable-dp-attention");
+  EXPECT_EQ(sglang.tp, 8);
+  EXPECT_EQ(sglang.attention_dp, 4);
 }
 
 TEST(EngineCommand, ContextOfLlamacppIsSharedByItsSlots) {

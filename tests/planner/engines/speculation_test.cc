@@ -88,11 +88,10 @@ TEST(Speculation, AMedusaHeadIsASquareAndAVocabularyEach) {
   EXPECT_FALSE(draft.chained);
 }
 
-// DeepSeek-V3: the checkpoint's 685 billion parameters are 671 and one such layer, whose table and
-// head are the model's: 11.6 billion.
+// DeepSeek-V3's layer without its table and head: 11.6 billion, in bytes of 8-bit blocks.
 TEST(Speculation, TheLayerOfMtpIsTheModelsLast) {
   const DraftModel draft = draft_of("deepseek-v3", "mtp", 1);
-  EXPECT_NEAR(static_cast<double>(draft.model.weights.n) / 2e9, 11.6, 0.1);
+  EXPECT_NEAR(static_cast<double>(draft.model.weights.n), 11.6e9, 0.05e9);
   EXPECT_EQ(draft.model.kv_bytes_per_token().n, 576 * 2);
   EXPECT_EQ(draft.model.experts, 256);
 }

@@ -4,8 +4,10 @@
 #include <fmt/format.h>
 
 #include "cli/commands.h"
+#include "cli/model_names.h"
 #include "cli/plan_options.h"
 #include "cli/terminal.h"
+#include "cli/this_machine.h"
 #include "cli/usage.h"
 #include "modelcards/file.h"
 #include "modelcards/library.h"
@@ -52,7 +54,7 @@ Quality quality_of(const std::string& text) {
 std::vector<DeviceCard> devices_of(const std::vector<std::string>& named) {
   std::vector<DeviceCard> cards;
   for (const std::string& name : named.empty() ? device_card_names() : named) {
-    DeviceCard card = device_card(name);
+    DeviceCard card = choose_device(name).card;
     if (named.empty() && card.kind != DeviceKind::kGpu) continue;
     cards.push_back(std::move(card));
   }
@@ -70,7 +72,9 @@ std::string rendered(const SearchCommand& options, const Session& session,
   return search_text(result, request, space, text_options());
 }
 
-int run_search(const SearchCommand& options, const Session& session) {
+int run_search(const SearchCommand& asked, const Session& session) {
+  SearchCommand options = asked;
+  options.plan.model = named_model(asked.plan.model);
   SearchRequest request;
   request.plan = request_of(options.plan);
   request.devices = devices_of(options.devices);

@@ -229,6 +229,14 @@ const Program kPrograms[] = {
     {EngineKind::kLlamacpp, {"llama-cli"}, false},
 };
 
+/// vLLM reads "--max_model_len" too (FlexibleArgumentParser).
+std::string dashed(std::string name, EngineKind engine) {
+  if (engine == EngineKind::kVllm && name.rfind("--", 0) == 0) {
+    std::replace(name.begin(), name.end(), '_', '-');
+  }
+  return name;
+}
+
 std::string base_name(const std::string& word) {
   const std::size_t slash = word.rfind('/');
   return slash == std::string::npos ? word : word.substr(slash + 1);
@@ -292,6 +300,7 @@ EngineCommand parse_command(const std::vector<std::string>& words, const std::st
         name.erase(equals);
       }
       const TableFlag* flag = table.flag(name);
+      if (flag == nullptr) flag = table.flag(dashed(name, program.kind));
       if (flag == nullptr) unknown_flag(name, table);
       if (!value && flag->type != "switch" && i < words.size()) value = words[i++];
       command.flags.push_back({flag->name, value.value_or("")});

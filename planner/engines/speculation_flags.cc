@@ -106,6 +106,13 @@ std::int64_t count_of(const EngineFlag& flag) {
 std::vector<EngineFlag> speculation_flags(const Speculation& s, const EngineTable& table) {
   std::vector<EngineFlag> out;
   if (s.method == "none") return out;
+  const bool own = s.method == "ngram" || s.method == "mtp";
+  if (!own && s.model.empty()) {
+    throw Error(ErrorCode::kUsage,
+                fmt::format("{} must be told which {} to load", name_of(table.kind), s.method))
+        .at("", "--speculative-model")
+        .help("give the name of the draft or head as the engine loads it");
+  }
   const std::string tokens = std::to_string(s.tokens);
   switch (table.kind) {
     case EngineKind::kVllm:
@@ -151,6 +158,7 @@ void SpeculationReader::set_method(const std::string& word, const EngineFlag& fl
 
 void SpeculationReader::read_object(const EngineFlag& flag) {
   const JsonNode object = JsonNode::parse(flag.value, flag.name);
+  object_ = true;
   // What changes neither memory nor the account of times.
   constexpr const char* kPassedOver[] = {"prompt_lookup_max",
                                          "prompt_lookup_min",
@@ -220,6 +228,8 @@ bool SpeculationReader::read(const EngineFlag& flag) {
 Speculation SpeculationReader::finish() const {
   Speculation s = out_;
   if (s.method == "none") return {};
+  // SGLang's EAGLE without a draft is the model's own layers: NEXTN is its other name.
+  if (s.method == "eagle" && s.model.empty() && !object_) s.method = "mtp";
   // SGLang verifies the drafts and the token before them.
   if (steps_ > 0) s.tokens = steps_;
   if (s.tokens == 0 && verified_ > 1) s.tokens = verified_ - 1;

@@ -21,6 +21,7 @@ class SpeculationReader {
   void set_method(const std::string& word, const EngineFlag& flag);
 
   Speculation out_;
+  bool object_ = false;  // vLLM's
   std::int64_t steps_ = 0, verified_ = 0;
 };
 

@@ -74,6 +74,13 @@ TEST(SpeculationFlags, WhatPeopleWriteIsRead) {
   EXPECT_EQ(read({{"--speculative-algorithm", "NGRAM"}, {"--speculative-num-draft-tokens", "16"}}),
             drafts("ngram", 15));
   EXPECT_EQ(read({}), Speculation{});
+  EXPECT_EQ(read({{"--speculative-algorithm", "EAGLE"}, {"--speculative-num-steps", "3"}}),
+            drafts("mtp", 3));
+  EXPECT_EQ(read({{"--speculative-algorithm", "EAGLE"},
+                  {"--speculative-draft-model-path", "x/y"},
+                  {"--speculative-num-steps", "3"}}),
+            drafts("eagle", 3, "x/y"));
+  EXPECT_THROW(speculation_flags(drafts("eagle3", 3), engine_table(parse_engine("vllm"))), Error);
 }
 
 TEST(SpeculationFlags, WhatHasNoAccountIsRefusedByName) {

@@ -106,6 +106,9 @@ class Builder {
     // A tower runs on the first stage, its layers split like the decoder's.
     if (out_.embedding) out_.weights += {ceil_div(formats_.tower.n, group_tp_)};
     out_.vision = formats_.tower.n > 0;
+    for (const WeightTensor& tensor : model_.outside) {
+      out_.vision = out_.vision || tensor.group == "encoder";
+    }
     if (formats_.rotary_tables) out_.weights += rotary_tables();
     return std::move(out_);
   }

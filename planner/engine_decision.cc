@@ -63,7 +63,9 @@ std::string write_engine_decision(const EngineDecision& d, const std::string& in
     line("tower_heads", fmt::format("{}", d.tower_heads));
   }
   if (d.expert_parallel > 1) line("expert_parallel", fmt::format("{}", d.expert_parallel));
-  if (d.attention_dp > 1) line("attention_dp", fmt::format("{}", d.attention_dp));
+  if (d.attention_dp > 1) line("attention_dp",
+                 "context_parallel", fmt::format("{}", d.attention_dp));
+  if (d.context_parallel > 1) line("context_parallel", fmt::format("{}", d.context_parallel));
   if (d.speculation.method != "none") line("speculation", speculation_text(d.speculation));
   if (d.eager) line("eager", "true");
   line("flash_attention", d.flash_attention ? "true" : "false");
@@ -103,6 +105,7 @@ EngineDecision read_engine_decision(const YamlNode& in) {
   d.tower_heads = in.integer_or("tower_heads", 0, 1, kMostPositions);
   d.expert_parallel = static_cast<int>(in.integer_or("expert_parallel", 1, 1, kMostRanks));
   d.attention_dp = static_cast<int>(in.integer_or("attention_dp", 1, 1, kMostRanks));
+  d.context_parallel = static_cast<int>(in.integer_or("context_parallel", 1, 1, kMostRanks));
   if (in.has("speculation")) d.speculation = read_speculation(in.at("speculation"));
   if (in.has("eager")) d.eager = in.at("eager").boolean();
   d.flash_attention = in.at("flash_attention").boolean();

@@ -41,6 +41,7 @@ struct EngineDecision {
   std::int64_t tower_positions = 0, tower_heads = 0;
   int expert_parallel = 1;
   int attention_dp = 1;
+  int context_parallel = 1;
   Speculation speculation;
   bool eager = false;  // no CUDA graphs
   bool flash_attention = true;

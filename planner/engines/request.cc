@@ -25,6 +25,7 @@ EngineDecision engine_decision(const EngineRequest& r) {
   d.tower_heads = r.tower_shape.heads;
   d.expert_parallel = r.expert_parallel;
   d.attention_dp = r.attention_dp;
+  d.context_parallel = r.context_parallel;
   d.eager = r.eager;
   d.speculation = r.speculation;
   return d;
@@ -50,6 +51,7 @@ EngineRequest engine_request(const EngineDecision& d) {
   r.tower_shape = {d.tower_positions, d.tower_heads};
   r.expert_parallel = d.expert_parallel;
   r.attention_dp = d.attention_dp;
+  r.context_parallel = d.context_parallel;
   r.eager = d.eager;
   r.speculation = d.speculation;
   return r;

@@ -42,6 +42,9 @@ struct EngineRequest {
   /// plan's tp is what all of them are together). Lengths and counts of a step are the engine's
   /// flags: of all groups for SGLang, of one group for vLLM and TensorRT-LLM.
   int attention_dp = 1;
+  /// Tensor ranks that share the tokens of one cache (decode context parallel): each keeps every
+  /// n-th, of all the heads that the ranks would hold copies of.
+  int context_parallel = 1;
   bool eager = false;  // vLLM --enforce-eager, SGLang --disable-cuda-graph: no graphs are captured
   Speculation speculation;
   /// The draft model, or the shape of a head, that speculation.model names; none: see draft_model.

@@ -185,6 +185,33 @@ TEST(Serving, AttentionGroupsHoldMoreOfALatentCache) {
   EXPECT_THROW(forecast_engine(source, device, d, request), Error);
 }
 
+// Eight ranks hold eight copies of a latent cache, or an eighth of its tokens each.
+TEST(Serving, RanksMayShareTheTokensOfALatentCache) {
+  ModelSource source;
+  source.card = model_card("deepseek-v3");
+  const DeviceCard device = device_card("h200-sxm-141gb");
+  Decisions d;
+  d.sharding.tp = d.device_count = 8;
+  d.context = {32768};
+  d.capacity = {device.capacity_bytes.value};
+  EngineRequest request;
+  request.id = parse_engine("vllm");
+  request.quantization = "fp8_block";
+  const auto run = [&](int ranks) {
+    request.context_parallel = ranks;
+    return forecast_engine(source, device, d, request).devices.front();
+  };
+  const EngineForecast copies = run(1), shared = run(8);
+  EXPECT_EQ(shared.kv, copies.kv);
+  EXPECT_EQ(shared.kv_tokens.n, 8 * copies.kv_tokens.n);
+  EXPECT_NEAR(shared.max_concurrency / copies.max_concurrency, 8, 0.01);
+  EXPECT_THROW(run(3), Error);
+  source.card = model_card("llama-3.1-70b");  // 8 kv heads on 8 ranks: nothing is held twice
+  EXPECT_THROW(run(2), Error);
+  request.id = parse_engine("trtllm");
+  EXPECT_THROW(run(8), Error);
+}
+
 TEST(Serving, WhatWasNotFittedIsRefusedByName) {
   EXPECT_THROW(serve("vllm", 0, 1024, 128), Error);
   try {

@@ -37,6 +37,9 @@ EngineSetup any_setup(EngineKind kind) {
   if (kind == EngineKind::kSglang || (kind == EngineKind::kVllm && s.nodes == 1)) {
     s.attention_dp = *rc::gen::element(1, s.tp);
   }
+  if (kind == EngineKind::kVllm || kind == EngineKind::kSglang) {
+    s.context_parallel = *rc::gen::element(1, s.tp);
+  }
   if (kind != EngineKind::kLlamacpp && *rc::gen::arbitrary<bool>()) {
     s.speculation.method = *rc::gen::element<std::string>("ngram", "mtp", "eagle3");
     s.speculation.tokens = *rc::gen::inRange<std::int64_t>(1, 9);

@@ -45,6 +45,34 @@ TEST(VerifyCommand, ACpuRunIsMeasuredAndEveryTensorRowIsExact) {
   EXPECT_HOLDS(run.out, "random");  // the card has no weights: said as an assumption
 }
 
+/// Codes and scales as published checkpoints pack them; tables, head and norms in 16 bits beside.
+TEST(VerifyCommand, PackedWeightsRunOnTheCpuExactToTheByte) {
+  for (const char* format : {"fp8", "fp8-tensor", "fp8-block", "int8-channel", "awq-int4-g64",
+                             "gptq-int4-g32", "packed-int4-g64"}) {
+    const Outcome run = run_program({"verify",          "smollm2-135m",
+                                     "--set",           "layer_count=2",
+                                     "--set",           "vocab=1024",
+                                     "--context",       "40",
+                                     "--output-tokens", "4",
+                                     "--threads",       "1",
+                                     "--weights",       format,
+                                     "--rounds",        "1",
+                                     "--tolerance",     "process-floor=64MiB",
+                                     "--tolerance",     "process-under=1",
+                                     "--json"});
+    ASSERT_EQ(run.code, 0) << format << run.err << run.out;
+    const auto verdict = run.json();
+    for (const auto& row : verdict["rows"]) {
+      if (row["category"] == "runtime" || row["observed_bytes"].is_null()) continue;
+      EXPECT_EQ(row["predicted_bytes"], row["observed_bytes"]) << format << row.dump();
+    }
+  }
+  const Outcome refused = run_program({"verify", "smollm2-135m", "--weights", "nf4", "--backend",
+                                       "cpu", "--device", "cpu-generic"});
+  EXPECT_EQ(refused.code, 6);
+  EXPECT_HOLDS(refused.err, "nf4");
+}
+
 /// 320 GiB of cache in f16, 160 in fp8: two bits a code bring it under one card.
 TEST(VerifyCommand, AMillionTokensOf70BRunOnOneCardWithTwoBits) {
   const std::vector<std::string> model = {

@@ -79,6 +79,11 @@ void add_expert_flag(CLI::App& command, EngineOptions& o) {
                   "groups of the engine's tensor ranks that attend requests of their own (1)")
       ->check(CLI::Range(1, 65536))
       ->group(kEngine);
+  command
+      .add_option("--decode-context-parallel", o.context_parallel,
+                  "of the engine's tensor ranks, those that share the tokens of one cache (1)")
+      ->check(CLI::Range(1, 65536))
+      ->group(kEngine);
 }
 
 /// Drafting; the executor's own has other flags.
@@ -150,7 +155,7 @@ bool has_engine_settings(const EngineOptions& o) {
          !o.kv_cache_dtype.empty() || o.quantization != "none" || o.quantized_parts != "all" ||
          !o.arrival.empty() || !o.beside.empty() || !o.transient.empty() || o.tower_positions > 0 ||
          o.tower_heads > 0 || o.no_flash_attention || !o.input_tokens.empty() || o.concurrency ||
-         o.expert_parallel > 1 || o.attention_dp > 1 || o.eager ||
+         o.expert_parallel > 1 || o.attention_dp > 1 || o.context_parallel > 1 || o.eager ||
          !(o.speculation == Speculation{});
 }
 
@@ -227,6 +232,7 @@ std::optional<EngineRequest> engine_request(const EngineOptions& o) {
   request.quantized_parts = o.quantized_parts;
   request.expert_parallel = o.expert_parallel;
   request.attention_dp = o.attention_dp;
+  request.context_parallel = o.context_parallel;
   request.eager = o.eager;
   request.speculation = speculation_of(o.speculation);
   open_draft(request);

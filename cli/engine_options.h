@@ -20,7 +20,7 @@ struct EngineOptions {
   bool no_flash_attention = false;
   std::string beside, transient;
   std::int64_t tower_positions = 0, tower_heads = 0;
-  int expert_parallel = 1, attention_dp = 1;
+  int expert_parallel = 1, attention_dp = 1, context_parallel = 1;
   bool eager = false;
   Speculation speculation;
   std::string input_tokens;  // of a request, for serving times

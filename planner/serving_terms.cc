@@ -191,7 +191,8 @@ PassTerms PassModel::decode(double running, double context, double tokens_each) 
   const double heads = real(m_.heads), dim = real(m_.head_dim);
   for (const KvLayers& layers : m_.kv) {
     const double kept = layers.window > 0 ? std::min(context, real(layers.window)) : context;
-    const double bytes = own * kept * real(layers.bytes_per_token.n);
+    // Ranks that share a cache read their tokens for the heads of all of them: flops stay.
+    const double bytes = own * kept * real(layers.bytes_per_token.n) / real(m_.context_ranks);
     const bool latent = layers.kind == MixerKind::kMla;
     const KernelCost& cost = latent ? latent_decode_ : decode_;
     // Absorbed MLA: every head against the whole latent, its values the part without positions.

@@ -107,6 +107,7 @@ nlohmann::json engine_decision_object(const EngineDecision& d) {
   }
   if (d.expert_parallel > 1) out["expert_parallel"] = d.expert_parallel;
   if (d.attention_dp > 1) out["attention_dp"] = d.attention_dp;
+  if (d.context_parallel > 1) out["context_parallel"] = d.context_parallel;
   if (d.speculation.method != "none") {
     nlohmann::json& s = out["speculation"];
     s = {{"method", d.speculation.method}, {"tokens", d.speculation.tokens}};
@@ -159,6 +160,9 @@ EngineDecision engine_decision_from(const JsonReader& in) {
     d.expert_parallel = static_cast<int>(in.at("expert_parallel").count());
   }
   if (in.has("attention_dp")) d.attention_dp = static_cast<int>(in.at("attention_dp").count());
+  if (in.has("context_parallel")) {
+    d.context_parallel = static_cast<int>(in.at("context_parallel").count());
+  }
   if (in.has("speculation")) d.speculation = speculation_from(in.at("speculation"));
   if (in.has("eager")) d.eager = in.at("eager").boolean();
   const auto tokens = [&](const char* key, std::optional<Tokens>& value) {

@@ -87,6 +87,7 @@ class Writer {
       }
       add("--data-parallel-size", s_.attention_dp);
     }
+    if (s_.context_parallel > 1) add("--decode-context-parallel-size", s_.context_parallel);
     if (s_.ep > 1) add("--enable-expert-parallel", "");
     if (s_.nodes > 1) add("--nnodes", s_.nodes);
     add_tokens("--max-model-len", s_.context);
@@ -112,6 +113,7 @@ class Writer {
       add("--dp-size", s_.attention_dp);
       add("--enable-dp-attention", "");
     }
+    if (s_.context_parallel > 1) add("--dcp-size", s_.context_parallel);
     if (s_.ep > 1) add("--ep-size", s_.ep);
     if (s_.nodes > 1) add("--nnodes", s_.nodes);
     add_tokens("--context-length", s_.context);
@@ -258,7 +260,8 @@ std::optional<std::size_t> starts(const Program& program, const std::vector<std:
 
 bool EngineSetup::operator==(const EngineSetup& o) const {
   return id.kind == o.id.kind && id.version == o.id.version && model == o.model && tp == o.tp &&
-         pp == o.pp && ep == o.ep && attention_dp == o.attention_dp && nodes == o.nodes &&
+         pp == o.pp && ep == o.ep && attention_dp == o.attention_dp &&
+         context_parallel == o.context_parallel && nodes == o.nodes &&
          speculation.method == o.speculation.method && speculation.tokens == o.speculation.tokens &&
          speculation.model == o.speculation.model && eager == o.eager && context == o.context &&
          sequences == o.sequences && chunk == o.chunk && block_tokens == o.block_tokens &&

@@ -17,7 +17,7 @@ struct EngineSetup {
   std::string model;
   // tp counts the ranks of all attention groups (vLLM: tensor x data parallel); ep: of them, those
   // that share whole experts.
-  int tp = 1, pp = 1, ep = 1, attention_dp = 1, nodes = 1;
+  int tp = 1, pp = 1, ep = 1, attention_dp = 1, context_parallel = 1, nodes = 1;
   std::optional<Tokens> context;          // of one sequence
   std::optional<std::int64_t> sequences;  // at the same time
   std::optional<Tokens> chunk;            // tokens of one step

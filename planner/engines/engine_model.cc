@@ -99,6 +99,7 @@ class Builder {
     out_.tied = card_.tied_head;
     out_.groups = formats_.groups.count;
     out_.attention_tp = group_tp_;
+    out_.context_ranks = formats_.context_parallel;
     out_.head_sees_all = formats_.groups.whole_head;
     out_.head_ranks = formats_.groups.whole_head ? tp_ : group_tp_;
     for (std::size_t k = 0; k < model_.kinds.size(); ++k) layer(merged(k));

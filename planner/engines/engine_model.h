@@ -65,6 +65,7 @@ struct EngineFormats {
   Bytes tower;                 // weights beside the decoder: a vision or audio tower
   bool latent_copies = false;  // MLA: the up-projections are kept a second time, absorbed
   int expert_parallel = 1;     // tensor ranks that share whole experts
+  int context_parallel = 1;    // tensor ranks that share the tokens of a cache
   bool rotary_tables = true;   // cos and sin are kept for every position
   AttentionGroups groups;
   // Of a model that drafts for another:
@@ -85,6 +86,7 @@ struct EngineModel {
   std::int64_t expert_layers = 0;
   int groups = 1;              // that attend sequences of their own
   int attention_tp = 1;        // ranks of one of them
+  int context_ranks = 1;       // of one cache, each with a share of its tokens
   int head_ranks = 1;          // over which the vocabulary of the head is split
   bool head_sees_all = false;  // the head's rows are those of all groups
   std::vector<EngineMatrix> matrices;

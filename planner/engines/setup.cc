@@ -100,6 +100,8 @@ class Reader {
       data_parallel_ = small(f);
     } else if (n == "--enable-dp-attention" || n == "enable_attention_dp") {
       attention_dp_ = f.value != "false";
+    } else if (n == "--decode-context-parallel-size" || n == "--dcp-size") {
+      out_.context_parallel = small(f);
     } else if (n == "--nnodes") {
       out_.nodes = small(f);
     } else if (n == "--max-model-len" || n == "--context-length" || n == "max_seq_len") {
@@ -163,8 +165,7 @@ class Reader {
                n == "--num-gpu-blocks-override" || n == "--disable-hybrid-kv-cache-manager" ||
                n == "--disable-hybrid-swa-memory" || n == "--mmproj" || n == "-cd" ||
                n == "kv_cache_config.host_cache_size" || n == "--kv-transfer-config" ||
-               n == "--kv-cache-dtype-skip-layers" || n == "--decode-context-parallel-size" ||
-               n == "context_parallel_size") {
+               n == "--kv-cache-dtype-skip-layers" || n == "context_parallel_size") {
       const bool off = f.value == "0" || f.value == "1" || f.value == "false";
       if (!off) refuse(f);
     }
@@ -242,6 +243,7 @@ EngineSetup setup_of_plan(const Plan& plan, const EngineRequest& engine, const M
   s.pp = d.sharding.pp;
   s.ep = engine.expert_parallel;
   s.attention_dp = engine.attention_dp;
+  s.context_parallel = engine.context_parallel;
   s.eager = engine.eager;
   s.speculation = engine.speculation;
   const std::int64_t node = std::max<std::int64_t>(1, device.devices_per_node.value);
@@ -272,7 +274,8 @@ EngineSetup setup_of_plan(const Plan& plan, const EngineRequest& engine, const M
       draft_model(source, full.draft.get(), settings.speculation, d, settings.formats);
   if (draft) add_draft(model, *draft);
   const Bytes pool = engine.kv_cache_memory.value_or(
-      pool_bytes(model, d.block, *s.context, *s.chunk, *s.sequences));
+      pool_bytes(model, d.block, Tokens{ceil_div(s.context->n, std::int64_t{s.context_parallel})},
+                 *s.chunk, *s.sequences));
   if (table.kind == EngineKind::kSglang) {
     s.kv_tokens = Tokens{detail::checked_mul(s.context->n, *s.sequences)};
   } else {
@@ -325,6 +328,7 @@ EngineRequest engine_request_of(const EngineSetup& s) {
   request.flash_attention = s.flash_attention;
   request.expert_parallel = s.ep;
   request.attention_dp = s.attention_dp;
+  request.context_parallel = s.context_parallel;
   request.eager = s.eager;
   request.speculation = s.speculation;
   return request;

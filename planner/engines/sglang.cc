@@ -66,9 +66,11 @@ EngineForecast sglang_rank(const TwinInput& in) {
       captured * t.number("reserve_graph_mib") * kMiB *
       std::min<double>(static_cast<double>(in.settings.max_num_seqs), t.number("graph_batch")));
   const BytesPerToken per_token = in.model.kv_bytes_per_token();
-  if (in.settings.kv_tokens) out.kv = std::min(out.kv, per_token * *in.settings.kv_tokens);
+  if (in.settings.kv_tokens)
+    out.kv = std::min(
+        out.kv, per_token * Tokens{ceil_div(in.settings.kv_tokens->n, in.model.context_ranks)});
   if (per_token.n > 0) {
-    out.kv_tokens = {floor_div(out.kv.n, per_token.n)};
+    out.kv_tokens = {floor_div(out.kv.n, per_token.n) * in.model.context_ranks};
     out.max_concurrency =
         static_cast<double>(out.kv_tokens.n) / static_cast<double>(in.settings.max_model_len.n);
   }

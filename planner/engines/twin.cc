@@ -70,6 +70,7 @@ class Settler {
     groups();
     formats();
     experts();
+    context();
     speculation();
     return std::move(out_);
   }
@@ -159,6 +160,34 @@ class Settler {
       out_.max_num_seqs = std::max<std::int64_t>(1, out_.max_num_seqs / count);
     }
     assume("attention groups", "requests are spread evenly over them", "none");
+  }
+
+  /// Source: vLLM config/parallel.py: the ranks divide tp; with kv heads they are at most the ranks
+  /// that would hold copies of a head. No engine shares windows this way.
+  void context() {
+    const int ranks = request_.context_parallel;
+    out_.formats.context_parallel = ranks;
+    if (ranks == 1) return;
+    if (table_.kind != EngineKind::kVllm && table_.kind != EngineKind::kSglang) {
+      throw Error(
+          ErrorCode::kUnsupported,
+          fmt::format("no account of context parallel decoding in {}", name_of(table_.kind)))
+          .at("", "--decode-context-parallel");
+    }
+    const int tp = decisions_.sharding.tp / request_.attention_dp;
+    for (const Layer& layer : source_.card.layers) {
+      const Mixer& mixer = layer.mixer;
+      const std::int64_t heads = mixer.kind == MixerKind::kMla ? 1 : mixer.kv_heads;
+      const bool copies = heads > 0 && tp % ranks == 0 && tp / ranks >= heads;
+      if (ranks >= 1 && copies && mixer.window_tokens == 0) continue;
+      throw Error(ErrorCode::kUsage,
+                  fmt::format("{} of {} tensor ranks cannot share a cache of {} kv heads{}", ranks,
+                              tp, heads, mixer.window_tokens > 0 ? " with windows" : ""))
+          .at("", "--decode-context-parallel")
+          .help(
+              "they share what they would hold copies of: at most --tp / kv heads, a divisor of "
+              "--tp; a latent cache counts as one head");
+    }
   }
 
   void speculation() {

@@ -151,11 +151,14 @@ EngineForecast vllm_rank(const TwinInput& in) {
   out.available = rounded(static_cast<double>(in.decisions.capacity.n) * s.memory_fraction);
   const Bytes profiled = out.available - out.weights - out.activations - out.non_torch;
   out.kv = std::max(Bytes{0}, s.kv_cache_memory.value_or(profiled));
-  const KvPool pool =
-      kv_pool(in.model, in.decisions.block, s.max_model_len, s.max_num_batched_tokens);
+  const std::int64_t ranks = in.model.context_ranks;
+  const KvPool pool = kv_pool(in.model, in.decisions.block, {ceil_div(s.max_model_len.n, ranks)},
+                              s.max_num_batched_tokens);
   if (pool.groups > 0) {
     const std::int64_t blocks = floor_div(out.kv.n, (pool.page * pool.group_layers).n);
-    out.kv_tokens = {blocks / pool.groups * in.decisions.block.n};
+    // A block holds as many tokens on each of the ranks that share a cache.
+    const int shared = in.model.context_ranks;
+    out.kv_tokens = {blocks / pool.groups * in.decisions.block.n * shared};
     out.max_concurrency =
         static_cast<double>(blocks) / static_cast<double>(pool.pages_per_sequence);
     if (in.table.number("tokens_by_concurrency") != 0) {

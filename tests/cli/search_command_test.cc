@@ -38,8 +38,8 @@ TEST(SearchCommand, APriceOfNothingIsAPriceAndNoneIsNone) {
   const std::string prices = folder / "prices.yaml";
   std::ofstream(prices) << "usd_per_hour: {rtx-4090-24gb: 0}\n";
   const auto search = [&](const std::vector<std::string>& more) {
-    return run_program(with({"search", "llama-3.1-8b", "--devices", "RTX-4090-24GB", "--most-devices",
-                             "1", "--context", "4k", "--json"},
+    return run_program(with({"search", "llama-3.1-8b", "--devices", "RTX-4090-24GB",
+                             "--most-devices", "1", "--context", "4k", "--json"},
                             more));
   };
   const Outcome owned = search({"--price-file", prices});

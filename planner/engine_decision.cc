@@ -63,8 +63,7 @@ std::string write_engine_decision(const EngineDecision& d, const std::string& in
     line("tower_heads", fmt::format("{}", d.tower_heads));
   }
   if (d.expert_parallel > 1) line("expert_parallel", fmt::format("{}", d.expert_parallel));
-  if (d.attention_dp > 1)
-    line("attention_dp", "context_parallel", fmt::format("{}", d.attention_dp));
+  if (d.attention_dp > 1) line("attention_dp", fmt::format("{}", d.attention_dp));
   if (d.context_parallel > 1) line("context_parallel", fmt::format("{}", d.context_parallel));
   if (d.speculation.method != "none") line("speculation", speculation_text(d.speculation));
   if (d.eager) line("eager", "true");

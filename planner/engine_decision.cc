@@ -78,13 +78,29 @@ std::string write_engine_decision(const EngineDecision& d, const std::string& in
 }
 
 EngineDecision read_engine_decision(const YamlNode& in) {
-  in.allow_only(
-      {"engine",          "memory_fraction", "max_model_len_tokens",  "max_num_batched_tokens",
-       "kv_tokens",       "max_num_seqs",    "kv_cache_memory_bytes", "dtype",
-       "kv_cache_dtype",  "quantization",    "quantized_parts",       "tower_bytes",
-       "beside_bytes",    "transient_bytes", "tower_positions",       "tower_heads",
-       "expert_parallel", "attention_dp",    "speculation",           "eager",
-       "flash_attention", "serving"});
+  in.allow_only({"engine",
+                 "memory_fraction",
+                 "max_model_len_tokens",
+                 "max_num_batched_tokens",
+                 "kv_tokens",
+                 "max_num_seqs",
+                 "kv_cache_memory_bytes",
+                 "dtype",
+                 "kv_cache_dtype",
+                 "quantization",
+                 "quantized_parts",
+                 "tower_bytes",
+                 "beside_bytes",
+                 "transient_bytes",
+                 "tower_positions",
+                 "tower_heads",
+                 "expert_parallel",
+                 "attention_dp",
+                 "context_parallel",
+                 "speculation",
+                 "eager",
+                 "flash_attention",
+                 "serving"});
   EngineDecision d;
   d.engine = in.at("engine").text();
   if (in.has("memory_fraction")) d.memory_fraction = in.at("memory_fraction").real(0, 1);

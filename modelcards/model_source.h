@@ -26,7 +26,8 @@ struct ModelSource {
   ModelCard card;
   std::shared_ptr<const Gguf> gguf;  // kGguf only
   // In file order, under the names of the file: of the GGUF, or of a folder's .safetensors (Hugging
-  // Face names). Empty for a card, and for a folder with a config.json alone.
+  // Face names); what lies beside the decoder (towers, projectors) is one tensor a format there.
+  // Empty for a card, and for a folder with a config.json alone.
   std::vector<StoredTensor> stored;
 };
 

@@ -331,7 +331,7 @@ ServingForecast forecast_serving(const ModelSource& source, const DeviceCard& de
   out.ttft = {t("first_s_" + arrival) + loop.response +
               t("wave_" + arrival) * (out.running - 1) / times.stages() * times.prompt_share() +
               steps * loop.tpot + waiting * (loop.response + output * loop.tpot)};
-  if (load.arrival != Arrival::kSpread) {
+  if (load.front_end || load.arrival == Arrival::kEqual) {
     const double streamed = t("front_s") * real(load.concurrency) * output;
     out.ttft.v += std::max(0.0, streamed - out.ttft.v - output * loop.tpot);
   }

@@ -27,6 +27,8 @@ struct ServingLoad {
   /// Decode steps a prompt is held back in the mean: TensorRT-LLM gathers more prompts
   /// (batch_wait_timeout_iters), SGLang looks for new ones every scheduler-recv-interval steps.
   std::int64_t batch_wait_steps = 0;
+  /// One process streams all tokens to clients of its own machine; kEqual always has one.
+  bool front_end = false;
 };
 
 /// What the kernels of the first stage alone would take, before anything fitted to served engines.
@@ -53,7 +55,7 @@ ServingTerms serving_terms(const ModelSource& source, const DeviceCard& device,
 ///   tpot)
 ///   ttft = first + R + wave x P' (B - 1) + (first_steps + batch_wait_steps) x tpot
 ///          + (concurrency - B) / B x (R + output x tpot)
-/// Clients of equal lengths (kEqual, kSteady) add to ttft what the front end cannot stream in time:
+/// A front end (kEqual, or front_end) adds to ttft what it cannot stream in time:
 /// front_s x concurrency x output less the whole request, when that is above 0.
 /// A pipeline of S stages: s, P and P' are sums over the stages, s of b / S sequences each, with
 /// the hidden vectors handed on; a prompt disturbs one stage at a time, so B - 1 becomes (B - 1) /

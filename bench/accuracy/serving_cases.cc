@@ -146,6 +146,8 @@ void apply_settings(const std::vector<Row>& settings, ServingCase& c, EngineRequ
   c.load.output = mean(c.output);
   c.load.concurrency = c.concurrency;
   c.load.arrival = parse_arrival(c.arrival);
+  // Runs of other sources than the listed ones: clients and front end on the engine's machine.
+  c.load.front_end = c.arrival != "spread";
 }
 
 ServingCase predict(const Row& row, const std::string& card, const std::vector<Row>& settings) {

@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include "cli/model_names.h"
 #include "executor/process_memory.h"
 #include "modelcards/file.h"
 #include "modelcards/library.h"
@@ -262,7 +263,9 @@ PlanRequest request_of(const PlanOptions& o) {
   return request;
 }
 
-PlannedModel plan_model(const PlanOptions& options) {
+PlannedModel plan_model(const PlanOptions& asked) {
+  PlanOptions options = asked;
+  options.model = named_model(asked.model);
   PlanRequest request = request_of(options);
   auto [source, source_resident] = open_measured(options.model, options.set, options.assume_like);
   ChosenDevice device = choose_device(options.device);

@@ -26,7 +26,7 @@ class Chooser : private ChoiceList {
         device_(device),
         request_(request),
         gpu_(device.kind != DeviceKind::kCpu),
-        kv_(source, request, gpu_, out) {}
+        kv_(source, request, out) {}
 
   void run() {
     place();

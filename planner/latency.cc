@@ -290,6 +290,13 @@ void for_each_chunk(const Decisions& decisions, Visit visit) {
   }
 }
 
+}  // namespace
+
+Seconds decode_weight_stall(const RankModel& stage, const Decisions& decisions,
+                            const DeviceCard& device, const PassWork& step) {
+  return weight_stall(stage, decisions, device, {step});
+}
+
 /// Of one prompt: chunk by chunk, or once when prefill goes layer by layer.
 Seconds prefill_weight_stall(const RankModel& stage, const Decisions& decisions,
                              const DeviceCard& device) {
@@ -301,8 +308,6 @@ Seconds prefill_weight_stall(const RankModel& stage, const Decisions& decisions,
   for (const PassWork& chunk : chunks) stall += weight_stall(stage, decisions, device, {chunk});
   return stall;
 }
-
-}  // namespace
 
 Seconds decode_stall(const RankModel& stage, const Decisions& decisions, const DeviceCard& device,
                      const PassWork& step) {

@@ -100,6 +100,7 @@ Calibration calibrate(const MachineFacts& machine, Ops& ops, const Clock& clock,
   CalibrationEffort effort;
   effort.pool = pool_size(machine, request.quick);
   effort.quick = request.quick;
+  effort.unrounded = request.unrounded;
   if (request.quick) {
     effort.rounds = 1;
     effort.point_seconds = 0.005;
@@ -149,7 +150,10 @@ Calibration calibrate_this_machine(const CalibrationRequest& request) {
   const MachineFacts machine = machine_facts();
   const SteadyClock clock;
   const auto backend = make_cpu_backend(request.threads, machine.available);
-  return calibrate(machine, backend->ops(), clock, request);
+  const auto unrounded = make_cpu_backend(request.threads, machine.available, DType::kF32);
+  CalibrationRequest all = request;
+  all.unrounded = &unrounded->ops();
+  return calibrate(machine, backend->ops(), clock, all);
 }
 
 }  // namespace vramplan

@@ -29,6 +29,7 @@ struct CalibrationRequest {
   Bytes process_base;          // resident bytes of a fresh process of the program
   std::string disk_directory;  // whose disk becomes a link of the card; empty = none
   RowSampler sample_rows;      // empty: greedy, as a run does it
+  Ops* unrounded = nullptr;    // see CalibrationEffort
   CalibrationProgress progress;
 };
 

@@ -14,7 +14,8 @@ struct RankNeed {
   /// Of each group of layers: most blocks at the same time, and the bytes of one.
   std::vector<Blocks> held;
   std::vector<Bytes> block_bytes;
-  Bytes staging_block;  // of a cache beyond the device: its staging, a block
+  Bytes staging_block;  // of a cache beyond the device: its staging, a block of the first group
+  Bytes staging_of(std::size_t group) const { return group == 0 ? staging_block : Bytes{}; }
   /// The regions of the plan, or what is left of them on a device with less: weights and
   /// activations first, whole blocks from the rest. The take that does not fit then fails where it
   /// happens.

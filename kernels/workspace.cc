@@ -1,8 +1,16 @@
 #include "kernels/workspace.h"
 
 #include <algorithm>
+#include <numeric>
+#include <vector>
 
 namespace vramplan {
+
+void Ops::copy(TensorView out, TensorView x) {
+  std::vector<std::int32_t> rows(static_cast<std::size_t>(x.rows));
+  std::iota(rows.begin(), rows.end(), 0);
+  gather_rows(out, x, rows);
+}
 
 void Ops::kv_pack(const KvLayerView&, const KvLayerView&, std::span<const KvPack>, std::int64_t) {
   throw Error(ErrorCode::kUnsupported, "a KV cache with a residual window on this backend")
@@ -16,7 +24,8 @@ Bytes linear_workspace(std::int64_t tokens, std::int64_t in_features, DType weig
                        int threads) {
   const bool packed = packed_rule(weight) != nullptr;
   if (!packed && !is_block_quantised(weight)) return {};
-  if (packed || inputs == DType::kF32) return Bytes{4} * kDequantisedRows * in_features * threads;
+  if (packed || inputs == DType::kF32)
+    return Bytes{4} * dequantised_rows(tokens) * in_features * threads;
   return Bytes{40} * ceil_div(in_features, 32) * tokens;
 }
 

@@ -10,7 +10,8 @@
 namespace vramplan {
 namespace {
 
-constexpr std::int64_t kDequantisedRows = 4;  // weight rows a thread holds in f32 at a time
+/// Weight rows a thread of a CPU holds in f32 at a time: for more than 8 tokens 16, twice.
+constexpr std::int64_t kDequantisedRows = 4, kDequantisedPanels = 32, kFewTokens = 8;
 
 // Names are compared by address, so each is written once.
 constexpr const char *kX = "x", *kNormed = "n", *kNormed2 = "n2", *kQ = "q", *kK = "k", *kV = "v",
@@ -229,19 +230,21 @@ Bytes most(const RankModel& model, const ScratchRules& rules,
 
 Bytes linear_scratch(const ScratchRules& rules, std::int64_t tokens, std::int64_t in_features,
                      DType weight) {
+  const bool packed = packed_rule(weight) != nullptr;
   if (rules.multiprocessors > 0) {
     // Above 32 tokens, rows of a quantised weight are made plain in a tile: at most 8192 of them
-    // and at most 64 MiB.
+    // and at most 64 MiB. Packed ones are read by our kernel as they are.
     const bool tiled =
-        is_block_quantised(weight) && tokens > 32 && rules.activations != DType::kF32;
+        is_block_quantised(weight) && !packed && tokens > 32 && rules.activations != DType::kF32;
     const std::int64_t fitting = (std::int64_t{64} << 20) / (2 * in_features);
     return tiled ? bytes_of(DType::kBF16, std::clamp<std::int64_t>(fitting, 1, 8192), in_features)
                  : Bytes{};
   }
-  const bool packed = packed_rule(weight) != nullptr;
   if (rules.kind != DeviceKind::kCpu || !(packed || is_block_quantised(weight))) return {};
   if (packed || rules.linear_inputs == DType::kF32)
-    return bytes_of(DType::kF32, kDequantisedRows, in_features) * rules.threads;
+    return bytes_of(DType::kF32, tokens > kFewTokens ? kDequantisedPanels : kDequantisedRows,
+                    in_features) *
+           rules.threads;
   // 32 codes of 8 bits, their scale and their sum (f32 each) per 32 inputs of a token.
   return Bytes{32 + 4 + 4} * ceil_div(in_features, 32) * tokens;
 }
@@ -258,12 +261,16 @@ Bytes attention_scratch(const ScratchRules& rules, const PassShape& pass, const 
   }
   if (queries != 1) return {};
   if (rules.multiprocessors > 0) {
+    if (rules.kv_policy == KvPolicy::kMass) return {};  // tiles, as for many queries
     // Splits of a sequence and kv head: two blocks a multiprocessor, of 256 tokens or more each, at
     // most 64; per split and head a partial output, its maximum and its sum.
     const std::int64_t groups = detail::checked_mul(pass.sequences, kind.shape.kv_heads);
     const std::int64_t wanted = ceil_div(2 * std::int64_t{rules.multiprocessors}, groups);
-    const std::int64_t splits = std::min(
+    std::int64_t splits = std::min(
         {wanted, std::max<std::int64_t>(1, ceil_div(rules.most_context, 256)), std::int64_t{64}});
+    // Two read the residual window or the sinks, and at least two what else there is.
+    const KvKeep keep = keep_of(rules.kv_policy, rules.kv_keep, kind.layer.mixer.window_tokens);
+    if (rules.residual || keep.sinks.n > 0) splits = std::clamp<std::int64_t>(splits + 2, 4, 64);
     const std::int64_t rows =
         detail::checked_mul(detail::checked_mul(kind.shape.heads, pass.sequences), splits);
     return bytes_of(DType::kF32, rows, kind.layer.mixer.value_dim + 2);
@@ -304,14 +311,20 @@ std::vector<PassShape> prefill_passes(const Decisions& decisions, bool head) {
   return passes;
 }
 
-std::vector<PassShape> decode_passes(const Decisions& given, bool head) {
-  if (given.output.n <= 1) return {};
-  Decisions decisions = given;
-  if (decisions.preempt != Preempt::kNone) {
-    decisions.batch = replay_preemption(decisions).most_running;
+std::vector<PassShape> decode_passes(const Decisions& decisions, bool head, DeviceKind kind) {
+  if (decisions.output.n <= 1) return {};
+  const auto step = [&](std::int64_t rows) {
+    return PassShape{rows, head ? rows : 0, rows, decisions.context.n - 1,
+                     (decisions.context - decisions.output).n + 1};
+  };
+  if (decisions.preempt == Preempt::kNone) return {step(decisions.batch)};
+  const PreemptionForecast forecast = replay_preemption(decisions);
+  if (kind != DeviceKind::kGpu || !captures_steps(decisions)) return {step(forecast.most_running)};
+  std::vector<PassShape> passes;
+  for (const auto& [rows, count] : forecast.captured_steps(decisions.batch)) {
+    passes.push_back(step(rows));
   }
-  return {{decisions.batch, head ? decisions.batch : 0, decisions.batch, decisions.context.n - 1,
-           (decisions.context - decisions.output).n + 1}};
+  return passes;
 }
 
 ScratchRules scratch_rules(const Decisions& decisions, DeviceKind kind, int multiprocessors) {
@@ -333,7 +346,7 @@ Bytes prefill_peak(const RankModel& model, const Decisions& decisions, const Scr
 }
 
 Bytes decode_peak(const RankModel& model, const Decisions& decisions, const ScratchRules& rules) {
-  return most(model, rules, decode_passes(decisions, model.shape.head));
+  return most(model, rules, decode_passes(decisions, model.shape.head, rules.kind));
 }
 
 Bytes activation_extent(const RankModel& model, const Decisions& decisions,
@@ -342,7 +355,7 @@ Bytes activation_extent(const RankModel& model, const Decisions& decisions,
   for (const bool decode : {false, true}) {
     const bool head = model.shape.head;
     for (const PassShape& pass :
-         decode ? decode_passes(decisions, head) : prefill_passes(decisions, head)) {
+         decode ? decode_passes(decisions, head, rules.kind) : prefill_passes(decisions, head)) {
       extent = std::max(extent, pass_extent(model, rules, pass));
     }
   }

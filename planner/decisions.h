@@ -178,6 +178,14 @@ Blocks pool_blocks(const Decisions& decisions, const KvKeep& keep);
 /// ceil(chunk / block) + 1.
 Blocks table_blocks(const Decisions& decisions, const KvKeep& keep);
 
+/// On a GPU: whether decode steps are captured and replayed as graphs. Not where all scores lie in
+/// memory, whose size changes from step to step; nor where layers come in from elsewhere: their
+/// copies go to other places in every pass, and the link's time is long beside that of launches.
+bool captures_steps(const Decisions& decisions);
+/// Rows of a captured step of `rows` sequences, of at most `most`: the next power of two, so that
+/// few sizes are captured.
+std::int64_t captured_rows(std::int64_t rows, std::int64_t most);
+
 /// Whether the cache of a rank's `layer`-th of `layers` lives beyond the device: those are spread
 /// evenly, so that each has time to come in.
 bool is_offloaded(const Decisions& decisions, std::int64_t layer, std::int64_t layers);

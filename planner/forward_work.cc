@@ -57,13 +57,10 @@ class PassWorks {
  private:
   void add(const OpWork& work, std::int64_t count) { sum_.add(work, count * passes_.repeat); }
 
-  /// Block-quantised weights whose inputs stay unrounded are multiplied as f32 ones are: their
-  /// bytes, at the rates of f32.
   OpWork linear_of(std::int64_t tokens, std::int64_t in, std::int64_t out, DType weight) const {
-    OpWork work = linear_work(tokens, in, out, weight, a_);
-    if (is_block_quantised(weight) && decisions_.linear_inputs == DType::kF32)
-      work.dtype = DType::kF32;
-    return work;
+    const bool unrounded = is_block_quantised(weight) && decisions_.linear_inputs == DType::kF32;
+    return unrounded ? linear_f32_work(tokens, in, out, weight, a_)
+                     : linear_work(tokens, in, out, weight, a_);
   }
 
   void linear(const LayerKind& kind, Part part, std::int64_t in, std::int64_t out) {
@@ -191,16 +188,19 @@ class PassWorks {
     };
     double blocks = static_cast<double>(packed(last) - packed(pass.kv_length - queries)) / 32;
     std::int64_t calls = 0;
-    if (pass.tokens == pass.sequences && last > residual.tokens.n) {
+    const bool step = pass.tokens == pass.sequences;
+    if (step && last > residual.tokens.n) {
       blocks = static_cast<double>(pass.sequences) / 32;
     } else {
       for (std::int64_t end = pass.kv_length; end <= last; end += queries)
         if (packed(end) > packed(end - queries)) ++calls;
     }
-    if (blocks <= 0) return;
+    // The steps of a GPU are alike: each has the call, for no block in most.
+    const bool in_graph = step && passes_.fused;
+    if (blocks <= 0 && !in_graph) return;
     OpWork work = kv_pack_work(blocks, kind.shape.k + kind.shape.v, 2 * kind.shape.kv_heads,
                                dtype_of(decisions_.kv_format), residual.stride);
-    work.calls = calls;
+    work.calls = in_graph ? passes_.repeat : calls;
     sum_.add(work, kind.count);
   }
 

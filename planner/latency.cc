@@ -23,6 +23,11 @@ const OpCost* find_cost(const DeviceCard& device, OpKind op, DType dtype) {
   if (any == nullptr && op == OpKind::kLinearDecode) {
     return find_cost(device, OpKind::kLinear, dtype);
   }
+  // Or none for unrounded inputs: then as f32 weights of their bytes would take.
+  const bool decode = op == OpKind::kLinearF32Decode;
+  if (any == nullptr && (decode || op == OpKind::kLinearF32)) {
+    return find_cost(device, decode ? OpKind::kLinearDecode : OpKind::kLinear, DType::kF32);
+  }
   return any;
 }
 
@@ -101,7 +106,8 @@ class TermTable {
 
  private:
   static std::string term_name(const OpWork& work) {
-    const bool linear = work.op == OpKind::kLinear || work.op == OpKind::kLinearDecode;
+    const bool linear = work.op == OpKind::kLinear || work.op == OpKind::kLinearDecode ||
+                        work.op == OpKind::kLinearF32 || work.op == OpKind::kLinearF32Decode;
     return linear ? fmt::format("linear {}", info(work.dtype).name) : name_of(work.op);
   }
   static void accumulate(OpTime& sum, const OpTime& time) {

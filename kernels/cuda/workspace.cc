@@ -22,7 +22,8 @@ std::int64_t tile_rows(std::int64_t in_features) {
 
 Bytes linear_workspace(std::int64_t tokens, std::int64_t in_features, DType weight,
                        DType activations) {
-  if (activations == DType::kF32 || !is_block_quantised(weight)) return {};
+  // Packed weights stay with our kernel: their rows do not lie one after another.
+  if (activations == DType::kF32 || !is_block_quantised(weight) || packed_rule(weight)) return {};
   if (tokens <= kDequantTokens) return {};
   return bytes_of(activations, tile_rows(in_features), in_features);
 }
@@ -45,9 +46,13 @@ Bytes attention_workspace(std::span<const SequenceSlice> slices, const KvLayerVi
     }
     return Bytes{4} * params.heads * queries * length;
   }
-  if (!is_decode(slices)) return {};
+  const bool adds_up = std::any_of(slices.begin(), slices.end(),
+                                   [](const SequenceSlice& s) { return s.block_mass != nullptr; });
+  if (!is_decode(slices) || adds_up) return {};
   const auto count = static_cast<std::int64_t>(slices.size());
-  const std::int64_t splits = decode_splits(count, kv.kv_heads, most_kv, multiprocessors);
+  std::int64_t splits = decode_splits(count, kv.kv_heads, most_kv, multiprocessors);
+  if (params.history != nullptr || params.sink_tokens > 0)
+    splits = std::clamp<std::int64_t>(splits + 2, 4, 64);
   return Bytes{4} * (kv.value_dim + 2) * params.heads * count * splits;
 }
 

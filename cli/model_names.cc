@@ -25,6 +25,10 @@ std::string plain_name(const std::string& model) {
   for (const std::string begin : kBeginnings) {
     if (name.rfind(begin, 0) == 0) name.erase(0, begin.size());
   }
+  for (const std::string inside : {"-instruct-", "-chat-", "-it-"}) {  // mistral-7b-instruct-v0.3
+    const std::size_t at = name.find(inside);
+    if (at != std::string::npos) name.erase(at, inside.size() - 1);
+  }
   for (bool cut = true; cut;) {
     cut = false;
     for (const std::string end : kEndings) {

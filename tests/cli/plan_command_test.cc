@@ -103,6 +103,8 @@ TEST(PlanCommand, APublishedNameAndOtherLettersFindTheirCards) {
   EXPECT_EQ(run.json()["decisions"]["model"], "llama-3.1-8b");
   EXPECT_EQ(run.json()["decisions"]["device"], "h100-sxm-80gb");
   EXPECT_HOLDS(run.err, "is planned as the card llama-3.1-8b");
+  EXPECT_HOLDS(run_program({"plan", "mistralai/Mistral-7B-Instruct-v0.3", "--context", "4k"}).err,
+               "is planned as the card mistral-7b-v0.3");
 }
 
 TEST(PlanCommand, WordsThatAreNoValuesAreRefusedByFlag) {

@@ -90,6 +90,7 @@ json device_object(const DeviceCard& card) {
           {"module_bytes", sourced(card.module_bytes)},
           {"workspace_bytes", sourced(card.workspace_bytes)},
           {"process_base_bytes", sourced(card.process_base_bytes)},
+          {"replica_base_bytes", sourced(card.replica_base_bytes)},
           {"comm_bytes", sourced(card.comm_bytes)},
           {"graph_node_bytes", sourced(card.graph_node_bytes)},
           {"launch_s", sourced(card.launch_s)},

@@ -38,8 +38,21 @@ std::vector<std::int32_t> prompt_ids(const Tokenizer& tokenizer, const TextReque
   return tokenizer.encode(tokenizer.apply_chat_template(std::span(&message, 1)), true);
 }
 
-/// Plans again for one sequence with this prompt and output; all other decisions stay.
-void replan(PlannedModel& planned, std::int64_t prompt_tokens, std::int64_t output_tokens) {
+/// The sequences of the plan, which a text replaces by one.
+void keep_sequences(const Decisions& d, PlanRequest& request) {
+  request.batch = d.batch;
+  if (d.samples > 1 && !d.beam_search) request.samples = d.samples;
+  if (d.shared_prefix.n > 0) request.shared_prefix = d.shared_prefix;
+  if (d.preempt == Preempt::kNone) return;
+  request.preempt =
+      d.preempt == Preempt::kSwap ? PreemptRequest::kSwap : PreemptRequest::kRecompute;
+  request.kv_pool = d.block * d.kv_blocks;
+}
+
+/// Plans again for one sequence with this prompt and output, or for those of the plan; all other
+/// decisions stay.
+void replan(PlannedModel& planned, std::int64_t prompt_tokens, std::int64_t output_tokens,
+            bool one_sequence = true) {
   const Decisions& d = planned.plan.decisions;
   PlanRequest request;
   request.model = d.model;
@@ -54,6 +67,7 @@ void replan(PlannedModel& planned, std::int64_t prompt_tokens, std::int64_t outp
   request.activation_offload = d.activation_offload;
   request.batch = d.beam_search ? d.samples : 1;
   if (d.beam_search) request.beams = d.samples;
+  if (!one_sequence) keep_sequences(d, request);
   request.weights = d.weights;
   request.kv_format = d.kv_format;
   request.kv_policy = d.kv_policy;
@@ -72,6 +86,7 @@ void replan(PlannedModel& planned, std::int64_t prompt_tokens, std::int64_t outp
   request.attention = d.attention;
   if (planned.device.kind == DeviceKind::kCpu) request.linear_inputs = d.linear_inputs;
   request.threads = d.threads;
+  request.replicas = d.replicas;
   request.seed = d.seed;
   request.kv_placement = d.kv_placement;
   if (d.kv_placement != KvPlacement::kDevice) request.kv_offload_layers = d.kv_offload;
@@ -110,6 +125,12 @@ void make_room(PlannedModel& planned, std::int64_t prompt_tokens,
 /// What the text asks for instead of what the plan says.
 void plan_anew(PlannedModel& planned, const RunRequest& request, const TextRequest& text) {
   Decisions& decisions = planned.plan.decisions;
+  if (text.replicas && *text.replicas != decisions.replicas) {
+    const std::int64_t cores = planned.device.multiprocessors.value;
+    decisions.threads = static_cast<int>(
+        std::clamp<std::int64_t>(cores / *text.replicas, 1, decisions.threads));
+    decisions.replicas = *text.replicas;
+  }
   if (text.beams) {
     decisions.samples = *text.beams;
     decisions.beam_search = *text.beams > 1;
@@ -119,6 +140,8 @@ void plan_anew(PlannedModel& planned, const RunRequest& request, const TextReque
   } else if (text.max_tokens || text.beams) {
     make_room(planned, decisions.context.n - decisions.output.n,
               text.max_tokens.value_or(decisions.output.n));
+  } else if (text.replicas) {
+    replan(planned, (decisions.context - decisions.output).n, decisions.output.n, false);
   }
 }
 
@@ -263,6 +286,7 @@ Measurement execute(PlannedModel& planned, const std::string& backend, const Tex
     check_interrupt();
     if (!wants_text || fraction < 1) progress.show(stage, fraction);
   };
+  request.on_wait = [] { check_interrupt(); };
   Measurement measurement =
       run_plan(planned.plan.decisions, planned.source, planned.device, backend, request);
   progress.clear();

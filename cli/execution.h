@@ -41,7 +41,7 @@ struct TextRequest {
   std::optional<std::string> prompt, chat;  // at most one
   std::optional<std::int64_t> max_tokens;
   Sampling sampling;
-  std::optional<std::int64_t> beams;  // instead of the plan's
+  std::optional<std::int64_t> beams, replicas;  // instead of the plan's
   double length_penalty = 1;          // of beams
   bool check_first = true;            // refuse before anything is taken
   std::string offload_directory;

@@ -192,6 +192,10 @@ void add_plan_flags(CLI::App& command, PlanOptions& o) {
   command.add_option("--capacity", o.capacity, "bytes a device may give, e.g. 70GiB")
       ->group(kPlace);
   command.add_option("--threads", o.threads, "threads of the cpu backend")->group(kPlace);
+  command
+      .add_option("--replicas", o.replicas,
+                  "processes that each run the plan over one read-only copy of the weights (1)")
+      ->group(kPlace);
   command.add_option("--context", o.context, "tokens of a sequence, e.g. 32k")->group(kWork);
   command.add_option("--output-tokens", o.output, "of which generated")->group(kWork);
   command.add_option("--batch", o.batch, "sequences at the same time")->group(kWork);
@@ -222,6 +226,7 @@ PlanRequest request_of(const PlanOptions& o) {
   }
   require_positive(o.threads, "--threads");
   require_positive(o.batch, "--batch");
+  require_positive(o.replicas, "--replicas");
   require_positive(o.block_tokens, "--block-size");
   PlanRequest request;
   request.model = o.model;
@@ -257,6 +262,7 @@ PlanRequest request_of(const PlanOptions& o) {
       read_choice<AttentionAlgorithm>("--attention", o.attention, kAttentionAlgorithms);
   request.linear_inputs = read_linear_inputs(o.linear_inputs);
   request.threads = o.threads;
+  request.replicas = o.replicas;
   if (!o.capacity.empty()) request.capacity = parse_bytes(o.capacity, "--capacity");
   request.seed = o.seed;
   return request;

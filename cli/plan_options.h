@@ -17,7 +17,7 @@ struct PlanOptions {
   std::string model;
   std::string device;
   std::optional<int> count, tp, pp, cp, threads;
-  std::optional<std::int64_t> batch, block_tokens, samples, beams, kv_stride;
+  std::optional<std::int64_t> batch, block_tokens, samples, beams, kv_stride, replicas;
   std::optional<std::uint64_t> seed;
   // Words with units or names; read in request_of, so that the errors are ours.
   std::string context, output, prefill_chunk, capacity, weights, kv_format, kv_policy, kv_residual,

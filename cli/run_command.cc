@@ -8,6 +8,7 @@
 #include "cli/report_files.h"
 #include "cli/terminal.h"
 #include "cli/usage.h"
+#include "planner/replicas.h"
 #include "reports/run_json.h"
 #include "reports/verify_text.h"
 
@@ -19,7 +20,7 @@ struct RunCommand {
   std::string prompt, chat;
   std::optional<std::int64_t> max_tokens;
   Sampling sampling;
-  std::optional<std::int64_t> beams;
+  std::optional<std::int64_t> beams, replicas;
   double length_penalty = 1;
   std::optional<std::uint64_t> seed;
   bool no_precheck = false;
@@ -45,6 +46,7 @@ TextRequest text_request(const RunCommand& options, const Session& session) {
   text.max_tokens = options.max_tokens;
   text.sampling = options.sampling;
   text.beams = options.beams;
+  text.replicas = options.replicas;
   text.length_penalty = options.length_penalty;
   if (options.seed) text.sampling.seed = *options.seed;
   check_sampling(text.sampling);
@@ -117,6 +119,10 @@ void add_run_command(CLI::App& app, Session& session) {
   command->add_option("--capacity", options->capacity, "bytes the run may take, e.g. 200MiB");
   command->add_flag("--no-precheck", options->no_precheck,
                     "start although it does not fit; stops at the first take that goes over");
+  command
+      ->add_option("--replicas", options->replicas,
+                   "processes over one copy of the weights, instead of the plan's")
+      ->check(CLI::Range(std::int64_t{1}, kMostReplicas));
   const char* text = "Text";
   CLI::Option* prompt =
       command->add_option("--prompt", options->prompt, "text to go on from")->group(text);

@@ -133,6 +133,10 @@ Calibration calibrate(const MachineFacts& machine, Ops& ops, const Clock& clock,
   card.multiprocessors = measured<std::int64_t>(request.threads, source);
   card.process_base_bytes =
       measured(request.process_base.n, source + "; Rss of a fresh process, median");
+  if (request.replica_base.n > 0) {
+    card.replica_base_bytes =
+        measured(request.replica_base.n, source + "; own pages of a forked process, median");
+  }
   card.launch_s = measured(call_seconds(result.ops, "add"), source + "; add, fitted call term");
   card.host_capacity_bytes = measured(machine.total.n, source + "; MemTotal");
   card.devices_per_node = measured<std::int64_t>(1, source);

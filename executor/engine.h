@@ -43,6 +43,8 @@ struct RunRequest {
   CudaRequest cuda;
   std::function<void(std::int64_t sequence, std::int32_t token)> on_token;
   std::function<void(const std::string& stage, double fraction)> on_progress;
+  /// Called now and then while other processes run the plan; what it throws ends them.
+  std::function<void()> on_wait;
 };
 
 /// Runs all ranks of `decisions` (more than one only on dry) and measures.

@@ -50,6 +50,14 @@ struct Timings {
   std::vector<ObservedTerm> prefill_terms, decode_terms;
 };
 
+/// One of several processes over one copy of the weights, all looked at while every one of them
+/// held what it ran with.
+struct ReplicaMeasurement {
+  Bytes resident, proportional, own;  // Rss; Pss; pages that it shares with nobody
+  Seconds ttft, tpot;
+  bool same_output = true;  // as the first replica
+};
+
 struct Environment {
   std::string machine, cpu, kernel, commit, backend, time_utc;
   int threads = 0;
@@ -65,6 +73,10 @@ struct Measurement {
   /// Generated ids per sequence; of beams the answers to each prompt, best first.
   std::vector<std::vector<std::int32_t>> output;
   std::optional<PreemptionCounts> preemption;  // of a plan with preemption, rank 0
+  /// Of a plan with several: then `process_peak` is the sum of their proportional bytes and of
+  /// `parent_proportional`, times are means over them, and rates and tokens are sums.
+  std::vector<ReplicaMeasurement> replicas;
+  Bytes parent_proportional;
   std::vector<double> scores;                  // of beams: what each answer is worth
   std::string text;                            // of sequence 0, when there is a tokenizer
   bool complete = false;

@@ -34,9 +34,8 @@ std::vector<std::int32_t> end_tokens_of(const RunRequest& request, const ModelSo
   return ids;
 }
 
-void load_engine(RankEngine& engine, const ModelSource& source, const Decisions& decisions,
-                 const RunRequest& request) {
-  std::unique_ptr<File> file;
+LoadOptions load_options(const ModelSource& source, const Decisions& decisions,
+                         const RunRequest& request, std::unique_ptr<File>& file) {
   LoadOptions options;
   options.fill = WeightFill::kRandom;
   options.seed = decisions.seed;
@@ -48,7 +47,13 @@ void load_engine(RankEngine& engine, const ModelSource& source, const Decisions&
   if (request.on_progress) {
     options.progress = [&request](double fraction) { request.on_progress("load", fraction); };
   }
-  engine.load(options);
+  return options;
+}
+
+void load_engine(RankEngine& engine, const ModelSource& source, const Decisions& decisions,
+                 const RunRequest& request) {
+  std::unique_ptr<File> file;
+  engine.load(load_options(source, decisions, request, file));
 }
 
 void report_progress(const RunRequest& request, const Decisions& decisions, const Pass& pass,

@@ -15,6 +15,9 @@ RankNeed need_of_run(const Decisions& decisions, const ModelSource& source,
                      const std::vector<std::vector<std::int32_t>>& prompts, const GpuFacts* gpu);
 /// Ids that end a sequence, when the request wants to stop there.
 std::vector<std::int32_t> end_tokens_of(const RunRequest& request, const ModelSource& source);
+/// Where weights come from: the source's file, which `file` then holds open, or a seed.
+LoadOptions load_options(const ModelSource& source, const Decisions& decisions,
+                         const RunRequest& request, std::unique_ptr<File>& file);
 /// Weights from the source's file, or seeded ones.
 void load_engine(RankEngine& engine, const ModelSource& source, const Decisions& decisions,
                  const RunRequest& request);

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "planner/replicas.h"
+
 namespace vramplan {
 namespace {
 
@@ -314,6 +316,7 @@ void refuse_unsupported(const ModelSource& source, const Decisions& decisions, b
   positive(decisions.samples, "samples");
   check_sharing(decisions, gpu);
   check_preemption(decisions, gpu);
+  check_replicas(decisions, gpu ? DeviceKind::kGpu : DeviceKind::kCpu);
   positive(decisions.threads, "threads");
   if (decisions.context.n > std::int64_t{1} << 30) {
     refuse("a context of " + std::to_string(decisions.context.n) + " tokens", "context",

@@ -48,6 +48,7 @@ void each_number(F&& f) {
   f("module_bytes", &DeviceCard::module_bytes, std::int64_t{0}, kMaxBytes);
   f("workspace_bytes", &DeviceCard::workspace_bytes, std::int64_t{0}, kMaxBytes);
   f("process_base_bytes", &DeviceCard::process_base_bytes, std::int64_t{0}, kMaxBytes);
+  f("replica_base_bytes", &DeviceCard::replica_base_bytes, std::int64_t{0}, kMaxBytes);
   f("comm_bytes", &DeviceCard::comm_bytes, std::int64_t{0}, kMaxBytes);
   f("graph_node_bytes", &DeviceCard::graph_node_bytes, std::int64_t{0}, std::int64_t{1} << 30);
   f("launch_s", &DeviceCard::launch_s, 0.0, kMaxSeconds);

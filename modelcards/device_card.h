@@ -53,6 +53,8 @@ struct DeviceCard {
   Sourced<std::int64_t> workspace_bytes;  // GEMM library workspace (gpu)
   Sourced<std::int64_t>
       process_base_bytes;            // resident bytes of the program before a model (cpu, host)
+  Sourced<std::int64_t>
+      replica_base_bytes;            // of its own that a forked process holds besides tensors (cpu)
   Sourced<std::int64_t> comm_bytes;  // communicator buffers per rank when count > 1
   Sourced<std::int64_t> graph_node_bytes;     // of a node of an instantiated graph (gpu)
   Sourced<double> launch_s;                   // spacing of two small operations

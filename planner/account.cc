@@ -5,6 +5,7 @@
 #include "planner/activations.h"
 #include "planner/kv_cache.h"
 #include "planner/kv_groups.h"
+#include "planner/replicas.h"
 
 namespace vramplan {
 
@@ -21,6 +22,7 @@ std::vector<StageAccount> stage_accounts(const ModelSource& source, const Device
     for (const LedgerRow& row : runtime_rows(device, tables, rank, decisions.sharding.ranks())) {
       if (row.tier == TierKind::kDevice) account.runtime += row.bytes;
     }
+    if (decisions.replicas > 1) account.runtime += replica_base(device) * decisions.replicas;
     account.kv_per_token = kv_growing_per_token(account.model, decisions);
     if (device.kind == DeviceKind::kGpu) {
       account.gpu = gpu_account(account.model, device, decisions);
@@ -31,7 +33,7 @@ std::vector<StageAccount> stage_accounts(const ModelSource& source, const Device
 }
 
 Bytes kv_bytes(const StageAccount& stage, const Decisions& decisions) {
-  return kv_bytes(stage.model, decisions);
+  return kv_bytes(stage.model, decisions) * decisions.replicas;
 }
 
 ScratchRules rules_of(const StageAccount& stage, const Decisions& decisions, DeviceKind kind) {
@@ -41,7 +43,8 @@ ScratchRules rules_of(const StageAccount& stage, const Decisions& decisions, Dev
 Bytes activation_peak(const StageAccount& stage, const Decisions& decisions, DeviceKind kind) {
   const ScratchRules rules = rules_of(stage, decisions, kind);
   return std::max(prefill_peak(stage.model, decisions, rules),
-                  decode_peak(stage.model, decisions, rules));
+                  decode_peak(stage.model, decisions, rules)) *
+         decisions.replicas;
 }
 
 Bytes reservation_bytes(const StageAccount& stage, const Decisions& decisions) {

@@ -25,7 +25,8 @@ ScratchRules rules_of(const StageAccount& stage, const Decisions& decisions, Dev
 std::vector<StageAccount> stage_accounts(const ModelSource& source, const DeviceCard& device,
                                          const Decisions& decisions, const TokenizerTables& tables);
 
-/// Bytes of the rank's KV cache and state, and the most live on its device over all phases.
+/// Bytes of the rank's KV cache and state, and the most live on its device over all phases; of all
+/// replicas.
 Bytes kv_bytes(const StageAccount& stage, const Decisions& decisions);
 Bytes stage_peak(const StageAccount& stage, const Decisions& decisions, DeviceKind kind);
 /// The most live activations of any phase.

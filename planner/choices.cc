@@ -5,6 +5,7 @@
 #include "planner/activation_offload.h"
 #include "planner/kv_choices.h"
 #include "planner/kv_residual.h"
+#include "planner/replicas.h"
 #include "planner/runtime_overhead.h"
 #include "planner/sharding.h"
 #include "planner/weight_offload.h"
@@ -33,6 +34,7 @@ class Chooser : private ChoiceList {
     formats();
     lengths();
     check_activation_offload(source_.card, d());
+    check_replicas(d(), device_.kind);
     about_model();
     about_device();
   }
@@ -64,9 +66,10 @@ class Chooser : private ChoiceList {
       d().capacity = *request_.capacity;
     }
     d().seed = request_.seed.value_or(0);
+    d().replicas = request_.replicas.value_or(1);
     if (gpu_) return;
-    const std::int64_t cores =
-        std::clamp<std::int64_t>(device_.multiprocessors.value, 1, kMostThreads);
+    const std::int64_t cores = std::clamp<std::int64_t>(
+        device_.multiprocessors.value / std::max<std::int64_t>(1, d().replicas), 1, kMostThreads);
     const std::optional<std::int64_t> asked =
         request_.threads ? std::optional<std::int64_t>(*request_.threads) : std::nullopt;
     d().threads = static_cast<int>(number(asked, cores, "threads", "--threads", kMostThreads));
@@ -214,6 +217,11 @@ class Chooser : private ChoiceList {
     check("compute_efficiency", device_.compute_efficiency);
     check("launch_s", device_.launch_s);
     check("process_base_bytes", device_.process_base_bytes);
+    if (d().replicas > 1) {
+      check("replica_base_bytes", device_.replica_base_bytes);
+      assume("replicas", fmt::format("all {} compute at the same time", d().replicas),
+             "--replicas");
+    }
     if (!gpu_) return;
     check("context_bytes", device_.context_bytes);
     check("module_bytes", device_.module_bytes);

@@ -162,7 +162,8 @@ struct Decisions {
   // CPU: products with block-quantised weights round their input to 8-bit codes (i8), or do not
   // (f32).
   DType linear_inputs = DType::kI8;
-  int threads = 1;  // CPU backend
+  int threads = 1;  // CPU backend, of each replica
+  std::int64_t replicas = 1;  // processes that each run all of this over one copy of the weights
   std::uint64_t seed = 0;
   Bytes capacity;                        // per device: what the run may take, all in all
   std::optional<EngineDecision> engine;  // with --engine: whose settings the plan is for

@@ -7,6 +7,7 @@
 #include "planner/activation_offload.h"
 #include "planner/kv_cache.h"
 #include "planner/kv_offload.h"
+#include "planner/replicas.h"
 #include "planner/weight_offload.h"
 
 namespace vramplan {
@@ -316,7 +317,8 @@ Seconds prefill_stall(const RankModel& stage, const Decisions& decisions,
 }
 
 Performance predict_performance(const std::vector<RankModel>& stages, const Decisions& decisions,
-                                const DeviceCard& device) {
+                                const DeviceCard& whole) {
+  const DeviceCard device = shared_by(whole, decisions.replicas);
   const Tokens prompt = decisions.context - decisions.output;
   const Tokens mean_context = prompt + Tokens{decisions.output.n / 2};
   TermTable prefill, decode;
@@ -346,8 +348,11 @@ Performance predict_performance(const std::vector<RankModel>& stages, const Deci
   performance.ttft = prefill.total();
   performance.tpot = decode.total();
   const double tpot = performance.tpot.v, ttft = performance.ttft.v;
-  if (tpot > 0) performance.tokens_per_second = static_cast<double>(decisions.batch) / tpot;
-  if (ttft > 0) performance.prefill_tokens_per_second = static_cast<double>(prompt.n) / ttft;
+  const auto replicas = static_cast<double>(decisions.replicas);
+  const auto sequences = static_cast<double>(decisions.batch) * replicas;
+  if (tpot > 0) performance.tokens_per_second = sequences / tpot;
+  if (ttft > 0)
+    performance.prefill_tokens_per_second = replicas * static_cast<double>(prompt.n) / ttft;
   performance.limited_by = decode.limited_by();
   performance.prefill_terms = prefill.terms();
   performance.decode_terms = decode.terms();

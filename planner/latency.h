@@ -47,6 +47,7 @@ Seconds decode_stall(const RankModel& stage, const Decisions& decisions, const D
 Seconds prefill_stall(const RankModel& stage, const Decisions& decisions, const DeviceCard& device);
 
 /// Stages one after another (`stages`: one rank of each); ranks of a stage work at the same time.
+/// TTFT and TPOT are those of one replica while all compute; rates are those of all together.
 Performance predict_performance(const std::vector<RankModel>& stages, const Decisions& decisions,
                                 const DeviceCard& device);
 

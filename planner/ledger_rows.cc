@@ -9,6 +9,7 @@
 #include "planner/kv_cache.h"
 #include "planner/kv_groups.h"
 #include "planner/kv_offload.h"
+#include "planner/replicas.h"
 #include "planner/text.h"
 #include "planner/weight_offload.h"
 
@@ -326,6 +327,7 @@ std::vector<LedgerRow> stage_rows(const StageAccount& stage, const Decisions& de
     rows.push_back(std::move(row));
   }
   if (stage.gpu) add_gpu_rows(stage, decisions, rows);
+  add_up_replicas(rows, device, decisions.replicas);
   return rows;
 }
 

@@ -27,8 +27,8 @@ std::vector<CurvePoint> memory_curve(const StageAccount& stage, const Decisions&
   const Bytes shaped = shaped_bytes(stage, decisions, device.kind);
   const Bytes fixed = stage.weights + stage.padding + stage.runtime + shaped;
   const ScratchRules rules = rules_of(stage, decisions, device.kind);
-  const Bytes prefill = prefill_peak(stage.model, decisions, rules);
-  const Bytes decode = decode_peak(stage.model, decisions, rules);
+  const Bytes prefill = prefill_peak(stage.model, decisions, rules) * decisions.replicas;
+  const Bytes decode = decode_peak(stage.model, decisions, rules) * decisions.replicas;
   const Tokens prompt = decisions.context - decisions.output;
   const auto cache = [&](std::int64_t sequences, std::int64_t tokens) {
     return kv_bytes(stage, with_context(with_batch(decisions, sequences), Tokens{tokens}));

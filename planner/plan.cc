@@ -34,7 +34,7 @@ Totals whole_model(const ModelSource& source, const Decisions& decisions,
   totals.active_parameters = count.active;
   if (decisions.sharding.ranks() == 1 && decisions.weight_offload == WeightOffload{}) {
     totals.weight_bytes = stages.front().weights;
-    totals.kv_bytes = kv_bytes(stages.front().model, on_device(decisions));
+    totals.kv_bytes = kv_bytes(stages.front(), on_device(decisions));
   } else {
     Decisions one = on_device(decisions);
     one.sharding = {};

@@ -47,6 +47,7 @@ struct PlanRequest {
   std::optional<AttentionAlgorithm> attention;
   std::optional<DType> linear_inputs;  // i8 or f32, on a CPU
   std::optional<int> threads;
+  std::optional<std::int64_t> replicas;  // processes over one copy of the weights
   std::optional<Bytes> capacity;  // artificial: below the card's
   std::optional<std::uint64_t> seed;
 };

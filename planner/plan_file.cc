@@ -92,6 +92,7 @@ class Writer {
     line("  attention: {}", name_of(d.attention));
     line("  linear_inputs: {}", info(d.linear_inputs).name);
     line("  threads: {}", d.threads);
+    if (d.replicas > 1) line("  replicas: {}", d.replicas);
     line("  seed: \"{}\"", d.seed);
     line("  capacity_bytes: {}", d.capacity.n);
     if (d.engine) out_ += "  engine:\n" + write_engine_decision(*d.engine, "    ");

@@ -8,6 +8,7 @@
 
 #include "modelcards/yaml.h"
 #include "planner/plan.h"
+#include "planner/replicas.h"
 
 namespace vramplan {
 namespace {
@@ -22,7 +23,7 @@ constexpr const char* kDecisionKeys =
     "kv_policy kv_keep kv_residual samples beam_search shared_prefix_tokens kv_placement "
     "kv_offload kv_layout block_tokens kv_blocks preempt swap_blocks window_pools context_tokens "
     "output_tokens batch prefill_chunk_tokens activation_offload attention linear_inputs threads "
-    "seed capacity_bytes assume_like engine";
+    "replicas seed capacity_bytes assume_like engine";
 
 std::vector<std::string> words(const std::string& text) {
   std::istringstream in(text);
@@ -166,6 +167,7 @@ class Reader {
     d.linear_inputs =
         choice(in.at("linear_inputs"), {"int8", "f32"}) == 0 ? DType::kI8 : DType::kF32;
     d.threads = small(in, "threads");
+    if (in.has("replicas")) d.replicas = in.at("replicas").integer(1, kMostReplicas);
     d.seed = wide(in.at("seed"), 10);
     d.capacity = {count(in, "capacity_bytes")};
     if (d.output >= d.context) in.at("output_tokens").fail("leaves no prompt in the context");

@@ -68,6 +68,7 @@ json decisions_object(const Decisions& d) {
       {"attention", name_of(d.attention)},
       {"linear_inputs", info(d.linear_inputs).name},
       {"threads", d.threads},
+      {"replicas", d.replicas},
       {"seed", d.seed},
       {"capacity_bytes", d.capacity.n},
   };
@@ -154,6 +155,7 @@ Decisions decisions_from(const JsonReader& in) {
   d.attention = in.at("attention").word<AttentionAlgorithm>(2);
   d.linear_inputs = dtype_from(in.at("linear_inputs"));
   d.threads = small_count(in.at("threads"));
+  if (in.has("replicas")) d.replicas = in.at("replicas").count();
   d.seed = in.at("seed").unsigned_integer();
   d.capacity = in.at("capacity_bytes").bytes();
   if (in.has("assume_like")) d.assume_like = in.at("assume_like").text();

@@ -146,6 +146,32 @@ json tolerances_object(const Tolerances& t) {
           {"gate_times", t.gate_times}};
 }
 
+json replicas_object(const Measurement& m) {
+  json list = json::array();
+  for (const ReplicaMeasurement& r : m.replicas) {
+    list.push_back({{"resident_bytes", r.resident.n},
+                    {"proportional_bytes", r.proportional.n},
+                    {"own_bytes", r.own.n},
+                    {"ttft_seconds", finite(r.ttft.v)},
+                    {"tpot_seconds", finite(r.tpot.v)},
+                    {"same_output", r.same_output}});
+  }
+  return {{"parent_proportional_bytes", m.parent_proportional.n}, {"processes", std::move(list)}};
+}
+
+std::vector<ReplicaMeasurement> replicas_from(const JsonReader& in) {
+  std::vector<ReplicaMeasurement> replicas;
+  for (const JsonReader& r : in.items()) {
+    replicas.push_back({r.at("resident_bytes").bytes(),
+                        r.at("proportional_bytes").bytes(),
+                        r.at("own_bytes").bytes(),
+                        {r.at("ttft_seconds").number()},
+                        {r.at("tpot_seconds").number()},
+                        r.at("same_output").boolean()});
+  }
+  return replicas;
+}
+
 std::string document(const RunRecord& run, const char* schema) {
   const Measurement& m = run.measurement;
   json object = {
@@ -173,6 +199,7 @@ std::string document(const RunRecord& run, const char* schema) {
                             {"recomputed_tokens", m.preemption->recomputed.n}};
   }
   if (!m.scores.empty()) object["output"]["scores"] = m.scores;
+  if (!m.replicas.empty()) object["replicas"] = replicas_object(m);
   return write_json(object);
 }
 
@@ -280,6 +307,10 @@ Measurement measurement_from(const JsonReader& in) {
     m.preemption = {p.at("preempted").count(),
                     {p.at("moved_blocks").count()},
                     {p.at("recomputed_tokens").count()}};
+  }
+  if (in.has("replicas")) {
+    m.parent_proportional = in.at("replicas").at("parent_proportional_bytes").bytes();
+    m.replicas = replicas_from(in.at("replicas").at("processes"));
   }
   m.output = tokens_from(in.at("output").at("token_ids"));
   m.text = in.at("output").at("text").text();

@@ -124,6 +124,10 @@ VerdictRow judge_process(const Plan& plan, const Measurement& measurement,
   if (is_dry(measurement) || measurement.process_peak.n == 0) return row;
   row.observed = measurement.process_peak;
   row.probe = one_memory ? "highest resident bytes of the process" : "highest bytes the driver saw";
+  if (!measurement.replicas.empty()) {
+    row.probe = fmt::format("proportional bytes of {} replicas and their parent, smaps_rollup",
+                            measurement.replicas.size());
+  }
   set_process_tolerance(row, tolerances);
   set_outcome(row);
   return row;

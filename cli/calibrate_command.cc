@@ -130,8 +130,8 @@ void add_calibrate_command(CLI::App& app, Session& session) {
   base->add_option("THREADS", *threads, "threads of the cpu backend")->required();
   base->callback([threads, &session] {
     session.command = [threads] {
-      const Bytes base = resident_after_warm_up(*threads);
-      print_result(fmt::format("{} {}\n", base.n, own_bytes_of_replica(*threads).n));
+      const Bytes resident = resident_after_warm_up(*threads);
+      print_result(fmt::format("{} {}\n", resident.n, own_bytes_of_replica(*threads).n));
       return kExitFits;
     };
   });

@@ -91,6 +91,8 @@ json device_object(const DeviceCard& card) {
           {"workspace_bytes", sourced(card.workspace_bytes)},
           {"process_base_bytes", sourced(card.process_base_bytes)},
           {"replica_base_bytes", sourced(card.replica_base_bytes)},
+          {"copy_bytes_per_s", sourced(card.copy_bytes_per_s)},
+          {"copy_overlap", sourced(card.copy_overlap)},
           {"comm_bytes", sourced(card.comm_bytes)},
           {"graph_node_bytes", sourced(card.graph_node_bytes)},
           {"launch_s", sourced(card.launch_s)},

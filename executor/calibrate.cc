@@ -13,7 +13,9 @@
 #include <fmt/format.h>
 
 #include "executor/backend.h"
+#include "executor/calibrate_copy.h"
 #include "executor/calibrate_disk.h"
+#include "executor/calibrate_memory.h"
 #include "executor/environment.h"
 #include "executor/memory_speed.h"
 #include "executor/process_memory.h"
@@ -115,6 +117,13 @@ Calibration calibrate(const MachineFacts& machine, Ops& ops, const Clock& clock,
   result.ops =
       calibrate_ops(ops, clock, effort, request.sample_rows ? request.sample_rows : sample_greedily,
                     request.progress);
+  CopySpeed copy;
+  {
+    if (request.progress) request.progress("copies beside computing", 1);
+    const TierBuffer memory(effort.pool);
+    copy = measure_copy(ops, clock, {memory.data(), static_cast<std::size_t>(memory.size())},
+                        request.quick ? 3 : 9);
+  }
   const std::string source = fmt::format(
       "vramplan calibrate{}, commit {}, {}; {}, kernel {}, {} threads",
       request.quick ? " --quick" : "", machine.environment.commit, machine.environment.time_utc,
@@ -138,6 +147,10 @@ Calibration calibrate(const MachineFacts& machine, Ops& ops, const Clock& clock,
         measured(request.replica_base.n, source + "; own pages of a forked process, median");
   }
   card.launch_s = measured(call_seconds(result.ops, "add"), source + "; add, fitted call term");
+  if (copy.bytes_per_s > 0) {
+    card.copy_bytes_per_s = measured(copy.bytes_per_s, source + "; one thread, median");
+    card.copy_overlap = measured(copy.overlap, source + "; beside linear q8_0 of one token, median");
+  }
   card.host_capacity_bytes = measured(machine.total.n, source + "; MemTotal");
   card.devices_per_node = measured<std::int64_t>(1, source);
   for (const auto& op : result.ops) card.op_costs.push_back(op.cost);

@@ -101,7 +101,7 @@ void walk(Wire& wire, Timings& t) {
     wire.number(*count);
   }
   for (double* rate : {&t.prefill_tokens_per_second, &t.decode_tokens_per_second,
-                       &t.memory_bytes_per_s, &t.card_memory_bytes_per_s}) {
+                       &t.memory_bytes_per_s, &t.card_memory_bytes_per_s, &t.tokens_a_step}) {
     wire.number(*rate);
   }
   wire.list(t.decode_step_seconds, [&wire](double& step) { wire.number(step); });
@@ -134,6 +134,13 @@ void walk(Wire& wire, Measurement& m, std::vector<LedgerRow>& rows) {
     PreemptionCounts counts = m.preemption.value_or(PreemptionCounts{});
     wire.number(counts);
     m.preemption = counts;
+  }
+  bool guesses = m.speculation.has_value();
+  wire.number(guesses);
+  if (guesses) {
+    SpeculationCounts counts = m.speculation.value_or(SpeculationCounts{});
+    wire.number(counts);
+    m.speculation = counts;
   }
   wire.text(m.text);
   wire.number(m.complete);

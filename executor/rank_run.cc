@@ -94,6 +94,14 @@ double median(std::vector<double> values) {
   return values.size() % 2 == 1 ? values[middle] : (values[middle - 1] + values[middle]) / 2;
 }
 
+void add_to_trace(Trace& trace, RankEngine& engine, const Pass& pass, Seconds begin, Seconds end) {
+  const char* const phase = pass.phase == Phase::kPrefill ? "prefill chunk " : "decode step ";
+  trace.add({TraceTrack::kCompute, true, phase + std::to_string(pass.number), begin, end, {}});
+  Bytes cache = engine.kv().held_bytes();
+  if (engine.kv_stream() != nullptr) cache += engine.kv_stream()->staging_bytes();
+  trace.add({end, engine.weights_arena().live(), cache, engine.activations().high_water()});
+}
+
 /// Blocks of the groups that keep every token, of those that keep a window, and of a residual
 /// window.
 void add_cache_rows(Ledger& ledger, RankEngine& engine) {
@@ -180,6 +188,7 @@ RankRun run_passes(RankEngine& engine, Scheduler& scheduler, const RunHooks& hoo
     if (hooks.on_logits) hooks.on_logits(*pass, logits);
     if (hooks.after_pass) hooks.after_pass(*pass);
     engine.give_back(logits);
+    if (hooks.trace != nullptr) add_to_trace(*hooks.trace, engine, *pass, begin, end);
     run.passes.push_back({pass->phase, static_cast<std::int64_t>(pass->ids.size()),
                           static_cast<std::int64_t>(tokens.size()), pass->sequences.front(),
                           seconds.v, sampled});

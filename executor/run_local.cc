@@ -86,6 +86,9 @@ class LocalRun {
     Scheduler scheduler(
         engine.kv(), prompts_,
         scheduler_options(decisions_, beams_.empty() ? ends : std::vector<std::int32_t>{}));
+    backend.trace_to(request_.trace);
+    if (engine.kv_stream() != nullptr) engine.kv_stream()->trace_to(request_.trace);
+    if (engine.weight_stream() != nullptr) engine.weight_stream()->trace_to(request_.trace);
     const RankRun run = run_passes(engine, scheduler, hooks(engine, scheduler));
     if (shared_ != nullptr) shared_->done();
     finish(engine, run, peak_is_ours);
@@ -101,6 +104,7 @@ class LocalRun {
   RunHooks hooks(RankEngine& engine, const Scheduler& scheduler) {
     RunHooks hooks;
     hooks.sampler = &sampler_;
+    hooks.trace = request_.trace;
     hooks.vocab = source_.card.vocab;
     if (beams_.empty()) {
       hooks.on_token = request_.on_token;

@@ -24,6 +24,8 @@ const std::vector<std::string> kOpWords{"embed",
                                         "kv_write",
                                         "attention_prefill",
                                         "attention_decode",
+                                        "attention_mass_prefill",
+                                        "attention_mass_decode",
                                         "activation",
                                         "add",
                                         "gather",
@@ -49,6 +51,8 @@ void each_number(F&& f) {
   f("workspace_bytes", &DeviceCard::workspace_bytes, std::int64_t{0}, kMaxBytes);
   f("process_base_bytes", &DeviceCard::process_base_bytes, std::int64_t{0}, kMaxBytes);
   f("replica_base_bytes", &DeviceCard::replica_base_bytes, std::int64_t{0}, kMaxBytes);
+  f("copy_bytes_per_s", &DeviceCard::copy_bytes_per_s, 1.0, kMaxRate);
+  f("copy_overlap", &DeviceCard::copy_overlap, 0.0, 1.0);
   f("comm_bytes", &DeviceCard::comm_bytes, std::int64_t{0}, kMaxBytes);
   f("graph_node_bytes", &DeviceCard::graph_node_bytes, std::int64_t{0}, std::int64_t{1} << 30);
   f("launch_s", &DeviceCard::launch_s, 0.0, kMaxSeconds);

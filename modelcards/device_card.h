@@ -30,8 +30,8 @@ struct Link {
 
 /// One measured cost line: seconds = call_s + bytes / bytes_per_s + flops / flops_per_s.
 /// `op` names an operation (embed norm linear linear_decode rope kv_write attention_prefill
-/// attention_decode activation add gather all_reduce all_gather send); `dtype` the format of the
-/// bytes read, or "any".
+/// attention_decode attention_mass_prefill attention_mass_decode activation add gather all_reduce
+/// all_gather send); `dtype` the format of the bytes read, or "any".
 struct OpCost {
   std::string op, dtype;
   double call_s = 0, bytes_per_s = 0, flops_per_s = 0;  // 0 = no such term
@@ -55,6 +55,8 @@ struct DeviceCard {
       process_base_bytes;            // resident bytes of the program before a model (cpu, host)
   Sourced<std::int64_t>
       replica_base_bytes;            // of its own that a forked process holds besides tensors (cpu)
+  Sourced<double> copy_bytes_per_s;  // one thread's copies within the memory (cpu)
+  Sourced<double> copy_overlap;      // share of its speed a copy keeps beside computing (cpu), 0..1
   Sourced<std::int64_t> comm_bytes;  // communicator buffers per rank when count > 1
   Sourced<std::int64_t> graph_node_bytes;     // of a node of an instantiated graph (gpu)
   Sourced<double> launch_s;                   // spacing of two small operations

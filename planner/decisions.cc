@@ -31,6 +31,11 @@ const char* name_of(KvLayout layout) {
   return layout == KvLayout::kContiguous ? "contiguous" : "paged";
 }
 
+const char* name_of(Guess guess) {
+  static constexpr const char* kNames[kGuesses] = {"none", "ngram", "draft"};
+  return kNames[static_cast<int>(guess)];
+}
+
 const char* name_of(Preempt preempt) {
   static constexpr const char* kNames[kPreempts] = {"none", "swap", "recompute"};
   return kNames[static_cast<int>(preempt)];

@@ -119,6 +119,22 @@ struct WeightOffload {
   friend bool operator==(const WeightOffload&, const WeightOffload&) = default;
 };
 
+/// Tokens guessed before the model is asked about all of them in one pass: none; from an earlier
+/// place of the sequence that ends alike; or by a smaller model.
+enum class Guess : std::uint8_t { kNone, kNgram, kDraft };
+inline constexpr int kGuesses = 3;
+const char* name_of(Guess guess);  // none ngram draft
+
+/// Speculative decoding: at most `tokens` guesses a step.
+struct Speculation {
+  Guess guess = Guess::kNone;
+  std::int64_t tokens = 0;
+  std::string draft;              // MODEL of the smaller one
+  std::uint64_t draft_hash = 0;   // of its card
+  bool any() const { return guess != Guess::kNone; }
+  friend bool operator==(const Speculation&, const Speculation&) = default;
+};
+
 struct Sharding {
   int tp = 1, pp = 1, cp = 1, ep = 1;
   int ranks() const { return tp * pp * cp; }
@@ -152,6 +168,7 @@ struct Decisions {
   Tokens output;                         // of which generated
   std::int64_t batch = 1;                // sequences at the same time
   std::int64_t samples = 1;  // of them from each prompt, which share its blocks until they write
+  Speculation speculation;   // none by default
   bool beam_search = false;  // the samples are beams of one search: the most probable answers
   Tokens shared_prefix;      // that all prompts begin with; its whole blocks are computed once
   Tokens prefill_chunk;      // most tokens of one forward pass

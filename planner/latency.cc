@@ -20,11 +20,12 @@ const OpCost* find_cost(const DeviceCard& device, OpKind op, DType dtype) {
     if (cost.dtype == info(dtype).name) return &cost;
     if (cost.dtype == "any") any = &cost;
   }
-  // A card may have one line for all linears.
-  if (any == nullptr && op == OpKind::kLinearDecode) {
-    return find_cost(device, OpKind::kLinear, dtype);
-  }
-  return any;
+  if (any != nullptr) return any;
+  // A card may have one line for all linears, and none for attention that adds up what blocks get:
+  // its kernels take the way of several queries, whatever their number.
+  if (op == OpKind::kLinearDecode) return find_cost(device, OpKind::kLinear, dtype);
+  const bool mass = op == OpKind::kAttentionMassPrefill || op == OpKind::kAttentionMassDecode;
+  return mass ? find_cost(device, OpKind::kAttentionPrefill, dtype) : nullptr;
 }
 
 [[noreturn]] void missing(const DeviceCard& device, const char* field) {
@@ -217,11 +218,13 @@ Link far_link(const DeviceCard& device, KvPlacement placement) {
   if (device.kind != DeviceKind::kCpu) missing(device, "links (pcie)");
   Link copy{LinkKind::kHbm, device.memory_bytes_per_s, {}};
   copy.bytes_per_s.value *= positive_or_one(device.memory_efficiency) / 2;  // read and written
+  if (device.copy_bytes_per_s.value > 0) copy.bytes_per_s = device.copy_bytes_per_s;
   return copy;
 }
 
-bool far_overlaps(const DeviceCard& device, KvPlacement placement) {
-  return device.kind != DeviceKind::kCpu || placement == KvPlacement::kDisk;
+double far_overlap(const DeviceCard& device, KvPlacement placement) {
+  const bool copies = device.kind == DeviceKind::kCpu && placement != KvPlacement::kDisk;
+  return copies ? device.copy_overlap.value : 1;
 }
 
 namespace {
@@ -257,7 +260,7 @@ Seconds stream_stall(const RankModel& stage, const Decisions& decisions, const D
   const PassSeconds seconds = pass_seconds(stage, decisions, device, pass.work);
   return kv_stream_stall(kv_offload_bytes(stage, decisions), decisions, pass.fetched, pass.written,
                          {seconds.layer, seconds.rest, link.bytes_per_s.value, link.latency_s.value,
-                          far_overlaps(device, decisions.kv_placement)});
+                          far_overlap(device, decisions.kv_placement)});
 }
 
 /// What passes that go through each layer together wait for matrices in host memory.
@@ -272,7 +275,7 @@ Seconds weight_stall(const RankModel& stage, const Decisions& decisions, const D
   }
   return weight_stream_stall(stage, decisions,
                              {seconds.layer, seconds.rest, link.bytes_per_s.value,
-                              link.latency_s.value, far_overlaps(device, KvPlacement::kHost)});
+                              link.latency_s.value, far_overlap(device, KvPlacement::kHost)});
 }
 
 /// The passes of one prompt, chunk by chunk.

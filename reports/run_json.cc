@@ -199,6 +199,13 @@ std::string document(const RunRecord& run, const char* schema) {
                             {"recomputed_tokens", m.preemption->recomputed.n}};
   }
   if (!m.scores.empty()) object["output"]["scores"] = m.scores;
+  object["result_cache"] = {{"on", m.result_cache.has_value()}};
+  if (const auto& cache = m.result_cache) {
+    object["result_cache"].update({{"hit", cache->hit},
+                                   {"entries", cache->entries},
+                                   {"bytes", cache->bytes.n},
+                                   {"most_bytes", cache->most.n}});
+  }
   if (!m.replicas.empty()) object["replicas"] = replicas_object(m);
   return write_json(object);
 }
@@ -307,6 +314,11 @@ Measurement measurement_from(const JsonReader& in) {
     m.preemption = {p.at("preempted").count(),
                     {p.at("moved_blocks").count()},
                     {p.at("recomputed_tokens").count()}};
+  }
+  if (in.has("result_cache") && in.at("result_cache").at("on").boolean()) {
+    const JsonReader c = in.at("result_cache");
+    m.result_cache = {c.at("hit").boolean(), c.at("entries").count(), c.at("bytes").bytes(),
+                      c.at("most_bytes").bytes()};
   }
   if (in.has("replicas")) {
     m.parent_proportional = in.at("replicas").at("parent_proportional_bytes").bytes();

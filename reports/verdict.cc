@@ -278,7 +278,16 @@ void list_failures(Verdict& verdict, const Measurement& measurement) {
   }
 }
 
+/// A request that was answered before takes nothing: there is nothing to compare.
+bool is_answered(const Measurement& measurement) {
+  return measurement.result_cache && measurement.result_cache->hit;
+}
+
 void list_notes(Verdict& verdict, const Measurement& measurement) {
+  if (is_answered(measurement)) {
+    verdict.failures.clear();
+    verdict.notes.push_back("answered from the result cache: nothing was run, nothing is measured");
+  }
   if (is_dry(measurement)) {
     verdict.notes.push_back(
         "dry backend: the process takes no model memory, so there is no process peak to measure; "

@@ -66,6 +66,7 @@ class KnownCostOps final : public Ops {
     shape.value_dim = kv.value_dim;
     shape.kv = kv.dtype;
     shape.activation = q.dtype;
+    shape.mass = slices[0].block_mass != nullptr;
     OpWork sum = attention_work(shape, slices[0].query_count, slices[0].kv_length);
     sum.bytes *= static_cast<double>(slices.size());
     sum.flops *= static_cast<double>(slices.size());

@@ -129,8 +129,8 @@ void plan_anew(PlannedModel& planned, const RunRequest& request, const TextReque
   Decisions& decisions = planned.plan.decisions;
   if (text.replicas && *text.replicas != decisions.replicas) {
     const std::int64_t cores = planned.device.multiprocessors.value;
-    decisions.threads = static_cast<int>(
-        std::clamp<std::int64_t>(cores / *text.replicas, 1, decisions.threads));
+    decisions.threads =
+        static_cast<int>(std::clamp<std::int64_t>(cores / *text.replicas, 1, decisions.threads));
     decisions.replicas = *text.replicas;
   }
   if (text.beams) {

@@ -8,7 +8,6 @@
 #include "cli/report_files.h"
 #include "cli/terminal.h"
 #include "cli/usage.h"
-#include "planner/replicas.h"
 #include "reports/run_json.h"
 #include "reports/trace_json.h"
 #include "reports/verify_text.h"
@@ -35,8 +34,8 @@ void require_traceable(const std::string& backend, const Decisions& decisions,
                        const std::optional<std::int64_t>& replicas) {
   const bool one = replicas.value_or(decisions.replicas) == 1;
   if (backend == "cpu" && one) return;
-  throw Error(ErrorCode::kUnsupported, one ? "a trace of the " + backend + " backend"
-                                           : "a trace of several replicas")
+  throw Error(ErrorCode::kUnsupported,
+              one ? "a trace of the " + backend + " backend" : "a trace of several replicas")
       .at("", "--trace")
       .help(one ? "--backend cpu gives one" : "--replicas 1");
 }
@@ -203,11 +202,11 @@ void add_run_command(CLI::App& app, Session& session) {
   add_cuda_flags(*command, options->cuda);
   add_report_flags(*command, options->files);
   command->add_flag("--json", session.json, "one JSON object (schema vramplan.run/1), no stream");
-  set_examples(*command, {"vramplan run plan.yaml --chat \"What is a GPU?\" --max-tokens 80",
-                          "vramplan run plan.yaml --backend dry --json",
-                          "vramplan run plan.yaml --replicas 4",
-                          "vramplan run plan.yaml --trace trace.json",
-                          "vramplan run plan.yaml --capacity 200MiB --no-precheck"});
+  set_examples(*command,
+               {"vramplan run plan.yaml --chat \"What is a GPU?\" --max-tokens 80",
+                "vramplan run plan.yaml --backend dry --json",
+                "vramplan run plan.yaml --replicas 4", "vramplan run plan.yaml --trace trace.json",
+                "vramplan run plan.yaml --capacity 200MiB --no-precheck"});
   command->callback([options, &session] {
     session.command = [options, &session] { return run_run(*options, session); };
   });

@@ -26,9 +26,8 @@ Measurement run_plan(const Decisions& decisions, const ModelSource& source,
     const auto make_backend = [&](Bytes capacity) {
       return make_cpu_backend(decisions.threads, capacity, decisions.linear_inputs);
     };
-    return decisions.replicas > 1
-               ? run_replicas(decisions, source, device, request, make_backend)
-               : run_local(decisions, source, device, request, make_backend);
+    return decisions.replicas > 1 ? run_replicas(decisions, source, device, request, make_backend)
+                                  : run_local(decisions, source, device, request, make_backend);
   }
   if (backend == "cuda") return run_cuda(decisions, source, device, request);
   throw Error(ErrorCode::kUsage, "'" + backend + "' is no backend")

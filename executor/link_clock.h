@@ -40,7 +40,7 @@ class LinkClock {
 
   VirtualClock* clock_;
   double overlap_;
-  double seen_;               // of the virtual clock
+  double seen_;                // of the virtual clock
   double now_ = 0, free_ = 0;  // of the link
 };
 

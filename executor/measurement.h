@@ -95,8 +95,8 @@ struct Measurement {
   /// `parent_proportional`, times are means over them, and rates and tokens are sums.
   std::vector<ReplicaMeasurement> replicas;
   Bytes parent_proportional;
-  std::vector<double> scores;                  // of beams: what each answer is worth
-  std::string text;                            // of sequence 0, when there is a tokenizer
+  std::vector<double> scores;  // of beams: what each answer is worth
+  std::string text;            // of sequence 0, when there is a tokenizer
   bool complete = false;
 };
 

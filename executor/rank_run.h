@@ -31,7 +31,7 @@ struct RunHooks {
   std::vector<BeamSearch>* beams = nullptr;                // of each prompt, instead of a sampler
   std::int64_t vocab = 0;                                  // logits of a row that are tokens
   std::function<void(std::int64_t rows)> charge_sampling;  // dry: the time of rows not looked at
-  Trace* trace = nullptr;  // passes, and what is live between them
+  Trace* trace = nullptr;                                  // passes, and what is live between them
   bool ends_only = false;  // of decode, only the first and the last step: for sizes
   std::function<void(std::int64_t sequence, std::int32_t token)> on_token;
   std::function<void(const Pass& pass)> after_pass;

@@ -53,8 +53,7 @@ Ledger added_up(const std::vector<Ledger>& replicas) {
   Ledger all;
   for (std::size_t i = 0; i < replicas.front().rows().size(); ++i) {
     LedgerRow row = replicas.front().rows()[i];
-    const bool each =
-        row.category == Category::kKvCache || row.category == Category::kActivations;
+    const bool each = row.category == Category::kKvCache || row.category == Category::kActivations;
     for (std::size_t r = 1; r < replicas.size(); ++r) {
       const std::vector<LedgerRow>& rows = replicas[r].rows();
       if (i >= rows.size() || !is_same_row(rows[i], row)) differ("their rows");

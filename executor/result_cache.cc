@@ -121,8 +121,7 @@ ResultCache ResultCache::read(const std::string& text, const std::string& file_n
     const std::size_t key_end = std::min(entry.find(' '), entry.size());
     std::string key;
     std::vector<std::int32_t> tokens;
-    if (!bytes_of_hex(entry.substr(0, key_end), key) ||
-        !tokens_of(entry.substr(key_end), tokens)) {
+    if (!bytes_of_hex(entry.substr(0, key_end), key) || !tokens_of(entry.substr(key_end), tokens)) {
       fail("this is no entry", line);
     }
     cache.insert(key, std::move(tokens));

@@ -9,7 +9,7 @@
 #include "executor/rank_run.h"
 #include "executor/replica_merge.h"
 #include "executor/support.h"
-#include "planner/replicas.h"
+#include "planner/latency.h"
 
 namespace vramplan {
 namespace {
@@ -231,9 +231,9 @@ class DryRun {
     shared_.emplace(first.shared_weights());
     std::vector<std::unique_ptr<RankEngine>> others;
     for (std::int64_t i = 1; i < decisions_.replicas; ++i) {
-      others.push_back(std::make_unique<RankEngine>(
-          RankEngine::Parts{backend, alone_, alone_, {}, &*shared_}, decisions_, source_,
-          first.part(), sizes));
+      others.push_back(
+          std::make_unique<RankEngine>(RankEngine::Parts{backend, alone_, alone_, {}, &*shared_},
+                                       decisions_, source_, first.part(), sizes));
       others.back()->load({});
     }
     return others;

@@ -95,9 +95,9 @@ class ReplicasRun {
     if (replica > 0) request.on_progress = nullptr;
     const SharedRun run{&shared, meet, meet};
     const Bytes capacity{(left_ - shared.arena.live()).n / decisions_.replicas};
-    const Measurement measurement =
-        run_local(decisions_, source_, device_, request,
-                  [&](Bytes) { return make_backend_(std::max(Bytes{0}, capacity)); }, &run);
+    const Measurement measurement = run_local(
+        decisions_, source_, device_, request,
+        [&](Bytes) { return make_backend_(std::max(Bytes{0}, capacity)); }, &run);
     return packed_measurement(measurement);
   }
 
@@ -160,8 +160,7 @@ class ReplicasRun {
     out.process_peak = parent_.n > 0 ? sum : Bytes{};
     RankCapacity capacity;
     capacity.capacity = decisions_.capacity;
-    capacity.rows = out.observed.peak(0, TierKind::kDevice) +
-                    out.observed.peak(0, TierKind::kHost);
+    capacity.rows = out.observed.peak(0, TierKind::kDevice) + out.observed.peak(0, TierKind::kHost);
     capacity.free =
         decisions_.capacity - (out.process_peak.n > 0 ? out.process_peak : capacity.rows);
     capacity.unaccounted = capacity.capacity - capacity.free - capacity.rows;

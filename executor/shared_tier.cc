@@ -31,9 +31,9 @@ Bytes SharedTier::free_now() const {
 Region SharedTier::reserve(Bytes size, const std::string& purpose) {
   VRAMPLAN_CHECK(size.n >= 0 && data_ == nullptr);
   if (size > capacity_) {
-    throw Error(ErrorCode::kOutOfPlan,
-                purpose + " needs " + to_text(size) + " (" + std::to_string(size.n) +
-                    " B) of memory to share, " + std::to_string(capacity_.n) + " B are left");
+    throw Error(ErrorCode::kOutOfPlan, purpose + " needs " + to_text(size) + " (" +
+                                           std::to_string(size.n) + " B) of memory to share, " +
+                                           std::to_string(capacity_.n) + " B are left");
   }
   if (size.n == 0) return {nullptr, size, 0};
   file_ = memfd_create("vramplan-weights", MFD_CLOEXEC | MFD_ALLOW_SEALING);

@@ -2,8 +2,6 @@
 
 #include <algorithm>
 
-#include "planner/replicas.h"
-
 namespace vramplan {
 namespace {
 
@@ -316,7 +314,7 @@ void refuse_unsupported(const ModelSource& source, const Decisions& decisions, b
   positive(decisions.samples, "samples");
   check_sharing(decisions, gpu);
   check_preemption(decisions, gpu);
-  check_replicas(decisions, gpu ? DeviceKind::kGpu : DeviceKind::kCpu);
+  check_replicas(decisions, !gpu);
   positive(decisions.threads, "threads");
   if (decisions.context.n > std::int64_t{1} << 30) {
     refuse("a context of " + std::to_string(decisions.context.n) + " tokens", "context",

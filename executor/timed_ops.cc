@@ -98,8 +98,7 @@ void TimedOps::attention(TensorView out, TensorView q, const KvLayerView& kv,
                                   [](const SequenceSlice& s) { return s.query_count == 1; });
   const bool mass = !slices.empty() && slices.front().block_mass != nullptr;
   const Kind decode = mass ? kMassDecode : kDecode, prefill = mass ? kMassPrefill : kPrefill;
-  timed(single ? decode : prefill,
-        [&] { ops_.attention(out, q, kv, slices, params, workspace); });
+  timed(single ? decode : prefill, [&] { ops_.attention(out, q, kv, slices, params, workspace); });
 }
 
 void TimedOps::gated_activation(TensorView gate, TensorView up, GateKind kind) {

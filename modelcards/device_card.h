@@ -52,7 +52,7 @@ struct DeviceCard {
   Sourced<std::int64_t> module_bytes;     // loaded kernels (gpu)
   Sourced<std::int64_t> workspace_bytes;  // GEMM library workspace (gpu)
   Sourced<std::int64_t>
-      process_base_bytes;            // resident bytes of the program before a model (cpu, host)
+      process_base_bytes;  // resident bytes of the program before a model (cpu, host)
   Sourced<std::int64_t>
       replica_base_bytes;            // of its own that a forked process holds besides tensors (cpu)
   Sourced<double> copy_bytes_per_s;  // one thread's copies within the memory (cpu)

@@ -28,6 +28,7 @@ struct ModelSource {
   // In file order, under the names of the file: of the GGUF, or of a folder's .safetensors (Hugging
   // Face names). Empty for a card, and for a folder with a config.json alone.
   std::vector<StoredTensor> stored;
+  std::shared_ptr<const ModelSource> draft;  // the smaller model of speculative decoding
 };
 
 /// MODEL is a card name, a card file (.yaml), a .gguf file, a config.json, or a folder with one.

@@ -13,12 +13,19 @@
 
 namespace vramplan {
 
+/// The smaller model of speculative decoding, whole on the same device.
+struct DraftAccount {
+  RankModel model;
+  Bytes weights, padding;
+};
+
 /// One rank of a pipeline stage; the ranks of a stage are alike.
 struct StageAccount {
   RankModel model;
   Bytes weights, padding;      // on the device
   Bytes runtime;               // rows of the device that load leaves behind, without the two above
   BytesPerToken kv_per_token;  // of the layers that keep every token
+  std::optional<DraftAccount> draft;
   std::optional<GpuAccount> gpu;  // a GPU whose kernels are ours; `runtime` has its gemm too
 };
 ScratchRules rules_of(const StageAccount& stage, const Decisions& decisions, DeviceKind kind);

@@ -34,7 +34,7 @@ class Chooser : private ChoiceList {
     formats();
     lengths();
     check_activation_offload(source_.card, d());
-    check_replicas(d(), device_.kind);
+    check_replicas(d(), !gpu_);
     about_model();
     about_device();
   }

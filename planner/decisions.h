@@ -129,8 +129,11 @@ const char* name_of(Guess guess);  // none ngram draft
 struct Speculation {
   Guess guess = Guess::kNone;
   std::int64_t tokens = 0;
-  std::string draft;              // MODEL of the smaller one
-  std::uint64_t draft_hash = 0;   // of its card
+  std::string draft;             // MODEL of the smaller one
+  std::uint64_t draft_hash = 0;  // of its card
+  /// How often the model agrees with a guess whose predecessors it agreed with: what is assumed of
+  /// the text. Where nothing is computed (dry), guesses are kept that often.
+  double acceptance = 0;
   bool any() const { return guess != Guess::kNone; }
   friend bool operator==(const Speculation&, const Speculation&) = default;
 };
@@ -179,7 +182,7 @@ struct Decisions {
   // CPU: products with block-quantised weights round their input to 8-bit codes (i8), or do not
   // (f32).
   DType linear_inputs = DType::kI8;
-  int threads = 1;  // CPU backend, of each replica
+  int threads = 1;            // CPU backend, of each replica
   std::int64_t replicas = 1;  // processes that each run all of this over one copy of the weights
   std::uint64_t seed = 0;
   Bytes capacity;                        // per device: what the run may take, all in all
@@ -214,6 +217,12 @@ struct LayerRange {
   std::int64_t begin = 0, end = 0;
 };
 LayerRange layers_of_stage(std::int64_t layer_count, int pp, int stage);
+
+/// Most processes of a run.
+inline constexpr std::int64_t kMostReplicas = 256;
+/// Errors: kUnsupported naming what several processes do not do over one copy of the weights: a
+/// GPU, ranks, a cache, matrices or hidden states beyond the device, a draft model.
+void check_replicas(const Decisions& decisions, bool cpu);
 
 struct ModelCard;
 /// Errors: kUnsupported naming what gives blocks back or brings them in while a prompt's chunks go

@@ -79,7 +79,8 @@ Seconds kv_stream_stall(const KvOffloadBytes& bytes, const Decisions& decisions,
     return blocks > 0 ? times.latency_s + moved / times.bytes_per_s : 0.0;
   };
   const double fetch = moving(fetched), write = moving(written);
-  // Everything on the link's own clock, which goes on at a share of its speed while a pass computes.
+  // Everything on the link's own clock, which goes on at a share of its speed while a pass
+  // computes.
   const auto far = static_cast<std::size_t>(bytes.far_layers);
   std::vector<double> ready(far, 0);
   double now = 0, link = 0, stall = 0;

@@ -25,13 +25,21 @@ OpTime op_time(const DeviceCard& device, const OpWork& work);
 Seconds op_seconds(const DeviceCard& device, const OpWork& work);
 
 /// The way of cache blocks beyond the device: to the host the card's pcie link, or on a CPU copies
-/// in its own memory (copy_bytes_per_s, else half its rate); to a disk its nvme link. Errors: kBadCard naming the missing link.
+/// in its own memory (copy_bytes_per_s, else half its rate); to a disk its nvme link. Errors:
+/// kBadCard naming the missing link.
 Link far_link(const DeviceCard& device, KvPlacement placement);
 bool has_far_link(const DeviceCard& device, KvPlacement placement);
 /// Share of its speed that a transfer keeps while a pass computes: all of it over a link of its
 /// own. A CPU's copies take the processor and the memory that compute: what calibrate measured, and
 /// nothing on a card that does not say.
 double far_overlap(const DeviceCard& device, KvPlacement placement);
+
+/// The machine as one of `replicas` that all compute sees it: cores and memory are shared, so that
+/// bytes and flops take that many times as long; a call does not.
+DeviceCard shared_by(const DeviceCard& device, std::int64_t replicas);
+/// What a replica's process holds of its own besides tensors and blocks: `replica_base_bytes` of
+/// the card, or kReplicaBase.
+Bytes replica_base(const DeviceCard& device);
 
 /// bytes / rate: the least time a step can take that has to read these bytes once.
 /// 140 GB at 3 TB/s = 46.7 ms.

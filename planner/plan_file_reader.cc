@@ -8,7 +8,6 @@
 
 #include "modelcards/yaml.h"
 #include "planner/plan.h"
-#include "planner/replicas.h"
 
 namespace vramplan {
 namespace {

@@ -18,14 +18,14 @@ Bytes replica_base(const DeviceCard& device) {
   return known ? Bytes{device.replica_base_bytes.value} : kReplicaBase;
 }
 
-void check_replicas(const Decisions& decisions, DeviceKind kind) {
+void check_replicas(const Decisions& decisions, bool cpu) {
   if (decisions.replicas == 1) return;
   if (decisions.replicas < 1 || decisions.replicas > kMostReplicas) {
     throw Error(ErrorCode::kUsage, fmt::format("{} replicas", decisions.replicas))
         .at("", "--replicas")
         .help(fmt::format("give a number from 1 to {}", kMostReplicas));
   }
-  if (kind != DeviceKind::kCpu) {
+  if (!cpu) {
     refuse("of a GPU: its memory belongs to one process", "use --batch, or a cpu device");
   }
   if (decisions.sharding.ranks() > 1) {

@@ -91,7 +91,8 @@ Seconds weight_stream_stall(const RankModel& model, const Decisions& decisions,
     const std::int64_t next = next_streamed(k, count, staging);
     return next == k ? 0.0 : moving[static_cast<std::size_t>(next)];
   };
-  // Everything on the link's own clock, which goes on at a share of its speed while a pass computes.
+  // Everything on the link's own clock, which goes on at a share of its speed while a pass
+  // computes.
   std::vector<double> ready(moving.size(), 0);
   double now = 0, link = 0, stall = 0;
   for (int pass = 0; pass < 3; ++pass) {  // the last begins as every later one
@@ -107,8 +108,7 @@ Seconds weight_stream_stall(const RankModel& model, const Decisions& decisions,
       now += times.overlap * times.layer.v;
       if (!streamed) continue;
       const std::int64_t next = next_streamed(k, count, staging);
-      if (next != k)
-        ready[static_cast<std::size_t>(next)] = link = std::max(link, now) + moves(k);
+      if (next != k) ready[static_cast<std::size_t>(next)] = link = std::max(link, now) + moves(k);
       ++k;
     }
     now += times.overlap * times.rest.v;

@@ -24,6 +24,14 @@ json pools_array(const Decisions& d) {
   return pools;
 }
 
+json speculation_object(const Speculation& s) {
+  return {{"guess", name_of(s.guess)},
+          {"tokens", s.tokens},
+          {"acceptance", s.acceptance},
+          {"draft", s.draft},
+          {"draft_hash", fmt::format("{:016x}", s.draft_hash)}};
+}
+
 json decisions_object(const Decisions& d) {
   json out = {
       {"model", d.model},
@@ -73,6 +81,7 @@ json decisions_object(const Decisions& d) {
       {"capacity_bytes", d.capacity.n},
   };
   if (!d.assume_like.empty()) out["assume_like"] = d.assume_like;
+  if (d.speculation.any()) out["speculation"] = speculation_object(d.speculation);
   if (d.engine) out["engine"] = engine_decision_object(*d.engine);
   return out;
 }
@@ -97,6 +106,25 @@ std::uint64_t hash_from(const JsonReader& value) {
     value.fail("a hash has 16 hexadecimal digits");
   }
   return hash;
+}
+
+void pools_from(const JsonReader& in, Decisions& d) {
+  d.kv_blocks = {in.at("kv_blocks").count()};
+  if (in.has("preempt")) {
+    d.preempt = in.at("preempt").word<Preempt>(kPreempts);
+    d.swap_blocks = {in.at("swap_blocks").count()};
+  }
+  if (!in.has("window_pools")) return;  // records of before have none
+  for (const JsonReader& pool : in.at("window_pools").items()) {
+    d.window_pools.push_back({{pool.at("window_tokens").count()}, {pool.at("blocks").count()}});
+  }
+}
+
+Speculation speculation_from(const JsonReader& in) {
+  Speculation s{in.at("guess").word<Guess>(kGuesses), in.at("tokens").count(),
+                in.at("draft").text(), 0, in.at("acceptance").number()};
+  if (s.guess == Guess::kDraft) s.draft_hash = hash_from(in.at("draft_hash"));
+  return s;
 }
 
 Decisions decisions_from(const JsonReader& in) {
@@ -137,16 +165,8 @@ Decisions decisions_from(const JsonReader& in) {
   if (in.has("beam_search")) d.beam_search = in.at("beam_search").boolean();
   if (in.has("shared_prefix_tokens")) d.shared_prefix = {in.at("shared_prefix_tokens").count()};
   d.block = {in.at("block_tokens").count()};
-  d.kv_blocks = {in.at("kv_blocks").count()};
-  if (in.has("preempt")) {
-    d.preempt = in.at("preempt").word<Preempt>(kPreempts);
-    d.swap_blocks = {in.at("swap_blocks").count()};
-  }
-  if (in.has("window_pools")) {  // records of before have none
-    for (const JsonReader& pool : in.at("window_pools").items()) {
-      d.window_pools.push_back({{pool.at("window_tokens").count()}, {pool.at("blocks").count()}});
-    }
-  }
+  pools_from(in, d);
+  if (in.has("speculation")) d.speculation = speculation_from(in.at("speculation"));
   d.context = {in.at("context_tokens").count()};
   d.output = {in.at("output_tokens").count()};
   d.batch = in.at("batch").count();

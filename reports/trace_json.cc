@@ -12,7 +12,8 @@ using nlohmann::json;
 constexpr int kProcess = 1;
 
 json metadata(const char* what, int thread, const std::string& name) {
-  return {{"ph", "M"}, {"name", what}, {"pid", kProcess}, {"tid", thread}, {"args", {{"name", name}}}};
+  return {
+      {"ph", "M"}, {"name", what}, {"pid", kProcess}, {"tid", thread}, {"args", {{"name", name}}}};
 }
 
 }  // namespace
@@ -26,14 +27,15 @@ std::string trace_json(const Trace& trace, const std::string& name) {
   json events = json::array();
   events.push_back(metadata("process_name", 0, name));
   for (int track = 0; track < kTraceTracks; ++track) {
-    events.push_back(
-        metadata("thread_name", track + 1, name_of(static_cast<TraceTrack>(track))));
+    events.push_back(metadata("thread_name", track + 1, name_of(static_cast<TraceTrack>(track))));
   }
   for (const TraceSlice& slice : slices) {
     const bool transfer = slice.track != TraceTrack::kCompute;
     json event = {{"ph", "X"},
                   {"name", slice.name},
-                  {"cat", transfer ? "transfer" : slice.pass ? "pass" : "operation"},
+                  {"cat", transfer     ? "transfer"
+                          : slice.pass ? "pass"
+                                       : "operation"},
                   {"pid", kProcess},
                   {"tid", static_cast<int>(slice.track) + 1},
                   {"ts", microseconds(slice.begin - first)},

@@ -194,8 +194,8 @@ std::string verify_text(const RunRecord& run, const TextOptions& o) {
   out += "  " + wrapped(safe(configuration(run.plan.decisions), o), 2, o) + "\n";
   out += list("out of tolerance", verdict.failures, Ink::kBad, o);
   out += rows_text(run, o) + replicas_text(run, o) + capacity_text(run.measurement, o) +
-         times_text(run, o) +
-         speed_text(run.measurement.timings) + terms_text(run, o) + scoring_text(verdict, o);
+         times_text(run, o) + speed_text(run.measurement.timings) + terms_text(run, o) +
+         scoring_text(verdict, o);
   out += list("notes", verdict.notes, Ink::kBold, o);
   out += machine_text(run.measurement.environment, o) + assumptions_text(run.plan, o);
   return out;

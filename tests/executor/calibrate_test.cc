@@ -215,8 +215,9 @@ TEST(Calibrate, TheCardReadsBackFromItsYaml) {
 TEST(Calibrate, PacksAWeightOfEveryShapeBeforeItIsTimed) {
   std::map<std::string, int> calls;
   calibrate_known(true, &calls);
-  // Six shapes in eight formats; the pool of this small machine does not hold the head in f32.
-  EXPECT_EQ(calls["pack"], 8 * 6 - 1);
+  // Six shapes in eight formats; the pool of this small machine does not hold the head in f32. One
+  // more for what computes beside copies.
+  EXPECT_EQ(calls["pack"], 8 * 6 - 1 + 1);
 }
 
 TEST(Calibrate, AnInterruptedCalibrationStops) {

@@ -5,6 +5,7 @@
 
 #include <csignal>
 
+#include "executor/need.h"
 #include "executor/run_local.h"
 #include "planner/plan.h"
 #include "tests/executor/tiny_model.h"
@@ -116,14 +117,10 @@ TEST(RunReplicas, AreRefusedBeforeAnythingIsTakenAndStopAtTheFirstBlockOver) {
   decisions.replicas = 4;
   RunRequest request = random_request();
   request.process_base = 1_MiB;
-  const Measurement m = run_replicas(decisions, source_of(card), cpu_card(), request, reference);
-  Bytes need;
-  for (const LedgerRow& r : m.observed.rows()) {
-    const bool decode = r.category == Category::kActivations && r.phase == Phase::kDecode;
-    if (r.category != Category::kRuntime && !decode) need += r.bytes;
-  }
-  const Bytes padding = row(m, Category::kRuntime, "arena padding", Phase::kLoad);
-  decisions.capacity = need + padding + 1_MiB;
+  const RankNeed need = measure_need(decisions, source_of(card), cpu_card(),
+                                     model_part(card, {}, 0), {12, 12}, false, nullptr);
+  const Bytes each = need.total() - need.sizes.weights;
+  decisions.capacity = need.sizes.weights + each * 4 + 1_MiB;
   EXPECT_NO_THROW(run_replicas(decisions, source_of(card), cpu_card(), request, reference));
   decisions.capacity = decisions.capacity - 8_B;
   const auto code = [&] {

@@ -96,8 +96,9 @@ TEST(Replicas, WhatHasOneOwnerIsRefusedByName) {
     r.kv_placement = KvPlacement::kHost;
     r.kv_offload_layers = KvOffload{1, 1};
   });
-  refused("matrices in host memory", here,
-          [](PlanRequest& r) { r.weight_offload_layers = WeightOffload{2, 1}; });
+  refused("matrices in host memory", here, [](PlanRequest& r) {
+    r.weight_offload_layers = WeightOffload{2, 1};
+  });
   refused("hidden states", here, [](PlanRequest& r) { r.activation_offload = true; });
   PlanRequest none = ask(64, 2);
   none.replicas = 0;

@@ -26,8 +26,19 @@ struct RopeParams {
 /// magnitude / 127) for the row. kivi2, kivi4: a row's share of the tiles of 32 tokens it lies in
 /// (kernels/cpu/packed_tile.h); blocks of such a cache hold multiples of 32 tokens.
 inline Bytes kv_row_bytes(DType dtype, std::int64_t width) {
-  const Bytes elements = bytes_of(dtype, 1, width);
-  return dtype == DType::kI8 ? elements + Bytes{4} : elements;
+  switch (dtype) {  // kernels ask for every block: without a table where they can
+    case DType::kF32:
+      return {width * 4};
+    case DType::kF16:
+    case DType::kBF16:
+      return {width * 2};
+    case DType::kF8E4M3:
+      return {width};
+    case DType::kI8:
+      return {width + 4};
+    default:
+      return bytes_of(dtype, 1, width);
+  }
 }
 
 /// One layer's part of the block pool. K of (block, head, token) is the row of head_dim elements at

@@ -5,7 +5,8 @@ threads, alternating in one run so that both meet the same machine.
     pip install llama-cpp-python
     bench/peers/beside_llama_cpp.py build/vramplan MODEL.gguf [--threads 2] [--context 640] [--output 128] [--rounds 3]
 
-Prints one JSON object: medians, ratios (ours / theirs) and the versions.
+Prints one JSON object: medians, ratios (ours / theirs), our decode's share of the memory bandwidth read in the
+same run, and the versions.
 """
 import argparse
 import json
@@ -19,8 +20,15 @@ import time
 def ours(arguments, plan):
     run = subprocess.run([arguments.vramplan, "run", plan, "--backend", "cpu", "--json"],
                          check=True, capture_output=True, text=True)
-    seen = json.loads(run.stdout)["performance"]["observed"]
-    return seen["prefill_tokens_per_second"], 1.0 / seen["tpot_seconds"]
+    report = json.loads(run.stdout)
+    seen = report["performance"]["observed"]
+    rate = 1.0 / seen["tpot_seconds"]
+    # A step reads every matrix (the tied embedding is the head) and the cache as long as it is by then.
+    weights, cache = (sum(row["observed_bytes"] for row in report["rows"] if row["category"] == category)
+                      for category in ("weights", "kv_cache"))
+    tokens = seen["prefill_tokens"] + seen["decode_steps"] + 1
+    step = weights + cache * (seen["prefill_tokens"] + tokens) / 2 / tokens
+    return seen["prefill_tokens_per_second"], rate, step * rate / seen["memory_bytes_per_second"]
 
 
 def theirs(model, prompt, output):
@@ -63,14 +71,15 @@ def main():
         rows = []
         for _ in range(arguments.rounds):
             rows.append((*ours(arguments, plan.name), *theirs(peer, prompt, arguments.output)))
-    prefill, decode, peer_prefill, peer_decode = (statistics.median(c) for c in zip(*rows))
+    prefill, decode, share, peer_prefill, peer_decode = (statistics.median(c) for c in zip(*rows))
     json.dump({
         "model": arguments.model.split("/")[-1], "threads": arguments.threads, "rounds": arguments.rounds,
         "context_tokens": arguments.context, "output_tokens": arguments.output,
         "peer": "llama-cpp-python " + llama_cpp.__version__,
         "prefill_tokens_per_second": {"vramplan": prefill, "peer": peer_prefill, "ratio": prefill / peer_prefill},
         "decode_tokens_per_second": {"vramplan": decode, "peer": peer_decode, "ratio": decode / peer_decode},
-        "ratios_per_round": [{"prefill": r[0] / r[2], "decode": r[1] / r[3]} for r in rows],
+        "decode_share_of_memory_bandwidth": share,
+        "ratios_per_round": [{"prefill": r[0] / r[3], "decode": r[1] / r[4]} for r in rows],
     }, sys.stdout, indent=2)
     print()
 

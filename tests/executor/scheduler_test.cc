@@ -221,5 +221,34 @@ TEST(Scheduler, ABlockLeavesTheResidualWindowBeforeItWouldOverflow) {
   EXPECT_EQ(newest.pool.most_held(), Blocks{2});
 }
 
+/// Blocks of 4: the first 10 tokens lie in 3 blocks, the newest 50 in 13 and the one being filled.
+TEST(Scheduler, EvictionByMassSparesTheFirstTokensAndTheNewest) {
+  Fixture f(40);
+  Scheduler scheduler({{&f.pool, {.sinks = {}, .window = {}, .budget = Tokens{80}}}},
+                      {std::vector<std::int32_t>(200, 1)}, options(8, 12));
+  std::vector<std::int32_t> first, newest;
+  std::int64_t evicted = 0, known = 0;
+  while (const Pass* pass = scheduler.next()) {
+    const SequenceSlice& slice = pass->groups[0].slices[0];
+    const std::int64_t blocks = (slice.kv_length + 3) / 4;
+    const auto* const table = slice.block_table;
+    if (first.empty() && blocks >= 3) first.assign(table, table + 3);
+    EXPECT_TRUE(std::equal(first.begin(), first.end(), table));
+    for (const std::int32_t block : newest) {
+      EXPECT_NE(std::find(table, table + blocks, block), table + blocks);
+    }
+    known += static_cast<std::int64_t>(pass->ids.size());
+    evicted = known - slice.kv_length;
+    // The protected ones get the least of all.
+    for (std::int64_t i = 0; i < blocks; ++i) {
+      slice.block_mass[i] = i < 3 || i >= blocks - 14 ? 1 : 1000;
+    }
+    const std::int64_t full = slice.kv_length / 4;
+    newest.assign(table + std::max<std::int64_t>(0, full - 13), table + full);
+    scheduler.complete(std::vector<std::int32_t>(pass->sampled.size(), 0));
+  }
+  EXPECT_GE(evicted, 200 + 11 - 84);
+}
+
 }  // namespace
 }  // namespace vramplan

@@ -9,7 +9,6 @@
 #include "executor/rank_run.h"
 #include "executor/replica_merge.h"
 #include "executor/support.h"
-#include "planner/latency.h"
 
 namespace vramplan {
 namespace {

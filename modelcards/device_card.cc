@@ -301,4 +301,22 @@ std::string write_device_card(const DeviceCard& card) {
   return out;
 }
 
+Bytes replica_base(const DeviceCard& device) {
+  const bool known = device.replica_base_bytes.value > 0;
+  return known ? Bytes{device.replica_base_bytes.value} : kReplicaBase;
+}
+
+DeviceCard shared_by(const DeviceCard& device, std::int64_t replicas) {
+  DeviceCard share = device;
+  if (replicas == 1) return share;
+  const auto parts = static_cast<double>(replicas);
+  share.memory_bytes_per_s.value /= parts;
+  for (auto& [dtype, peak] : share.flops_per_s) peak.value /= parts;
+  for (OpCost& cost : share.op_costs) {
+    cost.bytes_per_s /= parts;
+    cost.flops_per_s /= parts;
+  }
+  return share;
+}
+
 }  // namespace vramplan

@@ -67,6 +67,16 @@ struct DeviceCard {
   std::vector<OpCost> op_costs;  // written by calibrate; empty = analytic model
 };
 
+/// The machine as one of `replicas` processes that all compute sees it: cores and memory are
+/// shared, so that bytes and flops take that many times as long; a call does not.
+DeviceCard shared_by(const DeviceCard& device, std::int64_t replicas);
+/// What a process forked from another holds of its own besides tensors and blocks where a card says
+/// nothing: pages of the heap, libraries' data and stacks that it writes. Seen as 0.38 MiB with 1
+/// thread on a 64-bit Linux; allocators differ.
+inline constexpr Bytes kReplicaBase{1 << 20};
+/// `replica_base_bytes` of the card, or kReplicaBase.
+Bytes replica_base(const DeviceCard& device);
+
 /// Errors: kBadCard naming the field: missing or out of range, a number without a source, an
 /// unknown operation in op_costs, overhead above the capacity.
 void validate(const DeviceCard& card);

@@ -34,13 +34,6 @@ bool has_far_link(const DeviceCard& device, KvPlacement placement);
 /// nothing on a card that does not say.
 double far_overlap(const DeviceCard& device, KvPlacement placement);
 
-/// The machine as one of `replicas` that all compute sees it: cores and memory are shared, so that
-/// bytes and flops take that many times as long; a call does not.
-DeviceCard shared_by(const DeviceCard& device, std::int64_t replicas);
-/// What a replica's process holds of its own besides tensors and blocks: `replica_base_bytes` of
-/// the card, or kReplicaBase.
-Bytes replica_base(const DeviceCard& device);
-
 /// bytes / rate: the least time a step can take that has to read these bytes once.
 /// 140 GB at 3 TB/s = 46.7 ms.
 Seconds decode_floor(Bytes bytes, BytesPerSecond rate);

@@ -13,11 +13,6 @@ namespace {
 
 }  // namespace
 
-Bytes replica_base(const DeviceCard& device) {
-  const bool known = device.replica_base_bytes.value > 0;
-  return known ? Bytes{device.replica_base_bytes.value} : kReplicaBase;
-}
-
 void check_replicas(const Decisions& decisions, bool cpu) {
   if (decisions.replicas == 1) return;
   if (decisions.replicas < 1 || decisions.replicas > kMostReplicas) {
@@ -59,19 +54,6 @@ void add_up_replicas(std::vector<LedgerRow>& rows, const DeviceCard& device,
                   fmt::format("{} processes x {} B, {}", replicas, replica_base(device).n,
                               known ? "replica_base_bytes of device card " + device.name
                                     : "assumed; calibrate measures it")});
-}
-
-DeviceCard shared_by(const DeviceCard& device, std::int64_t replicas) {
-  DeviceCard share = device;
-  if (replicas == 1) return share;
-  const auto parts = static_cast<double>(replicas);
-  share.memory_bytes_per_s.value /= parts;
-  for (auto& [dtype, peak] : share.flops_per_s) peak.value /= parts;
-  for (OpCost& cost : share.op_costs) {
-    cost.bytes_per_s /= parts;
-    cost.flops_per_s /= parts;
-  }
-  return share;
 }
 
 }  // namespace vramplan

@@ -87,6 +87,12 @@ void replan(PlannedModel& planned, std::int64_t prompt_tokens, std::int64_t outp
   if (d.kv_layout == KvLayout::kPaged) request.block_tokens = d.block.n;
   request.attention = d.attention;
   if (planned.device.kind == DeviceKind::kCpu) request.linear_inputs = d.linear_inputs;
+  if (d.speculation.any()) {
+    request.guess = d.speculation.guess;
+    request.guess_tokens = d.speculation.tokens;
+    request.acceptance = d.speculation.acceptance;
+    request.draft = d.speculation.draft;
+  }
   request.threads = d.threads;
   request.replicas = d.replicas;
   request.seed = d.seed;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <string>
 
+#include "executor/guesser.h"
 #include "executor/rng.h"
 
 namespace vramplan {
@@ -100,6 +101,26 @@ void add_observed_rows(Ledger& ledger, RankEngine& engine, const RankRun& run) {
   add(Category::kRuntime, "arena padding", Phase::kLoad, engine.weights_arena().padding(),
       std::to_string(engine.weights_arena().tensor_count()) + " tensors at multiples of " +
           std::to_string(Arena::kAlignment) + " B");
+}
+
+void add_draft_rows(Ledger& ledger, Guesser& guesser) {
+  RankEngine& draft = *guesser.draft();
+  const auto add = [&](Category category, const char* name, Phase phase, Bytes bytes,
+                       const char* probe) {
+    ledger.add({0, TierKind::kDevice, category, name, phase, bytes, probe});
+  };
+  const Bytes padding = draft.weights_arena().padding();
+  add(Category::kDraft, "weights", Phase::kLoad, draft.weights_arena().live() - padding,
+      "tensors taken from the draft's weight arena");
+  const BlockPool& pool = draft.kv().pool(0);
+  add(Category::kDraft, "blocks", Phase::kLoad, pool.block_bytes() * pool.most_held().n,
+      "blocks of the draft held at most");
+  add(Category::kDraft, "arena padding", Phase::kLoad, padding, "of the draft's weight arena");
+  add(Category::kActivations, "draft peak", Phase::kPrefill, guesser.prefill_peak(),
+      "high-water mark of the draft's activation arena in prefill");
+  if (guesser.decode_peak().n == 0) return;
+  add(Category::kActivations, "draft peak", Phase::kDecode, guesser.decode_peak(),
+      "high-water mark of the draft's activation arena in decode");
 }
 
 SchedulerOptions scheduler_options(const Decisions& decisions,

@@ -48,6 +48,9 @@ RankRun run_passes(RankEngine& engine, Scheduler& scheduler, const RunHooks& hoo
 /// The rows of a rank that come from its tensors and blocks.
 void add_observed_rows(Ledger& ledger, RankEngine& engine, const RankRun& run);
 
+/// The rows of a draft model.
+void add_draft_rows(Ledger& ledger, Guesser& guesser);
+
 /// How a run of these decisions is scheduled.
 SchedulerOptions scheduler_options(const Decisions& decisions,
                                    std::vector<std::int32_t> end_tokens);

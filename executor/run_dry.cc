@@ -5,6 +5,7 @@
 #include "executor/backend_dry.h"
 #include "executor/cuda_upload.h"
 #include "executor/environment.h"
+#include "executor/guesser.h"
 #include "executor/need.h"
 #include "executor/rank_run.h"
 #include "executor/replica_merge.h"
@@ -94,6 +95,22 @@ class VirtualPages {
  private:
   Tier& tier_;
   std::vector<Region> regions_;
+};
+
+/// The smaller model of speculative decoding, where there is one.
+struct DryDraft {
+  DryDraft(Backend& backend, const Decisions& target, const ModelSource& source,
+           const RankNeed* need)
+      : decisions(draft_decisions(target)) {
+    if (target.speculation.guess != Guess::kDraft) return;
+    const ModelPart part = model_part(source.draft->card, decisions.sharding, 0);
+    engine = std::make_unique<RankEngine>(RankEngine::Parts{backend, alone, alone}, decisions,
+                                          *source.draft, part, need->sizes);
+    engine->load({});
+  }
+  Decisions decisions;
+  SingleCommunicator alone;
+  std::unique_ptr<RankEngine> engine;
 };
 
 class DryRun {
@@ -214,8 +231,17 @@ class DryRun {
            (prefill ? "prefill chunk " : "decode step ") + std::to_string(pass.number));
     };
     const auto others = other_replicas(engine, backend, sizes);
+    DryDraft draft(backend, decisions_, source_, need.draft.get());
+    std::optional<Guesser> guesser;
+    if (decisions_.speculation.any()) {
+      guesser.emplace(
+          Guesser::Parts{decisions_, source_.card.vocab, nullptr, draft.engine.get(), prompts_});
+      hooks.guesser = &*guesser;
+    }
     RankRun run = run_passes(engine, scheduler, hooks);
     add_rows(engine, run, others);
+    if (guesser) measurement_.speculation = run.speculation;
+    if (draft.engine != nullptr) add_draft_rows(measurement_.observed, *guesser);
     if (gpu_) add_gpu_rows(rank, engine, run, step_calls);
     const Bytes rows = measurement_.observed.peak(rank, TierKind::kDevice);
     const Bytes free_now = tier.free_now();

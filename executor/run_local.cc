@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "executor/environment.h"
+#include "executor/guesser.h"
 #include "executor/memory_speed.h"
 #include "executor/rank_run.h"
 #include "executor/run_parts.h"
@@ -66,9 +67,11 @@ class LocalRun {
     const bool peak_is_ours = memory_.reset_peak();
     begin_ = backend.clock().now();
     SingleCommunicator alone, alone_too;
+    const std::optional<DraftModel> draft = load_draft(backend, free_now);
     RankEngine engine({backend, alone, alone_too, request_.offload_directory,
                        shared_ != nullptr ? shared_->weights : nullptr},
-                      decisions_, source_, part_, need_.within(free_now));
+                      decisions_, source_, part_,
+                      need_.within(backend.tier(TierKind::kDevice).free_now()));
     look(engine, Phase::kLoad, "regions reserved");
     load_engine(engine, source_, decisions_, request_);
     measurement_.timings.load = backend.clock().now() - begin_;
@@ -89,7 +92,16 @@ class LocalRun {
     backend.trace_to(request_.trace);
     if (engine.kv_stream() != nullptr) engine.kv_stream()->trace_to(request_.trace);
     if (engine.weight_stream() != nullptr) engine.weight_stream()->trace_to(request_.trace);
-    const RankRun run = run_passes(engine, scheduler, hooks(engine, scheduler));
+    std::optional<Guesser> guesser;
+    if (decisions_.speculation.any()) {
+      guesser.emplace(Guesser::Parts{decisions_, source_.card.vocab, &sampler_,
+                                     draft ? draft->engine.get() : nullptr, prompts_});
+    }
+    RunHooks with = hooks(engine, scheduler);
+    if (guesser) with.guesser = &*guesser;
+    const RankRun run = run_passes(engine, scheduler, with);
+    if (guesser) measurement_.speculation = run.speculation;
+    if (draft) add_draft_rows(measurement_.observed, *guesser);
     if (shared_ != nullptr) shared_->done();
     finish(engine, run, peak_is_ours);
     if (decisions_.preempt != Preempt::kNone) measurement_.preemption = run.preemption;
@@ -101,6 +113,26 @@ class LocalRun {
   }
 
  private:
+  struct DraftModel {
+    std::unique_ptr<Decisions> decisions;
+    std::unique_ptr<SingleCommunicator> alone;
+    std::unique_ptr<RankEngine> engine;
+  };
+
+  /// The smaller model, in memory before the other: its regions are what it needs.
+  std::optional<DraftModel> load_draft(Backend& backend, Bytes free_now) const {
+    if (decisions_.speculation.guess != Guess::kDraft) return std::nullopt;
+    DraftModel draft{std::make_unique<Decisions>(draft_decisions(decisions_)),
+                     std::make_unique<SingleCommunicator>(), nullptr};
+    const ModelSource& source = *source_.draft;
+    draft.engine = std::make_unique<RankEngine>(
+        RankEngine::Parts{backend, *draft.alone, *draft.alone}, *draft.decisions, source,
+        model_part(source.card, draft.decisions->sharding, 0), need_.draft->within(free_now));
+    load_engine(*draft.engine, source, *draft.decisions, request_);
+    draft.engine->activations().commit();
+    return draft;
+  }
+
   RunHooks hooks(RankEngine& engine, const Scheduler& scheduler) {
     RunHooks hooks;
     hooks.sampler = &sampler_;

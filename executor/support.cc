@@ -226,6 +226,36 @@ void check_by_layer(const ModelCard& card, const Decisions& decisions) {
       "--activation-offload", "--kv-policy keep_all --kv-placement device");
 }
 
+/// Guesses may have to be taken back: from caches that keep all, of sequences of their own.
+void check_guesses(const ModelSource& source, const Decisions& decisions, bool gpu) {
+  const Speculation& guesses = decisions.speculation;
+  if (!guesses.any()) return;
+  if (guesses.tokens < 1 || !(guesses.acceptance >= 0 && guesses.acceptance <= 1)) {
+    throw Error(ErrorCode::kUsage, "a number of guesses or a share of them that cannot be")
+        .at("", "speculation");
+  }
+  if (gpu) refuse("speculative decoding on a GPU", "--speculate", "cpu and dry run it");
+  const bool all = std::all_of(
+      source.card.layers.begin(), source.card.layers.end(),
+      [&](const Layer& layer) { return keep_of(decisions, layer.mixer.window_tokens).all(); });
+  if (!all || decisions.kv_residual.any() || decisions.samples > 1 || decisions.beam_search ||
+      decisions.shared_prefix.n > 0 || decisions.preempt != Preempt::kNone ||
+      decisions.kv_layout != KvLayout::kPaged || decisions.kv_placement != KvPlacement::kDevice ||
+      decisions.weight_offload.layers > 0 || decisions.activation_offload ||
+      decisions.attention == AttentionAlgorithm::kNaive || decisions.sharding.ranks() > 1) {
+    refuse("speculative decoding with this cache, placement, attention or sharing", "--speculate",
+           "a paged cache on the device that keeps every token");
+  }
+  if (guesses.guess != Guess::kDraft) return;
+  if (source.draft == nullptr || card_hash(source.draft->card) != guesses.draft_hash) {
+    throw Error(ErrorCode::kStalePlan, "the draft model is not the one the plan was made with")
+        .at(guesses.draft, "--draft")
+        .help("plan again");
+  }
+  check_layers(source.draft->card);
+  check_parts(source.draft->card);
+}
+
 /// Blocks are shared in one group that keeps every token.
 void check_sharing(const Decisions& decisions, bool gpu) {
   if (decisions.batch % decisions.samples != 0) {
@@ -315,6 +345,7 @@ void refuse_unsupported(const ModelSource& source, const Decisions& decisions, b
   check_sharing(decisions, gpu);
   check_preemption(decisions, gpu);
   check_replicas(decisions, !gpu);
+  check_guesses(source, decisions, gpu);
   positive(decisions.threads, "threads");
   if (decisions.context.n > std::int64_t{1} << 30) {
     refuse("a context of " + std::to_string(decisions.context.n) + " tokens", "context",
@@ -332,6 +363,7 @@ void refuse_unsupported(const ModelSource& source, const Decisions& decisions, b
            "--tp, --pp", "run several ranks with --backend dry");
   }
   check_formats(source, decisions, gpu);
+  if (source.draft != nullptr) check_formats(*source.draft, draft_decisions(decisions), gpu);
   if (gpu) check_gpu_heads(source.card);
   if (gpu && decisions.kv_placement != KvPlacement::kDevice) {
     refuse(std::string("a KV cache on the ") + name_of(decisions.kv_placement) + " beside a GPU",

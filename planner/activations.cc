@@ -309,8 +309,18 @@ std::vector<PassShape> decode_passes(const Decisions& given, bool head) {
   if (decisions.preempt != Preempt::kNone) {
     decisions.batch = replay_preemption(decisions).most_running;
   }
-  return {{decisions.batch, head ? decisions.batch : 0, decisions.batch, decisions.context.n - 1,
-           (decisions.context - decisions.output).n + 1}};
+  const std::int64_t length = decisions.context.n - 1;
+  const std::int64_t first = (decisions.context - decisions.output).n + 1;
+  const std::int64_t batch = decisions.batch;
+  std::vector<PassShape> passes = {{batch, head ? batch : 0, batch, length, first}};
+  const Speculation& guesses = decisions.speculation;
+  if (!guesses.any()) return passes;
+  // The first step asks about the most; the last one may have nothing to ask.
+  const std::int64_t asked = std::clamp<std::int64_t>(given.output.n - 2, 0, guesses.tokens);
+  passes.push_back(passes.front());
+  passes.back().tokens = batch * (asked + 1);
+  if (head) passes.back().logit_rows = batch * (asked + 1);
+  return passes;
 }
 
 ScratchRules scratch_rules(const Decisions& decisions, DeviceKind kind, int multiprocessors) {

@@ -8,6 +8,7 @@
 #include "planner/replicas.h"
 #include "planner/runtime_overhead.h"
 #include "planner/sharding.h"
+#include "planner/speculation.h"
 #include "planner/weight_offload.h"
 
 namespace vramplan {
@@ -33,6 +34,7 @@ class Chooser : private ChoiceList {
     place();
     formats();
     lengths();
+    speculation();
     check_activation_offload(source_.card, d());
     check_replicas(d(), !gpu_);
     about_model();
@@ -173,6 +175,27 @@ class Chooser : private ChoiceList {
                          d().context.n, source_.card.name, limit),
              "--context");
     }
+  }
+
+  void speculation() {
+    if (!request_.guess || *request_.guess == Guess::kNone) return;
+    constexpr double kUsualAcceptance = 0.6;
+    Speculation& s = d().speculation;
+    s.guess = *request_.guess;
+    s.tokens = request_.guess_tokens.value_or(4);
+    s.acceptance = request_.acceptance.value_or(kUsualAcceptance);
+    if (s.guess == Guess::kDraft && source_.draft != nullptr) {
+      s.draft = request_.draft;
+      s.draft_hash = card_hash(source_.draft->card);
+    }
+    if (!request_.acceptance) {
+      assume("guesses that are kept",
+             fmt::format("{} of those whose predecessors were", kUsualAcceptance), "--acceptance");
+    }
+    if (request_.preempt && *request_.preempt != PreemptRequest::kNone) {
+      d().preempt = Preempt::kSwap;  // whichever: it is refused
+    }
+    check_speculation(source_, d(), !gpu_);
   }
 
   void about_model() {

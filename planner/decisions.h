@@ -138,6 +138,11 @@ struct Speculation {
   friend bool operator==(const Speculation&, const Speculation&) = default;
 };
 
+struct Decisions;
+/// Those of the draft model of `decisions`: as stored, a cache in f16 that keeps every token, and
+/// the same sequences, blocks and threads.
+Decisions draft_decisions(const Decisions& decisions);
+
 struct Sharding {
   int tp = 1, pp = 1, cp = 1, ep = 1;
   int ranks() const { return tp * pp * cp; }

@@ -8,6 +8,7 @@
 #include "planner/kv_cache.h"
 #include "planner/kv_offload.h"
 #include "planner/replicas.h"
+#include "planner/speculation.h"
 #include "planner/weight_offload.h"
 
 namespace vramplan {
@@ -320,7 +321,7 @@ Seconds prefill_stall(const RankModel& stage, const Decisions& decisions,
 }
 
 Performance predict_performance(const std::vector<RankModel>& stages, const Decisions& decisions,
-                                const DeviceCard& whole) {
+                                const DeviceCard& whole, const DraftAccount* draft) {
   const DeviceCard device = shared_by(whole, decisions.replicas);
   const Tokens prompt = decisions.context - decisions.output;
   const Tokens mean_context = prompt + Tokens{decisions.output.n / 2};
@@ -328,8 +329,8 @@ Performance predict_performance(const std::vector<RankModel>& stages, const Deci
   Performance performance;
   for (const RankModel& stage : stages) {
     prefill.add(device, prefill_work(stage, decisions, device.kind));
-    const PassWork step{decisions.batch, decisions.batch, decisions.batch,
-                        std::max<std::int64_t>(1, mean_context.n)};
+    const std::int64_t asked = decisions.batch * (most_guesses(decisions) + 1);
+    const PassWork step{asked, asked, decisions.batch, std::max<std::int64_t>(1, mean_context.n)};
     decode.add(device, forward_work(stage, decisions, step, device.kind));
     if (decisions.kv_placement != KvPlacement::kDevice) {
       prefill.add_stall("kv_stream", prefill_stall(stage, decisions, device));
@@ -348,8 +349,13 @@ Performance predict_performance(const std::vector<RankModel>& stages, const Deci
     performance.decode_floor += decode_floor(decode_bytes(stage, decisions, mean_context),
                                              {device.memory_bytes_per_s.value});
   }
+  if (draft != nullptr) {
+    prefill.add(device, draft_prefill_work(*draft, decisions, device.kind));
+    decode.add(device, draft_step_work(*draft, decisions, mean_context.n, device.kind));
+  }
+  const double yield = expected_tokens(most_guesses(decisions), decisions.speculation.acceptance);
   performance.ttft = prefill.total();
-  performance.tpot = decode.total();
+  performance.tpot = {decode.total().v / yield};
   const double tpot = performance.tpot.v, ttft = performance.ttft.v;
   const auto replicas = static_cast<double>(decisions.replicas);
   const auto sequences = static_cast<double>(decisions.batch) * replicas;

@@ -12,6 +12,8 @@
 
 namespace vramplan {
 
+struct DraftAccount;
+
 /// Seconds by what they are spent on.
 struct OpTime {
   Seconds launch, memory, compute, link;
@@ -51,7 +53,9 @@ Seconds prefill_stall(const RankModel& stage, const Decisions& decisions, const 
 
 /// Stages one after another (`stages`: one rank of each); ranks of a stage work at the same time.
 /// TTFT and TPOT are those of one replica while all compute; rates are those of all together.
+/// `draft`: null without a draft model. A step that asks about guesses takes what it takes, and
+/// TPOT is its share of the tokens that are expected of it.
 Performance predict_performance(const std::vector<RankModel>& stages, const Decisions& decisions,
-                                const DeviceCard& device);
+                                const DeviceCard& device, const DraftAccount* draft = nullptr);
 
 }  // namespace vramplan

@@ -32,6 +32,9 @@ void check_replicas(const Decisions& decisions, bool cpu) {
   if (decisions.weight_offload.layers > 0) {
     refuse("beside matrices in host memory", "use one of --replicas and --weight-offload");
   }
+  if (decisions.speculation.guess == Guess::kDraft) {
+    refuse("beside a draft model", "use one of --replicas and --draft, or --speculate ngram");
+  }
   if (decisions.activation_offload) {
     refuse("with hidden states in host memory", "use one of --replicas and --activation-offload");
   }

@@ -341,6 +341,12 @@ json plan_object(const Plan& plan) {
       {"decisions", decisions_object(plan.decisions)},
       {"assumptions", assumptions_array(plan.assumptions)},
   };
+  if (const auto& s = p.speculation) {
+    out["speculation"] = {{"tokens_a_step", finite(s->tokens_a_step)},
+                          {"step_seconds", finite(s->step.v)},
+                          {"plain_tpot_seconds", finite(s->plain_tpot.v)},
+                          {"speedup", finite(s->speedup)}};
+  }
   if (p.preemption) out["preemption"] = preemption_object(*p.preemption);
   if (p.serving) out["serving"] = serving_object(*p.serving);
   return out;
@@ -370,6 +376,13 @@ Plan plan_from(const JsonReader& in) {
                        point.at("bytes").bytes()});
   }
   plan.decisions = decisions_from(in.at("decisions"));
+  if (in.has("speculation")) {
+    const JsonReader s = in.at("speculation");
+    p.speculation = {s.at("tokens_a_step").number(),
+                     {s.at("step_seconds").number()},
+                     {s.at("plain_tpot_seconds").number()},
+                     s.at("speedup").number()};
+  }
   if (in.has("preemption")) p.preemption = preemption_from(in.at("preemption"));
   for (const JsonReader& a : in.at("assumptions").items()) {
     plan.assumptions.push_back({a.at("what").text(), a.at("value").text(), a.at("flag").text()});

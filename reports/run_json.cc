@@ -199,6 +199,13 @@ std::string document(const RunRecord& run, const char* schema) {
                             {"recomputed_tokens", m.preemption->recomputed.n}};
   }
   if (!m.scores.empty()) object["output"]["scores"] = m.scores;
+  if (const auto& s = m.speculation) {
+    object["speculation"] = {{"steps", s->steps},
+                             {"asked", s->asked},
+                             {"accepted", s->accepted},
+                             {"tokens", s->tokens},
+                             {"tokens_a_step", finite(m.timings.tokens_a_step)}};
+  }
   object["result_cache"] = {{"on", m.result_cache.has_value()}};
   if (const auto& cache = m.result_cache) {
     object["result_cache"].update({{"hit", cache->hit},
@@ -314,6 +321,12 @@ Measurement measurement_from(const JsonReader& in) {
     m.preemption = {p.at("preempted").count(),
                     {p.at("moved_blocks").count()},
                     {p.at("recomputed_tokens").count()}};
+  }
+  if (in.has("speculation")) {
+    const JsonReader s = in.at("speculation");
+    m.speculation = {s.at("steps").count(), s.at("asked").count(), s.at("accepted").count(),
+                     s.at("tokens").count()};
+    m.timings.tokens_a_step = s.at("tokens_a_step").number();
   }
   if (in.has("result_cache") && in.at("result_cache").at("on").boolean()) {
     const JsonReader c = in.at("result_cache");

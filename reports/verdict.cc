@@ -250,6 +250,20 @@ void list_preemption(const Plan& plan, const Measurement& measurement, Verdict& 
   (predicted == observed ? verdict.notes : verdict.failures).push_back(text);
 }
 
+/// What of the guesses was kept is the text's business: it does not gate.
+void list_speculation(const Plan& plan, const Measurement& measurement, Verdict& verdict) {
+  if (!plan.predictions.speculation || !measurement.speculation) return;
+  const SpeculationCounts& seen = *measurement.speculation;
+  const SpeculationPrediction& predicted = *plan.predictions.speculation;
+  verdict.notes.push_back(fmt::format(
+      "speculation: {} of {} guesses kept in {} steps; {:.2f} tokens a step where {:.2f} were "
+      "expected of {:.0f} % acceptance; without guesses a token was predicted to take {}, {:.2f} "
+      "times as long",
+      seen.accepted, seen.asked, seen.steps, measurement.timings.tokens_a_step,
+      predicted.tokens_a_step, 100 * plan.decisions.speculation.acceptance,
+      to_text(predicted.plain_tpot), predicted.speedup));
+}
+
 void list_failures(Verdict& verdict, const Measurement& measurement) {
   std::vector<std::string>& failures = verdict.failures;
   if (!measurement.complete) failures.push_back("the run did not complete");
@@ -328,6 +342,7 @@ Verdict judge(const Plan& plan, const Measurement& measurement, const Tolerances
   score(verdict);
   list_failures(verdict, measurement);
   list_preemption(plan, measurement, verdict);
+  list_speculation(plan, measurement, verdict);
   list_notes(verdict, measurement);
   verdict.within = verdict.failures.empty();
   return verdict;

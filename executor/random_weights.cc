@@ -6,6 +6,7 @@
 
 #include "executor/rng.h"
 #include "kernels/cpu/half.h"
+#include "kernels/cpu/packed_weight.h"
 
 namespace vramplan {
 namespace {
@@ -54,7 +55,7 @@ BlockLayout block_layout(DType dtype) {
   }
   throw Error(ErrorCode::kUnsupported, std::string("random weights of format ") + info(dtype).name)
       .at("", "--weights")
-      .help("choose f32, f16, bf16 or a block format such as q4_k");
+      .help("choose f32, f16, bf16, fp8 or a block format such as q4_k");
 }
 
 void fill_blocks(const TensorView& tensor, SplitMix64& rng) {
@@ -75,6 +76,64 @@ void fill_blocks(const TensorView& tensor, SplitMix64& rng) {
     if (layout.minimum_at >= 0) std::memcpy(data + layout.minimum_at, &second, 2);
   }
 }
+
+/// Packed formats: codes of all bits, or fp8 codes of uniform values; scales that give them the
+/// standard deviation 1 / sqrt(columns); zero points in the middle; groups in their order.
+class PackedFill {
+ public:
+  explicit PackedFill(const TensorView& tensor)
+      : tensor_(tensor),
+        rule_(*packed_rule(tensor.dtype)),
+        parts_(cpu::packed_parts(tensor.dtype, tensor.rows, tensor.columns)),
+        data_(static_cast<std::byte*>(tensor.data)) {}
+
+  void run(SplitMix64& rng) {
+    const double spread = 1 / std::sqrt(static_cast<double>(tensor_.columns));
+    const bool fp8 = tensor_.dtype == DType::kFp8Tensor || tensor_.dtype == DType::kFp8Channel ||
+                     tensor_.dtype == DType::kFp8Block;
+    for (std::int64_t at = 0; at < parts_.scales; at += 8) {
+      std::uint64_t bits = rng.next();
+      for (std::int64_t i = at; i < std::min(at + 8, parts_.scales); ++i, bits >>= 8) {
+        const auto byte = static_cast<std::uint8_t>(bits);
+        const float value = (static_cast<float>(byte) - 127.5F) * (448.0F / 127.5F);
+        data_[i] = std::byte{fp8 ? cpu::f32_to_f8(value) : byte};
+      }
+    }
+    // Uniform in (-448, 448); bytes of two's complement; nibbles less 8: see block_layout.
+    const double deviation = fp8 ? 448 / std::sqrt(3.0) : rule_.bits == 8 ? 73.9 : 4.61;
+    scales(static_cast<float>(spread / deviation));
+    const bool gptq = rule_.column_bytes > 0;
+    std::fill(data_ + parts_.zeros, data_ + parts_.groups,
+              gptq ? std::byte{0x77} : std::byte{0x88});
+    for (std::int64_t c = 0; gptq && c < tensor_.columns; ++c) {
+      const auto group = static_cast<std::int32_t>(c / parts_.group);
+      std::memcpy(data_ + parts_.groups + 4 * c, &group, 4);
+    }
+  }
+
+ private:
+  void scales(float scale) {
+    const bool f16 = rule_.zero_bits > 0;  // AWQ and GPTQ
+    const std::uint16_t half = f16 ? cpu::f32_to_f16(scale) : cpu::f32_to_bf16(scale);
+    const void* const from =
+        rule_.scale_bytes == 2 ? static_cast<const void*>(&half) : static_cast<const void*>(&scale);
+    for (std::int64_t at = parts_.scales; at < parts_.zeros; at += rule_.scale_bytes) {
+      std::memcpy(data_ + at, from, static_cast<std::size_t>(rule_.scale_bytes));
+    }
+    if (tensor_.dtype == DType::kFp8Tensor) {
+      const float both[2] = {scale, 1.0F};  // of the weight and of its input
+      std::memcpy(data_ + parts_.matrix, both, sizeof both);
+    } else if (rule_.matrix_bytes == 16) {
+      const std::int64_t shape[2] = {tensor_.rows, tensor_.columns};
+      std::memcpy(data_ + parts_.matrix, shape, sizeof shape);
+    }
+  }
+
+  const TensorView& tensor_;
+  const PackedRule& rule_;
+  cpu::PackedParts parts_;
+  std::byte* data_;
+};
 
 /// Uniform values of mean `middle` and half width `reach`.
 template <class Store>
@@ -97,6 +156,7 @@ void fill_random(const TensorView& tensor, const std::string& name, TensorRole r
                  bool norm_one_plus, std::uint64_t seed) {
   SplitMix64 mixer(seed ^ hash_of(name));
   SplitMix64 rng(mixer.next());
+  if (packed_rule(tensor.dtype) != nullptr) return PackedFill(tensor).run(rng);
   if (is_block_quantised(tensor.dtype)) return fill_blocks(tensor, rng);
   const bool matrix = role == TensorRole::kMatrix || role == TensorRole::kTable;
   // A uniform distribution of half width r has the standard deviation r / sqrt(3).
@@ -116,6 +176,10 @@ void fill_random(const TensorView& tensor, const std::string& name, TensorRole r
       return fill_elements(tensor, rng, middle, reach,
                            [out = static_cast<std::uint16_t*>(tensor.data)](
                                std::int64_t i, float v) { out[i] = cpu::f32_to_bf16(v); });
+    case DType::kF8E4M3:
+      return fill_elements(tensor, rng, middle, reach,
+                           [out = static_cast<std::uint8_t*>(tensor.data)](
+                               std::int64_t i, float v) { out[i] = cpu::f32_to_f8(v); });
     default:
       block_layout(tensor.dtype);  // throws: no such format
   }

@@ -11,8 +11,8 @@ namespace vramplan {
 /// Fills a tensor. Matrices: zero mean, standard deviation 1 / sqrt(columns), so that a product
 /// keeps the size of its input; norms: 1 (0 when stored as w - 1) and biases: 0, both +- 0.1. A
 /// block of a quantised format has random codes and scales and fixed finite factors of the same
-/// deviation. A function of (seed, name, shape, format) only. Errors: kUnsupported for fp8, int8
-/// and i32, which have no scale of their own here.
+/// deviation. A function of (seed, name, shape, format) only. Errors: kUnsupported for int8 and
+/// i32, which have no scale of their own here.
 void fill_random(const TensorView& tensor, const std::string& name, TensorRole role,
                  bool norm_one_plus, std::uint64_t seed);
 

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "kernels/cpu/packed_weight.h"
+
 namespace vramplan {
 namespace {
 
@@ -107,14 +109,28 @@ void check_cache(const ModelCard& card, const Decisions& decisions) {
     refuse("streamed layers without room for the one that computes", "weight_offload",
            "plan again");
   }
-  if (decisions.weights && packed_rule(*decisions.weights) != nullptr) {
-    refuse(std::string("weights packed as ") + info(*decisions.weights).name, "--weights",
-           "f32, f16, bf16 and the formats of GGUF run");
+}
+
+/// Weights whose scales lie beside the codes: made of a card, and not on a GPU.
+void check_packed(const ModelSource& source, const Decisions& decisions, bool computes, bool gpu) {
+  if (source.gguf != nullptr || (!decisions.weights && !computes)) return;
+  const DType weights = decisions.weights.value_or(source.card.stored_weights);
+  if (packed_rule(weights) == nullptr) return;
+  const std::string what = std::string("weights packed as ") + info(weights).name;
+  if (!cpu::is_packed_weight(weights)) {
+    refuse(what, "--weights",
+           "fp8-tensor, fp8-channel, fp8-block, int8-channel, awq-int4, gptq-int4 and packed-int4 "
+           "run on a CPU; f32, f16, bf16, fp8 without scales and the formats of GGUF everywhere");
+  }
+  if (gpu) refuse(what + " on a GPU", "--weights", "cpu and dry run them");
+  if (!decisions.weights && !source.card.unpacked.empty()) {
+    refuse(what + " beside layers that are not", "--weights", "give --weights for all of them");
   }
 }
 
 bool has_kernels(DType dtype) {
-  if (dtype == DType::kF8E4M3 || dtype == DType::kI8 || dtype == DType::kI32) return false;
+  if (cpu::is_packed_weight(dtype)) return true;  // but see check_packed
+  if (dtype == DType::kI8 || dtype == DType::kI32) return false;
   return dtype <= DType::kQ6_K;
 }
 
@@ -136,7 +152,7 @@ void check_formats(const ModelSource& source, const Decisions& decisions, bool g
   const auto check = [&](DType dtype, const std::string& field) {
     if (has_kernels(dtype)) return;
     refuse(std::string("no kernel computes with weights of format ") + info(dtype).name, field,
-           "f32, f16, bf16, q4_0 ... q8_0 and q2_k ... q6_k run");
+           "f32, f16, bf16, fp8, q4_0 ... q8_0 and q2_k ... q6_k run");
   };
   if (source.gguf == nullptr)
     check(decisions.weights.value_or(source.card.stored_weights), "--weights");
@@ -328,6 +344,7 @@ void refuse_unsupported(const ModelSource& source, const Decisions& decisions, b
   check_layers(source.card);
   check_parts(source.card);
   check_cache(source.card, decisions);
+  check_packed(source, decisions, computes, gpu);
   check_mass(source.card, decisions, gpu);
   check_sinks(source.card, decisions, gpu);
   check_by_layer(source.card, decisions);

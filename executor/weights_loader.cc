@@ -33,7 +33,8 @@ class Loader {
         ops_(ops),
         options_(options),
         matrices_(decisions.weights.value_or(source.card.stored_weights)),
-        vectors_(is_plain_float(matrices_) ? matrices_ : DType::kF32),
+        packed_(packed_rule(matrices_) != nullptr),
+        vectors_(vector_format(source.card)),
         from_file_(source.gguf != nullptr && !decisions.weights) {
     if (!from_file_) return;
     for (const GgufTensor& tensor : source.gguf->tensors()) total_ += tensor.bytes;
@@ -49,8 +50,7 @@ class Loader {
 
  private:
   void load(const TensorSpec& spec, TensorView& into) {
-    DType dtype =
-        spec.role == TensorRole::kNorm || spec.role == TensorRole::kBias ? vectors_ : matrices_;
+    DType dtype = stays_plain(spec) ? vectors_ : matrices_;
     StoredPart stored;
     if (from_file_) {
       stored = find(spec);
@@ -76,6 +76,19 @@ class Loader {
       fill_random(into, spec.name, spec.role, source_.card.norm_one_plus, options_.seed);
     }
     if (vector) widen(into);
+  }
+
+  /// Norms and biases; of a packed checkpoint also tables and the head.
+  bool stays_plain(const TensorSpec& spec) const {
+    if (spec.role == TensorRole::kNorm || spec.role == TensorRole::kBias) return true;
+    return packed_ && (spec.role == TensorRole::kTable || spec.group == "head");
+  }
+
+  /// A packed checkpoint was made of a model in 16 bits.
+  DType vector_format(const ModelCard& card) const {
+    if (is_plain_float(matrices_)) return matrices_;
+    if (!packed_) return DType::kF32;
+    return is_plain_float(card.stored_weights) ? card.stored_weights : card.unpacked_weights;
   }
 
   bool is_far(const TensorSpec& spec) const {
@@ -243,7 +256,9 @@ class Loader {
   Arena& arena_;
   Ops& ops_;
   const LoadOptions& options_;
-  DType matrices_, vectors_;
+  DType matrices_;
+  bool packed_;
+  DType vectors_;
   bool from_file_;
   Bytes total_, done_;
   std::set<std::string> used_;

@@ -14,8 +14,9 @@ namespace cpu {
 
 Bytes linear_workspace(std::int64_t tokens, std::int64_t in_features, DType weight, DType inputs,
                        int threads) {
-  if (!is_block_quantised(weight)) return {};
-  if (inputs == DType::kF32) return Bytes{4} * kDequantisedRows * in_features * threads;
+  const bool packed = packed_rule(weight) != nullptr;
+  if (!packed && !is_block_quantised(weight)) return {};
+  if (packed || inputs == DType::kF32) return Bytes{4} * kDequantisedRows * in_features * threads;
   return Bytes{40} * ceil_div(in_features, 32) * tokens;
 }
 

@@ -238,8 +238,9 @@ Bytes linear_scratch(const ScratchRules& rules, std::int64_t tokens, std::int64_
     return tiled ? bytes_of(DType::kBF16, std::clamp<std::int64_t>(fitting, 1, 8192), in_features)
                  : Bytes{};
   }
-  if (rules.kind != DeviceKind::kCpu || !is_block_quantised(weight)) return {};
-  if (rules.linear_inputs == DType::kF32)
+  const bool packed = packed_rule(weight) != nullptr;
+  if (rules.kind != DeviceKind::kCpu || !(packed || is_block_quantised(weight))) return {};
+  if (packed || rules.linear_inputs == DType::kF32)
     return bytes_of(DType::kF32, kDequantisedRows, in_features) * rules.threads;
   // 32 codes of 8 bits, their scale and their sum (f32 each) per 32 inputs of a token.
   return Bytes{32 + 4 + 4} * ceil_div(in_features, 32) * tokens;

@@ -13,7 +13,7 @@ namespace {
 
 constexpr int kParts = static_cast<int>(kPanel) / kLanes;
 
-// The three weight types as template arguments: how a vector of them becomes f32.
+// The weight types as template arguments: how a vector of them becomes f32.
 struct F32Weight {
   using Element = float;
   static Vf vector(const Element* p) { return load(p); }
@@ -29,6 +29,11 @@ struct BF16Weight {
   static Vf vector(const Element* p) { return load_bf16(p); }
   static float scalar(Element v) { return bf16_to_f32(v); }
 };
+struct F8Weight {
+  using Element = std::uint8_t;
+  static Vf vector(const Element* p) { return load_f8(p); }
+  static float scalar(Element v) { return f8_to_f32(v); }
+};
 
 template <class Function>
 void with_weight(DType dtype, const Function& function) {
@@ -39,6 +44,8 @@ void with_weight(DType dtype, const Function& function) {
       return function(F16Weight{});
     case DType::kBF16:
       return function(BF16Weight{});
+    case DType::kF8E4M3:
+      return function(F8Weight{});
     default:
       VRAMPLAN_CHECK(false && "not a dense weight");
   }
@@ -132,7 +139,8 @@ inline void row_dots(const Product& p, const typename W::Element* rows, std::int
 }  // namespace
 
 bool is_dense_weight(DType dtype) {
-  return dtype == DType::kF32 || dtype == DType::kF16 || dtype == DType::kBF16;
+  return dtype == DType::kF32 || dtype == DType::kF16 || dtype == DType::kBF16 ||
+         dtype == DType::kF8E4M3;
 }
 
 void pack_dense_panel(DType dtype, std::int64_t columns, const void* rows, void* panel) {

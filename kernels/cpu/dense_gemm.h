@@ -1,5 +1,5 @@
 #pragma once
-// Products of f32, f16 and bf16 weights with f32 activations.
+// Products of f32, f16, bf16 and fp8 (e4m3, without a scale) weights with f32 activations.
 //
 // A packed panel holds 16 rows column by column: element (row r, column c) at c * 16 + r.
 #include <cstdint>
@@ -8,7 +8,7 @@
 
 namespace vramplan::cpu {
 
-bool is_dense_weight(DType dtype);  // f32, f16 or bf16
+bool is_dense_weight(DType dtype);  // f32, f16, bf16 or fp8
 
 /// Interleaves 16 consecutive plain rows of `columns` elements; the two do not overlap.
 void pack_dense_panel(DType dtype, std::int64_t columns, const void* rows, void* panel);

@@ -7,7 +7,10 @@
 namespace vramplan::cpu {
 
 void require_supported_weight(DType dtype) {
-  if (dtype == DType::kF32 || dtype == DType::kF16 || dtype == DType::kBF16) return;
+  if (dtype == DType::kF32 || dtype == DType::kF16 || dtype == DType::kBF16 ||
+      dtype == DType::kF8E4M3) {
+    return;
+  }
   quant_format(dtype);
 }
 
@@ -30,6 +33,11 @@ void dequantise_row(DType dtype, const void* row, float* out, std::int64_t n) {
     for (std::int64_t i = 0; i < n; ++i) {
       out[i] = dtype == DType::kF16 ? f16_to_f32(half[i]) : bf16_to_f32(half[i]);
     }
+    return;
+  }
+  if (dtype == DType::kF8E4M3) {
+    const auto* codes = static_cast<const std::uint8_t*>(row);
+    for (std::int64_t i = 0; i < n; ++i) out[i] = f8_to_f32(codes[i]);
     return;
   }
   const QuantFormat& format = quant_format(dtype);

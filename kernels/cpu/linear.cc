@@ -6,6 +6,7 @@
 #include "kernels/cpu/cpu_ops.h"
 #include "kernels/cpu/dense_gemm.h"
 #include "kernels/cpu/dequantise.h"
+#include "kernels/cpu/packed_weight.h"
 #include "kernels/cpu/quant_gemm.h"
 #include "kernels/workspace.h"
 
@@ -34,8 +35,9 @@ std::int64_t chunk_of(std::int64_t items, int threads) {
 
 void CpuOps::pack(WeightView& weight) {
   const TensorView& t = weight.tensor;
-  require_supported_weight(t.dtype);
   VRAMPLAN_CHECK(weight.packing == 0 && t.data != nullptr);
+  if (is_packed_weight(t.dtype)) return;
+  require_supported_weight(t.dtype);
   if (t.rows < kPanel) return;
   // Unrounded inputs meet plain rows, which are dequantised as the format's definition says.
   if (linear_inputs_ == DType::kF32 && is_block_quantised(t.dtype)) return;
@@ -61,13 +63,15 @@ void CpuOps::pack(WeightView& weight) {
 void CpuOps::linear(TensorView out, TensorView in, const WeightView& weight, TensorView bias,
                     TensorView workspace) {
   const TensorView& w = weight.tensor;
-  require_supported_weight(w.dtype);
+  const bool scaled = is_packed_weight(w.dtype);
+  if (!scaled) require_supported_weight(w.dtype);
   VRAMPLAN_CHECK(in.columns == w.columns && out.columns == w.rows && in.rows == out.rows);
   VRAMPLAN_CHECK(bias.data == nullptr || bias.columns == w.rows);
   if (in.rows == 0 || w.rows == 0) return;
   const float* b = bias.data == nullptr ? nullptr : f32_data(bias);
   if (is_dense_weight(w.dtype)) return linear_dense(out, in, weight, b);
-  if (linear_inputs_ == DType::kF32) return linear_dequantised(out, in, weight, b, workspace);
+  if (scaled || linear_inputs_ == DType::kF32)
+    return linear_dequantised(out, in, weight, b, workspace);
   linear_quantised(out, in, weight, b, workspace);
 }
 
@@ -76,7 +80,8 @@ void CpuOps::linear_dequantised(TensorView out, TensorView in, const WeightView&
   const TensorView& w = weight.tensor;
   VRAMPLAN_CHECK(weight.packing == 0 && workspace.data != nullptr &&
                  workspace.bytes() >= linear_workspace(in.rows, in.columns, w.dtype));
-  const std::int64_t row_bytes = bytes_of(w.dtype, 1, w.columns).n;
+  const bool scaled = is_packed_weight(w.dtype);
+  const std::int64_t row_bytes = scaled ? 0 : bytes_of(w.dtype, 1, w.columns).n;
   const auto* base = static_cast<const std::uint8_t*>(w.data);
   auto* rows_of_threads = static_cast<float*>(workspace.data);
   const float* x = f32_data(in);
@@ -88,7 +93,8 @@ void CpuOps::linear_dequantised(TensorView out, TensorView in, const WeightView&
         for (std::int64_t i = first; i < last; ++i) {
           const std::int64_t row = i * kDequantisedRows;
           const std::int64_t count = std::min(kDequantisedRows, w.rows - row);
-          for (std::int64_t r = 0; r < count; ++r) {
+          if (scaled) dequantise_packed(w, row, static_cast<int>(count), rows);
+          for (std::int64_t r = 0; r < count && !scaled; ++r) {
             dequantise_row(w.dtype, base + (row + r) * row_bytes, rows + r * w.columns, w.columns);
           }
           dense_row_product(DType::kF32, w.columns, rows, static_cast<int>(count), x, 0, in.rows,

@@ -50,6 +50,7 @@ inline bool has_tensor_core_path(const KvLayerView& kv) {
 
 inline bool use_tensor_cores(const char* name, const KvLayerView& kv, AttentionPath path) {
   if (path == AttentionPath::kSimt) return false;
+  if (path == AttentionPath::kWarpgroup) unsupported(name, "warpgroup version");
   if (path == AttentionPath::kDefault) return kTensorCoresByDefault && has_tensor_core_path(kv);
   if (!has_tensor_core_path(kv)) {
     unsupported(name, "tensor-core version for " + std::string(info(kv.dtype).name) +

@@ -2,6 +2,7 @@
 
 #include "kernels/cuda/attention_host.h"
 #include "kernels/cuda/attention_prefill_mma.h"
+#include "kernels/cuda/attention_prefill_wgmma.h"
 #include "kernels/cuda/kv_dispatch.h"
 
 namespace vramplan::cuda::VRAMPLAN_KERNELS {
@@ -14,12 +15,32 @@ void run(Stream stream, const AttentionArguments& a, dev::Dim3 grid) {
               4 * floats, stream, a);
 }
 
+bool use_warpgroups(const AttentionArguments& a) {
+  const AttentionPath path = a.slices.path;
+  if (path == AttentionPath::kDefault) {
+    return kTensorCoresByDefault && has_warpgroup_shape(a) && device_has_warpgroups();
+  }
+  if (path != AttentionPath::kWarpgroup) return false;
+  if (!has_warpgroup_shape(a)) {
+    unsupported("attention_prefill", std::string("warpgroup version for ") + info(a.kv.dtype).name +
+                                         " with head dimensions " + std::to_string(a.kv.head_dim) +
+                                         " and " + std::to_string(a.kv.value_dim) +
+                                         " and blocks of " + std::to_string(a.kv.block_tokens) +
+                                         " tokens");
+  }
+  if (!device_has_warpgroups()) {
+    unsupported("attention_prefill", "warpgroup version for this device or build: it needs sm_90a");
+  }
+  return true;
+}
+
 }  // namespace
 
 void attention_prefill(Stream stream, TensorView out, TensorView q, const KvLayerView& kv,
                        const DeviceSlices& slices, const AttentionParams& params) {
   const AttentionArguments a = attention_arguments("attention_prefill", out, q, kv, slices, params);
   if (slices.count == 0 || slices.most_queries == 0 || slices.most_kv == 0) return;
+  if (use_warpgroups(a)) return attention_prefill_wgmma(stream, a);
   if (use_tensor_cores("attention_prefill", kv, slices.path)) {
     return attention_prefill_mma(stream, a);
   }

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """What every CUDA kernel takes of a multiprocessor, held against kernels/cuda/budget.csv.
 
-budget.py check BUILD_DIR BUDGET.csv    spills, local memory or a number that is not the budget's: exit 1
-budget.py update BUILD_DIR BUDGET.csv   writes the budget; its diff is what a reviewer reads
-budget.py self                          the check fails on planted faults
+budget.py check BUILD_DIR[,BUILD_DIR] BUDGET.csv    spills, local memory or a number that is not the budget's: exit 1
+budget.py update BUILD_DIR[,BUILD_DIR] BUDGET.csv   writes the budget; its diff is what a reviewer reads
+budget.py self                                      the check fails on planted faults
 
 Reads what `ptxas -v` said when the kernels were compiled (<object>.ptxas). Registers and shared bytes must be
 equal when the compiler is that of the budget; another compiler is held to zero spills and zero local memory.
@@ -47,7 +47,7 @@ def parse(text):
 
 
 def observed(build):
-    reports = sorted(Path(build).rglob("*.cu.o.ptxas"))
+    reports = sorted(path for part in build.split(",") for path in Path(part).rglob("*.cu.o.ptxas"))
     rows = sorted({row for path in reports for row in parse(path.read_text(errors="replace"))})
     names = demangle([row[0] for row in rows])
     return {(name, row[1]): row[2:] for name, row in zip(names, rows)}

@@ -86,6 +86,8 @@ cudaDataType_t data_type(DType dtype) {
       return CUDA_R_16F;
     case DType::kBF16:
       return CUDA_R_16BF;
+    case DType::kF8E4M3:
+      return CUDA_R_8F_E4M3;
     default:
       break;
   }
@@ -98,6 +100,23 @@ struct Shape {
   std::int64_t workspace;
   auto operator<=>(const Shape&) const = default;
 };
+
+/// What cuBLASLt asks of fp8 operands (its table of supported types): K-major both, sizes and
+/// addresses in units of 16 bytes, a wider output.
+void check_fp8(const Gemm& call) {
+  const auto aligned = [](const TensorView& t) {
+    return reinterpret_cast<std::uintptr_t>(t.data) % 16 == 0;
+  };
+  VRAMPLAN_CHECK(call.in_scales != nullptr && call.weight_scales != nullptr);
+  const bool shape = call.in.columns % 16 == 0 && call.weight.rows % 16 == 0 &&
+                     call.out_stride % 16 == 0 && aligned(call.in) && aligned(call.weight) &&
+                     aligned(call.out);
+  if (shape && call.out.dtype != DType::kF8E4M3) return;
+  throw Error(ErrorCode::kUnsupported, "an fp8 product of " + std::to_string(call.weight.rows) +
+                                           " x " + std::to_string(call.in.columns) + " into " +
+                                           info(call.out.dtype).name)
+      .help("rows and outputs must be multiples of 16, addresses too, and the output wider");
+}
 
 /// Everything about a product but its addresses.
 struct Prepared {
@@ -124,8 +143,11 @@ class RealGemmLt final : public GemmLt {
     VRAMPLAN_CHECK(call.out.rows == call.in.rows && call.out.columns == call.weight.rows);
     const Shape shape{call.in.rows,  call.in.columns, call.weight.rows,        call.out_stride,
                       call.in.dtype, call.out.dtype,  call.workspace.bytes().n};
+    const bool fp8 = call.in.dtype == DType::kF8E4M3;
+    if (fp8) check_fp8(call);
     const auto found = prepared_.find(shape);
     const Prepared& p = found != prepared_.end() ? found->second : prepare(shape);
+    if (fp8) set_scales(p.desc, call);
     const float one = 1, zero = 0;
     check(library_.matmul(handle_, p.desc, &one, call.weight.data, p.weight, call.in.data, p.in,
                           &zero, call.out.data, p.out, call.out.data, p.out, &p.algorithm,
@@ -135,6 +157,30 @@ class RealGemmLt final : public GemmLt {
   }
 
  private:
+  template <class T>
+  void set(cublasLtMatmulDesc_t desc, cublasLtMatmulDescAttributes_t name, const T& value) {
+    check(library_.desc_set(desc, name, &value, sizeof value), "cublasLtMatmulDescSetAttribute");
+  }
+
+  /// A is the weight, B the input: a factor a row of each.
+  void set_scales(cublasLtMatmulDesc_t desc, const Gemm& call) {
+    set(desc, CUBLASLT_MATMUL_DESC_A_SCALE_POINTER, static_cast<const void*>(call.weight_scales));
+    set(desc, CUBLASLT_MATMUL_DESC_B_SCALE_POINTER, static_cast<const void*>(call.in_scales));
+  }
+
+  /// Before the algorithm is chosen. Sums stay in the tensor cores' own accumulators.
+  void prepare_fp8(cublasLtMatmulDesc_t desc) {
+#if CUBLAS_VERSION >= 120900
+    const std::int32_t mode = CUBLASLT_MATMUL_MATRIX_SCALE_OUTER_VEC_32F;
+    set(desc, CUBLASLT_MATMUL_DESC_A_SCALE_MODE, mode);
+    set(desc, CUBLASLT_MATMUL_DESC_B_SCALE_MODE, mode);
+    set(desc, CUBLASLT_MATMUL_DESC_FAST_ACCUM, std::int8_t{1});
+#else
+    static_cast<void>(desc);
+    throw Error(ErrorCode::kUnsupported, "fp8 products with a scale a row before CUDA 12.9");
+#endif
+  }
+
   /// Row-major [rows, n] is column-major [n, rows]: out^T = (weight^T)^T * in^T.
   Prepared& prepare(const Shape& shape) {
     Prepared p;
@@ -144,6 +190,7 @@ class RealGemmLt final : public GemmLt {
     const cublasOperation_t transposed = CUBLAS_OP_T;
     check(library_.desc_set(p.desc, CUBLASLT_MATMUL_DESC_TRANSA, &transposed, sizeof transposed),
           "cublasLtMatmulDescSetAttribute");
+    if (shape.type == DType::kF8E4M3) prepare_fp8(p.desc);
     const auto layout = [&](cublasLtMatrixLayout_t& into, DType type, std::int64_t rows,
                             std::int64_t columns, std::int64_t stride) {
       check(library_.layout_create(&into, data_type(type), unsigned_of(rows), unsigned_of(columns),

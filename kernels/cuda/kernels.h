@@ -30,9 +30,12 @@ struct DeviceRope {
   float magnitude = 1.0F;
 };
 
-/// Which attention kernels: SIMT (every shape and dtype; the oracle) or tensor cores (mma.sync,
-/// sm_80 and later: KV f16, bf16 or f8_e4m3, head_dim = value_dim of 64, 128 or 256).
-enum class AttentionPath : std::uint8_t { kDefault, kSimt, kTensorCore };
+/// Which attention kernels: SIMT (every shape and dtype; the oracle), tensor cores (mma.sync,
+/// sm_80 and later: KV f16, bf16 or f8_e4m3, head_dim = value_dim of 64, 128 or 256), or warpgroup
+/// tensor cores fed by the tensor memory accelerator (wgmma, sm_90a, prefill only: KV f16 or bf16,
+/// head_dim = value_dim of 64 or 128, blocks of a multiple of 8 tokens that divide 128 or are
+/// divided by it).
+enum class AttentionPath : std::uint8_t { kDefault, kSimt, kTensorCore, kWarpgroup };
 
 /// Whether kDefault means tensor cores where they have the shape. Off until the GPU tests of
 /// tests/gpu have compared both paths on a device: configure with -DVRAMPLAN_TENSOR_CORES=ON.
@@ -69,6 +72,9 @@ void add_rmsnorm(Stream, TensorView out, TensorView x, TensorView p, TensorView 
 void linear(Stream, TensorView out, TensorView in, const WeightView& weight, TensorView bias);
 /// out[rows, columns] (f16 or bf16) = dequantised weight rows.
 void dequantise(Stream, TensorView out, const WeightView& weight);
+/// Rows of `in` as e4m3 codes: scales[t] = max |in[t, :]| / 448, out[t, i] = in[t, i] / scales[t]
+/// to the nearest; a row of zeros has scale 1. What an fp8 product (Gemm of runtime.h) takes.
+void quantise_rows(Stream, TensorView out, float* scales, TensorView in);
 void add_bias(Stream, TensorView x, TensorView bias);
 void rope(Stream, TensorView x, const std::int32_t* positions, const DeviceRope& rope);
 /// A slot below 0 writes nothing (rows that pad a captured graph).

@@ -52,10 +52,15 @@ enum class CopyKind : std::uint8_t { kToDevice, kToHost, kOnDevice };
 
 /// out[tokens, rows of weight] = in[tokens, n] * weight[m, n]^T, accumulated in f32. A row of `out`
 /// is `out_stride` elements after the one before, so that a tile of a wide result can be made.
+/// fp8 operands have a scale a row, which multiply the sum: out[t, m] = in_scales[t] *
+/// weight_scales[m] * sum. They need compute capability 8.9, rows of multiples of 16 elements,
+/// multiples of 16 outputs, and out in f16, bf16 or f32.
 struct Gemm {
-  TensorView out, in, weight;  // in and weight: one format of f32 f16 bf16; out: that or f32
+  TensorView out, in, weight;  // in and weight: one format of f32 f16 bf16 fp8; out: that or f32
   std::int64_t out_stride = 0;
   TensorView workspace;
+  const float* in_scales = nullptr;      // [tokens] in device memory, of fp8 only
+  const float* weight_scales = nullptr;  // [m]
 };
 
 class Runtime {

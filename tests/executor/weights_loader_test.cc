@@ -10,6 +10,7 @@
 
 #include "executor/engine.h"
 #include "executor/random_weights.h"
+#include "kernels/cpu/half.h"
 #include "tests/executor/tiny_model.h"
 
 namespace vramplan {
@@ -282,6 +283,26 @@ TEST(WeightsLoader, SixteenBitVectorsKeepTheirBytesAndAreReadAsF32) {
   EXPECT_EQ(loaded.group_bytes.at("norms"), Bytes{5 * 24 * 2});
   EXPECT_EQ(loaded.weights.final_norm.weight.dtype, DType::kF32);
   EXPECT_NEAR(element(loaded.weights.final_norm.weight, 0, 3), 1, 0.11);
+}
+
+TEST(WeightsLoader, Fp8MatricesTakeAByteAnElementAndVectorsStayWide) {
+  ModelCard card = tiny_card();
+  const auto load = [&](DType dtype, Arena& arena) {
+    card.stored_weights = dtype;
+    ReferenceOps ops;
+    return load_weights(source_of(card), tiny_decisions(card, 9, 1), model_part(card, {}, 0), arena,
+                        ops, {WeightFill::kRandom, nullptr, kSeed, {}});
+  };
+  auto tier = make_host_tier(TierKind::kDevice, 64_MiB);
+  Arena arena(*tier, 8_MiB, "weights"), wide_arena(*tier, 8_MiB, "weights");
+  const LoadedWeights narrow = load(DType::kF8E4M3, arena);
+  const LoadedWeights wide = load(DType::kF32, wide_arena);
+  EXPECT_EQ(narrow.group_bytes.at("embedding"), Bytes{40 * 24});
+  EXPECT_EQ(narrow.group_bytes.at("norms"), Bytes{5 * 24 * 4});
+  const TensorView& table = narrow.weights.embedding.tensor;
+  const auto* codes = static_cast<const std::uint8_t*>(table.data);
+  const auto* values = static_cast<const float*>(wide.weights.embedding.tensor.data);
+  for (std::size_t i = 0; i < 40 * 24; ++i) EXPECT_EQ(codes[i], cpu::f32_to_f8(values[i]));
 }
 
 }  // namespace

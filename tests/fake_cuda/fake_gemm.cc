@@ -13,6 +13,8 @@ float load(const TensorView& t, std::int64_t at) {
       return static_cast<const float*>(t.data)[at];
     case DType::kF16:
       return cpu::f16_to_f32(static_cast<const std::uint16_t*>(t.data)[at]);
+    case DType::kF8E4M3:
+      return cpu::f8_to_f32(static_cast<const std::uint8_t*>(t.data)[at]);
     default:
       return cpu::bf16_to_f32(static_cast<const std::uint16_t*>(t.data)[at]);
   }
@@ -38,6 +40,7 @@ void multiply(const Gemm& call) {
       for (std::int64_t i = 0; i < call.in.columns; ++i) {
         sum += load(call.in, t * call.in.columns + i) * load(call.weight, o * call.in.columns + i);
       }
+      if (call.in_scales != nullptr) sum *= call.in_scales[t] * call.weight_scales[o];
       store(call.out, t * call.out_stride + o, sum);
     }
   }
@@ -60,8 +63,11 @@ void FakeRuntime::make_gemm() {
 void FakeRuntime::gemm(Stream stream, const Gemm& call) {
   enter("cublasLtMatmul");
   VRAMPLAN_CHECK(devices_[static_cast<std::size_t>(current_)].gemm);
-  VRAMPLAN_CHECK(call.in.dtype == call.weight.dtype && is_16_or_32_bit_float(call.in.dtype));
-  VRAMPLAN_CHECK(call.out.dtype == call.in.dtype || call.out.dtype == DType::kF32);
+  const bool fp8 = call.in.dtype == DType::kF8E4M3;
+  VRAMPLAN_CHECK(call.in.dtype == call.weight.dtype);
+  VRAMPLAN_CHECK(fp8 == (call.in_scales != nullptr) && fp8 == (call.weight_scales != nullptr));
+  VRAMPLAN_CHECK(is_16_or_32_bit_float(call.out.dtype) &&
+                 (fp8 || call.out.dtype == call.in.dtype || call.out.dtype == DType::kF32));
   VRAMPLAN_CHECK(call.in.columns == call.weight.columns && call.out.rows == call.in.rows);
   VRAMPLAN_CHECK(call.out.columns == call.weight.rows && call.out_stride >= call.out.columns);
   for (const TensorView& t : {call.in, call.weight, call.workspace}) {

@@ -99,6 +99,21 @@ TEST(EngineOnFibers, CodedCachesGiveTheTokensOfTheCpuBackend) {
   }
 }
 
+/// Weights in fp8 without scales: a byte an element on both sides, and the same tokens.
+TEST(EngineOnFibers, Fp8WeightsGiveTheTokensOfTheCpuBackend) {
+  DeviceCard cpu;
+  cpu.kind = DeviceKind::kCpu;
+  ModelCard card = tiny_card();
+  card.stored_weights = DType::kF8E4M3;
+  Decisions decisions = tiny_decisions(card, 30, 8, 2);
+  decisions.prefill_chunk = Tokens{17};  // more tokens than the GEMV takes
+  const RunRequest request = request_with_host_values();
+  const auto wanted = run_local(decisions, source_of(card), cpu, request, [](Bytes capacity) {
+                        return make_cpu_backend(1, capacity);
+                      }).output;
+  EXPECT_EQ(run_on_fibers(decisions, card, request).output, wanted);
+}
+
 /// Our formulas of scratch are the kernels' own.
 TEST(EngineOnFibers, ScratchIsWhatTheKernelsAskFor) {
   for (const std::int64_t slices : {1, 3, 8, 64, 300}) {

@@ -18,6 +18,18 @@ inline std::string why_no_device() {
   return count > 0 ? "" : "no CUDA device: the driver reports none";
 }
 
+/// Empty where the warpgroup kernels run.
+inline std::string why_no_warpgroups() {
+#if VRAMPLAN_SM_90A
+  int device = 0, major = 0;
+  cudaGetDevice(&device);
+  cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device);
+  return major == 9 ? "" : "warpgroup kernels need compute capability 9.0";
+#else
+  return "this build has no machine code for sm_90a";
+#endif
+}
+
 inline void require(cudaError_t status, const char* call) {
   if (status != cudaSuccess) {
     throw std::runtime_error(std::string(call) + ": " + cudaGetErrorString(status));

@@ -120,6 +120,9 @@ void BlockRun::run_block(Dim3 index, std::size_t dynamic_bytes) {
   thread_count_ = static_cast<std::uint32_t>(block_.count());
   while (threads_.size() < thread_count_) threads_.push_back(std::make_unique<Thread>());
   arena_.reset();
+  dynamic_bytes_ = dynamic_bytes;
+  async.counting.clear();
+  async.named.clear();
   dynamic_ = dynamic_bytes == 0 ? nullptr : arena_.take(&dynamic_, dynamic_bytes, "dynamic shared");
   ready_.clear();
   live_ = thread_count_;
@@ -134,11 +137,16 @@ void BlockRun::run_block(Dim3 index, std::size_t dynamic_bytes) {
     thread.barriers = 0;
     thread.open.clear();
     thread.groups.clear();
+    thread.products.open.clear();
+    thread.products.groups.clear();
     thread.fiber.start(&thread_main, &thread);
     make_ready(thread);
   }
   schedule();
   __tsan_acquire(&ended_);
+  for (const auto& [address, barrier] : async.counting) {
+    if (!barrier.copies.empty()) raise("a box was copied that no thread waited for");
+  }
   const std::string damage = arena_.damage();
   if (!damage.empty()) raise(damage);
 }
@@ -206,6 +214,14 @@ void BlockRun::stuck() {
   if (elsewhere != nullptr) what += "; " + where(*elsewhere) + " in " + kind(*elsewhere);
   if (gone != nullptr) what += "; " + where(*gone) + " has returned";
   raise(what);
+}
+
+void BlockRun::wait(const char* name, Site site) {
+  Thread& me = self();
+  me.state = State::kWaiting;
+  me.site = site;
+  me.name = name;
+  suspend();
 }
 
 void BlockRun::suspend() { self().fiber.suspend(); }

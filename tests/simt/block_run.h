@@ -9,13 +9,14 @@
 #include <string>
 #include <vector>
 
+#include "async_units.h"
 #include "fiber.h"
 #include "shared_arena.h"
 #include "simt.h"
 
 namespace simt {
 
-enum class State : std::uint8_t { kReady, kBarrier, kCollective, kDone };
+enum class State : std::uint8_t { kReady, kBarrier, kCollective, kWaiting, kDone };
 
 struct Copy {
   std::byte* to;
@@ -37,6 +38,7 @@ struct Thread {
   unsigned barriers = 0;                 // passed; chooses the tag of the next one
   std::vector<Copy> open;                // cp.async not yet committed
   std::deque<std::vector<Copy>> groups;  // committed, oldest first
+  Products products;
 };
 
 struct Random {
@@ -58,6 +60,9 @@ class BlockRun {
   void collective(const char* name, Operation operation, void* payload, std::uint32_t mask,
                   Ordering ordering, Site site);
   void yield_point();
+  /// Until wake() by another thread.
+  void wait(const char* name, Site site);
+  void wake(Thread& thread) { make_ready(thread); }
   [[noreturn]] void fault(const std::string& what, Site site);
   Thread& self() { return *current_; }
   /// A copy may land at any time until its wait: seed 0 leaves all to the wait, others half of
@@ -70,6 +75,8 @@ class BlockRun {
   Dim3 grid_, block_, block_index_;
   SharedArena arena_;
   void* dynamic_ = nullptr;
+  std::size_t dynamic_bytes_ = 0;
+  AsyncUnits async;
 
  private:
   void check_limits(std::size_t dynamic_bytes);

@@ -12,6 +12,7 @@
 namespace vramplan::cuda_test {
 
 inline std::string why_no_device() { return ""; }
+inline std::string why_no_warpgroups() { return ""; }
 
 class Memory {
  public:

@@ -69,6 +69,8 @@ struct RandomWeight {
     for (std::size_t i = 0; i < values.size(); ++i) {
       if (dtype == DType::kF32) {
         std::memcpy(&bytes[4 * i], &values[i], 4);
+      } else if (dtype == DType::kF8E4M3) {
+        bytes[i] = cpu::f32_to_f8(values[i]);
       } else {
         const std::uint16_t half =
             dtype == DType::kF16 ? cpu::f32_to_f16(values[i]) : cpu::f32_to_bf16(values[i]);
@@ -78,9 +80,9 @@ struct RandomWeight {
   }
 };
 
-inline constexpr DType kWeightTypes[] = {DType::kF32,  DType::kF16,  DType::kBF16, DType::kQ8_0,
-                                         DType::kQ4_0, DType::kQ4_1, DType::kQ5_0, DType::kQ5_1,
-                                         DType::kQ2_K, DType::kQ3_K, DType::kQ4_K, DType::kQ5_K,
-                                         DType::kQ6_K};
+inline constexpr DType kWeightTypes[] = {DType::kF32,  DType::kF16,  DType::kBF16, DType::kF8E4M3,
+                                         DType::kQ8_0, DType::kQ4_0, DType::kQ4_1, DType::kQ5_0,
+                                         DType::kQ5_1, DType::kQ2_K, DType::kQ3_K, DType::kQ4_K,
+                                         DType::kQ5_K, DType::kQ6_K};
 
 }  // namespace vramplan

@@ -1,0 +1,178 @@
+#include "kernels/cpu/packed_weight.h"
+
+#include <cstring>
+#include <string>
+
+#include "kernels/cpu/half.h"
+#include "kernels/cpu/simd.h"
+#include "modelcards/error.h"
+
+namespace vramplan::cpu {
+namespace {
+
+enum class Kind : std::uint8_t { kNone, kFp8, kInt8, kAwq, kGptq, kWords };
+
+Kind kind_of(DType dtype) {
+  switch (dtype) {
+    case DType::kFp8Tensor:
+    case DType::kFp8Channel:
+    case DType::kFp8Block:
+      return Kind::kFp8;
+    case DType::kInt8Channel:
+      return Kind::kInt8;
+    case DType::kAwqI4:
+    case DType::kAwqI4G64:
+    case DType::kAwqI4G32:
+      return Kind::kAwq;
+    case DType::kGptqI4:
+    case DType::kGptqI4G64:
+    case DType::kGptqI4G32:
+      return Kind::kGptq;
+    case DType::kPackedI4:
+    case DType::kPackedI4G64:
+    case DType::kPackedI4G32:
+    case DType::kPackedI4Channel:
+      return Kind::kWords;
+    default:
+      return Kind::kNone;
+  }
+}
+
+template <class T>
+T read(const std::byte* base, std::int64_t index) {  // parts start at any byte
+  T value;
+  std::memcpy(&value, base + index * static_cast<std::int64_t>(sizeof(T)), sizeof(T));
+  return value;
+}
+float read_f16(const std::byte* base, std::int64_t i) {
+  return f16_to_f32(read<std::uint16_t>(base, i));
+}
+float read_bf16(const std::byte* base, std::int64_t i) {
+  return bf16_to_f32(read<std::uint16_t>(base, i));
+}
+std::uint32_t nibble(std::uint32_t word, std::int64_t i) { return (word >> (4 * i)) & 15U; }
+
+/// Where AWQ puts row r of eight: even ones in the low half of the word.
+std::int64_t awq_place(std::int64_t r) { return r % 2 * 4 + r % 8 / 2; }
+
+struct Packed {
+  const std::byte* base;
+  std::int64_t rows, columns;
+  PackedParts parts;
+
+  const std::byte* scales() const { return base + parts.scales; }
+  const std::byte* zeros() const { return base + parts.zeros; }
+};
+
+void scaled_codes(const std::uint8_t* codes, std::int64_t n, float scale, float* out) {
+  std::int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) store(out + i, load_f8(codes + i) * set1(scale));
+  for (; i < n; ++i) out[i] = f8_to_f32(codes[i]) * scale;
+}
+
+void fp8_row(const Packed& w, DType dtype, std::int64_t row, float* out) {
+  const auto* codes = reinterpret_cast<const std::uint8_t*>(w.base) + row * w.columns;
+  if (dtype == DType::kFp8Tensor) {
+    return scaled_codes(codes, w.columns, read<float>(w.base + w.parts.matrix, 0), out);
+  }
+  if (dtype == DType::kFp8Channel) {
+    return scaled_codes(codes, w.columns, read_bf16(w.scales(), row), out);
+  }
+  const std::int64_t across = ceil_div(w.columns, 128);
+  for (std::int64_t b = 0; b < across; ++b) {
+    const std::int64_t n = w.columns - 128 * b < 128 ? w.columns - 128 * b : 128;
+    scaled_codes(codes + 128 * b, n, read<float>(w.scales(), row / 128 * across + b),
+                 out + 128 * b);
+  }
+}
+
+void int8_row(const Packed& w, std::int64_t row, float* out) {
+  const auto* codes = reinterpret_cast<const std::int8_t*>(w.base) + row * w.columns;
+  const float scale = read_bf16(w.scales(), row);
+  for (std::int64_t c = 0; c < w.columns; ++c) out[c] = static_cast<float>(codes[c]) * scale;
+}
+
+void awq_row(const Packed& w, std::int64_t row, float* out) {
+  const std::int64_t words = w.rows / 8, place = awq_place(row);
+  for (std::int64_t g = 0; g * w.parts.group < w.columns; ++g) {
+    const float scale = read_f16(w.scales(), g * w.rows + row);
+    const auto zero =
+        static_cast<int>(nibble(read<std::uint32_t>(w.zeros(), g * words + row / 8), place));
+    for (std::int64_t c = g * w.parts.group; c < (g + 1) * w.parts.group; ++c) {
+      const std::uint32_t word = read<std::uint32_t>(w.base, c * words + row / 8);
+      out[c] = static_cast<float>(static_cast<int>(nibble(word, place)) - zero) * scale;
+    }
+  }
+}
+
+void gptq_row(const Packed& w, std::int64_t row, float* out) {
+  const std::byte* group_of = w.base + w.parts.groups;
+  const std::int64_t groups = w.columns / w.parts.group;
+  for (std::int64_t c = 0; c < w.columns; c += 8) {
+    const std::uint32_t word = read<std::uint32_t>(w.base, c / 8 * w.rows + row);
+    for (std::int64_t i = 0; i < 8; ++i) {
+      const std::int64_t g = read<std::int32_t>(group_of, c + i);
+      VRAMPLAN_CHECK(g >= 0 && g < groups);
+      const auto zero = static_cast<int>(
+          nibble(read<std::uint32_t>(w.zeros(), g * (w.rows / 8) + row / 8), row % 8) + 1);
+      out[c + i] = static_cast<float>(static_cast<int>(nibble(word, i)) - zero) *
+                   read_f16(w.scales(), g * w.rows + row);
+    }
+  }
+}
+
+void words_row(const Packed& w, std::int64_t row, float* out) {
+  const std::int64_t groups = w.columns / w.parts.group;
+  for (std::int64_t c = 0; c < w.columns; c += 8) {
+    const std::uint32_t word = read<std::uint32_t>(w.base, (row * w.columns + c) / 8);
+    const float scale = read_bf16(w.scales(), row * groups + c / w.parts.group);
+    for (std::int64_t i = 0; i < 8; ++i) {
+      out[c + i] = static_cast<float>(static_cast<int>(nibble(word, i)) - 8) * scale;
+    }
+  }
+}
+
+}  // namespace
+
+bool is_packed_weight(DType dtype) { return kind_of(dtype) != Kind::kNone; }
+
+PackedParts packed_parts(DType dtype, std::int64_t rows, std::int64_t columns) {
+  const Kind kind = kind_of(dtype);
+  const bool eights = kind == Kind::kAwq || kind == Kind::kGptq;
+  if (kind == Kind::kNone || (eights && rows % 8 != 0) ||
+      (kind == Kind::kWords && columns % 8 != 0)) {
+    throw Error(ErrorCode::kUnsupported, std::string("a matrix of ") + std::to_string(rows) +
+                                             " x " + std::to_string(columns) + " packed as " +
+                                             info(dtype).name)
+        .at("", "--weights")
+        .help(
+            "fp8-tensor, fp8-channel, fp8-block, int8-channel, awq-int4, gptq-int4 and "
+            "packed-int4 run, the last three on rows or columns that are multiples of 8");
+  }
+  const PackedRule& rule = *packed_rule(dtype);
+  PackedParts parts;
+  parts.group = rule.group > 0 ? rule.group : columns;
+  std::int64_t groups = rule.group == PackedRule::kPerMatrix ? 0 : rows * (columns / parts.group);
+  if (rule.group == PackedRule::kPerBlock) groups = ceil_div(rows, 128) * ceil_div(columns, 128);
+  parts.scales = ceil_div(rows * columns * rule.bits, 8);
+  parts.zeros = parts.scales + rule.scale_bytes * groups;
+  parts.groups = parts.zeros + ceil_div(groups * rule.zero_bits, 8);
+  parts.matrix = parts.groups + rule.column_bytes * columns;
+  VRAMPLAN_CHECK(Bytes{parts.matrix + rule.matrix_bytes} == bytes_of(dtype, rows, columns));
+  return parts;
+}
+
+void dequantise_packed(const TensorView& weight, std::int64_t row, int count, float* out) {
+  const Packed w{static_cast<const std::byte*>(weight.data), weight.rows, weight.columns,
+                 packed_parts(weight.dtype, weight.rows, weight.columns)};
+  const Kind kind = kind_of(weight.dtype);
+  for (int r = 0; r < count; ++r, out += w.columns) {
+    if (kind == Kind::kFp8) fp8_row(w, weight.dtype, row + r, out);
+    if (kind == Kind::kInt8) int8_row(w, row + r, out);
+    if (kind == Kind::kAwq) awq_row(w, row + r, out);
+    if (kind == Kind::kGptq) gptq_row(w, row + r, out);
+    if (kind == Kind::kWords) words_row(w, row + r, out);
+  }
+}
+
+}  // namespace vramplan::cpu

@@ -1,0 +1,50 @@
+#include "harness.h"
+
+namespace vramplan::cuda_test {
+namespace {
+
+class Quantise : public CudaKernel {};
+
+void check(DType dtype, std::int64_t rows, std::int64_t columns) {
+  const Tensor in(dtype, rows, columns, normal(rows * columns, 7, 3.0F));
+  const Values values = in.values();
+  for_each_schedule([&] {
+    Tensor codes(DType::kF8E4M3, rows, columns), scales(DType::kF32, 1, rows);
+    cuda::quantise_rows({}, codes.view(), static_cast<float*>(scales.view().data), in.view());
+    const Values code = codes.values(), scale = scales.values();
+    for (std::int64_t r = 0; r < rows; ++r) {
+      double most = 0;
+      for (std::int64_t c = 0; c < columns; ++c) {
+        most = std::max(most, std::abs(at(values, r * columns + c)));
+      }
+      ASSERT_NEAR(at(scale, r), most / 448, 1e-6 * most);
+      double largest = 0;
+      for (std::int64_t c = 0; c < columns; ++c) {
+        const double x = at(values, r * columns + c), y = at(code, r * columns + c) * at(scale, r);
+        // Half a step: 3 bits of mantissa, or the step of the smallest numbers.
+        ASSERT_LE(std::abs(x - y), std::max(std::abs(x) / 16, at(scale, r) / 1024) * 1.0001);
+        largest = std::max(largest, std::abs(at(code, r * columns + c)));
+      }
+      EXPECT_EQ(largest, 448.0);
+    }
+  });
+}
+
+TEST_F(Quantise, RowsOfEveryActivationAndLength) {
+  for (const DType dtype : kActivations) {
+    check(dtype, 3, 1);
+    check(dtype, 2, 31);
+    check(dtype, 5, 1000);
+  }
+}
+
+TEST_F(Quantise, ARowOfZerosHasScaleOne) {
+  const Tensor in(DType::kF32, 2, 40, std::vector<float>(80, 0.0F));
+  Tensor codes(DType::kF8E4M3, 2, 40), scales(DType::kF32, 1, 2);
+  cuda::quantise_rows({}, codes.view(), static_cast<float*>(scales.view().data), in.view());
+  for (const double code : codes.values()) EXPECT_EQ(code, 0.0);
+  for (const double scale : scales.values()) EXPECT_EQ(scale, 1.0);
+}
+
+}  // namespace
+}  // namespace vramplan::cuda_test

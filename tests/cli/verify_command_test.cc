@@ -99,124 +99,126 @@ TEST(VerifyCommand, ADraftModelRunsBesideTheOtherOnDry) {
     draft += row["category"] == "draft";
   }
   EXPECT_EQ(draft, 3);
-  /// Codes and scales as published checkpoints pack them; tables, head and norms in 16 bits beside.
-  TEST(VerifyCommand, PackedWeightsRunOnTheCpuExactToTheByte) {
-    for (const char* format : {"fp8", "fp8-tensor", "fp8-block", "int8-channel", "awq-int4-g64",
-                               "gptq-int4-g32", "packed-int4-g64"}) {
-      const Outcome run = run_program({"verify",          "smollm2-135m",
-                                       "--set",           "layer_count=2",
-                                       "--set",           "vocab=1024",
-                                       "--context",       "40",
-                                       "--output-tokens", "4",
-                                       "--threads",       "1",
-                                       "--weights",       format,
-                                       "--rounds",        "1",
-                                       "--tolerance",     "process-floor=64MiB",
-                                       "--tolerance",     "process-under=1",
-                                       "--json"});
-      ASSERT_EQ(run.code, 0) << format << run.err << run.out;
-      const auto verdict = run.json();
-      for (const auto& row : verdict["rows"]) {
-        if (row["category"] == "runtime" || row["observed_bytes"].is_null()) continue;
-        EXPECT_EQ(row["predicted_bytes"], row["observed_bytes"]) << format << row.dump();
-      }
-    }
-    const Outcome refused = run_program({"verify", "smollm2-135m", "--weights", "nf4", "--backend",
-                                         "cpu", "--device", "cpu-generic"});
-    EXPECT_EQ(refused.code, 6);
-    EXPECT_HOLDS(refused.err, "nf4");
-  }
+}
 
-  /// 320 GiB of cache in f16, 160 in fp8: two bits a code bring it under one card.
-  TEST(VerifyCommand, AMillionTokensOf70BRunOnOneCardWithTwoBits) {
-    const std::vector<std::string> model = {
-        "llama-3-70b", "--device", "h200-sxm-141gb",  "--weights", "q4_k",
-        "--context",   "1M",       "--kv-cache-dtype"};
-    const auto outcome = [&](const char* command, std::vector<std::string> more) {
-      std::vector<std::string> arguments = {command};
-      arguments.insert(arguments.end(), model.begin(), model.end());
-      arguments.insert(arguments.end(), more.begin(), more.end());
-      return run_program(arguments);
-    };
-    EXPECT_EQ(outcome("plan", {"f16"}).code, 3);
-    EXPECT_EQ(outcome("plan", {"fp8"}).code, 3);
-    const Outcome run = outcome("verify", {"kivi2", "--kv-residual", "8224", "--json"});
-    ASSERT_EQ(run.code, 0) << run.err;
-    std::int64_t cache = 0;
+/// Codes and scales as published checkpoints pack them; tables, head and norms in 16 bits beside.
+TEST(VerifyCommand, PackedWeightsRunOnTheCpuExactToTheByte) {
+  for (const char* format : {"fp8", "fp8-tensor", "fp8-block", "int8-channel", "awq-int4-g64",
+                             "gptq-int4-g32", "packed-int4-g64"}) {
+    const Outcome run = run_program({"verify",          "smollm2-135m",
+                                     "--set",           "layer_count=2",
+                                     "--set",           "vocab=1024",
+                                     "--context",       "40",
+                                     "--output-tokens", "4",
+                                     "--threads",       "1",
+                                     "--weights",       format,
+                                     "--rounds",        "1",
+                                     "--tolerance",     "process-floor=64MiB",
+                                     "--tolerance",     "process-under=1",
+                                     "--json"});
+    ASSERT_EQ(run.code, 0) << format << run.err << run.out;
     const auto verdict = run.json();
     for (const auto& row : verdict["rows"]) {
+      if (row["category"] == "runtime" || row["observed_bytes"].is_null()) continue;
+      EXPECT_EQ(row["predicted_bytes"], row["observed_bytes"]) << format << row.dump();
+    }
+  }
+  const Outcome refused = run_program({"verify", "smollm2-135m", "--weights", "nf4", "--backend",
+                                       "cpu", "--device", "cpu-generic"});
+  EXPECT_EQ(refused.code, 6);
+  EXPECT_HOLDS(refused.err, "nf4");
+}
+
+/// 320 GiB of cache in f16, 160 in fp8: two bits a code bring it under one card.
+TEST(VerifyCommand, AMillionTokensOf70BRunOnOneCardWithTwoBits) {
+  const std::vector<std::string> model = {
+      "llama-3-70b", "--device", "h200-sxm-141gb",  "--weights", "q4_k",
+      "--context",   "1M",       "--kv-cache-dtype"};
+  const auto outcome = [&](const char* command, std::vector<std::string> more) {
+    std::vector<std::string> arguments = {command};
+    arguments.insert(arguments.end(), model.begin(), model.end());
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return run_program(arguments);
+  };
+  EXPECT_EQ(outcome("plan", {"f16"}).code, 3);
+  EXPECT_EQ(outcome("plan", {"fp8"}).code, 3);
+  const Outcome run = outcome("verify", {"kivi2", "--kv-residual", "8224", "--json"});
+  ASSERT_EQ(run.code, 0) << run.err;
+  std::int64_t cache = 0;
+  const auto verdict = run.json();
+  for (const auto& row : verdict["rows"]) {
+    EXPECT_EQ(row["predicted_bytes"], row["observed_bytes"]) << row.dump();
+    if (row["category"] == "kv_cache") cache += row["observed_bytes"].get<std::int64_t>();
+  }
+  // 1048575 tokens are cached: ceil((1048575 - 8224) / 32) x 32 in 3 bits, 8224 places in 16.
+  constexpr std::int64_t kElements = 80 * 2 * 8 * 128;
+  EXPECT_EQ(cache, 1'040'352 * kElements * 3 / 8 + 8'224 * kElements * 2);
+}
+
+TEST(VerifyCommand, CompressedCachesAreExactToTheByte) {
+  const std::vector<std::vector<std::string>> choices = {
+      {"--kv-cache-dtype", "kivi2"},
+      {"--kv-cache-dtype", "kivi4", "--kv-residual", "96"},
+      {"--kv-policy", "strided", "--kv-residual", "64"},
+      {"--kv-cache-dtype", "kivi2", "--kv-placement", "host", "--kv-offload", "0.5"}};
+  for (const auto& choice : choices) {
+    std::vector<std::string> more = {
+        "--context",       "400",   "--tolerance", "process-floor=64MiB", "--tolerance",
+        "process-under=1", "--json"};
+    more.insert(more.end(), choice.begin(), choice.end());
+    auto arguments = small("verify", more);
+    arguments.erase(std::find(arguments.begin(), arguments.end(), "64") - 1,
+                    std::find(arguments.begin(), arguments.end(), "64") + 1);
+    const Outcome run = run_program(arguments);
+    ASSERT_EQ(run.code, 0) << run.err << run.out;
+    int caches = 0;
+    const auto verdict = run.json();
+    for (const auto& row : verdict["rows"]) {
+      if (row["category"] != "kv_cache") continue;
+      ++caches;
       EXPECT_EQ(row["predicted_bytes"], row["observed_bytes"]) << row.dump();
-      if (row["category"] == "kv_cache") cache += row["observed_bytes"].get<std::int64_t>();
     }
-    // 1048575 tokens are cached: ceil((1048575 - 8224) / 32) x 32 in 3 bits, 8224 places in 16.
-    constexpr std::int64_t kElements = 80 * 2 * 8 * 128;
-    EXPECT_EQ(cache, 1'040'352 * kElements * 3 / 8 + 8'224 * kElements * 2);
+    EXPECT_GE(caches, 2) << choice[1];
   }
+}
 
-  TEST(VerifyCommand, CompressedCachesAreExactToTheByte) {
-    const std::vector<std::vector<std::string>> choices = {
-        {"--kv-cache-dtype", "kivi2"},
-        {"--kv-cache-dtype", "kivi4", "--kv-residual", "96"},
-        {"--kv-policy", "strided", "--kv-residual", "64"},
-        {"--kv-cache-dtype", "kivi2", "--kv-placement", "host", "--kv-offload", "0.5"}};
-    for (const auto& choice : choices) {
-      std::vector<std::string> more = {
-          "--context",       "400",   "--tolerance", "process-floor=64MiB", "--tolerance",
-          "process-under=1", "--json"};
-      more.insert(more.end(), choice.begin(), choice.end());
-      auto arguments = small("verify", more);
-      arguments.erase(std::find(arguments.begin(), arguments.end(), "64") - 1,
-                      std::find(arguments.begin(), arguments.end(), "64") + 1);
-      const Outcome run = run_program(arguments);
-      ASSERT_EQ(run.code, 0) << run.err << run.out;
-      int caches = 0;
-      const auto verdict = run.json();
-      for (const auto& row : verdict["rows"]) {
-        if (row["category"] != "kv_cache") continue;
-        ++caches;
-        EXPECT_EQ(row["predicted_bytes"], row["observed_bytes"]) << row.dump();
-      }
-      EXPECT_GE(caches, 2) << choice[1];
-    }
-  }
+TEST(VerifyCommand, AToleranceOfNothingIsExceeded) {
+  const Outcome run =
+      run_program(small("verify", {"--tolerance", "process=0", "--tolerance", "process-floor=0",
+                                   "--tolerance", "process-under=0"}));
+  EXPECT_EQ(run.code, 5) << run.out << run.err;
+  EXPECT_HOLDS(run.out, "OUT OF TOLERANCE");
+}
 
-  TEST(VerifyCommand, AToleranceOfNothingIsExceeded) {
-    const Outcome run =
-        run_program(small("verify", {"--tolerance", "process=0", "--tolerance", "process-floor=0",
-                                     "--tolerance", "process-under=0"}));
-    EXPECT_EQ(run.code, 5) << run.out << run.err;
-    EXPECT_HOLDS(run.out, "OUT OF TOLERANCE");
-  }
+TEST(VerifyCommand, ReportsAreWritten) {
+  const Folder folder;
+  const Outcome run = run_program({"verify", "llama-2-7b", "--device", "h100-sxm-80gb", "--report",
+                                   folder / "r.html", "--markdown", folder / "r.md", "--junit",
+                                   folder / "r.xml", "--out", folder / "p.yaml"});
+  ASSERT_EQ(run.code, 0) << run.err;
+  EXPECT_HOLDS(contents(folder / "r.html"), "<html");
+  EXPECT_HOLDS(contents(folder / "r.md"), "|");
+  EXPECT_HOLDS(contents(folder / "r.xml"), "<testsuite");
+  EXPECT_HOLDS(contents(folder / "p.yaml"), "decisions:");
+  EXPECT_FALSE(std::filesystem::exists(folder / "r.html.partial"));
+}
 
-  TEST(VerifyCommand, ReportsAreWritten) {
-    const Folder folder;
-    const Outcome run = run_program({"verify", "llama-2-7b", "--device", "h100-sxm-80gb",
-                                     "--report", folder / "r.html", "--markdown", folder / "r.md",
-                                     "--junit", folder / "r.xml", "--out", folder / "p.yaml"});
-    ASSERT_EQ(run.code, 0) << run.err;
-    EXPECT_HOLDS(contents(folder / "r.html"), "<html");
-    EXPECT_HOLDS(contents(folder / "r.md"), "|");
-    EXPECT_HOLDS(contents(folder / "r.xml"), "<testsuite");
-    EXPECT_HOLDS(contents(folder / "p.yaml"), "decisions:");
-    EXPECT_FALSE(std::filesystem::exists(folder / "r.html.partial"));
-  }
-
-  TEST(VerifyCommand, WhatCannotRunIsRefusedByItsCode) {
-    EXPECT_EQ(run_program({"verify", "llama-2-7b", "--backend", "cuda"}).code, 7);
-    EXPECT_EQ(run_program({"verify", "llama-2-7b", "--backend", "abacus"}).code, 2);
-    const Outcome bf16 =
-        run_program({"verify", "llama-2-7b", "--device", "h100-sxm-80gb", "--backend", "cpu"});
-    EXPECT_EQ(bf16.code, 6);
-    EXPECT_HOLDS(bf16.err, "VP0601");
-    const Outcome large = run_program({"verify", "llama-3.1-405b", "--device", "h100-sxm-80gb"});
-    EXPECT_EQ(large.code, 3);
-    EXPECT_HOLDS(large.err, "VP0301");
-    EXPECT_HOLDS(large.err, "missing");
-    const Outcome tolerance = run_program({"verify", "llama-2-7b", "--tolerance", "proces=0.1"});
-    EXPECT_EQ(tolerance.code, 2);
-    EXPECT_HOLDS(tolerance.err, "process");
-    EXPECT_EQ(run_program({"verify", "llama-2-7b", "--tolerance", "process=-1"}).code, 2);
-  }
+TEST(VerifyCommand, WhatCannotRunIsRefusedByItsCode) {
+  EXPECT_EQ(run_program({"verify", "llama-2-7b", "--backend", "cuda"}).code, 7);
+  EXPECT_EQ(run_program({"verify", "llama-2-7b", "--backend", "abacus"}).code, 2);
+  const Outcome bf16 =
+      run_program({"verify", "llama-2-7b", "--device", "h100-sxm-80gb", "--backend", "cpu"});
+  EXPECT_EQ(bf16.code, 6);
+  EXPECT_HOLDS(bf16.err, "VP0601");
+  const Outcome large = run_program({"verify", "llama-3.1-405b", "--device", "h100-sxm-80gb"});
+  EXPECT_EQ(large.code, 3);
+  EXPECT_HOLDS(large.err, "VP0301");
+  EXPECT_HOLDS(large.err, "missing");
+  const Outcome tolerance = run_program({"verify", "llama-2-7b", "--tolerance", "proces=0.1"});
+  EXPECT_EQ(tolerance.code, 2);
+  EXPECT_HOLDS(tolerance.err, "process");
+  EXPECT_EQ(run_program({"verify", "llama-2-7b", "--tolerance", "process=-1"}).code, 2);
+}
 
 }  // namespace
 }  // namespace vramplan::testing

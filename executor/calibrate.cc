@@ -127,7 +127,8 @@ void time_copies(Ops& ops, const Clock& clock, const CalibrationRequest& request
 
 Calibration calibrate(const MachineFacts& machine, Ops& ops, const Clock& clock,
                       const CalibrationRequest& request) {
-  const CalibrationEffort effort = effort_of(machine, request.quick);
+  CalibrationEffort effort = effort_of(machine, request.quick);
+  effort.unrounded = request.unrounded;
   if (request.progress) request.progress("streaming read", 0);
   const double bandwidth =
       streaming_bytes_per_s(effort.pool, request.threads, clock, request.quick ? 5 : 15);
@@ -175,7 +176,10 @@ Calibration calibrate_this_machine(const CalibrationRequest& request) {
   const MachineFacts machine = machine_facts();
   const SteadyClock clock;
   const auto backend = make_cpu_backend(request.threads, machine.available);
-  return calibrate(machine, backend->ops(), clock, request);
+  const auto unrounded = make_cpu_backend(request.threads, machine.available, DType::kF32);
+  CalibrationRequest all = request;
+  all.unrounded = &unrounded->ops();
+  return calibrate(machine, backend->ops(), clock, all);
 }
 
 }  // namespace vramplan

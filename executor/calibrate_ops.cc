@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "executor/calibrate_history.h"
+#include "executor/calibrate_linear.h"
 #include "executor/calibrate_memory.h"
 #include "executor/rng.h"
 #include "kernels/workspace.h"
@@ -46,10 +47,9 @@ class OpBench {
   }
 
   std::vector<CalibratedOp> run() {
-    const std::vector<DType> weights = {DType::kQ4_1, DType::kQ8_0, DType::kQ4_0, DType::kQ4_K,
-                                        DType::kQ6_K, DType::kF16,  DType::kBF16, DType::kF32};
     const std::vector<DType> caches = {DType::kF16, DType::kBF16, DType::kF32, DType::kF8E4M3,
                                        DType::kI8,  DType::kQ8_0, DType::kQ4_0};
+    const std::span<const DType> weights = calibrated_weights();
     steps_ = static_cast<double>(weights.size() + 2 * caches.size() + 4) * effort_.rounds;
     // Neighbours slow a shared machine for seconds: points of one operation must not all fall
     // there.
@@ -57,6 +57,8 @@ class OpBench {
       for (const DType dtype : weights) {
         step(std::string("linear ") + info(dtype).name);
         linear(dtype);
+        const bool rounds_inputs = is_block_quantised(dtype) && packed_rule(dtype) == nullptr;
+        if (rounds_inputs && effort_.unrounded != nullptr) linear(dtype, effort_.unrounded);
       }
       for (const DType dtype : caches) {
         step(std::string("attention, decode ") + info(dtype).name);
@@ -80,7 +82,7 @@ class OpBench {
   }
 
  private:
-  void linear(DType dtype);
+  void linear(DType dtype, Ops* unrounded = nullptr);
   void attention_decode(DType dtype);
   void attention_prefill(DType dtype);
   void attention_mass(DType dtype);
@@ -134,40 +136,20 @@ class OpBench {
   std::map<std::pair<std::string, std::string>, Rounds> points_;
 };
 
-/// Every weight of the pool is used once before one is used again, as in a decode step.
-void OpBench::linear(DType dtype) {
-  struct Shape {
-    std::int64_t out, in;
-  };
-  const std::int64_t block = info(dtype).block_elements;
-  for (const Shape shape : {Shape{192, 576}, Shape{576, 576}, Shape{1536, 576}, Shape{576, 1536},
-                            Shape{2048, 2048}, Shape{16384, 576}}) {
-    const std::int64_t in = floor_div(shape.in, block) * block;
-    const std::int64_t weight_bytes = bytes_of(dtype, shape.out, in).n;
-    const std::int64_t stride = round_up(Bytes{weight_bytes}, Bytes{256}).n;
-    const std::int64_t copies = pool_.size() / stride;
-    if (copies < 1) continue;  // the pool is too small for this shape
-    // Packing is a load-time cost and slow; one weight is packed, the others are copies of it.
-    fill_harmless(pool_.data(), stride);
-    std::vector<WeightView> weights = {{{pool_.data(), dtype, shape.out, in}, 0}};
-    ops_.pack(weights.front());
-    for (std::int64_t i = 1; i < copies; ++i) {
-      weights.push_back(weights.front());
-      weights.back().tensor.data = pool_.data() + i * stride;
-      std::memcpy(weights.back().tensor.data, pool_.data(), static_cast<std::size_t>(weight_bytes));
-    }
-    for (const std::int64_t tokens : {1, 2, 4, 8, 16, 64, 256, 512}) {
-      const bool head = shape.out > kMostColumns;  // only the few rows that need logits
-      if (head && tokens > kLinearDecodeTokens) continue;
-      if (effort_.quick && (tokens == 2 || tokens == 64 || tokens == 256)) continue;
-      Buffer wide(head ? tokens * shape.out * 4 : 4);
-      const TensorView out = view(head ? wide : out_, tokens, shape.out);
-      const TensorView workspace = scratch(ops_.linear_workspace(tokens, in, dtype));
-      measure(linear_work(tokens, in, shape.out, dtype, DType::kF32), info(dtype).name,
-              [&](std::int64_t i) {
-                ops_.linear(out, view(in_, tokens, in),
-                            weights[static_cast<std::size_t>(i % copies)], {}, workspace);
-              });
+void OpBench::linear(DType dtype, Ops* unrounded) {
+  const LinearRoom room{pool_.data(), pool_.size(), kMostTokens, kMostColumns, effort_.quick};
+  Ops& ops = unrounded != nullptr ? *unrounded : ops_;
+  for (const LinearPoint& point : linear_points(dtype, unrounded != nullptr, room)) {
+    const std::vector<WeightView> weights = linear_weights(point, room, ops);
+    if (weights.empty()) continue;  // the pool is too small for this shape
+    for (const std::int64_t tokens : point.tokens) {
+      Buffer wide(point.head() ? tokens * point.out * 4 : 4);
+      const TensorView out = view(point.head() ? wide : out_, tokens, point.out);
+      const TensorView in = view(in_, tokens, point.in);
+      const TensorView workspace = scratch(ops.linear_workspace(tokens, point.in, dtype));
+      measure(point.work(tokens), info(dtype).name, [&](std::int64_t i) {
+        ops.linear(out, in, weights[static_cast<std::size_t>(i) % weights.size()], {}, workspace);
+      });
     }
   }
 }

@@ -21,6 +21,7 @@ struct CalibrationEffort {
   int most_repetitions = 41;
   double total_seconds = 45;  // from then on (a busy machine) one repetition a point
   bool quick = false;         // every second point
+  Ops* unrounded = nullptr;   // linears whose inputs stay f32; null = no lines of them
 };
 
 /// One fitted line and how well it went through its points.
@@ -34,7 +35,8 @@ struct CalibratedOp {
 using RowSampler = std::function<void(TensorView logits)>;
 using CalibrationProgress = std::function<void(const std::string& stage, double fraction)>;
 
-/// linear and linear_decode per weight format; attention_decode, attention_prefill and kv_write per
+/// linear and linear_decode per weight format, linear_f32 and linear_f32_decode per format that
+/// rounds inputs otherwise; attention_decode, attention_prefill and kv_write per
 /// KV format; norm, rope, activation, add, embed and sample for "any". The work of a call is what
 /// planner/latency.h says it is.
 std::vector<CalibratedOp> calibrate_ops(Ops& ops, const Clock& clock,

@@ -179,4 +179,34 @@ std::vector<std::vector<std::int32_t>> Guesser::keep(const Pass& pass, const Ten
   return made;
 }
 
+void refuse_guesses(const ModelSource& source, const Decisions& decisions, bool gpu) {
+  const Speculation& guesses = decisions.speculation;
+  if (!guesses.any()) return;
+  if (guesses.tokens < 1 || !(guesses.acceptance >= 0 && guesses.acceptance <= 1)) {
+    throw Error(ErrorCode::kUsage, "a number of guesses or a share of them that cannot be")
+        .at("", "speculation");
+  }
+  const auto refuse = [](const char* what, const char* help) {
+    throw Error(ErrorCode::kUnsupported, what).at("", "--speculate").help(help);
+  };
+  if (gpu) refuse("speculative decoding on a GPU", "cpu and dry run it");
+  const bool all = std::all_of(
+      source.card.layers.begin(), source.card.layers.end(),
+      [&](const Layer& layer) { return keep_of(decisions, layer.mixer.window_tokens).all(); });
+  if (!all || decisions.kv_residual.any() || decisions.samples > 1 || decisions.beam_search ||
+      decisions.shared_prefix.n > 0 || decisions.preempt != Preempt::kNone ||
+      decisions.kv_layout != KvLayout::kPaged || decisions.kv_placement != KvPlacement::kDevice ||
+      decisions.weight_offload.layers > 0 || decisions.activation_offload ||
+      decisions.attention == AttentionAlgorithm::kNaive || decisions.sharding.ranks() > 1) {
+    refuse("speculative decoding with this cache, placement, attention or sharing",
+           "a paged cache on the device that keeps every token");
+  }
+  if (guesses.guess != Guess::kDraft) return;
+  if (source.draft == nullptr || card_hash(source.draft->card) != guesses.draft_hash) {
+    throw Error(ErrorCode::kStalePlan, "the draft model is not the one the plan was made with")
+        .at(guesses.draft, "--draft")
+        .help("plan again");
+  }
+}
+
 }  // namespace vramplan

@@ -13,6 +13,10 @@
 
 namespace vramplan {
 
+/// Guesses may have to be taken back: from caches that keep all, of sequences of their own. Errors:
+/// kUnsupported naming --speculate, kUsage, and kStalePlan for another draft than at plan time.
+void refuse_guesses(const ModelSource& source, const Decisions& decisions, bool gpu);
+
 class Guesser {
  public:
   struct Parts {

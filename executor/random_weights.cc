@@ -6,7 +6,7 @@
 
 #include "executor/rng.h"
 #include "kernels/cpu/half.h"
-#include "kernels/cpu/packed_weight.h"
+#include "kernels/packed_parts.h"
 
 namespace vramplan {
 namespace {
@@ -84,7 +84,7 @@ class PackedFill {
   explicit PackedFill(const TensorView& tensor)
       : tensor_(tensor),
         rule_(*packed_rule(tensor.dtype)),
-        parts_(cpu::packed_parts(tensor.dtype, tensor.rows, tensor.columns)),
+        parts_(packed_parts(tensor.dtype, tensor.rows, tensor.columns)),
         data_(static_cast<std::byte*>(tensor.data)) {}
 
   void run(SplitMix64& rng) {
@@ -131,7 +131,7 @@ class PackedFill {
 
   const TensorView& tensor_;
   const PackedRule& rule_;
-  cpu::PackedParts parts_;
+  PackedParts parts_;
   std::byte* data_;
 };
 

@@ -2,7 +2,9 @@
 
 #include <algorithm>
 
-#include "kernels/cpu/packed_weight.h"
+#include "executor/guesser.h"
+
+#include "kernels/packed_parts.h"
 
 namespace vramplan {
 namespace {
@@ -111,25 +113,39 @@ void check_cache(const ModelCard& card, const Decisions& decisions) {
   }
 }
 
-/// Weights whose scales lie beside the codes: made of a card, and not on a GPU.
+/// The kernels of a GPU read packed weights eight rows and 32 columns at a time.
+void check_packed_shapes(const ModelCard& card, const std::string& what) {
+  for (const Layer& layer : card.layers) {
+    const Mixer& m = layer.mixer;
+    for (const std::int64_t extent :
+         {card.hidden, layer.feed_forward.intermediate, m.heads * m.head_dim, m.heads * m.value_dim,
+          m.kv_heads * m.head_dim, m.kv_heads * m.value_dim}) {
+      if (extent % 32 == 0) continue;
+      refuse(what + " on a GPU with matrices of " + std::to_string(extent) + " rows or columns",
+             "--weights", "multiples of 32 run there; any on a CPU");
+    }
+  }
+}
+
+/// Weights whose scales lie beside the codes: made of a card.
 void check_packed(const ModelSource& source, const Decisions& decisions, bool computes, bool gpu) {
   if (source.gguf != nullptr || (!decisions.weights && !computes)) return;
   const DType weights = decisions.weights.value_or(source.card.stored_weights);
   if (packed_rule(weights) == nullptr) return;
   const std::string what = std::string("weights packed as ") + info(weights).name;
-  if (!cpu::is_packed_weight(weights)) {
+  if (!is_packed_weight(weights)) {
     refuse(what, "--weights",
            "fp8-tensor, fp8-channel, fp8-block, int8-channel, awq-int4, gptq-int4 and packed-int4 "
-           "run on a CPU; f32, f16, bf16, fp8 without scales and the formats of GGUF everywhere");
+           "run, and f32, f16, bf16, fp8 without scales and the formats of GGUF");
   }
-  if (gpu) refuse(what + " on a GPU", "--weights", "cpu and dry run them");
+  if (gpu) check_packed_shapes(source.card, what);
   if (!decisions.weights && !source.card.unpacked.empty()) {
     refuse(what + " beside layers that are not", "--weights", "give --weights for all of them");
   }
 }
 
 bool has_kernels(DType dtype) {
-  if (cpu::is_packed_weight(dtype)) return true;  // but see check_packed
+  if (is_packed_weight(dtype)) return true;  // but see check_packed
   if (dtype == DType::kI8 || dtype == DType::kI32) return false;
   return dtype <= DType::kQ6_K;
 }
@@ -242,36 +258,6 @@ void check_by_layer(const ModelCard& card, const Decisions& decisions) {
       "--activation-offload", "--kv-policy keep_all --kv-placement device");
 }
 
-/// Guesses may have to be taken back: from caches that keep all, of sequences of their own.
-void check_guesses(const ModelSource& source, const Decisions& decisions, bool gpu) {
-  const Speculation& guesses = decisions.speculation;
-  if (!guesses.any()) return;
-  if (guesses.tokens < 1 || !(guesses.acceptance >= 0 && guesses.acceptance <= 1)) {
-    throw Error(ErrorCode::kUsage, "a number of guesses or a share of them that cannot be")
-        .at("", "speculation");
-  }
-  if (gpu) refuse("speculative decoding on a GPU", "--speculate", "cpu and dry run it");
-  const bool all = std::all_of(
-      source.card.layers.begin(), source.card.layers.end(),
-      [&](const Layer& layer) { return keep_of(decisions, layer.mixer.window_tokens).all(); });
-  if (!all || decisions.kv_residual.any() || decisions.samples > 1 || decisions.beam_search ||
-      decisions.shared_prefix.n > 0 || decisions.preempt != Preempt::kNone ||
-      decisions.kv_layout != KvLayout::kPaged || decisions.kv_placement != KvPlacement::kDevice ||
-      decisions.weight_offload.layers > 0 || decisions.activation_offload ||
-      decisions.attention == AttentionAlgorithm::kNaive || decisions.sharding.ranks() > 1) {
-    refuse("speculative decoding with this cache, placement, attention or sharing", "--speculate",
-           "a paged cache on the device that keeps every token");
-  }
-  if (guesses.guess != Guess::kDraft) return;
-  if (source.draft == nullptr || card_hash(source.draft->card) != guesses.draft_hash) {
-    throw Error(ErrorCode::kStalePlan, "the draft model is not the one the plan was made with")
-        .at(guesses.draft, "--draft")
-        .help("plan again");
-  }
-  check_layers(source.draft->card);
-  check_parts(source.draft->card);
-}
-
 /// Blocks are shared in one group that keeps every token.
 void check_sharing(const Decisions& decisions, bool gpu) {
   if (decisions.batch % decisions.samples != 0) {
@@ -362,7 +348,11 @@ void refuse_unsupported(const ModelSource& source, const Decisions& decisions, b
   check_sharing(decisions, gpu);
   check_preemption(decisions, gpu);
   check_replicas(decisions, !gpu);
-  check_guesses(source, decisions, gpu);
+  refuse_guesses(source, decisions, gpu);
+  if (source.draft != nullptr) {
+    check_layers(source.draft->card);
+    check_parts(source.draft->card);
+  }
   positive(decisions.threads, "threads");
   if (decisions.context.n > std::int64_t{1} << 30) {
     refuse("a context of " + std::to_string(decisions.context.n) + " tokens", "context",

@@ -16,7 +16,8 @@ Bytes linear_workspace(std::int64_t tokens, std::int64_t in_features, DType weig
                        int threads) {
   const bool packed = packed_rule(weight) != nullptr;
   if (!packed && !is_block_quantised(weight)) return {};
-  if (packed || inputs == DType::kF32) return Bytes{4} * kDequantisedRows * in_features * threads;
+  if (packed || inputs == DType::kF32)
+    return Bytes{4} * dequantised_rows(tokens) * in_features * threads;
   return Bytes{40} * ceil_div(in_features, 32) * tokens;
 }
 

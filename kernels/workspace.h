@@ -11,10 +11,15 @@ namespace vramplan::cpu {
 inline constexpr std::int64_t kGemvTokens = 8;
 
 /// linear, block-quantised weights. `inputs` i8: the input as 8-bit codes, per 32 elements 32
-/// codes, a scale and a sum (f32 each): tokens * ceil(in / 32) * 40 bytes. f32: the input as it is,
-/// and per thread kDequantisedRows weight rows in f32: threads * kDequantisedRows * in * 4 bytes.
-/// Other weights: 0, whatever `inputs` is.
-inline constexpr std::int64_t kDequantisedRows = 4;
+/// codes, a scale and a sum (f32 each): tokens * ceil(in / 32) * 40 bytes. f32, and formats of
+/// checkpoints: the input as it is, and per thread weight rows in f32: threads *
+/// dequantised_rows(tokens) * in * 4 bytes. Other weights: 0, whatever `inputs` is.
+inline constexpr std::int64_t kDequantisedRows = 4;    // at a time
+inline constexpr std::int64_t kDequantisedPanel = 16;  // as many again, interleaved
+/// Many tokens meet a panel of rows, a few the rows as they are read.
+inline constexpr std::int64_t dequantised_rows(std::int64_t tokens) {
+  return tokens > kGemvTokens ? 2 * kDequantisedPanel : kDequantisedRows;
+}
 Bytes linear_workspace(std::int64_t tokens, std::int64_t in_features, DType weight, DType inputs,
                        int threads);
 

@@ -32,7 +32,9 @@ const std::vector<std::string> kOpWords{"embed",
                                         "all_reduce",
                                         "all_gather",
                                         "send",
-                                        "sample"};
+                                        "sample",
+                                        "linear_f32",
+                                        "linear_f32_decode"};
 
 constexpr std::int64_t kMaxBytes = std::int64_t{1} << 50;
 constexpr double kMaxRate = 1e21;

@@ -10,7 +10,8 @@
 namespace vramplan {
 namespace {
 
-constexpr std::int64_t kDequantisedRows = 4;  // weight rows a thread holds in f32 at a time
+/// Weight rows a thread of a CPU holds in f32 at a time: for more than 8 tokens 16, twice.
+constexpr std::int64_t kDequantisedRows = 4, kDequantisedPanels = 32, kFewTokens = 8;
 
 // Names are compared by address, so each is written once.
 constexpr const char *kX = "x", *kNormed = "n", *kNormed2 = "n2", *kQ = "q", *kK = "k", *kV = "v",
@@ -229,19 +230,21 @@ Bytes most(const RankModel& model, const ScratchRules& rules,
 
 Bytes linear_scratch(const ScratchRules& rules, std::int64_t tokens, std::int64_t in_features,
                      DType weight) {
+  const bool packed = packed_rule(weight) != nullptr;
   if (rules.multiprocessors > 0) {
     // Above 32 tokens, rows of a quantised weight are made plain in a tile: at most 8192 of them
-    // and at most 64 MiB.
+    // and at most 64 MiB. Packed ones are read by our kernel as they are.
     const bool tiled =
-        is_block_quantised(weight) && tokens > 32 && rules.activations != DType::kF32;
+        is_block_quantised(weight) && !packed && tokens > 32 && rules.activations != DType::kF32;
     const std::int64_t fitting = (std::int64_t{64} << 20) / (2 * in_features);
     return tiled ? bytes_of(DType::kBF16, std::clamp<std::int64_t>(fitting, 1, 8192), in_features)
                  : Bytes{};
   }
-  const bool packed = packed_rule(weight) != nullptr;
   if (rules.kind != DeviceKind::kCpu || !(packed || is_block_quantised(weight))) return {};
   if (packed || rules.linear_inputs == DType::kF32)
-    return bytes_of(DType::kF32, kDequantisedRows, in_features) * rules.threads;
+    return bytes_of(DType::kF32, tokens > kFewTokens ? kDequantisedPanels : kDequantisedRows,
+                    in_features) *
+           rules.threads;
   // 32 codes of 8 bits, their scale and their sum (f32 each) per 32 inputs of a token.
   return Bytes{32 + 4 + 4} * ceil_div(in_features, 32) * tokens;
 }

@@ -133,8 +133,13 @@ class Chooser : private ChoiceList {
     }
     if (!request_.linear_inputs)
       assume("inputs of quantised linears", "8-bit codes", "--linear-inputs");
-    else if (d().linear_inputs == DType::kF32)
+    else if (d().linear_inputs == DType::kF32 && !times_unrounded_inputs())
       assume("time of quantised linears", "that of f32 weights of their bytes", "--linear-inputs");
+  }
+
+  bool times_unrounded_inputs() const {
+    return std::any_of(device_.op_costs.begin(), device_.op_costs.end(),
+                       [](const OpCost& cost) { return cost.op == "linear_f32"; });
   }
 
   void lengths() {

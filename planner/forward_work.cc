@@ -57,13 +57,10 @@ class PassWorks {
  private:
   void add(const OpWork& work, std::int64_t count) { sum_.add(work, count * passes_.repeat); }
 
-  /// Block-quantised weights whose inputs stay unrounded are multiplied as f32 ones are: their
-  /// bytes, at the rates of f32.
   OpWork linear_of(std::int64_t tokens, std::int64_t in, std::int64_t out, DType weight) const {
-    OpWork work = linear_work(tokens, in, out, weight, a_);
-    if (is_block_quantised(weight) && decisions_.linear_inputs == DType::kF32)
-      work.dtype = DType::kF32;
-    return work;
+    const bool unrounded = is_block_quantised(weight) && decisions_.linear_inputs == DType::kF32;
+    return unrounded ? linear_f32_work(tokens, in, out, weight, a_)
+                     : linear_work(tokens, in, out, weight, a_);
   }
 
   void linear(const LayerKind& kind, Part part, std::int64_t in, std::int64_t out) {

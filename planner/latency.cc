@@ -22,9 +22,15 @@ const OpCost* find_cost(const DeviceCard& device, OpKind op, DType dtype) {
     if (cost.dtype == "any") any = &cost;
   }
   if (any != nullptr) return any;
-  // A card may have one line for all linears, and none for attention that adds up what blocks get:
-  // its kernels take the way of several queries, whatever their number.
+  // A card may have one line for all linears,
   if (op == OpKind::kLinearDecode) return find_cost(device, OpKind::kLinear, dtype);
+  // none for unrounded inputs: then as f32 weights of their bytes would take;
+  const bool decode = op == OpKind::kLinearF32Decode;
+  if (decode || op == OpKind::kLinearF32) {
+    return find_cost(device, decode ? OpKind::kLinearDecode : OpKind::kLinear, DType::kF32);
+  }
+  // and none for attention that adds up what blocks get: its kernels take the way of several
+  // queries, whatever their number.
   const bool mass = op == OpKind::kAttentionMassPrefill || op == OpKind::kAttentionMassDecode;
   return mass ? find_cost(device, OpKind::kAttentionPrefill, dtype) : nullptr;
 }
@@ -104,7 +110,8 @@ class TermTable {
 
  private:
   static std::string term_name(const OpWork& work) {
-    const bool linear = work.op == OpKind::kLinear || work.op == OpKind::kLinearDecode;
+    const bool linear = work.op == OpKind::kLinear || work.op == OpKind::kLinearDecode ||
+                        work.op == OpKind::kLinearF32 || work.op == OpKind::kLinearF32Decode;
     return linear ? fmt::format("linear {}", info(work.dtype).name) : name_of(work.op);
   }
   static void accumulate(OpTime& sum, const OpTime& time) {

@@ -82,7 +82,9 @@ const char* name_of(OpKind op) {
                                            "all_reduce",
                                            "all_gather",
                                            "send",
-                                           "sample"};
+                                           "sample",
+                                           "linear_f32",
+                                           "linear_f32_decode"};
   return kNames[static_cast<int>(op)];
 }
 
@@ -106,6 +108,13 @@ OpWork linear_work(std::int64_t tokens, std::int64_t in, std::int64_t out, DType
   work.bytes = elements(out, in) * bytes_per_element(weight) +
                elements(tokens, in + out) * bytes_per_element(activation);
   work.flops = 2 * elements(tokens, in) * static_cast<double>(out);
+  return work;
+}
+
+OpWork linear_f32_work(std::int64_t tokens, std::int64_t in, std::int64_t out, DType weight,
+                       DType activation) {
+  OpWork work = linear_work(tokens, in, out, weight, activation);
+  work.op = work.op == OpKind::kLinear ? OpKind::kLinearF32 : OpKind::kLinearF32Decode;
   return work;
 }
 

@@ -25,10 +25,12 @@ enum class OpKind : std::uint8_t {
   kAllGather,
   kSend,
   kSample,
+  kLinearF32,
+  kLinearF32Decode,
 };
 /// The word in OpCost::op: embed norm linear linear_decode rope kv_write attention_prefill
 /// attention_decode attention_mass_prefill attention_mass_decode activation add gather all_reduce
-/// all_gather send sample.
+/// all_gather send sample linear_f32 linear_f32_decode.
 const char* name_of(OpKind op);
 
 /// The work of one operation or of many alike. bytes: all that is read and written, weights and
@@ -52,6 +54,9 @@ OpWork norm_work(std::int64_t tokens, std::int64_t columns, DType activation);
 inline constexpr std::int64_t kLinearDecodeTokens = 8;
 OpWork linear_work(std::int64_t tokens, std::int64_t in, std::int64_t out, DType weight,
                    DType activation);
+/// The same with block-quantised weights that meet unrounded inputs: linear_f32(_decode).
+OpWork linear_f32_work(std::int64_t tokens, std::int64_t in, std::int64_t out, DType weight,
+                       DType activation);
 OpWork rope_work(std::int64_t tokens, std::int64_t columns, DType activation);
 /// kv_columns: elements of K and V of a token; kv_rows: in how many rows (two a head).
 OpWork kv_write_work(std::int64_t tokens, std::int64_t kv_columns, std::int64_t kv_rows,

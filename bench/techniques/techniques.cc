@@ -16,82 +16,23 @@
 #include <string>
 #include <vector>
 
+#include "bench/techniques/quality.h"
+#include "bench/techniques/setting.h"
 #include "executor/block_table.h"
-#include "executor/engine.h"
 #include "executor/rng.h"
-#include "executor/tokenizer.h"
 #include "modelcards/library.h"
 #include "planner/kv_cache.h"
-#include "planner/plan.h"
 
 namespace vramplan {
 namespace {
 
-constexpr Tokens kChunk{128};
 constexpr const char* kBegin = "<!-- written by the program techniques: begin -->";
 constexpr const char* kEnd = "<!-- written by the program techniques: end -->";
-
-struct Distribution {
-  std::vector<double> log_probability;  // [vocab]
-};
-
-Distribution log_softmax(const float* logits, std::size_t vocab) {
-  double largest = logits[0];
-  for (std::size_t i = 1; i < vocab; ++i) largest = std::max<double>(largest, logits[i]);
-  double sum = 0;
-  for (std::size_t i = 0; i < vocab; ++i) sum += std::exp(logits[i] - largest);
-  const double shift = largest + std::log(sum);
-  Distribution out;
-  out.log_probability.resize(vocab);
-  for (std::size_t i = 0; i < vocab; ++i) out.log_probability[i] = logits[i] - shift;
-  return out;
-}
-
-struct Quality {
-  double perplexity = 0, mean_divergence = 0, worst_divergence = 0, same_best = 0;
-};
-
-/// `logits` against `base`, both [ids, vocab].
-Quality compare(const std::vector<float>& logits, const std::vector<float>& base,
-                const std::vector<std::int32_t>& ids) {
-  const std::size_t vocab = logits.size() / ids.size(), positions = ids.size() - 1;
-  Quality quality;
-  for (std::size_t t = 0; t < positions; ++t) {
-    const Distribution p = log_softmax(&base[t * vocab], vocab);
-    const Distribution q = log_softmax(&logits[t * vocab], vocab);
-    double divergence = 0;
-    for (std::size_t i = 0; i < vocab; ++i) {
-      const double weight = std::exp(p.log_probability[i]);
-      divergence += weight * (p.log_probability[i] - q.log_probability[i]);
-    }
-    quality.mean_divergence += divergence / static_cast<double>(positions);
-    quality.worst_divergence = std::max(quality.worst_divergence, divergence);
-    const auto best = [](const Distribution& d) {
-      return std::max_element(d.log_probability.begin(), d.log_probability.end()) -
-             d.log_probability.begin();
-    };
-    if (best(p) == best(q)) quality.same_best += 1.0 / static_cast<double>(positions);
-    quality.perplexity -=
-        q.log_probability[static_cast<std::size_t>(ids[t + 1])] / static_cast<double>(positions);
-  }
-  quality.perplexity = std::exp(quality.perplexity);
-  return quality;
-}
 
 struct Technique {
   const char* name;
   PlanRequest request;
 };
-
-PlanRequest base_request() {
-  PlanRequest request;
-  request.kv_format = KvFormat::kF16;
-  request.prefill_chunk = kChunk;
-  request.batch = 1;
-  request.linear_inputs = DType::kF32;  // no rounding but the cache's
-  request.threads = 2;
-  return request;
-}
 
 std::vector<Technique> techniques() {
   std::vector<Technique> all;
@@ -132,28 +73,12 @@ std::vector<Technique> techniques() {
   return all;
 }
 
-/// A plan and the run of it.
-struct PlannedRun {
-  Plan plan;
-  Measurement measurement;
-
-  static Bytes cache(const Ledger& ledger) {
-    return ledger.sum(0, TierKind::kDevice, Category::kKvCache);
-  }
-  Bytes predicted() const { return cache(plan.predictions.ledger); }
-  Bytes observed() const { return cache(measurement.observed); }
-};
-
 class Bench {
  public:
-  Bench(const std::string& model, const std::string& text_path, const std::string& device)
-      : source_(open_model(model)), device_(device_card(device)) {
-    std::ifstream file(text_path, std::ios::binary);
-    const std::string text((std::istreambuf_iterator<char>(file)),
-                           std::istreambuf_iterator<char>());
-    ids_ = Tokenizer::from_gguf(*source_.gguf)->encode(text, false);
-    if (ids_.size() < 1100) throw Error(ErrorCode::kUsage, text_path + " is too short");
-    line("{}, {} tokens; plan for {}.", source_.card.name, ids_.size(), device_.name);
+  Bench(const std::string& model, const std::string& text, const std::string& device)
+      : setting_(model, text, device) {
+    line("{}, {} tokens; plan for {}.", setting_.source.card.name, setting_.ids.size(),
+         setting_.device.name);
   }
 
   std::string run() {
@@ -162,7 +87,7 @@ class Bench {
     sharing();
     prefix();
     waste();
-    return std::move(out_);
+    return out_ + system_tables(setting_);
   }
 
  private:
@@ -172,28 +97,11 @@ class Bench {
     out_ += '\n';
   }
 
-  Plan plan_of(PlanRequest request, std::int64_t prompt, std::int64_t output) const {
-    request.model = source_.path;
-    request.context = Tokens{prompt + output};
-    request.output = Tokens{output};
-    return make_plan(source_, device_, request);
-  }
-
-  PlannedRun run_of(const PlanRequest& request, std::vector<std::vector<std::int32_t>> prompts,
-                    std::int64_t output) const {
-    PlannedRun result;
-    result.plan = plan_of(request, static_cast<std::int64_t>(prompts.front().size()), output);
-    RunRequest run;
-    run.prompts = std::move(prompts);
-    run.sampling = {1.0, 1.0, 7};
-    result.measurement = run_plan(result.plan.decisions, source_, device_, "cpu", run);
-    return result;
-  }
-
-  std::vector<float> logits_of(const Decisions& decisions) const {
+  std::vector<float> logits_of(Decisions decisions) const {
+    decisions.linear_inputs = DType::kF32;  // no rounding but the cache's
     const auto backend =
         make_cpu_backend(decisions.threads, decisions.capacity, decisions.linear_inputs);
-    return prompt_logits(decisions, source_, *backend, ids_, false);
+    return prompt_logits(decisions, setting_.source, *backend, setting_.ids, false);
   }
 
   void quality() {
@@ -205,11 +113,11 @@ class Bench {
     std::vector<float> base;
     double full = 0;
     for (const Technique& technique : techniques()) {
-      const PlannedRun r = run_of(technique.request, {ids_}, 33);
+      const PlannedRun r = setting_.run_of(technique.request, {setting_.ids}, 33);
       const std::vector<float> logits = logits_of(r.plan.decisions);
       if (base.empty()) base = logits;
       if (full == 0) full = static_cast<double>(r.observed().n);
-      const Quality q = compare(logits, base, ids_);
+      const Quality q = compare(logits, base, setting_.ids);
       line(
           "| {} | {} | {} | {:.1f} % | {:.2f} ms | {:.2f} ms | {:.3f} | {:.5f} | {:.4f} | {:.1f} % "
           "|",
@@ -282,10 +190,6 @@ class Bench {
     long_rows("Llama-2-7B, dry run", "llama-2-7b", nullptr, "h200-sxm-141gb");
   }
 
-  std::vector<std::int32_t> first(std::size_t count) const {
-    return {ids_.begin(), ids_.begin() + static_cast<std::ptrdiff_t>(count)};
-  }
-
   void sharing_row(const std::string& name, const PlannedRun& r) {
     const Decisions& d = r.plan.decisions;
     const Bytes block{r.predicted().n / d.kv_blocks.n};
@@ -302,28 +206,29 @@ class Bench {
       request.batch = count;
       (what[0] == 'b' ? request.beams : request.samples) = count;
       sharing_row(fmt::format("{} {} of one prompt at 1024 tokens", count, what),
-                  run_of(request, {first(1008)}, 16));
+                  setting_.run_of(request, {setting_.first(1008)}, 16));
     }
   }
 
   /// Four prompts that begin alike: what the later ones take until their first token.
   void prefix() {
     constexpr std::size_t kShared = 896, kPrompt = 1000;
-    std::vector<std::vector<std::int32_t>> prompts(4, first(kPrompt));
+    std::vector<std::vector<std::int32_t>> prompts(4, setting_.first(kPrompt));
     for (std::size_t i = 1; i < prompts.size(); ++i) {
-      for (std::size_t t = kShared; t < kPrompt; ++t) prompts[i][t] = ids_[t + i * 60];
+      for (std::size_t t = kShared; t < kPrompt; ++t) prompts[i][t] = setting_.ids[t + i * 60];
     }
     PlanRequest request = base_request();
     request.batch = 4;
-    const PlannedRun apart = run_of(request, prompts, 8);
+    const PlannedRun apart = setting_.run_of(request, prompts, 8);
     request.shared_prefix = Tokens{kShared};
-    const PlannedRun shared = run_of(request, prompts, 8);
+    const PlannedRun shared = setting_.run_of(request, prompts, 8);
     sharing_row("4 prompts of 1000 tokens, 896 alike", shared);
     const auto later = [](const Measurement& m) {
       return (m.timings.prefill.v - m.timings.ttft.v) / 3;
     };
     const double whole = shared.plan.predictions.performance.ttft.v;
-    const double known = plan_of(base_request(), kShared, 8).predictions.performance.ttft.v;
+    const double known =
+        setting_.plan_of(base_request(), kShared, 8).predictions.performance.ttft.v;
     line("\n| time to the first token of a later prompt | predicted | observed |");
     line("|---|---|---|");
     line("| everything computed | {:.0f} ms | {:.0f} ms |", 1e3 * whole,
@@ -361,9 +266,7 @@ class Bench {
     }
   }
 
-  ModelSource source_;
-  DeviceCard device_;
-  std::vector<std::int32_t> ids_;
+  Setting setting_;
   std::string out_;
 };
 

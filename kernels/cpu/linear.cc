@@ -75,32 +75,70 @@ void CpuOps::linear(TensorView out, TensorView in, const WeightView& weight, Ten
   linear_quantised(out, in, weight, b, workspace);
 }
 
+namespace {
+
+/// Rows of a weight that is multiplied by unrounded inputs, in f32.
+class DequantisedRows {
+ public:
+  explicit DequantisedRows(const TensorView& weight)
+      : weight_(weight),
+        packed_(is_packed_weight(weight.dtype)),
+        row_bytes_(packed_ ? 0 : bytes_of(weight.dtype, 1, weight.columns).n) {}
+
+  void read(std::int64_t row, std::int64_t count, float* rows) const {
+    if (packed_) return dequantise_packed(weight_, row, static_cast<int>(count), rows);
+    const auto* base = static_cast<const std::uint8_t*>(weight_.data) + row * row_bytes_;
+    for (std::int64_t r = 0; r < count; ++r) {
+      dequantise_row(weight_.dtype, base + r * row_bytes_, rows + r * weight_.columns,
+                     weight_.columns);
+    }
+  }
+
+ private:
+  const TensorView& weight_;
+  bool packed_;
+  std::int64_t row_bytes_;
+};
+
+}  // namespace
+
 void CpuOps::linear_dequantised(TensorView out, TensorView in, const WeightView& weight,
                                 const float* bias, TensorView workspace) {
   const TensorView& w = weight.tensor;
   VRAMPLAN_CHECK(weight.packing == 0 && workspace.data != nullptr &&
                  workspace.bytes() >= linear_workspace(in.rows, in.columns, w.dtype));
-  const bool scaled = is_packed_weight(w.dtype);
-  const std::int64_t row_bytes = scaled ? 0 : bytes_of(w.dtype, 1, w.columns).n;
-  const auto* base = static_cast<const std::uint8_t*>(w.data);
-  auto* rows_of_threads = static_cast<float*>(workspace.data);
+  const DequantisedRows source(w);
+  const std::int64_t held = dequantised_rows(in.rows), columns = w.columns;
+  const std::int64_t step = in.rows > kGemvTokens ? kDequantisedPanel : kDequantisedRows;
+  const std::int64_t items = ceil_div(w.rows, step);
   const float* x = f32_data(in);
   float* y = f32_data(out);
-  const std::int64_t items = ceil_div(w.rows, kDequantisedRows);
-  pool_.parallel_for(
-      items, chunk_of(items, pool_.size()), [&](std::int64_t first, std::int64_t last, int thread) {
-        float* rows = rows_of_threads + thread * kDequantisedRows * w.columns;
-        for (std::int64_t i = first; i < last; ++i) {
-          const std::int64_t row = i * kDequantisedRows;
-          const std::int64_t count = std::min(kDequantisedRows, w.rows - row);
-          if (scaled) dequantise_packed(w, row, static_cast<int>(count), rows);
-          for (std::int64_t r = 0; r < count && !scaled; ++r) {
-            dequantise_row(w.dtype, base + (row + r) * row_bytes, rows + r * w.columns, w.columns);
-          }
-          dense_row_product(DType::kF32, w.columns, rows, static_cast<int>(count), x, 0, in.rows,
-                            bias ? bias + row : nullptr, y + row, out.columns);
-        }
-      });
+  const auto multiply = [&](std::int64_t row, std::int64_t count, float* rows) {
+    source.read(row, count, rows);
+    const auto bias_of = [&](std::int64_t r) { return bias ? bias + r : nullptr; };
+    if (count == kDequantisedPanel) {
+      float* panel = rows + kDequantisedPanel * columns;
+      pack_dense_panel(DType::kF32, columns, rows, panel);
+      const std::int64_t block = token_block(in.columns * 4);
+      for (std::int64_t begin = 0; begin < in.rows; begin += block) {
+        dense_panel_product(DType::kF32, columns, panel, x, begin, std::min(begin + block, in.rows),
+                            bias_of(row), y + row, out.columns);
+      }
+      return;
+    }
+    for (std::int64_t r = 0; r < count; r += kDequantisedRows) {
+      const auto few = static_cast<int>(std::min(kDequantisedRows, count - r));
+      dense_row_product(DType::kF32, columns, rows + r * columns, few, x, 0, in.rows,
+                        bias_of(row + r), y + row + r, out.columns);
+    }
+  };
+  pool_.parallel_for(items, chunk_of(items, pool_.size()),
+                     [&](std::int64_t first, std::int64_t last, int thread) {
+                       float* rows = static_cast<float*>(workspace.data) + thread * held * columns;
+                       for (std::int64_t i = first; i < last; ++i) {
+                         multiply(i * step, std::min(step, w.rows - i * step), rows);
+                       }
+                     });
 }
 
 void CpuOps::linear_quantised(TensorView out, TensorView in, const WeightView& weight,

@@ -1,7 +1,6 @@
 #include "kernels/cpu/packed_weight.h"
 
 #include <cstring>
-#include <string>
 
 #include "kernels/cpu/half.h"
 #include "kernels/cpu/simd.h"
@@ -9,34 +8,6 @@
 
 namespace vramplan::cpu {
 namespace {
-
-enum class Kind : std::uint8_t { kNone, kFp8, kInt8, kAwq, kGptq, kWords };
-
-Kind kind_of(DType dtype) {
-  switch (dtype) {
-    case DType::kFp8Tensor:
-    case DType::kFp8Channel:
-    case DType::kFp8Block:
-      return Kind::kFp8;
-    case DType::kInt8Channel:
-      return Kind::kInt8;
-    case DType::kAwqI4:
-    case DType::kAwqI4G64:
-    case DType::kAwqI4G32:
-      return Kind::kAwq;
-    case DType::kGptqI4:
-    case DType::kGptqI4G64:
-    case DType::kGptqI4G32:
-      return Kind::kGptq;
-    case DType::kPackedI4:
-    case DType::kPackedI4G64:
-    case DType::kPackedI4G32:
-    case DType::kPackedI4Channel:
-      return Kind::kWords;
-    default:
-      return Kind::kNone;
-  }
-}
 
 template <class T>
 T read(const std::byte* base, std::int64_t index) {  // parts start at any byte
@@ -134,44 +105,16 @@ void words_row(const Packed& w, std::int64_t row, float* out) {
 
 }  // namespace
 
-bool is_packed_weight(DType dtype) { return kind_of(dtype) != Kind::kNone; }
-
-PackedParts packed_parts(DType dtype, std::int64_t rows, std::int64_t columns) {
-  const Kind kind = kind_of(dtype);
-  const bool eights = kind == Kind::kAwq || kind == Kind::kGptq;
-  if (kind == Kind::kNone || (eights && rows % 8 != 0) ||
-      (kind == Kind::kWords && columns % 8 != 0)) {
-    throw Error(ErrorCode::kUnsupported, std::string("a matrix of ") + std::to_string(rows) +
-                                             " x " + std::to_string(columns) + " packed as " +
-                                             info(dtype).name)
-        .at("", "--weights")
-        .help(
-            "fp8-tensor, fp8-channel, fp8-block, int8-channel, awq-int4, gptq-int4 and "
-            "packed-int4 run, the last three on rows or columns that are multiples of 8");
-  }
-  const PackedRule& rule = *packed_rule(dtype);
-  PackedParts parts;
-  parts.group = rule.group > 0 ? rule.group : columns;
-  std::int64_t groups = rule.group == PackedRule::kPerMatrix ? 0 : rows * (columns / parts.group);
-  if (rule.group == PackedRule::kPerBlock) groups = ceil_div(rows, 128) * ceil_div(columns, 128);
-  parts.scales = ceil_div(rows * columns * rule.bits, 8);
-  parts.zeros = parts.scales + rule.scale_bytes * groups;
-  parts.groups = parts.zeros + ceil_div(groups * rule.zero_bits, 8);
-  parts.matrix = parts.groups + rule.column_bytes * columns;
-  VRAMPLAN_CHECK(Bytes{parts.matrix + rule.matrix_bytes} == bytes_of(dtype, rows, columns));
-  return parts;
-}
-
 void dequantise_packed(const TensorView& weight, std::int64_t row, int count, float* out) {
   const Packed w{static_cast<const std::byte*>(weight.data), weight.rows, weight.columns,
                  packed_parts(weight.dtype, weight.rows, weight.columns)};
-  const Kind kind = kind_of(weight.dtype);
+  const PackedKind kind = packed_kind(weight.dtype);
   for (int r = 0; r < count; ++r, out += w.columns) {
-    if (kind == Kind::kFp8) fp8_row(w, weight.dtype, row + r, out);
-    if (kind == Kind::kInt8) int8_row(w, row + r, out);
-    if (kind == Kind::kAwq) awq_row(w, row + r, out);
-    if (kind == Kind::kGptq) gptq_row(w, row + r, out);
-    if (kind == Kind::kWords) words_row(w, row + r, out);
+    if (kind == PackedKind::kFp8) fp8_row(w, weight.dtype, row + r, out);
+    if (kind == PackedKind::kInt8) int8_row(w, row + r, out);
+    if (kind == PackedKind::kAwq) awq_row(w, row + r, out);
+    if (kind == PackedKind::kGptq) gptq_row(w, row + r, out);
+    if (kind == PackedKind::kWords) words_row(w, row + r, out);
   }
 }
 

@@ -16,15 +16,22 @@ from pathlib import Path
 
 FIELDS = ["kernel", "arch", "registers", "shared_bytes", "spill_bytes", "local_bytes"]
 DTYPES = ("f32 f16 bf16 f8_e4m3 i8 i32 q4_0 q4_1 q5_0 q5_1 q8_0 q2_k q3_k q4_k q5_k q6_k").split()
+HEADER = Path(__file__).resolve().parents[2] / "modelcards/dtype.h"
+
+
+def dtypes():
+    """Names of the enumerators, in their order; those from q8_k on as the header spells them."""
+    enumerators = re.findall(r"^  k(\w+),", HEADER.read_text().split("};")[0], re.MULTILINE)
+    return DTYPES + enumerators[len(DTYPES):]
 
 
 def demangle(names):
     text = subprocess.run(["c++filt"], input="\n".join(names), capture_output=True, text=True, check=True).stdout
-    plain = []
+    plain, names = [], dtypes()
     for line in text.splitlines():
         line = re.sub(r"^void ", "", line)
         line = re.sub(r"vramplan::cuda::on_device::", "", line)
-        line = re.sub(r"\(vramplan::DType\)(\d+)", lambda m: DTYPES[int(m[1])], line)
+        line = re.sub(r"\(vramplan::DType\)(\d+)", lambda m: names[int(m[1])], line)
         line = re.sub(r"\((bool|int|unsigned int)\)", "", line)
         plain.append(re.sub(r"\(.*\)$", "", line).replace(", ", ";"))
     return plain

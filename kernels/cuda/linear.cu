@@ -1,5 +1,6 @@
 #include "kernels/cuda/linear_tiles.h"
 #include "kernels/cuda/quant_dispatch.h"
+#include "kernels/packed_parts.h"
 
 namespace vramplan::cuda::VRAMPLAN_KERNELS {
 void linear(Stream stream, TensorView out, TensorView in, const WeightView& weight,
@@ -16,18 +17,21 @@ void linear(Stream stream, TensorView out, TensorView in, const WeightView& weig
     }
   }
   if (out.rows == 0 || out.columns == 0) return;
-  const WeightRows rows = weight_rows("linear", tensor);
   LinearArguments arguments;
   arguments.out = out.data;
   arguments.in = in.data;
-  arguments.weight = rows.data;
   arguments.bias = static_cast<const float*>(bias.data);
   arguments.tokens = in.rows;
+  arguments.in_dtype = in.dtype;
+  arguments.out_dtype = out.dtype;
+  if (is_packed_weight(tensor.dtype)) {
+    return linear_packed(stream, tensor, arguments);
+  }
+  const WeightRows rows = weight_rows("linear", tensor);
+  arguments.weight = rows.data;
   arguments.rows = rows.rows;
   arguments.columns = rows.columns;
   arguments.row_bytes = rows.row_bytes;
-  arguments.in_dtype = in.dtype;
-  arguments.out_dtype = out.dtype;
   arguments.vector = rows.vector;
   if (arguments.tokens <= kMostGemvTokens) {
     linear_gemv(stream, tensor.dtype, arguments);

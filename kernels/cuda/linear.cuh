@@ -2,6 +2,7 @@
 // out[t, o] = sum_i in[t, i] * weight[o, i] (+ bias[o]) for weights of every format, sums in f32.
 // Few tokens: a warp owns two weight rows and reads each weight byte once (memory bound).
 // Many tokens: tiles of 64 weight rows in shared memory (arithmetic bound).
+#include "kernels/cuda/packed_weight.cuh"
 #include "kernels/cuda/quant.cuh"
 
 namespace vramplan::cuda::VRAMPLAN_KERNELS {
@@ -14,11 +15,23 @@ struct LinearArguments {
   std::int64_t tokens = 0, rows = 0, columns = 0, row_bytes = 0;
   DType in_dtype = DType::kF32, out_dtype = DType::kF32;
   bool vector = false;  // see load_part
+  PackedRows packed;    // of packed formats: what lies beside the codes
 };
 
 inline constexpr int kGemvWarps = 4, kGemvRows = 2;    // rows of a warp
 inline constexpr int kGemvChunk = 1024;                // elements of the input staged at a time
 inline constexpr int kGemmRows = 64, kGemmDepth = 32;  // weight rows and elements of a tile
+
+/// Part j of sub-block `sub` of weight row `row`, which starts at `at` unless it is packed.
+template <DType F>
+VRAMPLAN_DEVICE void load_weight(const LinearArguments& a, const std::uint8_t* at, std::int64_t row,
+                                 std::int64_t sub, int j, float (&w)[8]) {
+  if constexpr (kPackedFormat<F>) {
+    dev::load_packed<F>(a.packed, a.weight, dev::least(row, a.rows - 1), sub, j, w);
+  } else {
+    dev::load_part<F>(at, sub, j, a.columns, a.vector, w);
+  }
+}
 
 /// One step of the GEMV: part j of sub-block `sub` against kTokens staged inputs. `x` holds, per
 /// token, first all elements 0..15 of the sub-blocks, then all 16..31, so that lanes read side by
@@ -73,7 +86,7 @@ VRAMPLAN_KERNEL VRAMPLAN_BOUNDS(128) gemv_kernel(LinearArguments a) {
 #pragma unroll
       for (int r = 0; r < kGemvRows; ++r) {
         float w[8];
-        dev::load_part<F>(rows[r], begin / 32 + s, lane % 4, a.columns, a.vector, w);
+        load_weight<F>(a, rows[r], first + r, begin / 32 + s, lane % 4, w);
         multiply_part<kTokens>(w, x, s * 16 + 4 * (lane % 4), sum[r]);
       }
     }
@@ -106,7 +119,7 @@ VRAMPLAN_KERNEL VRAMPLAN_BOUNDS(256) gemm_kernel(LinearArguments a) {
   float sum[kMine][4] = {};
   for (std::int64_t sub = 0; sub * kGemmDepth < a.columns; ++sub) {
     float w[8];
-    dev::load_part<F>(source, sub, part, a.columns, a.vector, w);
+    load_weight<F>(a, source, row0 + my_row, sub, part, w);
     __syncthreads();
 #pragma unroll
     for (int i = 0; i < 8; ++i) {

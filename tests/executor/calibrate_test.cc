@@ -155,6 +155,7 @@ Calibration calibrate_known(bool quick = true, std::map<std::string, int>* calls
   CalibrationRequest request;
   request.threads = 2;
   request.quick = quick;
+  request.unrounded = &ops;
   request.process_base = Bytes{12345678};
   request.sample_rows = [&ops](TensorView logits) {
     ops.spend(sample_work(logits.rows, logits.columns));
@@ -177,8 +178,11 @@ TEST(Calibrate, FindsTheCostLineOfEveryOperation) {
       EXPECT_NEAR(op.cost.flops_per_s / KnownCostOps::kFlops, 1, 0.05) << op.cost.dtype;
     }
   }
-  EXPECT_EQ(lines["linear_decode"], 8);
-  EXPECT_EQ(lines["linear"], 8);  // q4_1 q8_0 q4_0 q4_k q6_k f16 bf16 f32
+  // q4_1 q8_0 q4_0 q4_k q6_k f16 bf16 f32 fp8, and fp8, int8 and int4 of checkpoints
+  EXPECT_EQ(lines["linear_decode"], 15);
+  EXPECT_EQ(lines["linear"], 15);
+  EXPECT_EQ(lines["linear_f32_decode"], 5);
+  EXPECT_EQ(lines["linear_f32"], 5);
   EXPECT_EQ(lines["attention_decode"], 9);
   EXPECT_EQ(lines["attention_prefill"], 9);
   EXPECT_EQ(lines["kv_write"], 9);  // f16 bf16 f32 fp8 int8 q8_0 q4_0 kivi2 kivi4
@@ -215,9 +219,9 @@ TEST(Calibrate, TheCardReadsBackFromItsYaml) {
 TEST(Calibrate, PacksAWeightOfEveryShapeBeforeItIsTimed) {
   std::map<std::string, int> calls;
   calibrate_known(true, &calls);
-  // Six shapes in eight formats; the pool of this small machine does not hold the head in f32. One
-  // more for what computes beside copies.
-  EXPECT_EQ(calls["pack"], 8 * 6 - 1 + 1);
+  // Six shapes in nine formats, four in eleven; the pool of this small machine does not hold the
+  // head in f32. One more for what computes beside copies.
+  EXPECT_EQ(calls["pack"], 9 * 6 + 11 * 4 - 1 + 1);
 }
 
 TEST(Calibrate, AnInterruptedCalibrationStops) {

@@ -114,6 +114,30 @@ TEST(EngineOnFibers, Fp8WeightsGiveTheTokensOfTheCpuBackend) {
   EXPECT_EQ(run_on_fibers(decisions, card, request).output, wanted);
 }
 
+/// Codes and scales of published checkpoints, both sides from the same bytes.
+TEST(EngineOnFibers, PackedWeightsGiveTheTokensOfTheCpuBackend) {
+  DeviceCard cpu;
+  cpu.kind = DeviceKind::kCpu;
+  ModelCard card = tiny_card();
+  card.hidden = 64;
+  for (Layer& layer : card.layers) {
+    layer.mixer.head_dim = layer.mixer.value_dim = layer.mixer.rope.rotary_dim = 16;
+    layer.feed_forward.intermediate = 96;
+  }
+  for (const DType weights :
+       {DType::kFp8Block, DType::kAwqI4G32, DType::kGptqI4G32, DType::kPackedI4G32}) {
+    SCOPED_TRACE(info(weights).name);
+    Decisions decisions = tiny_decisions(card, 20, 6, 2);
+    decisions.weights = weights;
+    decisions.prefill_chunk = Tokens{9};
+    const RunRequest request = request_with_host_values();
+    const auto wanted = run_local(decisions, source_of(card), cpu, request, [](Bytes capacity) {
+                          return make_cpu_backend(1, capacity);
+                        }).output;
+    EXPECT_EQ(run_on_fibers(decisions, card, request).output, wanted);
+  }
+}
+
 /// Our formulas of scratch are the kernels' own.
 TEST(EngineOnFibers, ScratchIsWhatTheKernelsAskFor) {
   for (const std::int64_t slices : {1, 3, 8, 64, 300}) {

@@ -53,6 +53,9 @@ TEST(Choices, LinearInputsAreTheCpusToChoose) {
   const Choices cpu_choices = make_choices(source_of(tiny()), cpu(1_GiB), ask_f32);
   EXPECT_EQ(cpu_choices.decisions.linear_inputs, DType::kF32);
   EXPECT_EQ(value_of(cpu_choices, "--linear-inputs"), "that of f32 weights of their bytes");
+  DeviceCard timed = cpu(1_GiB);
+  timed.op_costs = {{"linear_f32", "q4_0", 0, 1e10, 0}};
+  EXPECT_EQ(value_of(make_choices(source_of(tiny()), timed, ask_f32), "--linear-inputs"), "");
   EXPECT_EQ(make_choices(source_of(tiny()), cpu(1_GiB), ask(64, 1)).decisions.linear_inputs,
             DType::kI8);
   ask_f32.linear_inputs = DType::kBF16;

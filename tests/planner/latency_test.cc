@@ -50,6 +50,21 @@ TEST(Latency, AttainableSharesAndLaunchesSlowTheAnalyticModelDown) {
   EXPECT_DOUBLE_EQ(time.link.v, 0);
 }
 
+TEST(Latency, UnroundedInputsTakeTheirOwnLineOrThatOfF32) {
+  DeviceCard device = bare_gpu(80_GiB);
+  device.op_costs = {{"linear", "q4_0", 0, 1e11, 0},
+                     {"linear", "f32", 0, 2e11, 0},
+                     {"linear_decode", "f32", 0, 4e11, 0}};
+  const OpWork few = linear_f32_work(8, 4096, 4096, DType::kQ4_0, DType::kF32);
+  const OpWork many = linear_f32_work(9, 4096, 4096, DType::kQ4_0, DType::kF32);
+  EXPECT_DOUBLE_EQ(op_seconds(device, few).v, few.bytes / 4e11);
+  EXPECT_DOUBLE_EQ(op_seconds(device, many).v, many.bytes / 2e11);
+  device.op_costs.push_back({"linear_f32_decode", "q4_0", 0, 3e10, 0});
+  device.op_costs.push_back({"linear_f32", "q4_0", 0, 5e10, 0});
+  EXPECT_DOUBLE_EQ(op_seconds(device, few).v, few.bytes / 3e10);
+  EXPECT_DOUBLE_EQ(op_seconds(device, many).v, many.bytes / 5e10);
+}
+
 TEST(Latency, AFewTokensMayHaveACostLineOfTheirOwn) {
   DeviceCard device = bare_gpu(80_GiB);
   device.op_costs = {{"linear", "q4_0", 0, 1e11, 0}};

@@ -43,6 +43,11 @@ std::vector<float> quantised(std::vector<float> x) {
   return x;
 }
 
+std::vector<float> magnitudes(std::vector<float> x) {
+  for (float& value : x) value = std::fabs(value);
+  return x;
+}
+
 void run_linear(Ops& ops, const Shape& s, RandomWeight& w, std::vector<float>& x,
                 std::vector<float>& bias, std::vector<float>& y) {
   const Bytes scratch = ops.linear_workspace(s.tokens, s.in, w.weight.tensor.dtype);
@@ -64,10 +69,11 @@ void expect_linear(DType dtype, const Shape& s, int threads, bool packed, bool w
   if (packed) ops->pack(w.weight);
   std::vector<float> y(static_cast<std::size_t>(s.tokens * s.out), NAN);
   run_linear(*ops, s, w, x, bias, y);
-  // f32 sums of `in` products: the error grows with the sum of magnitudes, here about in * 0.1.
-  const double tolerance = 3e-6 * static_cast<double>(s.in) * 0.3 + 1e-5;
+  // f32 sums: the error grows with the sum of magnitudes.
+  const std::vector<double> sizes =
+      reference(magnitudes(integer ? quantised(x) : x), magnitudes(values), magnitudes(bias), s);
   for (std::size_t i = 0; i < y.size(); ++i) {
-    ASSERT_NEAR(static_cast<double>(y[i]), expected[i], tolerance)
+    ASSERT_NEAR(static_cast<double>(y[i]), expected[i], 5e-7 * sizes[i] + 1e-6)
         << info(dtype).name << " tokens " << s.tokens << " in " << s.in << " out " << s.out
         << " threads " << threads << " packed " << packed << " at " << i;
   }

@@ -92,8 +92,9 @@ TEST(VerifyCommand, ADraftModelRunsBesideTheOtherOnDry) {
                                    "cpu-generic", "--weights", "q4_k", "--context", "2k", "--batch",
                                    "2", "--backend", "dry", "--json"});
   ASSERT_EQ(run.code, 0) << run.err;
+  const auto verdict = run.json();
   int draft = 0;
-  for (const auto& row : run.json()["rows"]) {
+  for (const auto& row : verdict["rows"]) {
     EXPECT_EQ(row["outcome"], "within") << row.dump();
     draft += row["category"] == "draft";
   }

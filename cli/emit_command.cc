@@ -70,6 +70,7 @@ EngineRequest request_for(const EmitCommand& options, const Target& target, cons
   EngineRequest planned = engine_request(*kept);
   if (planned.id.kind != request.id.kind) return request;
   if (!request.id.version.empty()) planned.id = request.id;
+  open_draft(planned);
   return planned;
 }
 
@@ -87,8 +88,10 @@ int run_emit(const EmitCommand& options) {
   const Target target = target_of(word, options.runs);
   const EngineRequest request = request_for(options, target, planned.plan);
   EngineSetup setup = setup_of_plan(planned.plan, request, planned.source, planned.device);
-  const EngineOutcome outcome = forecast_engine(planned.source, planned.device,
-                                                planned.plan.decisions, engine_request_of(setup));
+  EngineRequest said = engine_request_of(setup);
+  said.draft = request.draft;
+  const EngineOutcome outcome =
+      forecast_engine(planned.source, planned.device, planned.plan.decisions, said);
   const EngineForecast& first = outcome.devices.front();
   if (!outcome.fits || first.total > planned.plan.decisions.capacity) {
     throw Error(ErrorCode::kDoesNotFit,

@@ -3,7 +3,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <filesystem>
 
+#include "cli/model_names.h"
+#include "modelcards/library.h"
 #include "planner/serving.h"
 
 namespace vramplan::cli {
@@ -31,6 +34,10 @@ void add_format_flags(CLI::App& command, EngineOptions& o) {
   command
       .add_option("--quantized-parts", o.quantized_parts,
                   "which matrices the checkpoint quantises: all feed_forward experts")
+      ->group(kEngine);
+  command
+      .add_flag("--enforce-eager,--disable-cuda-graph", o.eager,
+                "the engine captures no CUDA graphs")
       ->group(kEngine);
   command
       .add_flag("--no-flash-attention", o.no_flash_attention, "llama.cpp without flash attention")
@@ -66,6 +73,37 @@ void add_expert_flag(CLI::App& command, EngineOptions& o) {
       .add_option("--ep", o.expert_parallel,
                   "of the engine's tensor ranks, those that share whole experts (1)")
       ->check(CLI::Range(1, 65536))
+      ->group(kEngine);
+  command
+      .add_option("--attention-dp", o.attention_dp,
+                  "groups of the engine's tensor ranks that attend requests of their own (1)")
+      ->check(CLI::Range(1, 65536))
+      ->group(kEngine);
+  command
+      .add_option("--decode-context-parallel", o.context_parallel,
+                  "of the engine's tensor ranks, those that share the tokens of one cache (1)")
+      ->check(CLI::Range(1, 65536))
+      ->group(kEngine);
+}
+
+/// Drafting; the executor's own has other flags.
+void add_speculation_flags(CLI::App& command, EngineOptions& o) {
+  command
+      .add_option("--speculative-method", o.speculation.method,
+                  "how the engine drafts tokens: none ngram draft mtp eagle eagle3 medusa")
+      ->group(kEngine);
+  command
+      .add_option("--speculative-tokens", o.speculation.tokens, "tokens drafted before each step")
+      ->check(CLI::Range(1, 1024))
+      ->group(kEngine);
+  command
+      .add_option("--speculative-model", o.speculation.model,
+                  "the draft model: card, file or folder; of a head, its published name or a card")
+      ->group(kEngine);
+  command
+      .add_option("--acceptance", o.speculation.acceptance,
+                  "chance that a drafted token is kept, for serving times (0.7)")
+      ->check(CLI::Range(0.0, 1.0))
       ->group(kEngine);
 }
 
@@ -107,6 +145,7 @@ void add_engine_flags(CLI::App& command, EngineOptions& o) {
   add_format_flags(command, o);
   add_beside_flags(command, o);
   add_expert_flag(command, o);
+  add_speculation_flags(command, o);
   add_load_flags(command, o);
 }
 
@@ -116,7 +155,46 @@ bool has_engine_settings(const EngineOptions& o) {
          !o.kv_cache_dtype.empty() || o.quantization != "none" || o.quantized_parts != "all" ||
          !o.arrival.empty() || !o.beside.empty() || !o.transient.empty() || o.tower_positions > 0 ||
          o.tower_heads > 0 || o.no_flash_attention || !o.input_tokens.empty() || o.concurrency ||
-         o.expert_parallel > 1;
+         o.expert_parallel > 1 || o.attention_dp > 1 || o.context_parallel > 1 || o.eager ||
+         !(o.speculation == Speculation{});
+}
+
+namespace {
+
+/// A number of tokens or a model without a method says too little.
+Speculation speculation_of(const Speculation& asked) {
+  const bool drafts = parse_speculation(asked.method) != SpeculationMethod::kNone;
+  if (!drafts && (asked.tokens > 0 || !asked.model.empty() || asked.acceptance)) {
+    throw Error(ErrorCode::kUsage, "a flag of speculation without its method")
+        .at("", "--speculative-method")
+        .help("one of: ngram draft mtp eagle eagle3 medusa");
+  }
+  if (drafts && asked.tokens < 1) {
+    throw Error(ErrorCode::kUsage, "speculation needs the tokens it drafts")
+        .at("", "--speculative-tokens")
+        .help("engines are often started with 1 for mtp, 3 for eagle3, 5 for a draft model");
+  }
+  return asked;
+}
+
+}  // namespace
+
+void open_draft(EngineRequest& request) {
+  const Speculation& s = request.speculation;
+  if (s.model.empty()) return;
+  const SpeculationMethod method = parse_speculation(s.method);
+  if (method == SpeculationMethod::kDraft) {
+    request.draft =
+        std::make_shared<const ModelSource>(open_model(card_for(s.model, "--speculative-model")));
+    return;
+  }
+  // A head's published name stands for no card: its shape follows the model then.
+  const std::vector<std::string> cards = model_card_names();
+  const bool card = std::find(cards.begin(), cards.end(), s.model) != cards.end();
+  const bool shaped = method == SpeculationMethod::kEagle || method == SpeculationMethod::kEagle3;
+  if (shaped && (card || std::filesystem::exists(s.model))) {
+    request.draft = std::make_shared<const ModelSource>(open_model(s.model));
+  }
 }
 
 std::optional<EngineRequest> engine_request(const EngineOptions& o) {
@@ -153,6 +231,11 @@ std::optional<EngineRequest> engine_request(const EngineOptions& o) {
   request.quantization = o.quantization;
   request.quantized_parts = o.quantized_parts;
   request.expert_parallel = o.expert_parallel;
+  request.attention_dp = o.attention_dp;
+  request.context_parallel = o.context_parallel;
+  request.eager = o.eager;
+  request.speculation = speculation_of(o.speculation);
+  open_draft(request);
   request.flash_attention = !o.no_flash_attention;
   return request;
 }
@@ -209,13 +292,19 @@ void add_serving(const EngineOptions& options, const EngineRequest& request,
     plan.assumptions.push_back({"serving times of shared experts",
                                 "fitted to ranks that hold a part of every expert", "--ep"});
   }
+  if (request.attention_dp > 1) {
+    plan.assumptions.push_back({"serving times of attention groups",
+                                "fitted to ranks that all attend the same requests",
+                                "--attention-dp"});
+  }
 }
 
 void restore_forecast(PlannedModel& planned) {
   const Decisions& d = planned.plan.decisions;
   if (!d.engine) return;
   Predictions& p = planned.plan.predictions;
-  const EngineRequest request = engine_request(*d.engine);
+  EngineRequest request = engine_request(*d.engine);
+  open_draft(request);
   const EngineOutcome outcome = forecast_engine(planned.source, planned.device, d, request);
   for (std::size_t i = 0; i < std::min(outcome.devices.size(), p.devices.size()); ++i) {
     p.devices[i].engine = outcome.devices[i];

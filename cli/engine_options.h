@@ -20,7 +20,9 @@ struct EngineOptions {
   bool no_flash_attention = false;
   std::string beside, transient;
   std::int64_t tower_positions = 0, tower_heads = 0;
-  int expert_parallel = 1;
+  int expert_parallel = 1, attention_dp = 1, context_parallel = 1;
+  bool eager = false;
+  Speculation speculation;
   std::string input_tokens;  // of a request, for serving times
   std::optional<std::int64_t> concurrency;
   std::string arrival;  // empty = spread
@@ -31,6 +33,9 @@ void add_engine_flags(CLI::App& command, EngineOptions& options);
 bool has_engine_settings(const EngineOptions& options);
 /// Errors: kUnknownName, kUsage naming the flag; an engine flag without --engine is kUsage.
 std::optional<EngineRequest> engine_request(const EngineOptions& options);
+/// Opens the model that request.speculation names, when it is a card or a file. Errors: those of
+/// open_model, kUnknownName for a draft that no card stands for.
+void open_draft(EngineRequest& request);
 /// The context of a plan for an engine is its max model length unless --context says otherwise.
 void follow_engine(const EngineOptions& engine, PlanOptions& plan);
 /// Whether a plan fits when its executor and the engine both say so, or when the engine does.

@@ -65,7 +65,9 @@ int run_lint(const LintCommand& options, const Session& session) {
   const std::string file = options.words.size() == 1 ? options.words.front() : "command line";
   const LintedManifest linted = read_manifest(text_of(options.words), file, options.version);
   PlannedModel planned = plan_model(plan_options(linted.setup, options, linted.device));
-  add_forecast(engine_request_of(linted.setup), planned, EngineVerdict::kDecides);
+  EngineRequest request = engine_request_of(linted.setup);
+  open_draft(request);
+  add_forecast(request, planned, EngineVerdict::kDecides);
   if (!options.out.empty()) write_file(options.out, write_plan(planned.plan));
   if (session.json) {
     print_result(plan_json(planned.plan));

@@ -39,7 +39,19 @@ std::string plain_name(const std::string& model) {
 
 }  // namespace
 
-std::string card_for(const std::string& model) {
+std::string named_model(const std::string& model) {
+  const std::vector<std::string> cards = model_card_names();
+  const auto known = [&](const std::string& name) {
+    return std::find(cards.begin(), cards.end(), name) != cards.end();
+  };
+  if (known(model) || std::filesystem::exists(model)) return model;
+  const std::string name = plain_name(model);
+  if (!known(name)) return model;
+  fmt::print(stderr, "note: '{}' is planned as the card {}\n", printable(model), name);
+  return name;
+}
+
+std::string card_for(const std::string& model, const char* flag) {
   const std::vector<std::string> cards = model_card_names();
   const auto known = [&](const std::string& name) {
     return std::find(cards.begin(), cards.end(), name) != cards.end();
@@ -48,8 +60,8 @@ std::string card_for(const std::string& model) {
   const std::string name = plain_name(model);
   if (known(name)) return name;
   throw Error(ErrorCode::kUnknownName, fmt::format("no card stands for '{}'", printable(model)))
-      .at("", "--model")
-      .help("name a card, a GGUF file or a checkpoint folder with --model; " +
+      .at("", flag)
+      .help(fmt::format("name a card, a GGUF file or a checkpoint folder with {}; ", flag) +
             did_you_mean(name, cards));
 }
 

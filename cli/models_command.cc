@@ -5,6 +5,7 @@
 
 #include "cli/cards_json.h"
 #include "cli/commands.h"
+#include "cli/model_names.h"
 #include "cli/terminal.h"
 #include "cli/usage.h"
 #include "modelcards/library.h"
@@ -87,7 +88,7 @@ int run_models(const ModelsCommand& options, const Session& session) {
   if (!options.name.empty()) {
     shown = cards_like(options.name, all);
     if (shown.empty()) {
-      const ModelCard card = open_model(options.name).card;
+      const ModelCard card = open_model(named_model(options.name)).card;
       print_result(session.json ? model_json(card) : write_model_card(card));
       return kExitFits;
     }

@@ -6,6 +6,7 @@
 
 #include <fmt/format.h>
 
+#include "cli/model_names.h"
 #include "executor/process_memory.h"
 #include "modelcards/file.h"
 #include "modelcards/library.h"
@@ -218,7 +219,7 @@ void add_plan_flags(CLI::App& command, PlanOptions& o) {
       .add_option("--draft", o.draft, "model that guesses: a smaller one of the same vocabulary")
       ->group(kWork);
   command
-      .add_option("--acceptance", o.acceptance,
+      .add_option("--speculate-acceptance", o.acceptance,
                   "share of guesses that the plan expects the model to agree with (0.6)")
       ->group(kWork);
   command
@@ -235,7 +236,7 @@ void read_speculation(const PlanOptions& o, PlanRequest& request) {
   if (o.speculate.empty() && o.draft.empty()) {
     if (!o.acceptance) return;
     throw Error(ErrorCode::kUsage, "guesses that are kept, and nothing that guesses")
-        .at("", "--acceptance")
+        .at("", "--speculate-acceptance")
         .help("add --speculate ngram:4, or --draft MODEL");
   }
   request.acceptance = o.acceptance;
@@ -319,7 +320,9 @@ PlanRequest request_of(const PlanOptions& o) {
   return request;
 }
 
-PlannedModel plan_model(const PlanOptions& options) {
+PlannedModel plan_model(const PlanOptions& asked) {
+  PlanOptions options = asked;
+  options.model = named_model(asked.model);
   PlanRequest request = request_of(options);
   auto [source, source_resident] =
       open_measured(options.model, options.set, options.assume_like, options.draft);

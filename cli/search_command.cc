@@ -4,8 +4,10 @@
 #include <fmt/format.h>
 
 #include "cli/commands.h"
+#include "cli/model_names.h"
 #include "cli/plan_options.h"
 #include "cli/terminal.h"
+#include "cli/this_machine.h"
 #include "cli/usage.h"
 #include "modelcards/file.h"
 #include "modelcards/library.h"
@@ -23,6 +25,7 @@ struct SearchCommand {
   std::optional<std::int64_t> sequences;
   std::string price_file, quality = "four_bit", format = "table";
   int most_devices = 64;
+  bool weight_offload = false;
 };
 
 /// YAML: usd_per_hour: {h100-sxm-80gb: 2.5}
@@ -34,10 +37,7 @@ std::map<std::string, double> read_prices(const std::string& path) {
   const YamlNode table = root.at("usd_per_hour");
   for (const std::string& name : table.keys()) {
     device_card(name);  // a price for a card that does not exist is a mistake
-    prices[name] = table.at(name).real(0, 1e6);
-    if (prices[name] > 0) continue;
-    table.at(name).fail("a price of 0 would read as unknown",
-                        "leave the device out, or give what its power costs");
+    prices[name] = table.at(name).real(0, 1e6);  // 0: owned already
   }
   return prices;
 }
@@ -54,7 +54,7 @@ Quality quality_of(const std::string& text) {
 std::vector<DeviceCard> devices_of(const std::vector<std::string>& named) {
   std::vector<DeviceCard> cards;
   for (const std::string& name : named.empty() ? device_card_names() : named) {
-    DeviceCard card = device_card(name);
+    DeviceCard card = choose_device(name).card;
     if (named.empty() && card.kind != DeviceKind::kGpu) continue;
     cards.push_back(std::move(card));
   }
@@ -72,7 +72,9 @@ std::string rendered(const SearchCommand& options, const Session& session,
   return search_text(result, request, space, text_options());
 }
 
-int run_search(const SearchCommand& options, const Session& session) {
+int run_search(const SearchCommand& asked, const Session& session) {
+  SearchCommand options = asked;
+  options.plan.model = named_model(asked.plan.model);
   SearchRequest request;
   request.plan = request_of(options.plan);
   request.devices = devices_of(options.devices);
@@ -80,6 +82,7 @@ int run_search(const SearchCommand& options, const Session& session) {
   for (const std::string& placement : options.placements) {
     request.placements.push_back(read_kv_placement(placement));
   }
+  request.weights_on_host = options.weight_offload;
   SearchLimits& limits = request.limits;
   if (options.ttft) limits.ttft = Seconds{*options.ttft / 1e3};
   if (options.tpot) limits.tpot = Seconds{*options.tpot / 1e3};
@@ -117,14 +120,17 @@ void add_search_command(CLI::App& app, Session& session) {
   command->add_option("--throughput", options->throughput, "least tokens/s, all replicas together");
   command->add_option("--sequences", options->sequences, "least sequences at the same time");
   command->add_option("--price", options->price, "most US dollars an hour");
-  command->add_option("--price-file", options->price_file,
-                      "YAML: usd_per_hour: {h100-sxm-80gb: 2.5}");
+  command->add_option(
+      "--price-file", options->price_file,
+      "YAML: usd_per_hour: {h100-sxm-80gb: 2.5}; 0 is a price, a card left out has none");
   command->add_option("--quality", options->quality,
                       "the most that may be lost: lossless, eight_bit, four_bit");
   command
       ->add_option("--kv-placement", options->placements,
                    "where the KV cache may live: device, host, disk, by comma; default: device")
       ->delimiter(',');
+  command->add_flag("--weight-offload", options->weight_offload,
+                    "matrices may live in host memory where they do not fit on the device");
   command->add_option("--set", options->plan.set, "path=value on the model card")
       ->take_all()
       ->expected(1);

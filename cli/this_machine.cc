@@ -1,5 +1,7 @@
 #include "cli/this_machine.h"
 
+#include <algorithm>
+#include <cctype>
 #include <cstdlib>
 #include <filesystem>
 
@@ -51,7 +53,21 @@ std::string path_of(const char* card) {
 std::string this_machine_path() { return path_of(kThisMachine); }
 std::string this_gpu_path() { return path_of(kThisGpu); }
 
-ChosenDevice choose_device(const std::string& named) {
+namespace {
+
+/// A card's name in other letters: "H100-SXM-80GB".
+std::string card_name(const std::string& named) {
+  std::string low = named;
+  std::transform(low.begin(), low.end(), low.begin(),
+                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  const std::vector<std::string> cards = device_card_names();
+  return std::find(cards.begin(), cards.end(), low) != cards.end() ? low : named;
+}
+
+}  // namespace
+
+ChosenDevice choose_device(const std::string& asked) {
+  const std::string named = card_name(asked);
   if (named == kThisGpu) {
     const std::string gpu = path_or_empty(kThisGpu);
     if (is_file(gpu)) return {gpu, device_card(gpu), std::nullopt};

@@ -68,6 +68,7 @@ int run_verify_log(const VerifyLogCommand& options, const Session& session) {
     EngineRequest of_plan = engine_request(*kept);
     if (of_plan.id.kind == request->id.kind) {
       of_plan.id = request->id;
+      open_draft(of_plan);
       request = of_plan;
     }
   }

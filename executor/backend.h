@@ -11,6 +11,7 @@
 #include "executor/kv_stream.h"
 #include "executor/pass_input.h"
 #include "executor/sampler.h"
+#include "executor/side_copies.h"
 #include "executor/tier.h"
 #include "executor/timed_ops.h"
 #include "executor/weight_stream.h"
@@ -52,6 +53,8 @@ class Backend {
   virtual void reserve_all(Bytes) {}
   /// The workspace that passes use from now on; null before it goes away.
   virtual void bind(GpuWorkspace*) {}
+  /// Rows that a pass of decode is brought to before run_pass: see captured_rows.
+  virtual std::int64_t step_rows(std::int64_t rows) const { return rows; }
   /// Runs `forward` on a pass of the same content, or replays what an earlier one did at the same
   /// addresses. The logits may have more rows than `pass` asked for; those behind mean nothing.
   virtual TensorView run_pass(const PassInput& pass, Arena& activations,
@@ -67,8 +70,15 @@ class Backend {
   virtual void copy(std::byte* to, const std::byte* from, Bytes size) {
     if (computes()) std::memcpy(to, from, static_cast<std::size_t>(size.n));
   }
-  /// Copies a block between the device and the host before the next pass reads it.
-  virtual void swap(std::byte* to, const std::byte* from, Bytes size) { copy(to, from, size); }
+  /// Copies between the device and the host, after what was computed before and before what is
+  /// computed next.
+  virtual void swap(void* to, const void* from, Bytes size, HostCopy) {
+    copy(static_cast<std::byte*>(to), static_cast<const std::byte*>(from), size);
+  }
+  /// Null where copying beside computing is the work of a thread, or of nobody.
+  virtual SideCopies* side_copies() { return nullptr; }
+  /// A part of a pass as operations take it. Of a pass that run_pass brings there itself, as it is.
+  virtual PassInput stage_part(const PassInput& part) { return part; }
   /// Null: weights are written straight into their tensors.
   virtual WeightUpload* upload() { return nullptr; }
   /// Copies bytes of a tensor for the CPU to read, and waits.

@@ -1,7 +1,6 @@
 #include "executor/backend_cuda.h"
 
 #include <algorithm>
-#include <bit>
 #include <utility>
 
 #include "kernels/cuda/workspace.h"
@@ -11,11 +10,6 @@ namespace {
 
 GpuFacts facts_of(const cuda::DeviceProperties& properties) {
   return {properties.multiprocessors, cuda::gemm_workspace_bytes(properties.major)};
-}
-
-/// One query a sequence and logits of each: what a decode step is.
-bool is_decode_step(const PassInput& pass) {
-  return cuda::is_decode(pass.groups.front().slices) && pass.logit_rows.size() == pass.ids.size();
 }
 
 }  // namespace
@@ -29,6 +23,7 @@ CudaBackend::CudaBackend(cuda::Runtime& runtime, const cuda::KernelTable& kernel
       device_(runtime, capacity),
       host_(runtime),
       stream_(runtime),
+      side_(runtime, stream_.value),
       ops_(runtime, kernels, stream_.value, facts_.multiprocessors, options.activations),
       upload_(runtime, kernels, stream_.value, host_, options.random_on_host) {
   runtime_.make_gemm();
@@ -57,6 +52,7 @@ Tier& CudaBackend::tier(TierKind kind) {
 
 void CudaBackend::bind(GpuWorkspace* workspace) {
   drop_pass_state();
+  mass_on_its_way_ = false;
   workspace_ = workspace;
   ops_.bind(workspace);
   ops_.begin({});
@@ -68,27 +64,69 @@ void CudaBackend::bind(GpuWorkspace* workspace) {
   }
 }
 
-std::int64_t CudaBackend::padded_rows(std::int64_t rows) const {
-  const auto power = static_cast<std::int64_t>(std::bit_ceil(static_cast<std::uint64_t>(rows)));
-  return std::min(power, std::max(rows, workspace_->shape().slices));
+std::int64_t CudaBackend::step_rows(std::int64_t rows) const {
+  return options_.graphs ? captured_rows(rows, workspace_->shape().slices) : rows;
 }
 
 TensorView CudaBackend::run_pass(const PassInput& pass, Arena& activations,
                                  const ForwardPass& forward) {
   VRAMPLAN_CHECK(workspace_ != nullptr);
+  if (options_.by_layer && !pass.decode && pass.ids.size() > 1) return forward(pass);
+  const PassInput staged = stage(pass);
+  const TensorView logits = run_staged(pass, staged, activations, forward);
+  fetch_mass();
+  return logits;
+}
+
+TensorView CudaBackend::run_staged(const PassInput& pass, const PassInput& staged,
+                                   Arena& activations, const ForwardPass& forward) {
+  if (!options_.graphs || !pass.decode) return forward(staged);
   const auto rows = static_cast<std::int64_t>(pass.ids.size());
-  if (!options_.graphs || options_.naive || !is_decode_step(pass))
-    return forward(stage(pass, rows));
-  const std::int64_t padded = padded_rows(rows);
-  const PassInput staged = stage(pass, padded);
-  const auto known = graphs_.find(padded);
+  const auto known = graphs_.find(rows);
   if (known != graphs_.end()) {
     runtime_.launch(known->second.graph, stream_.value);
     return activations.retake(known->second.logits);
   }
   // The first pass of a size loads kernels and chooses algorithms, which a capture must not.
-  if (warm_.insert(padded).second) return forward(staged);
-  return captured(padded, staged, forward);
+  if (warm_.insert(rows).second) return forward(staged);
+  return captured(rows, staged, forward);
+}
+
+void CudaBackend::synchronize() {
+  runtime_.synchronize(stream_.value);
+  take_mass();
+}
+
+/// What blocks got comes back to where the zeros came from that it was added to.
+void CudaBackend::fetch_mass() {
+  const Slot& slot = slots_[slot_];
+  for (std::size_t g = 0; g < slot.groups.size(); ++g) {
+    const TensorView& mass = workspace_->arrays().groups[g].block_mass;
+    if (mass.data == nullptr) continue;
+    const auto slices = static_cast<std::int64_t>(slot.slices[g].size());
+    runtime_.copy(stream_.value, staged<std::int64_t>(slot, mass), mass.data,
+                  bytes_of(DType::kI64, slices, mass.columns), cuda::CopyKind::kToHost);
+    mass_on_its_way_ = true;
+  }
+}
+
+void CudaBackend::take_mass() {
+  if (!mass_on_its_way_) return;
+  mass_on_its_way_ = false;
+  const Slot& slot = slots_[slot_];
+  for (std::size_t g = 0; g < slot.groups.size(); ++g) {
+    const TensorView& mass = workspace_->arrays().groups[g].block_mass;
+    if (mass.data == nullptr) continue;
+    const std::int64_t* row = staged<std::int64_t>(slot, mass);
+    for (const SequenceSlice& slice : slot.slices[g]) {
+      const TokensPerBlock block = workspace_->shape().groups[g].block;
+      const std::int64_t blocks = blocks_for(Tokens{slice.kv_length}, block).n;
+      for (std::int64_t b = 0; b < blocks && slice.block_mass != nullptr; ++b) {
+        slice.block_mass[b] += row[b];
+      }
+      row += mass.columns;
+    }
+  }
 }
 
 TensorView CudaBackend::captured(std::int64_t rows, const PassInput& staged,
@@ -114,113 +152,111 @@ T* CudaBackend::staged(const Slot& slot, const TensorView& array) const {
                               (static_cast<const std::byte*>(array.data) - base));
 }
 
-/// Writes the arrays of a pass, with rows that change nothing up to `rows`: their K and V go
-/// nowhere and their logits are not read.
-void CudaBackend::fill(Slot& slot, const PassInput& pass, std::int64_t rows) const {
+template <class T>
+std::span<const T> CudaBackend::put(const Slot& slot, const TensorView& array,
+                                    std::span<const T> values) const {
+  if (values.empty()) return {};
+  VRAMPLAN_CHECK(static_cast<std::int64_t>(values.size_bytes()) <= array.bytes().n);
+  T* const to = staged<T>(slot, array);
+  std::copy(values.begin(), values.end(), to);
+  return {to, values.size()};
+}
+
+/// Writes the arrays of a pass.
+void CudaBackend::fill(Slot& slot, const PassInput& pass) const {
   const IndexArrays& a = workspace_->arrays();
-  const auto put = [&](auto* to, const auto& values, auto padding) {
-    std::copy(values.begin(), values.end(), to);
-    for (auto i = static_cast<std::int64_t>(values.size()); i < rows; ++i) to[i] = padding;
-  };
-  put(staged<std::int32_t>(slot, a.ids), pass.ids, 0);
-  put(staged<std::int32_t>(slot, a.positions), pass.positions, 0);
-  auto* const logit_rows = staged<std::int32_t>(slot, a.logit_rows);
-  std::copy(pass.logit_rows.begin(), pass.logit_rows.end(), logit_rows);
-  for (auto row = static_cast<std::int64_t>(pass.ids.size()); row < rows; ++row) {
-    logit_rows[row] = static_cast<std::int32_t>(row);
-  }
+  slot.ids = put(slot, a.ids, pass.ids);
+  slot.positions = put(slot, a.positions, pass.positions);
+  slot.logit_rows = put(slot, a.logit_rows, pass.logit_rows);
   slot.slices.resize(pass.groups.size());
   slot.groups.clear();
   for (std::size_t g = 0; g < pass.groups.size(); ++g) {
-    put(staged<std::int64_t>(slot, a.groups[g].slots), pass.groups[g].slots, std::int64_t{-1});
-    fill_group(slot, pass.groups[g], g, rows);
-    slot.groups.push_back(
-        {{staged<std::int64_t>(slot, a.groups[g].slots), static_cast<std::size_t>(rows)},
-         slot.slices[g],
-         {}});
+    fill_group(slot, pass.groups[g], g);
+    const GroupInput& input = pass.groups[g];
+    slot.groups.push_back({put(slot, a.groups[g].slots, input.slots), slot.slices[g],
+                           put(slot, a.groups[g].sink_positions, input.sink_positions),
+                           put(slot, a.packs, input.packs)});
   }
-  const std::vector<SequenceSlice>& slices = slot.slices.front();
+  // Of a history the counts are others; the last group's are always those of the queries.
+  const std::vector<SequenceSlice>& slices = slot.slices.back();
   for (std::size_t s = 0; s < slices.size(); ++s) {
     staged<std::int32_t>(slot, a.query_begin)[s] = static_cast<std::int32_t>(slices[s].query_begin);
     staged<std::int32_t>(slot, a.query_count)[s] = static_cast<std::int32_t>(slices[s].query_count);
   }
 }
 
-/// Slices of one group with their tables in the staging; padding reads one token of the first.
-void CudaBackend::fill_group(Slot& slot, const GroupInput& input, std::size_t group,
-                             std::int64_t rows) const {
+/// Slices of one group with their tables in the staging.
+void CudaBackend::fill_group(Slot& slot, const GroupInput& input, std::size_t group) const {
   const GroupArrays& a = workspace_->arrays().groups[group];
-  const std::int64_t width = workspace_->shape().blocks_per_slice[group];
+  const GroupShape& shape = workspace_->shape().groups[group];
   auto* const tables = staged<std::int32_t>(slot, a.block_tables);
   std::vector<SequenceSlice>& slices = slot.slices[group];
   slices.assign(input.slices.begin(), input.slices.end());
-  for (auto row = static_cast<std::int64_t>(input.slots.size()); row < rows; ++row) {
-    slices.push_back({row, 1, 1, input.slices.front().block_table});
+  if (a.block_mass.data != nullptr) {  // goes to the device as zeros
+    const auto count = static_cast<std::int64_t>(slices.size()) * shape.blocks_per_slice;
+    std::fill_n(staged<std::int64_t>(slot, a.block_mass), count, std::int64_t{0});
   }
   for (std::size_t s = 0; s < slices.size(); ++s) {
     SequenceSlice& slice = slices[s];
-    std::int32_t* const table = tables + static_cast<std::int64_t>(s) * width;
-    const std::int64_t used = blocks_for(Tokens{slice.kv_length}, workspace_->shape().block).n;
-    VRAMPLAN_CHECK(used <= width);
+    std::int32_t* const table = tables + static_cast<std::int64_t>(s) * shape.blocks_per_slice;
+    const std::int64_t used = blocks_for(Tokens{slice.kv_length}, shape.block).n;
+    VRAMPLAN_CHECK(used <= shape.blocks_per_slice);
     std::copy_n(slice.block_table, used, table);
     slice.block_table = table;
     staged<std::int32_t>(slot, a.kv_length)[s] = static_cast<std::int32_t>(slice.kv_length);
   }
 }
 
-cuda::DeviceSlices CudaBackend::on_device(const std::vector<SequenceSlice>& slices,
-                                          std::size_t group) const {
+cuda::DeviceSlices CudaBackend::on_device(const Slot& slot, std::size_t group) const {
   const IndexArrays& a = workspace_->arrays();
+  const GroupShape& shape = workspace_->shape().groups[group];
   cuda::DeviceSlices on;
-  on.count = static_cast<std::int64_t>(slices.size());
+  on.count = static_cast<std::int64_t>(slot.slices[group].size());
   on.query_begin = static_cast<const std::int32_t*>(a.query_begin.data);
   on.query_count = static_cast<const std::int32_t*>(a.query_count.data);
   on.kv_length = static_cast<const std::int32_t*>(a.groups[group].kv_length.data);
   on.block_tables = static_cast<const std::int32_t*>(a.groups[group].block_tables.data);
-  on.blocks_per_row = workspace_->shape().blocks_per_slice[group];
-  for (const SequenceSlice& slice : slices) {
+  on.blocks_per_row = shape.blocks_per_slice;
+  on.block_mass = static_cast<std::int64_t*>(a.groups[group].block_mass.data);
+  for (const SequenceSlice& slice : slot.slices.back()) {
     on.most_queries = std::max(on.most_queries, slice.query_count);
+  }
+  for (const SequenceSlice& slice : slot.slices[group]) {
     on.most_kv = std::max(on.most_kv, slice.kv_length);
   }
   // A captured step stays valid, and its splits alike, while the caches grow.
-  if (!options_.naive && cuda::is_decode(slices)) on.most_kv = workspace_->most_context();
+  if (!options_.naive && cuda::is_decode(slot.slices.back())) {
+    on.most_kv = std::min(workspace_->most_context(), shape.most_kv());
+  }
   return on;
 }
 
 /// The pass with its arrays in pinned memory, on their way to the device.
-PassInput CudaBackend::stage(const PassInput& pass, std::int64_t rows) {
+PassInput CudaBackend::stage(const PassInput& pass) {
   const IndexShape& shape = workspace_->shape();
   const IndexArrays& a = workspace_->arrays();
-  VRAMPLAN_CHECK(rows <= shape.tokens && pass.groups.size() == a.groups.size());
+  VRAMPLAN_CHECK(pass.groups.size() == a.groups.size());
   slot_ = (slot_ + 1) % slots_.size();
   Slot& slot = slots_[slot_];
   if (slot.in_flight) runtime_.synchronize(slot.sent);
   slot.in_flight = false;
-  const auto given = static_cast<std::int64_t>(pass.groups.front().slices.size());
-  VRAMPLAN_CHECK(given > 0 && given <= shape.slices);
-  fill(slot, pass, rows);
-  const auto slices = static_cast<std::int64_t>(slot.slices.front().size());
-  VRAMPLAN_CHECK(slices <= shape.slices);
+  const auto slices = static_cast<std::int64_t>(pass.groups.front().slices.size());
+  VRAMPLAN_CHECK(slices > 0 && slices <= shape.slices);
+  fill(slot, pass);
 
   auto* const base = static_cast<std::byte*>(a.ids.data);
   const Bytes used = Bytes{static_cast<std::byte*>(a.groups.back().block_tables.data) - base} +
-                     bytes_of(DType::kI32, slices, shape.blocks_per_slice.back());
+                     bytes_of(DType::kI32, slices, shape.groups.back().blocks_per_slice);
   runtime_.copy(stream_.value, base, slot.memory.data, used, cuda::CopyKind::kToDevice);
   slot.in_flight = true;
   runtime_.record(slot.sent, stream_.value);
 
   CudaPass on{slot.memory.data, base, workspace_->arrays_bytes(), {}};
   for (std::size_t g = 0; g < slot.slices.size(); ++g) {
-    on.groups.push_back({slot.slices[g].data(), on_device(slot.slices[g], g)});
+    on.groups.push_back({slot.slices[g].data(), on_device(slot, g)});
   }
   ops_.begin(std::move(on));
-
-  const auto count = static_cast<std::size_t>(rows);
-  const std::size_t logit_rows = pass.logit_rows.size() + (count - pass.ids.size());
-  return {{staged<std::int32_t>(slot, a.ids), count},
-          {staged<std::int32_t>(slot, a.positions), count},
-          slot.groups,
-          {staged<std::int32_t>(slot, a.logit_rows), logit_rows}};
+  return {slot.ids, slot.positions, slot.groups, slot.logit_rows, pass.decode};
 }
 
 std::vector<std::int32_t> CudaBackend::sample(const SampleRequest& request) {
@@ -252,6 +288,12 @@ std::vector<std::int32_t> CudaBackend::sample(const SampleRequest& request) {
 void CudaBackend::read(void* to, const void* from, Bytes size) {
   runtime_.copy(stream_.value, to, from, size, cuda::CopyKind::kToHost);
   synchronize();
+}
+
+Bytes CudaBackend::staging_bytes() const {
+  Bytes bytes = upload_.pinned_bytes();
+  for (const Slot& slot : slots_) bytes += slot.memory.size;
+  return bytes;
 }
 
 std::int64_t CudaBackend::graph_nodes() const {

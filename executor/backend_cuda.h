@@ -9,6 +9,7 @@
 
 #include "executor/backend.h"
 #include "executor/cuda_ops.h"
+#include "executor/cuda_side_copies.h"
 #include "executor/cuda_upload.h"
 #include "executor/tier_cuda.h"
 
@@ -17,8 +18,9 @@ namespace vramplan {
 struct CudaOptions {
   int device = 0;
   DType activations = DType::kBF16;
-  bool graphs = true;
-  bool naive = false;  // attention by all scores: its scratch grows with the cache, so no graphs
+  bool graphs = true;           // decode steps are captured and replayed
+  bool naive = false;           // attention by all scores: its scratch grows with the cache
+  bool by_layer = false;        // a prompt's pass comes in parts: see stage_part
   bool random_on_host = false;  // the values every other backend makes, not the device's own
 };
 
@@ -33,12 +35,14 @@ class CudaBackend final : public Backend {
   Ops& ops() override { return ops_; }
   Tier& tier(TierKind kind) override;
   Clock& clock() override { return clock_; }
-  void synchronize() override { runtime_.synchronize(stream_.value); }
+  /// Also tells what blocks got in the pass: SequenceSlice::block_mass.
+  void synchronize() override;
   cuda::Stream stream() const { return stream_.value; }
   bool computes() const override { return true; }
   const GpuFacts* gpu() const override { return &facts_; }
   void reserve_all(Bytes size) override { device_.reserve_all(size); }
   void bind(GpuWorkspace* workspace) override;
+  std::int64_t step_rows(std::int64_t rows) const override;
   TensorView run_pass(const PassInput& pass, Arena& activations,
                       const ForwardPass& forward) override;
   std::vector<std::int32_t> sample(const SampleRequest& request) override;
@@ -47,23 +51,20 @@ class CudaBackend final : public Backend {
     runtime_.copy(stream_.value, to, from, size, cuda::CopyKind::kOnDevice);
   }
   void read(void* to, const void* from, Bytes size) override;
+  void swap(void* to, const void* from, Bytes size, HostCopy way) override {
+    runtime_.copy(stream_.value, to, from, size, copy_kind(way));
+  }
+  SideCopies* side_copies() override { return &side_; }
+  PassInput stage_part(const PassInput& part) override { return stage(part); }
 
-  /// Pinned memory taken so far: two slots of a pass's arrays, two buffers of weights.
-  Bytes staging_bytes() const { return host_.reserved(); }
+  /// Pinned memory of two slots of a pass's arrays and of the buffers of weights.
+  Bytes staging_bytes() const;
   std::int64_t graph_count() const { return static_cast<std::int64_t>(graphs_.size()); }
   std::int64_t graph_nodes() const;
 
   static constexpr std::size_t kSlots = 2;  // one is filled while the other is on its way
 
  private:
-  struct OwnedStream {
-    explicit OwnedStream(cuda::Runtime& r) : runtime(r), value(r.make_stream()) {}
-    ~OwnedStream() { runtime.destroy(value); }
-    OwnedStream(const OwnedStream&) = delete;
-    OwnedStream& operator=(const OwnedStream&) = delete;
-    cuda::Runtime& runtime;
-    cuda::Stream value;
-  };
   struct CapturedPass {
     cuda::Graph graph;
     TensorView logits;
@@ -73,18 +74,27 @@ class CudaBackend final : public Backend {
     Region memory;
     cuda::Event sent;
     std::vector<std::vector<SequenceSlice>> slices;  // of each group
-    std::vector<GroupInput> groups;                  // of the staged pass
+    // The staged pass.
+    std::span<const std::int32_t> ids, positions, logit_rows;
+    std::vector<GroupInput> groups;
     bool in_flight = false;
   };
   /// Where `array` of the device lies in the staging.
   template <class T>
   T* staged(const Slot& slot, const TensorView& array) const;
   void drop_pass_state() noexcept;
-  PassInput stage(const PassInput& pass, std::int64_t rows);
-  void fill(Slot& slot, const PassInput& pass, std::int64_t rows) const;
-  void fill_group(Slot& slot, const GroupInput& input, std::size_t group, std::int64_t rows) const;
-  cuda::DeviceSlices on_device(const std::vector<SequenceSlice>& slices, std::size_t group) const;
-  std::int64_t padded_rows(std::int64_t rows) const;
+  /// The values in their place in the staging.
+  template <class T>
+  std::span<const T> put(const Slot& slot, const TensorView& array,
+                         std::span<const T> values) const;
+  PassInput stage(const PassInput& pass);
+  void fill(Slot& slot, const PassInput& pass) const;
+  void fill_group(Slot& slot, const GroupInput& input, std::size_t group) const;
+  cuda::DeviceSlices on_device(const Slot& slot, std::size_t group) const;
+  TensorView run_staged(const PassInput& pass, const PassInput& staged, Arena& activations,
+                        const ForwardPass& forward);
+  void fetch_mass();
+  void take_mass();
   TensorView captured(std::int64_t rows, const PassInput& staged, const ForwardPass& forward);
 
   cuda::Runtime& runtime_;
@@ -94,12 +104,14 @@ class CudaBackend final : public Backend {
   GpuFacts facts_;
   CudaDeviceTier device_;
   CudaHostTier host_;
-  OwnedStream stream_;
+  CudaStream stream_;
+  CudaSideCopies side_;
   CudaOps ops_;
   CudaUpload upload_;
   GpuWorkspace* workspace_ = nullptr;
   std::vector<Slot> slots_;
-  std::size_t slot_ = 0;         // of the running pass
+  std::size_t slot_ = 0;  // of the running pass
+  bool mass_on_its_way_ = false;
   std::set<std::int64_t> warm_;  // padded sizes that ran once without a graph
   std::map<std::int64_t, CapturedPass> graphs_;
 };

@@ -84,18 +84,24 @@ void DryBackend::price(HiddenStates& states) {
   if (card_) states.run_on(clock_, far_link(*card_, KvPlacement::kHost));
 }
 
-void DryBackend::swap(std::byte*, const std::byte*, Bytes size) {
+void DryBackend::swap(void*, const void*, Bytes size, HostCopy) {
   if (!card_) return;
   const Link link = far_link(*card_, KvPlacement::kHost);
   clock_.advance({link.latency_s.value + static_cast<double>(size.n) / link.bytes_per_s.value});
 }
 
-void DryBackend::stand_for(const GpuFacts& gpu, DType activations) {
+void DryBackend::stand_for(const GpuFacts& gpu, DType activations, bool captures) {
   gpu_ = gpu;
   activations_ = activations;
+  captures_ = captures;
+}
+
+std::int64_t DryBackend::step_rows(std::int64_t rows) const {
+  return gpu_ && captures_ ? captured_rows(rows, most_rows_) : rows;
 }
 
 void DryBackend::bind(GpuWorkspace* workspace) {
+  most_rows_ = workspace == nullptr ? 0 : workspace->shape().slices;
   ops_.use_gpu_rules(
       {gpu_->multiprocessors, activations_, workspace == nullptr ? 0 : workspace->most_context()});
 }

@@ -22,13 +22,15 @@ class DryBackend final : public Backend {
   bool computes() const override { return false; }
   DryOps& dry_ops() { return ops_; }
 
-  /// Ranks take a GpuWorkspace and its rules of scratch from now on.
-  void stand_for(const GpuFacts& gpu, DType activations);
+  /// Ranks take a GpuWorkspace and its rules of scratch from now on; `captures`: see
+  /// captures_steps.
+  void stand_for(const GpuFacts& gpu, DType activations, bool captures);
+  std::int64_t step_rows(std::int64_t rows) const override;
   const GpuFacts* gpu() const override { return gpu_ ? &*gpu_ : nullptr; }
   void bind(GpuWorkspace* workspace) override;
   void price(KvStream& stream) override;
   /// The clock waits for the card's link to the host.
-  void swap(std::byte* to, const std::byte* from, Bytes size) override;
+  void swap(void* to, const void* from, Bytes size, HostCopy way) override;
   void price(WeightStream& stream) override;
   void price(HiddenStates& states) override;
 
@@ -39,6 +41,8 @@ class DryBackend final : public Backend {
   std::optional<GpuFacts> gpu_;
   std::optional<DeviceCard> card_;  // when timed
   DType activations_ = DType::kBF16;
+  bool captures_ = true;
+  std::int64_t most_rows_ = 0;  // sequences of the workspace
 };
 
 /// One rank of `size`, alone in its process: counts what it would move and charges the time for it.

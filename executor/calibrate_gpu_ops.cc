@@ -81,7 +81,7 @@ GpuBench::GpuBench(cuda::Runtime& runtime, const cuda::KernelTable& kernels,
     const IndexArrays& a = workspace_->arrays();
     shadow_.resize(static_cast<std::size_t>(workspace_->arrays_bytes().n));
     // Blocks in order for every row, so that a table of any width below is right for its length.
-    const std::int64_t width = workspace_->shape().blocks_per_slice.front();
+    const std::int64_t width = workspace_->shape().groups.front().blocks_per_slice;
     auto* const tables = reinterpret_cast<std::int32_t*>(
         shadow_.data() + (static_cast<std::byte*>(a.groups.front().block_tables.data) -
                           static_cast<std::byte*>(a.ids.data)));

@@ -101,17 +101,38 @@ void CudaOps::kv_write(const KvLayerView& kv, TensorView k, TensorView v,
   kernels_.kv_write(stream_, kv, k, v, on_device(slots));
 }
 
-void CudaOps::attention(TensorView out, TensorView q, const KvLayerView& kv,
-                        std::span<const SequenceSlice> slices, const AttentionParams& params,
-                        TensorView workspace) {
+void CudaOps::kv_pack(const KvLayerView& history, const KvLayerView& recent,
+                      std::span<const KvPack> packs, std::int64_t stride) {
+  kernels_.kv_pack(stream_, history, recent, on_device(packs),
+                   static_cast<std::int64_t>(packs.size()), stride);
+}
+
+const cuda::DeviceSlices& CudaOps::on_device(std::span<const SequenceSlice> slices) const {
   const auto group = std::find_if(pass_.groups.begin(), pass_.groups.end(),
                                   [&](const CudaGroup& g) { return g.slices == slices.data(); });
   VRAMPLAN_CHECK(group != pass_.groups.end());
-  const cuda::DeviceSlices& on = group->device_slices;
-  if (params.naive) return kernels_.attention_naive(stream_, out, q, kv, on, params, workspace);
-  if (cuda::is_decode(slices)) {
-    return kernels_.attention_decode(stream_, out, q, kv, on, params, workspace);
+  return group->device_slices;
+}
+
+void CudaOps::attention(TensorView out, TensorView q, const KvLayerView& kv,
+                        std::span<const SequenceSlice> slices, const AttentionParams& params,
+                        TensorView workspace) {
+  const cuda::DeviceSlices& on = on_device(slices);
+  const bool decode = cuda::is_decode(slices);
+  if (params.history != nullptr) {
+    const cuda::DeviceSlices& behind = on_device(params.history_slices);
+    if (decode) {
+      return kernels_.attention_decode_history(stream_, out, q, kv, on, *params.history, behind,
+                                               params, workspace);
+    }
+    return kernels_.attention_prefill_history(stream_, out, q, kv, on, *params.history, behind,
+                                              params);
   }
+  if (on.block_mass != nullptr) {
+    return kernels_.attention_mass(stream_, out, q, kv, on, params);
+  }
+  if (params.naive) return kernels_.attention_naive(stream_, out, q, kv, on, params, workspace);
+  if (decode) return kernels_.attention_decode(stream_, out, q, kv, on, params, workspace);
   kernels_.attention_prefill(stream_, out, q, kv, on, params);
 }
 
@@ -123,6 +144,11 @@ void CudaOps::add(TensorView x, TensorView y) { kernels_.add(stream_, x, y); }
 
 void CudaOps::gather_rows(TensorView out, TensorView x, std::span<const std::int32_t> rows) {
   kernels_.gather_rows(stream_, out, x, on_device(rows));
+}
+
+void CudaOps::copy(TensorView out, TensorView x) {
+  VRAMPLAN_CHECK(out.bytes() == x.bytes());
+  runtime_.copy(stream_, out.data, x.data, x.bytes(), cuda::CopyKind::kOnDevice);
 }
 
 void CudaOps::softcap(TensorView x, float cap) { kernels_.softcap(stream_, x, cap); }

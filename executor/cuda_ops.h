@@ -49,6 +49,8 @@ class CudaOps final : public Ops {
             const RopeParams& params) override;
   void kv_write(const KvLayerView& kv, TensorView k, TensorView v,
                 std::span<const std::int64_t> slots) override;
+  void kv_pack(const KvLayerView& history, const KvLayerView& recent, std::span<const KvPack> packs,
+               std::int64_t stride) override;
   void attention(TensorView out, TensorView q, const KvLayerView& kv,
                  std::span<const SequenceSlice> slices, const AttentionParams& params,
                  TensorView workspace) override;
@@ -60,6 +62,7 @@ class CudaOps final : public Ops {
                      const KvLayerView& kv, std::span<const std::int64_t> slots) override;
   void add(TensorView x, TensorView y) override;
   void gather_rows(TensorView out, TensorView x, std::span<const std::int32_t> rows) override;
+  void copy(TensorView out, TensorView x) override;
   void softcap(TensorView x, float cap) override;
 
   Bytes linear_workspace(std::int64_t tokens, std::int64_t in_features,
@@ -68,6 +71,8 @@ class CudaOps final : public Ops {
                             const AttentionParams& params) const override;
 
  private:
+  /// What stands on the device for slices of the running pass.
+  const cuda::DeviceSlices& on_device(std::span<const SequenceSlice> slices) const;
   cuda::DeviceRope device_rope(const RopeParams& params) const;
   template <class T>
   const T* on_device(std::span<const T> staged) const;

@@ -24,6 +24,11 @@ class CudaUpload final : public WeightUpload {
   std::span<std::byte> buffer(std::int64_t wanted) override;
   void send(void* to, std::int64_t size) override;
   bool fill_random(const TensorView& tensor, const std::string& name, std::uint64_t seed) override;
+  Bytes pinned_bytes() const {
+    Bytes bytes;
+    for (const Buffer& buffer : buffers_) bytes += buffer.memory.size;
+    return bytes;
+  }
 
  private:
   struct Buffer {

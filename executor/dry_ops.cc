@@ -103,8 +103,10 @@ void DryOps::kv_pack(const KvLayerView& history, const KvLayerView& recent,
                      std::span<const KvPack> packs, std::int64_t stride) {
   const Bytes moved = token_bytes(recent) * kResidualBlockTokens +
                       token_bytes(history) * (kResidualBlockTokens / stride);
+  const auto blocks = std::count_if(packs.begin(), packs.end(),
+                                    [](const KvPack& pack) { return pack.recent_block >= 0; });
   count({DryOp::kKvWrite, history.dtype, history.dtype,
-         static_cast<double>((moved * static_cast<std::int64_t>(packs.size())).n), 0});
+         static_cast<double>((moved * static_cast<std::int64_t>(blocks)).n), 0});
 }
 
 void DryOps::attention(TensorView out, TensorView q, const KvLayerView& kv,

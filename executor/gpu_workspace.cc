@@ -9,9 +9,12 @@ IndexShape index_shape(const Decisions& decisions, const std::vector<KvKeep>& gr
   IndexShape shape;
   shape.tokens = std::max(std::min(decisions.prefill_chunk, prompt).n, decisions.batch);
   shape.slices = decisions.batch;
-  shape.block = decisions.block;
   for (const KvKeep& keep : groups) {
-    shape.blocks_per_slice.push_back(table_blocks(decisions, keep).n);
+    const TokensPerBlock block = keep.recent ? kResidualBlock : decisions.block;
+    shape.groups.push_back({keep, block, table_blocks(decisions, keep).n});
+    if (!keep.recent) continue;
+    const std::int64_t chunk = std::min(decisions.prefill_chunk, prompt).n;
+    shape.packs = std::max(ceil_div(chunk, kResidualBlock.n), decisions.batch);
   }
   return shape;
 }
@@ -33,16 +36,29 @@ GpuWorkspace::GpuWorkspace(Tier& tier, const GpuFacts& facts, const Decisions& d
   arrays_.ids = per_token("ids", DType::kI32);
   arrays_.positions = per_token("positions", DType::kI32);
   arrays_.groups.resize(groups.size());
-  for (GroupArrays& group : arrays_.groups) group.slots = per_token("slots", DType::kI64);
+  for (std::size_t g = 0; g < groups.size(); ++g) {
+    arrays_.groups[g].slots = per_token("slots", DType::kI64);
+    if (groups[g].sinks.n == 0) continue;
+    arrays_.groups[g].sink_positions = per_token("sink positions", DType::kI32);
+  }
   arrays_.logit_rows = per_token("logit rows", DType::kI32);
   arrays_.uniform = per_token("uniform draws", DType::kF32);
   arrays_.sampled = per_token("sampled ids", DType::kI32);
   arrays_.query_begin = per_slice("query begins");
   arrays_.query_count = per_slice("query counts");
   for (GroupArrays& group : arrays_.groups) group.kv_length = per_slice("cache lengths");
+  if (shape_.packs > 0) {
+    const auto size = static_cast<std::int64_t>(sizeof(KvPack));
+    arrays_.packs = indices_.take(DType::kI8, shape_.packs, size, "blocks to pack");
+  }
   for (std::size_t g = 0; g < groups.size(); ++g) {
-    arrays_.groups[g].block_tables =
-        indices_.take(DType::kI32, shape_.slices, shape_.blocks_per_slice[g], "block tables");
+    if (groups[g].budget.n == 0) continue;
+    arrays_.groups[g].block_mass = indices_.take(
+        DType::kI64, shape_.slices, shape_.groups[g].blocks_per_slice, "attention of blocks");
+  }
+  for (std::size_t g = 0; g < groups.size(); ++g) {
+    arrays_.groups[g].block_tables = indices_.take(
+        DType::kI32, shape_.slices, shape_.groups[g].blocks_per_slice, "block tables");
   }
 }
 

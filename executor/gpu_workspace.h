@@ -31,25 +31,36 @@ struct GpuRegions {
   }
 };
 
-/// The most a pass of these decisions holds. Tokens: of a prompt's chunk or one a sequence.
-struct IndexShape {
-  std::int64_t tokens = 0, slices = 0;
+/// Of one group of layers.
+struct GroupShape {
+  KvKeep keep;
   TokensPerBlock block{1};
-  std::vector<std::int64_t> blocks_per_slice;  // of each group of layers
+  std::int64_t blocks_per_slice = 0;
+  std::int64_t most_kv() const { return block.n * blocks_per_slice; }
+};
+
+/// The most a pass of these decisions holds. Tokens: of a prompt's chunk or one a sequence; packs:
+/// blocks that leave a residual window, one a sequence or those a chunk drives out.
+struct IndexShape {
+  std::int64_t tokens = 0, slices = 0, packs = 0;
+  std::vector<GroupShape> groups;
 };
 IndexShape index_shape(const Decisions& decisions, const std::vector<KvKeep>& groups);
 
 /// The arrays of one pass for one group of layers.
 struct GroupArrays {
-  TensorView slots;         // [tokens] i64
-  TensorView kv_length;     // [slices] i32
-  TensorView block_tables;  // [slices, blocks_per_slice] i32
+  TensorView slots;                // [tokens] i64
+  TensorView kv_length;            // [slices] i32
+  TensorView block_tables;         // [slices, blocks_per_slice] i32
+  TensorView sink_positions = {};  // [tokens] i32, of a group with sinks
+  TensorView block_mass = {};      // [slices, blocks_per_slice] i64, of a group with a budget
 };
 
 /// The arrays of one pass, in device memory (or at the same offsets of their staging).
 struct IndexArrays {
   TensorView ids, positions, logit_rows, sampled, uniform;  // [tokens] i32 (uniform: f32)
   TensorView query_begin, query_count;                      // [slices] i32
+  TensorView packs;                                         // [packs] KvPack, of a residual window
   // Block tables lie behind all other arrays: most of the last is seldom used.
   std::vector<GroupArrays> groups;
 };

@@ -180,7 +180,7 @@ std::vector<std::vector<std::int32_t>> Guesser::keep(const Pass& pass, const Ten
 }
 
 void refuse_guesses(const ModelSource& source, const Decisions& decisions, bool gpu) {
-  const Speculation& guesses = decisions.speculation;
+  const GuessDecision& guesses = decisions.speculation;
   if (!guesses.any()) return;
   if (guesses.tokens < 1 || !(guesses.acceptance >= 0 && guesses.acceptance <= 1)) {
     throw Error(ErrorCode::kUsage, "a number of guesses or a share of them that cannot be")

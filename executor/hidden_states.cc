@@ -21,17 +21,17 @@ void HiddenStates::run_on(VirtualClock& clock, const Link& link) {
 
 void HiddenStates::store(std::int64_t first, const TensorView& x) {
   VRAMPLAN_CHECK(first >= 0 && first + x.rows <= tokens_);
-  move(region_.data + (row_ * first).n, x.data, row_ * x.rows);
+  move(region_.data + (row_ * first).n, x.data, row_ * x.rows, HostCopy::kToHost);
 }
 
 void HiddenStates::fetch(std::int64_t first, const TensorView& x) {
   VRAMPLAN_CHECK(first >= 0 && first + x.rows <= tokens_);
-  move(x.data, region_.data + (row_ * first).n, row_ * x.rows);
+  move(x.data, region_.data + (row_ * first).n, row_ * x.rows, HostCopy::kToDevice);
 }
 
 Seconds HiddenStates::take_moved() { return {std::exchange(moved_, 0.0)}; }
 
-void HiddenStates::move(void* to, const void* from, Bytes size) {
+void HiddenStates::move(void* to, const void* from, Bytes size, HostCopy way) {
   if (clock_ != nullptr) {
     const double seconds = static_cast<double>(size.n) / link_.bytes_per_s.value;
     clock_->advance({seconds});
@@ -40,7 +40,11 @@ void HiddenStates::move(void* to, const void* from, Bytes size) {
   }
   if (!moves_) return;
   const Seconds begin = steady_.now();
-  std::memcpy(to, from, static_cast<std::size_t>(size.n));
+  if (copy_) {
+    copy_(to, from, size, way);
+  } else {
+    std::memcpy(to, from, static_cast<std::size_t>(size.n));
+  }
   moved_ += (steady_.now() - begin).v;
 }
 

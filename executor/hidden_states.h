@@ -1,6 +1,8 @@
 #pragma once
 // HiddenStates: the hidden states of one prompt in host memory, while prefill goes layer by layer.
 // On dry nothing moves, and the waiting is what the card's link makes of it.
+#include <utility>
+
 #include "executor/clock.h"
 #include "executor/tier.h"
 #include "kernels/tensor.h"
@@ -17,6 +19,8 @@ class HiddenStates {
   HiddenStates(const HiddenStates&) = delete;
   HiddenStates& operator=(const HiddenStates&) = delete;
 
+  /// How bytes that move are copied; memcpy until somebody says.
+  void copy_by(CopyBytes copy) { copy_ = std::move(copy); }
   /// Without `moves`: a transfer takes what it would on `link`.
   void run_on(VirtualClock& clock, const Link& link);
 
@@ -28,13 +32,14 @@ class HiddenStates {
   Seconds take_moved();
 
  private:
-  void move(void* to, const void* from, Bytes size);
+  void move(void* to, const void* from, Bytes size, HostCopy way);
 
   Tier& host_;
   Region region_;
   std::int64_t tokens_;
   Bytes row_;
   bool moves_;
+  CopyBytes copy_;
   VirtualClock* clock_ = nullptr;
   Link link_;
   SteadyClock steady_;

@@ -6,9 +6,11 @@
 namespace vramplan {
 namespace {
 
+/// Blocks that follow each other lie behind each other on both sides, and move together.
 class HostFar final : public KvFar {
  public:
-  HostFar(Tier& tier, const KvStreamShape& shape) : tier_(tier), shape_(shape) {
+  HostFar(Tier& tier, const KvStreamShape& shape, SideCopies* copies)
+      : tier_(tier), shape_(shape), copies_(copies) {
     region_ = tier.reserve(shape.part * (shape.layers * shape.blocks.n),
                            "the KV cache beyond the device");
   }
@@ -18,24 +20,36 @@ class HostFar final : public KvFar {
 
   void fetch(std::int64_t layer, const std::vector<std::int32_t>& blocks,
              std::byte* staged) override {
-    for (const std::int32_t block : blocks) {
-      std::memcpy(staged + shape_.part.n * block, at(layer, block), size());
-    }
+    each_run(blocks, [&](std::int32_t first, std::int64_t count) {
+      move(staged + shape_.part.n * first, at(layer, first), count, HostCopy::kToDevice);
+    });
   }
   void store(std::int64_t layer, const std::vector<std::int32_t>& blocks,
              std::byte* staged) override {
-    for (const std::int32_t block : blocks) {
-      std::memcpy(at(layer, block), staged + shape_.part.n * block, size());
-    }
+    each_run(blocks, [&](std::int32_t first, std::int64_t count) {
+      move(at(layer, first), staged + shape_.part.n * first, count, HostCopy::kToHost);
+    });
   }
 
  private:
-  std::size_t size() const { return static_cast<std::size_t>(shape_.part.n); }
+  template <class F>
+  static void each_run(const std::vector<std::int32_t>& blocks, F&& f) {
+    for (std::size_t i = 0, next = 0; i < blocks.size(); i = next) {
+      for (next = i + 1; next < blocks.size() && blocks[next] == blocks[next - 1] + 1;) ++next;
+      f(blocks[i], static_cast<std::int64_t>(next - i));
+    }
+  }
+  void move(void* to, const void* from, std::int64_t count, HostCopy way) const {
+    const Bytes size = shape_.part * count;
+    if (copies_ != nullptr) return copies_->copy(to, from, size, way);
+    std::memcpy(to, from, static_cast<std::size_t>(size.n));
+  }
   std::byte* at(std::int64_t layer, std::int32_t block) const {
     return region_.data + shape_.part.n * (layer * shape_.blocks.n + block);
   }
   Tier& tier_;
   KvStreamShape shape_;
+  SideCopies* copies_;
   Region region_;
 };
 
@@ -85,8 +99,8 @@ class DiskFar final : public KvFar {
 
 }  // namespace
 
-std::unique_ptr<KvFar> make_host_far(Tier& tier, const KvStreamShape& shape) {
-  return std::make_unique<HostFar>(tier, shape);
+std::unique_ptr<KvFar> make_host_far(Tier& tier, const KvStreamShape& shape, SideCopies* copies) {
+  return std::make_unique<HostFar>(tier, shape, copies);
 }
 
 std::unique_ptr<KvFar> make_disk_far(const KvStreamShape& shape) {

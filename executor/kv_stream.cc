@@ -5,18 +5,24 @@
 
 namespace vramplan {
 
-KvStream::KvStream(Tier& device, const KvStreamShape& shape, std::unique_ptr<KvFar> far)
+KvStream::KvStream(Tier& device, const KvStreamShape& shape, std::unique_ptr<KvFar> far,
+                   SideCopies* copies)
     : shape_(shape),
       device_(device),
       stride_(far_part_bytes(shape.placement, shape.part)),
       offset_{shape.placement == KvPlacement::kDisk ? BlockFile::kHeader : 0},
       far_(std::move(far)),
       ready_(static_cast<std::size_t>(shape.layers), 0),
+      copies_(far_ != nullptr ? copies : nullptr),
       there_(static_cast<std::size_t>(shape.layers), false) {
   VRAMPLAN_CHECK(shape.layers > 0 && shape.staging > 0 && shape.staging <= shape.layers);
+  // Before the region, which nobody would give back.
+  for (std::int64_t i = 0; copies_ != nullptr && i < shape.layers; ++i) {
+    marks_.push_back(copies_->make_mark());
+  }
   region_ = device.reserve(stride_ * (shape.staging * shape.blocks.n),
                            "staging of the KV cache beyond the device");
-  if (far_ != nullptr) {
+  if (far_ != nullptr && copies_ == nullptr) {
     device.commit(region_.data, region_.size);
     worker_ = std::thread([this] { work(); });
   }
@@ -65,6 +71,7 @@ void KvStream::before(std::int64_t layer) {
     waited_ += clock_->wait_until(ready_[at]);
     return;
   }
+  if (copies_ != nullptr) return copies_->hold_computing(marks_[at]);
   if (far_ == nullptr) return;
   const Seconds begin = steady_.now();
   std::unique_lock lock(mutex_);
@@ -81,7 +88,7 @@ void KvStream::after(std::int64_t layer) {
 
 void KvStream::drain() {
   if (clock_) waited_ += clock_->drain();
-  if (far_ == nullptr) return;
+  if (far_ == nullptr || copies_ != nullptr) return;
   const Seconds begin = steady_.now();
   std::unique_lock lock(mutex_);
   changed_.wait(lock, [&] { return jobs_.empty() || failure_ != nullptr; });
@@ -102,6 +109,13 @@ void KvStream::push(Job job) {
     const std::vector<std::int32_t>& blocks = job.store ? written_ : fetched_;
     const double done = clock_->push(transfer(static_cast<std::int64_t>(blocks.size())));
     if (!job.store) ready_[static_cast<std::size_t>(job.layer)] = done;
+    return;
+  }
+  if (copies_ != nullptr) {
+    // What is stored was computed before, and so was what lay where the next layer goes.
+    if (job.store) copies_->follow_computing();
+    run(job);
+    if (!job.store) copies_->set_mark(marks_[static_cast<std::size_t>(job.layer)]);
     return;
   }
   if (far_ == nullptr) return;

@@ -2,7 +2,8 @@
 // KvStream: the cache of layers that live beyond the device. Each has its place in host memory or
 // on a disk; for its turn in a pass its blocks come into staging on the device, and what the pass
 // wrote goes back. One worker does the transfers in order, so that the next layer comes in while
-// one computes. On dry nothing moves, and the waiting is what the card's links make of it.
+// one computes; on a GPU they are copies beside its computing, which waits for them by itself. On
+// dry nothing moves, and the waiting is what the card's links make of it.
 #include <atomic>
 #include <condition_variable>
 #include <deque>
@@ -19,6 +20,7 @@
 #include "executor/clock.h"
 #include "executor/link_clock.h"
 #include "executor/pass_input.h"
+#include "executor/side_copies.h"
 #include "executor/tier.h"
 #include "executor/trace.h"
 #include "modelcards/device_card.h"
@@ -47,15 +49,18 @@ class KvFar {
   virtual void store(std::int64_t layer, const std::vector<std::int32_t>& blocks,
                      std::byte* staged) = 0;
 };
-/// Memory of `tier`. Errors: kOutOfPlan.
-std::unique_ptr<KvFar> make_host_far(Tier& tier, const KvStreamShape& shape);
+/// Memory of `tier`, copied by `copies`, or at once where there are none. Errors: kOutOfPlan.
+std::unique_ptr<KvFar> make_host_far(Tier& tier, const KvStreamShape& shape,
+                                     SideCopies* copies = nullptr);
 /// A file. Errors: those of BlockFile.
 std::unique_ptr<KvFar> make_disk_far(const KvStreamShape& shape);
 
 class KvStream {
  public:
   /// Takes staging from `device`. Null `far`: a device that computes nothing, so nothing moves.
-  KvStream(Tier& device, const KvStreamShape& shape, std::unique_ptr<KvFar> far);
+  /// `copies`: what `far` copies with beside the computing; null for a worker of its own.
+  KvStream(Tier& device, const KvStreamShape& shape, std::unique_ptr<KvFar> far,
+           SideCopies* copies = nullptr);
   ~KvStream();
   KvStream(const KvStream&) = delete;
   KvStream& operator=(const KvStream&) = delete;
@@ -108,6 +113,10 @@ class KvStream {
   std::optional<LinkClock> clock_;
   Link link_;
   std::vector<double> ready_;  // on that clock
+
+  // beside a GPU's computing
+  SideCopies* copies_ = nullptr;
+  std::vector<std::size_t> marks_;  // by layer: behind its fetch
 
   // the worker
   std::mutex mutex_;

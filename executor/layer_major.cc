@@ -53,14 +53,15 @@ TensorView Transformer::forward_by_layer(const PassInput& pass) {
     if (weight_stream_ != nullptr && i >= 0) weight_stream_->before(i);
     for (std::int64_t begin = 0; begin < rows; begin += by_layer_chunk_) {
       const Chunk chunk(pass, begin, std::min(begin + by_layer_chunk_, rows));
+      const PassInput part = stage_part_ ? stage_part_(chunk.input) : chunk.input;
       TensorView x;
       if (i < 0) {
-        x = embed(chunk.input);
+        x = embed(part);
       } else {
         x = take(chunk.end - begin, card_.hidden, "x");
         hidden_states_->fetch(begin, x);
         const NormWeights& norm = weights_.layers[static_cast<std::size_t>(i)].attention_norm;
-        layer(i, x, normed(x, norm, "attention norm"), chunk.input, false);
+        layer(i, x, normed(x, norm, "attention norm"), part, false);
       }
       const bool last = i + 1 == layers;
       if (!last) {
@@ -68,7 +69,7 @@ TensorView Transformer::forward_by_layer(const PassInput& pass) {
         arena_.give_back(x);
         continue;
       }
-      const TensorView logits = finish(x, chunk.input);
+      const TensorView logits = finish(x, part);
       if (logits.data == nullptr) continue;
       VRAMPLAN_CHECK(result.data == nullptr);  // only the end of a prompt has logits
       result = logits;

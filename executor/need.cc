@@ -55,7 +55,7 @@ RegionSizes RankNeed::within(Bytes free_now) const {
   }
   for (std::size_t g = 0; g < fitted.blocks.size(); ++g) {
     Blocks& blocks = fitted.blocks[g];
-    const Bytes block = block_bytes[g] + staging_block;
+    const Bytes block = block_bytes[g] + staging_of(g);
     blocks = std::min(blocks, Blocks{floor_div(left.n, block.n)});
     left -= std::min(left, round_up(block * blocks.n, kGranule));
   }
@@ -65,7 +65,7 @@ RegionSizes RankNeed::within(Bytes free_now) const {
 Bytes RankNeed::pool_bytes() const {
   Bytes bytes;
   for (std::size_t g = 0; g < block_bytes.size(); ++g) {
-    bytes += (block_bytes[g] + staging_block) * sizes.blocks[g].n;
+    bytes += (block_bytes[g] + staging_of(g)) * sizes.blocks[g].n;
   }
   return bytes;
 }
@@ -88,7 +88,7 @@ Bytes RankNeed::reservation(const RegionSizes& fitted) const {
   Bytes pools;
   for (std::size_t g = 0; g < block_bytes.size(); ++g) {
     pools += round_up(block_bytes[g] * fitted.blocks[g].n, kGranule) +
-             round_up(staging_block * fitted.blocks[g].n, kGranule);
+             round_up(staging_of(g) * fitted.blocks[g].n, kGranule);
   }
   return round_up(fitted.weights, kGranule) + round_up(fitted.activations, kGranule) + pools +
          fitted.gpu.total();
@@ -99,7 +99,7 @@ RankNeed measure_need(const Decisions& decisions, const ModelSource& source,
                       const std::vector<std::int64_t>& prompt_tokens, bool logits_of_all,
                       const GpuFacts* gpu) {
   DryBackend backend(device, decisions.threads, decisions.linear_inputs, kDevice, false);
-  if (gpu != nullptr) backend.stand_for(*gpu, decisions.activations);
+  if (gpu != nullptr) backend.stand_for(*gpu, decisions.activations, captures_steps(decisions));
   DryCommunicator tensor_group(part.tensor_rank, part.tp, backend.dry_ops());
   DryCommunicator stages(part.stage, part.pp, backend.dry_ops());
   std::vector<std::vector<std::int32_t>> prompts;

@@ -16,7 +16,8 @@ struct RankNeed {
   std::vector<Blocks> held;
   std::vector<Bytes> block_bytes;
   std::shared_ptr<RankNeed> draft;  // of a draft model beside this one; null without
-  Bytes staging_block;              // of a cache beyond the device: its staging, a block
+  Bytes staging_block;  // of a cache beyond the device: its staging, a block of the first group
+  Bytes staging_of(std::size_t group) const { return group == 0 ? staging_block : Bytes{}; }
   /// The regions of the plan, or what is left of them on a device with less: weights and
   /// activations first, whole blocks from the rest. The take that does not fit then fails where it
   /// happens.

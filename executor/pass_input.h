@@ -26,6 +26,7 @@ struct PassInput {
   std::span<const std::int32_t> positions;   // [T]
   std::span<const GroupInput> groups;        // as KvStore::groups
   std::span<const std::int32_t> logit_rows;  // [R] rows whose logits are wanted
+  bool decode = false;                       // a step: one query a sequence and its logits
 };
 
 }  // namespace vramplan

@@ -27,9 +27,10 @@ std::unique_ptr<KvStream> make_stream(const RankEngine::Parts& parts,
   if (backend.computes()) {
     far = shape.placement == KvPlacement::kDisk
               ? make_disk_far(shape)
-              : make_host_far(backend.tier(TierKind::kHost), shape);
+              : make_host_far(backend.tier(TierKind::kHost), shape, backend.side_copies());
   }
-  auto stream = std::make_unique<KvStream>(backend.tier(TierKind::kDevice), shape, std::move(far));
+  auto stream = std::make_unique<KvStream>(backend.tier(TierKind::kDevice), shape, std::move(far),
+                                           backend.side_copies());
   backend.price(*stream);
   return stream;
 }
@@ -66,6 +67,10 @@ RankEngine::RankEngine(const Parts& parts, const Decisions& decisions, const Mod
   hidden_states_ = std::make_unique<HiddenStates>(host, (decisions.context - decisions.output).n,
                                                   source.card.hidden, decisions.activations,
                                                   parts.backend.computes());
+  hidden_states_->copy_by(
+      [&backend = parts_.backend](void* to, const void* from, Bytes size, HostCopy way) {
+        backend.swap(to, from, size, way);
+      });
   parts.backend.price(*hidden_states_);
 }
 
@@ -88,17 +93,19 @@ void RankEngine::load(const LoadOptions& given) {
   }
   parts_.backend.synchronize();
   if (host_weights_) stream_weights();
-  const TransformerParts parts{ops,
-                               activations_,
-                               loaded_.weights,
-                               kv_,
-                               parts_.tensor_group,
-                               parts_.stages,
-                               stream_.get(),
-                               weight_stream_.get(),
-                               decisions_.kv_residual.stride,
-                               hidden_states_.get(),
-                               decisions_.prefill_chunk.n};
+  const TransformerParts parts{
+      ops,
+      activations_,
+      loaded_.weights,
+      kv_,
+      parts_.tensor_group,
+      parts_.stages,
+      stream_.get(),
+      weight_stream_.get(),
+      decisions_.kv_residual.stride,
+      hidden_states_.get(),
+      decisions_.prefill_chunk.n,
+      [this](const PassInput& part) { return parts_.backend.stage_part(part); }};
   transformer_.emplace(source_.card, part_, decisions_.activations, decisions_.attention, parts);
   if (!gpu_) return;
   for (const RopeTable& table : transformer_->rope_tables()) {
@@ -119,8 +126,9 @@ void RankEngine::stream_weights() {
   loaded_.group_bytes["staging"] = staging.bytes();
   const std::span<std::byte> room(static_cast<std::byte*>(staging.data),
                                   static_cast<std::size_t>(staging.bytes().n));
-  weight_stream_ = std::make_unique<WeightStream>(std::move(streamed), loaded_.weights, room, rooms,
-                                                  parts_.backend.computes());
+  weight_stream_ =
+      std::make_unique<WeightStream>(std::move(streamed), loaded_.weights, room, rooms,
+                                     parts_.backend.computes(), parts_.backend.side_copies());
   parts_.backend.price(*weight_stream_);
 }
 
@@ -130,18 +138,24 @@ TensorView RankEngine::forward(const Pass& pass) {
     const BlockPool& pool = kv_.pool(g);
     const BlockPool* const host = kv_.swap_pool();
     for (const BlockCopy& block : pass.groups[g].swap_out) {
-      parts_.backend.swap(host->data(block.to), pool.data(block.from), pool.block_bytes());
+      parts_.backend.swap(host->data(block.to), pool.data(block.from), pool.block_bytes(),
+                          HostCopy::kToHost);
     }
     for (const BlockCopy& block : pass.groups[g].swap_in) {
-      parts_.backend.swap(pool.data(block.to), host->data(block.from), pool.block_bytes());
+      parts_.backend.swap(pool.data(block.to), host->data(block.from), pool.block_bytes(),
+                          HostCopy::kToDevice);
     }
     for (const BlockCopy& block : pass.groups[g].copies) {
       parts_.backend.copy(pool.data(block.to), pool.data(block.from), pool.block_bytes());
     }
   }
-  return parts_.backend.run_pass(pass.input(), activations_, [this](const PassInput& input) {
-    return transformer_->forward(input);
-  });
+  PassInput input = pass.input();
+  if (gpu_ && input.decode) {
+    const auto rows = static_cast<std::int64_t>(input.ids.size());
+    input = padded_.of(input, parts_.backend.step_rows(rows));
+  }
+  return parts_.backend.run_pass(
+      input, activations_, [this](const PassInput& given) { return transformer_->forward(given); });
 }
 
 std::vector<std::int32_t> RankEngine::sample(const Pass& pass, const TensorView& logits,
@@ -157,6 +171,13 @@ std::vector<std::int32_t> RankEngine::sample(const Pass& pass, const TensorView&
       parts_.backend.sample({logits, first, rows, sampling, uniform, scratch});
   activations_.give_back(scratch);
   return tokens;
+}
+
+Bytes RankEngine::regions_taken() {
+  Bytes taken = weights_arena().live() + kv_.pool_bytes();
+  if (stream_) taken += stream_->staging_bytes();
+  if (gpu_) taken += gpu_->gemm_bytes() + gpu_->index_bytes() + gpu_->vector_bytes();
+  return taken;
 }
 
 Bytes RankEngine::taken() {

@@ -8,6 +8,7 @@
 #include <string>
 
 #include "executor/backend.h"
+#include "executor/padded_pass.h"
 #include "executor/scheduler.h"
 #include "executor/transformer.h"
 #include "executor/weights_loader.h"
@@ -46,7 +47,8 @@ class RankEngine {
 
   /// Once, before forward; of shared weights nothing is read. Errors: those of load_weights.
   void load(const LoadOptions& options);
-  /// Runs one pass; see Transformer::forward and Backend::run_pass. Wait before the logits are
+  /// Runs one pass; see Transformer::forward and Backend::run_pass. On a GPU a decode step gets
+  /// Backend::step_rows, and its logits as many. Wait before the logits are
   /// read, and give them back before the next.
   TensorView forward(const Pass& pass);
   void wait() { parts_.backend.synchronize(); }
@@ -76,6 +78,8 @@ class RankEngine {
   const RankWeights& weights() const { return loaded_.weights; }
   /// Null on a CPU.
   const GpuWorkspace* gpu() const { return gpu_ ? &*gpu_ : nullptr; }
+  /// All that the device's regions were made for, whether it is taken or not, but for activations.
+  Bytes regions_taken();
   /// What tensors and held blocks take now: aligned weights and activations, whole blocks.
   Bytes taken();
 
@@ -97,6 +101,7 @@ class RankEngine {
   std::unique_ptr<WeightStream> weight_stream_;
   std::unique_ptr<HiddenStates> hidden_states_;
   std::optional<Transformer> transformer_;
+  PaddedPass padded_;
 };
 
 }  // namespace vramplan

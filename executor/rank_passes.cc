@@ -62,13 +62,21 @@ struct Drawn {
 /// All beams of a prompt are in a pass together, or none.
 Drawn advance_beams(RankEngine& engine, const Pass& pass, const TensorView& logits,
                     const RunHooks& hooks) {
-  engine.wait();
   Drawn drawn;
   const std::int64_t beams = hooks.beams->front().beam_count();
   const std::size_t first = pass.logit_rows.size() - pass.sampled.size();
+  const auto* sampled =
+      static_cast<const float*>(logits.data) + static_cast<std::ptrdiff_t>(first) * logits.columns;
+  std::vector<float> read;  // from a GPU
+  if (engine.gpu() != nullptr) {
+    read.resize(pass.sampled.size() * static_cast<std::size_t>(logits.columns));
+    engine.backend().read(read.data(), sampled, {static_cast<std::int64_t>(4 * read.size())});
+    sampled = read.data();
+  } else {
+    engine.wait();
+  }
   for (std::size_t i = 0; i < pass.sampled.size(); i += static_cast<std::size_t>(beams)) {
-    const auto* rows = static_cast<const float*>(logits.data) +
-                       static_cast<std::ptrdiff_t>(first + i) * logits.columns;
+    const auto* rows = sampled + static_cast<std::ptrdiff_t>(i) * logits.columns;
     const std::int64_t prompt = pass.sampled[i] / beams;
     BeamSearch& search = (*hooks.beams)[static_cast<std::size_t>(prompt)];
     for (const BeamStep& step : search.advance(rows, logits.columns, hooks.vocab)) {

@@ -59,8 +59,11 @@ class CudaRun {
     measurement_.timings.load = backend.clock().now() - begin_;
     modules_ += driver_.look("weights loaded");
     look(engine, Phase::kLoad, "weights loaded");
-    Scheduler scheduler(engine.kv(), prompts_,
-                        scheduler_options(decisions_, end_tokens_of(request_, source_)));
+    const std::vector<std::int32_t> ends = end_tokens_of(request_, source_);
+    beams_ = searches_of(decisions_, request_, prompts_.size(), ends);
+    Scheduler scheduler(
+        engine.kv(), prompts_,
+        scheduler_options(decisions_, beams_.empty() ? ends : std::vector<std::int32_t>{}));
     const RankRun run = run_passes(engine, scheduler, hooks(engine, backend, scheduler));
     driver_.look("after the run");
     finish(engine, backend, scheduler, run);
@@ -72,8 +75,9 @@ class CudaRun {
     CudaOptions options;
     options.device = request_.cuda.device;
     options.activations = decisions_.activations;
-    options.graphs = request_.cuda.graphs;
+    options.graphs = request_.cuda.graphs && captures_steps(decisions_);
     options.naive = decisions_.attention == AttentionAlgorithm::kNaive;
+    options.by_layer = decisions_.activation_offload;
     options.random_on_host = request_.cuda.random_on_host;
     return options;
   }
@@ -107,7 +111,11 @@ class CudaRun {
     RunHooks hooks;
     hooks.sampler = &sampler_;
     hooks.vocab = source_.card.vocab;
-    hooks.on_token = request_.on_token;
+    if (beams_.empty()) {
+      hooks.on_token = request_.on_token;
+    } else {
+      hooks.beams = &beams_;
+    }
     const std::int64_t every =
         std::max<std::int64_t>(1, (decisions_.output.n - 1) / kDecodeSamples);
     const std::int64_t chunks = scheduler.prefill_pass_count();
@@ -181,10 +189,7 @@ class CudaRun {
     measurement_.timings = timings_of({run}, decisions_.sharding);
     measurement_.timings.load = load_seconds;
     add_observed_rows(measurement_.observed, engine, run);
-    const GpuWorkspace& gpu = *engine.gpu();
-    add_driver_rows(backend, engine.weights_arena().live() + gpu.gemm_bytes() + gpu.index_bytes() +
-                                 gpu.vector_bytes() + engine.kv().pool_bytes() +
-                                 std::max(run.prefill_peak, run.decode_peak));
+    add_driver_rows(backend, engine.regions_taken() + std::max(run.prefill_peak, run.decode_peak));
 
     measurement_.process_peak = driver_.most_ours();
     const DriverSample& last = driver_.last();
@@ -194,9 +199,8 @@ class CudaRun {
     capacity.rows = measurement_.observed.peak(0, TierKind::kDevice);
     capacity.unaccounted = capacity.capacity - capacity.free - capacity.rows;
     measurement_.capacity.push_back(capacity);
-    for (std::int64_t i = 0; i < scheduler.sequence_count(); ++i) {
-      measurement_.output.push_back(scheduler.generated(i));
-    }
+    if (decisions_.preempt != Preempt::kNone) measurement_.preemption = run.preemption;
+    give_answers(beams_, scheduler, decisions_, request_, measurement_);
     Environment& environment = measurement_.environment;
     environment = this_environment("cuda", decisions_.threads);
     const cuda::DeviceProperties p = runtime_.properties(request_.cuda.device);
@@ -211,6 +215,7 @@ class CudaRun {
   const RunRequest& request_;
   cuda::Runtime& runtime_;
   Sampler sampler_;
+  std::vector<BeamSearch> beams_;  // of each prompt, with beam search
   ModelPart part_;
   std::vector<std::vector<std::int32_t>> prompts_;
   DriverMemory driver_;

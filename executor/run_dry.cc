@@ -1,6 +1,7 @@
 #include "executor/run_dry.h"
 
 #include <algorithm>
+#include <map>
 
 #include "executor/backend_dry.h"
 #include "executor/cuda_upload.h"
@@ -113,6 +114,18 @@ struct DryDraft {
   std::unique_ptr<RankEngine> engine;
 };
 
+/// Decode steps that a GPU would capture: the second of every number of rows.
+struct VirtualGraphs {
+  std::map<std::int64_t, std::int64_t> steps;  // by rows
+  std::int64_t count = 0, calls = 0;
+  Bytes bytes;
+  bool captures(std::int64_t rows) {
+    if (++steps[rows] != 2) return false;
+    ++count;
+    return true;
+  }
+};
+
 class DryRun {
  public:
   DryRun(const Decisions& decisions, const ModelSource& source, const DeviceCard& device,
@@ -187,7 +200,7 @@ class DryRun {
     const ModelPart part = model_part(source_.card, decisions_.sharding, rank);
     DryBackend backend(device_, decisions_.threads, decisions_.linear_inputs, decisions_.capacity,
                        true);
-    if (gpu_) backend.stand_for(*gpu_, decisions_.activations);
+    if (gpu_) backend.stand_for(*gpu_, decisions_.activations, captures_steps(decisions_));
     VirtualRuntime runtime(backend, device_, rank, decisions_, request_.tokenizer,
                            measurement_.observed);
     Tier& tier = backend.tier(TierKind::kDevice);
@@ -207,7 +220,8 @@ class DryRun {
     if (rank == 0) look(engine, Phase::kLoad, "weights loaded");
     Scheduler scheduler(engine.kv(), prompts_, scheduler_options(decisions_, {}));
     RunHooks hooks;
-    std::int64_t calls_before = 0, step_calls = 0, samplings = 0;
+    std::int64_t calls_before = 0, samplings = 0;
+    VirtualGraphs graphs;
     hooks.charge_sampling = [&](std::int64_t rows) {
       ++samplings;  // is no part of the graph
       const double logits = static_cast<double>(rows) * static_cast<double>(source_.card.vocab);
@@ -216,12 +230,12 @@ class DryRun {
     const std::int64_t every = std::max<std::int64_t>(1, decisions_.output.n / 32);
     hooks.after_pass = [&](const Pass& pass) {
       const std::int64_t calls = backend.dry_ops().counts().calls - samplings;
-      // The second decode step is the one that a GPU captures.
-      const bool captured = gpu_ && pass.phase == Phase::kDecode && pass.number == 2 &&
-                            decisions_.attention != AttentionAlgorithm::kNaive;
-      if (captured) {
-        step_calls = calls - calls_before;
-        pages.take(graph_pages(step_calls), "the graph of a decode step");
+      const bool step = gpu_ && pass.phase == Phase::kDecode && captures_steps(decisions_);
+      const auto rows = static_cast<std::int64_t>(pass.ids.size());
+      if (step && graphs.captures(backend.step_rows(rows))) {
+        graphs.calls = calls - calls_before;
+        graphs.bytes += graph_pages(graphs.calls);
+        pages.take(graph_pages(graphs.calls), "the graph of a decode step");
       }
       calls_before = calls;
       if (rank != 0) return;
@@ -242,7 +256,7 @@ class DryRun {
     add_rows(engine, run, others);
     if (guesser) measurement_.speculation = run.speculation;
     if (draft.engine != nullptr) add_draft_rows(measurement_.observed, *guesser);
-    if (gpu_) add_gpu_rows(rank, engine, run, step_calls);
+    if (gpu_) add_gpu_rows(rank, engine, run, graphs);
     const Bytes rows = measurement_.observed.peak(rank, TierKind::kDevice);
     const Bytes free_now = tier.free_now();
     measurement_.capacity.push_back(
@@ -283,22 +297,21 @@ class DryRun {
     return round_up(Bytes{device_.graph_node_bytes.value} * nodes, kDevicePage);
   }
 
-  void add_gpu_rows(int rank, RankEngine& engine, const RankRun& run, std::int64_t step_calls) {
+  void add_gpu_rows(int rank, RankEngine& engine, const RankRun& run, const VirtualGraphs& graphs) {
     const auto add = [&](TierKind tier, Category category, const char* name, Bytes bytes,
                          std::string probe) {
       measurement_.observed.add(
           {rank, tier, category, name, Phase::kLoad, bytes, std::move(probe)});
     };
     const GpuWorkspace& gpu = *engine.gpu();
-    const Bytes inside = engine.weights_arena().live() + gpu.gemm_bytes() + gpu.index_bytes() +
-                         gpu.vector_bytes() + engine.kv().pool_bytes() +
-                         std::max(run.prefill_peak, run.decode_peak);
+    const Bytes inside = engine.regions_taken() + std::max(run.prefill_peak, run.decode_peak);
     add(TierKind::kDevice, Category::kRuntime, "arena rounding", reserved_ - inside,
         "regions in whole pages of the virtual device, less all they were made for");
-    if (step_calls > 0) {
-      add(TierKind::kDevice, Category::kGraphs, "decode", graph_pages(step_calls),
-          "virtual device: " + std::to_string(step_calls) +
-              " operations of the second decode step");
+    if (graphs.count > 0) {
+      add(TierKind::kDevice, Category::kGraphs, "decode", graphs.bytes,
+          "virtual device: " + std::to_string(graphs.calls) +
+              " operations of a decode step, captured for " + std::to_string(graphs.count) +
+              " numbers of sequences");
     }
     add(TierKind::kHost, Category::kWorkspace, "staging",
         gpu.arrays_bytes() * 2 + Bytes{CudaUpload::kBufferBytes} * 2,

@@ -81,11 +81,7 @@ class LocalRun {
     const double speed_before = reading_speed(engine);
 
     const std::vector<std::int32_t> ends = end_tokens_of(request_, source_);
-    if (decisions_.beam_search) {  // which then know when they end
-      const BeamOptions beams{decisions_.samples, decisions_.output.n, ends,
-                              request_.length_penalty};
-      beams_.assign(prompts_.size(), BeamSearch(beams));
-    }
+    beams_ = searches_of(decisions_, request_, prompts_.size(), ends);
     Scheduler scheduler(
         engine.kv(), prompts_,
         scheduler_options(decisions_, beams_.empty() ? ends : std::vector<std::int32_t>{}));
@@ -105,7 +101,7 @@ class LocalRun {
     if (shared_ != nullptr) shared_->done();
     finish(engine, run, peak_is_ours);
     if (decisions_.preempt != Preempt::kNone) measurement_.preemption = run.preemption;
-    give_answers(scheduler);
+    give_answers(beams_, scheduler, decisions_, request_, measurement_);
     const double speed = (speed_before + reading_speed(engine)) / 2;
     measurement_.timings.memory_bytes_per_s = speed;
     if (speed > 0) measurement_.timings.card_memory_bytes_per_s = card_rate();
@@ -212,26 +208,6 @@ class LocalRun {
     measurement_.capacity.push_back(capacity);
     measurement_.environment = this_environment(engine.backend().name(), decisions_.threads);
     measurement_.complete = true;
-  }
-
-  /// Of beams only the answers count, which are known at the end.
-  void give_answers(const Scheduler& scheduler) {
-    for (const BeamSearch& search : beams_) {
-      const std::vector<Hypothesis> best = search.best();
-      for (const Hypothesis& answer : best) {
-        measurement_.scores.push_back(answer.score);
-        measurement_.output.push_back(answer.tokens);
-      }
-      if (!request_.on_token) continue;
-      const auto prompt = static_cast<std::int64_t>(&search - beams_.data());
-      for (const std::int32_t token : best.front().tokens) {
-        request_.on_token(prompt * decisions_.samples, token);
-      }
-    }
-    if (!beams_.empty()) return;
-    for (std::int64_t i = 0; i < scheduler.sequence_count(); ++i) {
-      measurement_.output.push_back(scheduler.generated(i));
-    }
   }
 
   const Decisions& decisions_;

@@ -34,6 +34,33 @@ std::vector<std::int32_t> end_tokens_of(const RunRequest& request, const ModelSo
   return ids;
 }
 
+std::vector<BeamSearch> searches_of(const Decisions& decisions, const RunRequest& request,
+                                    std::size_t prompts, const std::vector<std::int32_t>& ends) {
+  if (!decisions.beam_search) return {};
+  const BeamOptions beams{decisions.samples, decisions.output.n, ends, request.length_penalty};
+  return std::vector<BeamSearch>(prompts, BeamSearch(beams));
+}
+
+void give_answers(const std::vector<BeamSearch>& searches, const Scheduler& scheduler,
+                  const Decisions& decisions, const RunRequest& request, Measurement& measurement) {
+  for (const BeamSearch& search : searches) {
+    const std::vector<Hypothesis> best = search.best();
+    for (const Hypothesis& answer : best) {
+      measurement.scores.push_back(answer.score);
+      measurement.output.push_back(answer.tokens);
+    }
+    if (!request.on_token) continue;
+    const auto prompt = static_cast<std::int64_t>(&search - searches.data());
+    for (const std::int32_t token : best.front().tokens) {
+      request.on_token(prompt * decisions.samples, token);
+    }
+  }
+  if (!searches.empty()) return;
+  for (std::int64_t i = 0; i < scheduler.sequence_count(); ++i) {
+    measurement.output.push_back(scheduler.generated(i));
+  }
+}
+
 LoadOptions load_options(const ModelSource& source, const Decisions& decisions,
                          const RunRequest& request, std::unique_ptr<File>& file) {
   LoadOptions options;

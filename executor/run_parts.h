@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "executor/beam_search.h"
 #include "executor/engine.h"
 #include "executor/need.h"
 
@@ -15,6 +16,12 @@ RankNeed need_of_run(const Decisions& decisions, const ModelSource& source,
                      const std::vector<std::vector<std::int32_t>>& prompts, const GpuFacts* gpu);
 /// Ids that end a sequence, when the request wants to stop there.
 std::vector<std::int32_t> end_tokens_of(const RunRequest& request, const ModelSource& source);
+/// With beam search one search a prompt, which then knows when it ends; else none.
+std::vector<BeamSearch> searches_of(const Decisions& decisions, const RunRequest& request,
+                                    std::size_t prompts, const std::vector<std::int32_t>& ends);
+/// Tokens of all sequences; of searches their answers, told to the request now that they are known.
+void give_answers(const std::vector<BeamSearch>& searches, const Scheduler& scheduler,
+                  const Decisions& decisions, const RunRequest& request, Measurement& measurement);
 /// Where weights come from: the source's file, which `file` then holds open, or a seed.
 LoadOptions load_options(const ModelSource& source, const Decisions& decisions,
                          const RunRequest& request, std::unique_ptr<File>& file);

@@ -34,7 +34,7 @@ struct Pass {
   std::vector<Group> groups;
   std::vector<GroupInput> inputs;  // views of `groups`
 
-  PassInput input() const { return {ids, positions, inputs, logit_rows}; }
+  PassInput input() const { return {ids, positions, inputs, logit_rows, phase == Phase::kDecode}; }
 };
 
 struct SchedulerOptions {

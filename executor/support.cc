@@ -189,9 +189,9 @@ void check_mass(const ModelCard& card, const Decisions& decisions, bool gpu) {
   if (decisions.kv_keep.budget.n < 1) {
     throw Error(ErrorCode::kUsage, "the KV policy mass needs a budget").at("", "kv_keep");
   }
-  if (gpu) {
-    refuse("attention that adds up what each block gets on a GPU", "--kv-policy",
-           "cpu and dry run it");
+  if (gpu && decisions.attention == AttentionAlgorithm::kNaive) {
+    refuse("naive attention that adds up what each block gets on a GPU", "--attention",
+           "tiled runs there");
   }
   const bool full = std::all_of(card.layers.begin(), card.layers.end(), [](const Layer& layer) {
     return layer.mixer.kind == MixerKind::kFullAttention;
@@ -204,7 +204,7 @@ void check_mass(const ModelCard& card, const Decisions& decisions, bool gpu) {
 }
 
 /// Sinks and a window in every layer: what the transformer and the plan both take for granted.
-void check_sinks(const ModelCard& card, const Decisions& decisions, bool gpu) {
+void check_sinks(const ModelCard& card, const Decisions& decisions) {
   if (decisions.kv_policy != KvPolicy::kSinkWindow) return;
   if (decisions.kv_keep.window.n < 1 || decisions.kv_keep.sinks.n < 0) {
     throw Error(ErrorCode::kUsage, "the KV policy sink_window needs a window").at("", "kv_keep");
@@ -217,15 +217,11 @@ void check_sinks(const ModelCard& card, const Decisions& decisions, bool gpu) {
                (windowed ? "layers that have windows of their own" : "learned positions"),
            "--kv-policy", "keep_all or window");
   }
-  if (gpu && decisions.kv_keep.sinks.n > 0) {
-    refuse("attention with sinks on a GPU", "--kv-policy", "cpu and dry run it");
-  }
 }
 
 /// One group of plain blocks, and no one else's.
-void check_preemption(const Decisions& decisions, bool gpu) {
+void check_preemption(const Decisions& decisions) {
   if (decisions.preempt == Preempt::kNone) return;
-  if (gpu) refuse("preemption on a GPU", "--preempt", "cpu and dry run it");
   if (decisions.samples > 1 || decisions.shared_prefix.n > 0 ||
       decisions.kv_policy != KvPolicy::kKeepAll || decisions.kv_layout != KvLayout::kPaged ||
       decisions.kv_placement != KvPlacement::kDevice) {
@@ -259,15 +255,12 @@ void check_by_layer(const ModelCard& card, const Decisions& decisions) {
 }
 
 /// Blocks are shared in one group that keeps every token.
-void check_sharing(const Decisions& decisions, bool gpu) {
+void check_sharing(const Decisions& decisions) {
   if (decisions.batch % decisions.samples != 0) {
     throw Error(ErrorCode::kUsage, "a batch of " + std::to_string(decisions.batch) +
                                        " is no multiple of " + std::to_string(decisions.samples) +
                                        " samples")
         .at("", "--samples");
-  }
-  if (decisions.beam_search && gpu) {
-    refuse("beam search on a GPU", "--beams", "cpu and dry run it");
   }
   const bool shared = decisions.samples > 1 || decisions.shared_prefix.n > 0;
   if (!shared) return;
@@ -279,7 +272,7 @@ void check_sharing(const Decisions& decisions, bool gpu) {
 }
 
 /// What the scheduler and the kernels take for granted of a residual window.
-void check_residual(const ModelCard& card, const Decisions& decisions, bool gpu) {
+void check_residual(const ModelCard& card, const Decisions& decisions) {
   const KvResidual& residual = decisions.kv_residual;
   const bool strided = decisions.kv_policy == KvPolicy::kStrided;
   const bool packed = needs_residual(decisions.kv_format);
@@ -291,7 +284,6 @@ void check_residual(const ModelCard& card, const Decisions& decisions, bool gpu)
            "plan again");
   }
   if (!residual.any()) return;
-  if (gpu) refuse(name + " on a GPU", field, "cpu and dry run it");
   const std::int64_t block = kResidualBlock.n;
   const std::int64_t stride = residual.stride;
   const bool shape = residual.tokens.n % block == 0 && stride >= 1 && block % stride == 0 &&
@@ -332,9 +324,9 @@ void refuse_unsupported(const ModelSource& source, const Decisions& decisions, b
   check_cache(source.card, decisions);
   check_packed(source, decisions, computes, gpu);
   check_mass(source.card, decisions, gpu);
-  check_sinks(source.card, decisions, gpu);
+  check_sinks(source.card, decisions);
   check_by_layer(source.card, decisions);
-  check_residual(source.card, decisions, gpu);
+  check_residual(source.card, decisions);
   const auto positive = [](std::int64_t value, const char* field) {
     if (value >= 1) return;
     throw Error(ErrorCode::kUsage, std::string(field) + " must be at least 1").at("", field);
@@ -345,8 +337,8 @@ void refuse_unsupported(const ModelSource& source, const Decisions& decisions, b
   positive(decisions.batch, "batch");
   positive(decisions.block.n, "block");
   positive(decisions.samples, "samples");
-  check_sharing(decisions, gpu);
-  check_preemption(decisions, gpu);
+  check_sharing(decisions);
+  check_preemption(decisions);
   check_replicas(decisions, !gpu);
   refuse_guesses(source, decisions, gpu);
   if (source.draft != nullptr) {
@@ -372,13 +364,9 @@ void refuse_unsupported(const ModelSource& source, const Decisions& decisions, b
   check_formats(source, decisions, gpu);
   if (source.draft != nullptr) check_formats(*source.draft, draft_decisions(decisions), gpu);
   if (gpu) check_gpu_heads(source.card);
-  if (gpu && decisions.kv_placement != KvPlacement::kDevice) {
-    refuse(std::string("a KV cache on the ") + name_of(decisions.kv_placement) + " beside a GPU",
-           "--kv-placement", "it runs on the cpu and dry backends");
-  }
-  if (gpu && (decisions.weight_offload.layers > 0 || decisions.activation_offload)) {
-    refuse("weights or hidden states in host memory beside a GPU",
-           "--weight-offload, --activation-offload", "they run on the cpu and dry backends");
+  if (gpu && decisions.kv_placement == KvPlacement::kDisk) {
+    refuse("a KV cache on a disk beside a GPU", "--kv-placement",
+           "--kv-placement host runs there; disk runs on the cpu and dry backends");
   }
   if (source.gguf == nullptr && !random_weights) {
     throw Error(ErrorCode::kUsage, source.card.name + " is a card without weights")

@@ -2,6 +2,8 @@
 // Tier: a place for bytes: device, host or disk. It hands out whole regions and says what is free;
 // what lives inside a region is the business of Arena and BlockPool.
 #include <cstddef>
+#include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -29,6 +31,10 @@ class Tier {
   /// pages now, so that no operation is timed with it. Contents stay.
   virtual void commit(std::byte*, Bytes) {}
 };
+
+/// Which way bytes go between a device and its host.
+enum class HostCopy : std::uint8_t { kToHost, kToDevice };
+using CopyBytes = std::function<void(void* to, const void* from, Bytes size, HostCopy way)>;
 
 /// This machine's memory, anonymous and not touched before use; never more than `capacity` in all.
 /// A capacity below the need is how tests run it out of memory.

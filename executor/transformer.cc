@@ -48,7 +48,8 @@ Transformer::Transformer(const ModelCard& card, const ModelPart& part, DType act
       stream_(parts.stream),
       weight_stream_(parts.weight_stream),
       hidden_states_(parts.hidden_states),
-      by_layer_chunk_(parts.by_layer_chunk) {
+      by_layer_chunk_(parts.by_layer_chunk),
+      stage_part_(parts.stage_part) {
   std::vector<const Mixer*> seen;
   for (std::int64_t i = part.layers.begin; i < part.layers.end; ++i) {
     const Layer& layer = card.layers[static_cast<std::size_t>(i)];
@@ -247,11 +248,8 @@ TensorView Transformer::take(std::int64_t rows, std::int64_t columns, const char
 }
 
 TensorView Transformer::copied(const TensorView& x, const char* name) {
-  while (static_cast<std::int64_t>(rows_.size()) < x.rows) {
-    rows_.push_back(static_cast<std::int32_t>(rows_.size()));
-  }
   TensorView copy = take(x.rows, x.columns, name);
-  ops_.gather_rows(copy, x, std::span(rows_).first(static_cast<std::size_t>(x.rows)));
+  ops_.copy(copy, x);
   return copy;
 }
 

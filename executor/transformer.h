@@ -2,6 +2,7 @@
 // Transformer: the forward pass of a dense decoder, written once over Ops, Communicator and Arena.
 // It takes and gives back its tensors in the order planner/README.md fixes; it owns none of its
 // parts.
+#include <functional>
 #include <span>
 #include <vector>
 
@@ -30,6 +31,7 @@ struct TransformerParts {
   std::int64_t kv_stride = 1;             // of a history behind a residual window
   HiddenStates* hidden_states = nullptr;  // of a prompt that is prefilled layer by layer
   std::int64_t by_layer_chunk = 0;        // tokens of it at one time
+  std::function<PassInput(const PassInput&)> stage_part = {};  // of such a chunk; null: as it is
 };
 
 class Transformer {
@@ -89,10 +91,10 @@ class Transformer {
   WeightStream* weight_stream_;
   HiddenStates* hidden_states_;
   std::int64_t by_layer_chunk_;
+  std::function<PassInput(const PassInput&)> stage_part_;
   std::vector<LayerPart> widths_;       // per layer of the rank
   std::vector<RopeTable> rope_tables_;  // the distinct ones
   std::vector<std::size_t> rope_of_;    // per layer of the rank
-  std::vector<std::int32_t> rows_;      // 0, 1, 2 ...: every row of a copy
 };
 
 }  // namespace vramplan

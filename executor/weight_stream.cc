@@ -51,13 +51,15 @@ StreamedLayers streamed_layers(const RankWeights& weights, const Decisions& deci
 }
 
 WeightStream::WeightStream(StreamedLayers streamed, RankWeights& weights,
-                           std::span<std::byte> staging, std::int64_t rooms, bool moves)
+                           std::span<std::byte> staging, std::int64_t rooms, bool moves,
+                           SideCopies* copies)
     : streamed_(std::move(streamed)),
       place_(weights.layers.size(), -1),
       staging_(staging),
       rooms_(rooms),
       moves_(moves),
       ready_(streamed_.layers.size(), 0),
+      copies_(moves ? copies : nullptr),
       there_(streamed_.layers.size(), false) {
   VRAMPLAN_CHECK(count() > 0 && rooms > 0 && rooms <= count());
   for (std::int64_t k = 0; k < count(); ++k) {
@@ -70,7 +72,10 @@ WeightStream::WeightStream(StreamedLayers streamed, RankWeights& weights,
     }
   }
   if (!moves) return;
-  worker_ = std::thread([this] { work(); });
+  for (std::int64_t k = 0; copies_ != nullptr && k < count(); ++k) {
+    marks_.push_back(copies_->make_mark());
+  }
+  if (copies_ == nullptr) worker_ = std::thread([this] { work(); });
   for (std::int64_t k = 0; k < rooms_; ++k) push(k);
 }
 
@@ -102,6 +107,7 @@ void WeightStream::before(std::int64_t layer) {
     waited_ += clock_->wait_until(ready_[at]);
     return;
   }
+  if (copies_ != nullptr) return copies_->hold_computing(marks_[at]);
   if (!moves_) return;
   const Seconds begin = steady_.now();
   std::unique_lock lock(mutex_);
@@ -114,7 +120,9 @@ void WeightStream::after(std::int64_t layer) {
   if (k < 0) return;
   const std::int64_t next = next_streamed(k, count(), rooms_);
   if (next == k) return;
-  if (moves_) {
+  if (copies_ != nullptr) {
+    copies_->follow_computing();  // which still reads the room
+  } else if (moves_) {
     const std::lock_guard lock(mutex_);
     there_[static_cast<std::size_t>(k)] = false;
   }
@@ -131,6 +139,12 @@ void WeightStream::push(std::int64_t k) {
     return;
   }
   if (!moves_) return;
+  if (copies_ != nullptr) {
+    const std::span<const std::byte> from = streamed_.bytes[at];
+    copies_->copy(room(k), from.data(), Bytes{static_cast<std::int64_t>(from.size())},
+                  HostCopy::kToDevice);
+    return copies_->set_mark(marks_[at]);
+  }
   const std::lock_guard lock(mutex_);
   jobs_.push_back(k);
   changed_.notify_all();

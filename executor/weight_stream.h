@@ -1,8 +1,9 @@
 #pragma once
 // WeightStream: matrices of layers that live in host memory. For its turn in a pass a layer's
 // matrices come into staging on the device; one worker copies, so that the next layer comes in
-// while one computes, the first of the next pass too. On dry nothing moves, and the waiting is what
-// the card's link makes of it.
+// while one computes, the first of the next pass too; on a GPU they are copies beside its
+// computing, which waits for them by itself. On dry nothing moves, and the waiting is what the
+// card's link makes of it.
 #include <atomic>
 #include <condition_variable>
 #include <cstddef>
@@ -16,6 +17,7 @@
 #include "executor/clock.h"
 #include "executor/link_clock.h"
 #include "executor/rank_weights.h"
+#include "executor/side_copies.h"
 #include "executor/trace.h"
 #include "modelcards/device_card.h"
 #include "planner/decisions.h"
@@ -34,9 +36,10 @@ StreamedLayers streamed_layers(const RankWeights& weights, const Decisions& deci
 class WeightStream {
  public:
   /// `staging`: `rooms` times what the largest layer takes. Points the views of the streamed layers
-  /// there. `moves` false: a device that computes nothing.
+  /// there. `moves` false: a device that computes nothing. `copies`: beside the computing; null for
+  /// a worker of its own.
   WeightStream(StreamedLayers streamed, RankWeights& weights, std::span<std::byte> staging,
-               std::int64_t rooms, bool moves);
+               std::int64_t rooms, bool moves, SideCopies* copies = nullptr);
   ~WeightStream();
   WeightStream(const WeightStream&) = delete;
   WeightStream& operator=(const WeightStream&) = delete;
@@ -72,6 +75,10 @@ class WeightStream {
   std::optional<LinkClock> clock_;
   Link link_;
   std::vector<double> ready_;  // on that clock
+
+  // beside a GPU's computing
+  SideCopies* copies_ = nullptr;
+  std::vector<std::size_t> marks_;  // by k
 
   // the worker
   std::mutex mutex_;

@@ -69,7 +69,7 @@ class Loader {
       if (vector && options_.f32_vectors != nullptr) take_f32(spec, into);
       return;
     }
-    if (options_.upload != nullptr) return send(spec, into, stored.offset, vector);
+    if (options_.upload != nullptr && !is_far(spec)) return send(spec, into, stored.offset, vector);
     if (options_.fill == WeightFill::kFile) {
       read(into, stored.offset);
     } else {

@@ -68,7 +68,8 @@ struct SequenceSlice {
 inline constexpr std::int64_t kResidualBlockTokens = 32;
 
 /// One block of the residual window (its newest tokens in f16) on its way into the history: of its
-/// 32 tokens every stride'th, from `first_slot` on of the history.
+/// 32 tokens every stride'th, from `first_slot` on of the history. A recent_block below 0 is no
+/// block: it fills up the steps of a GPU, which are alike.
 struct KvPack {
   std::int32_t recent_block = 0;
   std::int64_t first_slot = 0;  // block * block_tokens + offset; the rows lie in one block
@@ -157,6 +158,8 @@ class Ops {
   virtual void add(TensorView x, TensorView y) = 0;
   /// out[i, :] = x[rows[i], :].
   virtual void gather_rows(TensorView out, TensorView x, std::span<const std::int32_t> rows) = 0;
+  /// out = x, tensors of one shape and dtype: all rows gathered, unless a backend copies.
+  virtual void copy(TensorView out, TensorView x);
   /// x = cap * tanh(x / cap).
   virtual void softcap(TensorView x, float cap) = 0;
 

@@ -1,8 +1,16 @@
 #include "kernels/workspace.h"
 
 #include <algorithm>
+#include <numeric>
+#include <vector>
 
 namespace vramplan {
+
+void Ops::copy(TensorView out, TensorView x) {
+  std::vector<std::int32_t> rows(static_cast<std::size_t>(x.rows));
+  std::iota(rows.begin(), rows.end(), 0);
+  gather_rows(out, x, rows);
+}
 
 void Ops::kv_pack(const KvLayerView&, const KvLayerView&, std::span<const KvPack>, std::int64_t) {
   throw Error(ErrorCode::kUnsupported, "a KV cache with a residual window on this backend")

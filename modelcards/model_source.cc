@@ -1,6 +1,7 @@
 #include "modelcards/model_source.h"
 
 #include <algorithm>
+#include <cstring>
 #include <filesystem>
 #include <map>
 
@@ -51,6 +52,40 @@ DType most_common_dtype(const std::vector<StoredTensor>& stored, DType fallback)
   return most == bytes.end() ? fallback : most->first;
 }
 
+/// Towers and projectors beside a decoder, by what their names begin with.
+bool is_side_tensor(const std::string& name) {
+  constexpr const char* kSides[] = {"visual.",       "vision_tower.",          "vision_model.",
+                                    "audio_tower.",  "multi_modal_projector.", "mm_projector.",
+                                    "audio_model.",  "embed_vision.",          "embed_audio.",
+                                    "vision_embed.", "multimodal_projector.",  "patch_merger."};
+  const std::size_t start = name.rfind("model.", 0) == 0 ? 6 : 0;
+  return std::any_of(std::begin(kSides), std::end(kSides), [&](const char* side) {
+    return name.compare(start, std::strlen(side), side) == 0;
+  });
+}
+
+/// What the headers say of tensors beside the decoder replaces what a config implies: one tensor a
+/// format, in the first stage's `encoder` row.
+void place_side_tensors(ModelSource& source) {
+  std::map<DType, StoredTensor> sides;
+  for (const StoredTensor& tensor : source.stored) {
+    if (!is_side_tensor(tensor.name)) continue;
+    const std::string name = std::string("side_tensors.") + info(tensor.dtype).name;
+    StoredTensor& side =
+        sides.try_emplace(tensor.dtype, StoredTensor{name, tensor.dtype, 1, 0, {}}).first->second;
+    side.columns =
+        detail::checked_add(side.columns, detail::checked_mul(tensor.rows, tensor.columns));
+    side.bytes += tensor.bytes;
+  }
+  if (sides.empty()) return;
+  std::erase_if(source.stored, [](const StoredTensor& t) { return is_side_tensor(t.name); });
+  std::erase_if(source.card.extras, [](const ExtraTensor& e) { return e.group == "encoder"; });
+  for (auto& [dtype, side] : sides) {
+    source.card.extras.push_back({side.name, "encoder", 1, side.columns, Split::kNone, false});
+    source.stored.push_back(std::move(side));
+  }
+}
+
 ModelSource open_folder(const std::string& folder, const std::string& assume_like) {
   const std::string config = (fs::path(folder) / "config.json").string();
   std::error_code error;
@@ -71,6 +106,7 @@ ModelSource open_folder(const std::string& folder, const std::string& assume_lik
   if (packed_rule(source.card.stored_weights) == nullptr) {
     source.card.stored_weights = most_common_dtype(source.stored, source.card.stored_weights);
   }
+  place_side_tensors(source);
   return source;
 }
 

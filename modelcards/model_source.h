@@ -25,8 +25,8 @@ struct ModelSource {
   std::string path;  // empty for a card name
   ModelCard card;
   std::shared_ptr<const Gguf> gguf;  // kGguf only
-  // In file order, under the names of the file: of the GGUF, or of a folder's .safetensors (Hugging
-  // Face names). Empty for a card, and for a folder with a config.json alone.
+  // In file order, by the names of the file: a GGUF, or a folder's .safetensors, where what lies
+  // beside the decoder is one tensor a format. Empty for a card and for a config.json alone.
   std::vector<StoredTensor> stored;
   std::shared_ptr<const ModelSource> draft;  // the smaller model of speculative decoding
 };

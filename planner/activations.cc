@@ -261,12 +261,16 @@ Bytes attention_scratch(const ScratchRules& rules, const PassShape& pass, const 
   }
   if (queries != 1) return {};
   if (rules.multiprocessors > 0) {
+    if (rules.kv_policy == KvPolicy::kMass) return {};  // tiles, as for many queries
     // Splits of a sequence and kv head: two blocks a multiprocessor, of 256 tokens or more each, at
     // most 64; per split and head a partial output, its maximum and its sum.
     const std::int64_t groups = detail::checked_mul(pass.sequences, kind.shape.kv_heads);
     const std::int64_t wanted = ceil_div(2 * std::int64_t{rules.multiprocessors}, groups);
-    const std::int64_t splits = std::min(
+    std::int64_t splits = std::min(
         {wanted, std::max<std::int64_t>(1, ceil_div(rules.most_context, 256)), std::int64_t{64}});
+    // Two read the residual window or the sinks, and at least two what else there is.
+    const KvKeep keep = keep_of(rules.kv_policy, rules.kv_keep, kind.layer.mixer.window_tokens);
+    if (rules.residual || keep.sinks.n > 0) splits = std::clamp<std::int64_t>(splits + 2, 4, 64);
     const std::int64_t rows =
         detail::checked_mul(detail::checked_mul(kind.shape.heads, pass.sequences), splits);
     return bytes_of(DType::kF32, rows, kind.layer.mixer.value_dim + 2);
@@ -307,23 +311,27 @@ std::vector<PassShape> prefill_passes(const Decisions& decisions, bool head) {
   return passes;
 }
 
-std::vector<PassShape> decode_passes(const Decisions& given, bool head) {
-  if (given.output.n <= 1) return {};
-  Decisions decisions = given;
-  if (decisions.preempt != Preempt::kNone) {
-    decisions.batch = replay_preemption(decisions).most_running;
+std::vector<PassShape> decode_passes(const Decisions& decisions, bool head, DeviceKind kind) {
+  if (decisions.output.n <= 1) return {};
+  const auto step = [&](std::int64_t rows) {
+    return PassShape{rows, head ? rows : 0, rows, decisions.context.n - 1,
+                     (decisions.context - decisions.output).n + 1};
+  };
+  if (const GuessDecision& guesses = decisions.speculation; guesses.any()) {
+    // The first step asks about the most; the last one may have nothing to ask.
+    const std::int64_t asked = std::clamp<std::int64_t>(decisions.output.n - 2, 0, guesses.tokens);
+    PassShape most = step(decisions.batch);
+    most.tokens = decisions.batch * (asked + 1);
+    most.logit_rows = head ? most.tokens : 0;
+    return {step(decisions.batch), most};
   }
-  const std::int64_t length = decisions.context.n - 1;
-  const std::int64_t first = (decisions.context - decisions.output).n + 1;
-  const std::int64_t batch = decisions.batch;
-  std::vector<PassShape> passes = {{batch, head ? batch : 0, batch, length, first}};
-  const Speculation& guesses = decisions.speculation;
-  if (!guesses.any()) return passes;
-  // The first step asks about the most; the last one may have nothing to ask.
-  const std::int64_t asked = std::clamp<std::int64_t>(given.output.n - 2, 0, guesses.tokens);
-  passes.push_back(passes.front());
-  passes.back().tokens = batch * (asked + 1);
-  if (head) passes.back().logit_rows = batch * (asked + 1);
+  if (decisions.preempt == Preempt::kNone) return {step(decisions.batch)};
+  const PreemptionForecast forecast = replay_preemption(decisions);
+  if (kind != DeviceKind::kGpu || !captures_steps(decisions)) return {step(forecast.most_running)};
+  std::vector<PassShape> passes;
+  for (const auto& [rows, count] : forecast.captured_steps(decisions.batch)) {
+    passes.push_back(step(rows));
+  }
   return passes;
 }
 
@@ -346,7 +354,7 @@ Bytes prefill_peak(const RankModel& model, const Decisions& decisions, const Scr
 }
 
 Bytes decode_peak(const RankModel& model, const Decisions& decisions, const ScratchRules& rules) {
-  return most(model, rules, decode_passes(decisions, model.shape.head));
+  return most(model, rules, decode_passes(decisions, model.shape.head, rules.kind));
 }
 
 Bytes activation_extent(const RankModel& model, const Decisions& decisions,
@@ -355,7 +363,7 @@ Bytes activation_extent(const RankModel& model, const Decisions& decisions,
   for (const bool decode : {false, true}) {
     const bool head = model.shape.head;
     for (const PassShape& pass :
-         decode ? decode_passes(decisions, head) : prefill_passes(decisions, head)) {
+         decode ? decode_passes(decisions, head, rules.kind) : prefill_passes(decisions, head)) {
       extent = std::max(extent, pass_extent(model, rules, pass));
     }
   }

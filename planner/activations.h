@@ -58,9 +58,11 @@ Bytes pass_extent(const RankModel& model, const ScratchRules& rules, const PassS
 
 /// The distinct passes of a phase that can hold its peak. Prefill: the longest full chunk without
 /// logits, and the last chunk with one logits row. Decode: the last step (none when output is one
-/// token).
+/// token); with preemption the step with the most sequences, or on a GPU each number of rows that
+/// steps are brought to.
 std::vector<PassShape> prefill_passes(const Decisions& decisions, bool head);
-std::vector<PassShape> decode_passes(const Decisions& decisions, bool head);
+std::vector<PassShape> decode_passes(const Decisions& decisions, bool head,
+                                     DeviceKind kind = DeviceKind::kCpu);
 
 ScratchRules scratch_rules(const Decisions& decisions, DeviceKind kind, int multiprocessors = 0);
 Bytes prefill_peak(const RankModel& model, const Decisions& decisions, const ScratchRules& rules);

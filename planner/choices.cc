@@ -28,7 +28,7 @@ class Chooser : private ChoiceList {
         device_(device),
         request_(request),
         gpu_(device.kind != DeviceKind::kCpu),
-        kv_(source, request, gpu_, out) {}
+        kv_(source, request, out) {}
 
   void run() {
     place();
@@ -185,7 +185,7 @@ class Chooser : private ChoiceList {
   void speculation() {
     if (!request_.guess || *request_.guess == Guess::kNone) return;
     constexpr double kUsualAcceptance = 0.6;
-    Speculation& s = d().speculation;
+    GuessDecision& s = d().speculation;
     s.guess = *request_.guess;
     s.tokens = request_.guess_tokens.value_or(4);
     s.acceptance = request_.acceptance.value_or(kUsualAcceptance);
@@ -195,7 +195,8 @@ class Chooser : private ChoiceList {
     }
     if (!request_.acceptance) {
       assume("guesses that are kept",
-             fmt::format("{} of those whose predecessors were", kUsualAcceptance), "--acceptance");
+             fmt::format("{} of those whose predecessors were", kUsualAcceptance),
+             "--speculate-acceptance");
     }
     if (request_.preempt && *request_.preempt != PreemptRequest::kNone) {
       d().preempt = Preempt::kSwap;  // whichever: it is refused

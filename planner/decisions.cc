@@ -1,6 +1,7 @@
 #include "planner/decisions.h"
 
 #include <algorithm>
+#include <bit>
 
 namespace vramplan {
 
@@ -136,6 +137,16 @@ Blocks table_blocks(const Decisions& decisions, const KvKeep& keep) {
   }
   return std::min(whole, blocks_for(keep.sinks, decisions.block) +
                              blocks_for(keep.window + chunk, decisions.block) + Blocks{1});
+}
+
+bool captures_steps(const Decisions& decisions) {
+  return decisions.attention != AttentionAlgorithm::kNaive &&
+         decisions.kv_placement == KvPlacement::kDevice && decisions.weight_offload.layers == 0;
+}
+
+std::int64_t captured_rows(std::int64_t rows, std::int64_t most) {
+  const auto power = static_cast<std::int64_t>(std::bit_ceil(static_cast<std::uint64_t>(rows)));
+  return std::min(power, std::max(rows, most));
 }
 
 LayerRange layers_of_stage(std::int64_t layer_count, int pp, int stage) {

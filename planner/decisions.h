@@ -126,7 +126,7 @@ inline constexpr int kGuesses = 3;
 const char* name_of(Guess guess);  // none ngram draft
 
 /// Speculative decoding: at most `tokens` guesses a step.
-struct Speculation {
+struct GuessDecision {
   Guess guess = Guess::kNone;
   std::int64_t tokens = 0;
   std::string draft;             // MODEL of the smaller one
@@ -135,7 +135,7 @@ struct Speculation {
   /// the text. Where nothing is computed (dry), guesses are kept that often.
   double acceptance = 0;
   bool any() const { return guess != Guess::kNone; }
-  friend bool operator==(const Speculation&, const Speculation&) = default;
+  friend bool operator==(const GuessDecision&, const GuessDecision&) = default;
 };
 
 struct Decisions;
@@ -175,11 +175,11 @@ struct Decisions {
   Tokens context;                        // per sequence, prompt and output together
   Tokens output;                         // of which generated
   std::int64_t batch = 1;                // sequences at the same time
-  std::int64_t samples = 1;  // of them from each prompt, which share its blocks until they write
-  Speculation speculation;   // none by default
-  bool beam_search = false;  // the samples are beams of one search: the most probable answers
-  Tokens shared_prefix;      // that all prompts begin with; its whole blocks are computed once
-  Tokens prefill_chunk;      // most tokens of one forward pass
+  std::int64_t samples = 1;   // of them from each prompt, which share its blocks until they write
+  GuessDecision speculation;  // none by default
+  bool beam_search = false;   // the samples are beams of one search: the most probable answers
+  Tokens shared_prefix;       // that all prompts begin with; its whole blocks are computed once
+  Tokens prefill_chunk;       // most tokens of one forward pass
   // Prefill layer by layer over all chunks of a prompt; between the layers its hidden states wait
   // in host memory.
   bool activation_offload = false;
@@ -203,6 +203,14 @@ Blocks pool_blocks(const Decisions& decisions, const KvKeep& keep);
 /// ceil(sinks / block) + ceil((window + chunk) / block) + 1; of a budget ceil(budget / block) +
 /// ceil(chunk / block) + 1.
 Blocks table_blocks(const Decisions& decisions, const KvKeep& keep);
+
+/// On a GPU: whether decode steps are captured and replayed as graphs. Not where all scores lie in
+/// memory, whose size changes from step to step; nor where layers come in from elsewhere: their
+/// copies go to other places in every pass, and the link's time is long beside that of launches.
+bool captures_steps(const Decisions& decisions);
+/// Rows of a captured step of `rows` sequences, of at most `most`: the next power of two, so that
+/// few sizes are captured.
+std::int64_t captured_rows(std::int64_t rows, std::int64_t most);
 
 /// Whether the cache of a rank's `layer`-th of `layers` lives beyond the device: those are spread
 /// evenly, so that each has time to come in.

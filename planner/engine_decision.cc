@@ -9,11 +9,29 @@ namespace {
 
 constexpr std::int64_t kMostPositions = 1 << 24;
 constexpr std::int64_t kMostRanks = 65536;
+constexpr std::int64_t kMostDrafted = 1024;
 constexpr std::int64_t kMost = std::numeric_limits<std::int64_t>::max();
 
 template <class Unit>
 void read_count(const YamlNode& node, const char* key, std::optional<Unit>& value) {
   if (node.has(key)) value = Unit{node.at(key).integer(1, kMost)};
+}
+
+std::string speculation_text(const Speculation& s) {
+  std::string out = fmt::format("{{method: {}, tokens: {}", yaml_quoted(s.method), s.tokens);
+  if (!s.model.empty()) out += fmt::format(", model: {}", yaml_quoted(s.model));
+  if (s.acceptance) out += fmt::format(", acceptance: {}", *s.acceptance);
+  return out + "}";
+}
+
+Speculation read_speculation(const YamlNode& in) {
+  in.allow_only({"method", "tokens", "model", "acceptance"});
+  Speculation s;
+  s.method = in.at("method").text();
+  s.tokens = in.at("tokens").integer(1, kMostDrafted);
+  s.model = in.text_or("model", "");
+  if (in.has("acceptance")) s.acceptance = in.at("acceptance").real(0, 1);
+  return s;
 }
 
 }  // namespace
@@ -45,6 +63,10 @@ std::string write_engine_decision(const EngineDecision& d, const std::string& in
     line("tower_heads", fmt::format("{}", d.tower_heads));
   }
   if (d.expert_parallel > 1) line("expert_parallel", fmt::format("{}", d.expert_parallel));
+  if (d.attention_dp > 1) line("attention_dp", fmt::format("{}", d.attention_dp));
+  if (d.context_parallel > 1) line("context_parallel", fmt::format("{}", d.context_parallel));
+  if (d.speculation.method != "none") line("speculation", speculation_text(d.speculation));
+  if (d.eager) line("eager", "true");
   line("flash_attention", d.flash_attention ? "true" : "false");
   if (d.serving) {
     line("serving", fmt::format("{{input_tokens: {}, output_tokens: {}, concurrency: {}, "
@@ -56,11 +78,29 @@ std::string write_engine_decision(const EngineDecision& d, const std::string& in
 }
 
 EngineDecision read_engine_decision(const YamlNode& in) {
-  in.allow_only({"engine", "memory_fraction", "max_model_len_tokens", "max_num_batched_tokens",
-                 "kv_tokens", "max_num_seqs", "kv_cache_memory_bytes", "dtype", "kv_cache_dtype",
-                 "quantization", "quantized_parts", "tower_bytes", "beside_bytes",
-                 "transient_bytes", "tower_positions", "tower_heads", "expert_parallel",
-                 "flash_attention", "serving"});
+  in.allow_only({"engine",
+                 "memory_fraction",
+                 "max_model_len_tokens",
+                 "max_num_batched_tokens",
+                 "kv_tokens",
+                 "max_num_seqs",
+                 "kv_cache_memory_bytes",
+                 "dtype",
+                 "kv_cache_dtype",
+                 "quantization",
+                 "quantized_parts",
+                 "tower_bytes",
+                 "beside_bytes",
+                 "transient_bytes",
+                 "tower_positions",
+                 "tower_heads",
+                 "expert_parallel",
+                 "attention_dp",
+                 "context_parallel",
+                 "speculation",
+                 "eager",
+                 "flash_attention",
+                 "serving"});
   EngineDecision d;
   d.engine = in.at("engine").text();
   if (in.has("memory_fraction")) d.memory_fraction = in.at("memory_fraction").real(0, 1);
@@ -79,6 +119,10 @@ EngineDecision read_engine_decision(const YamlNode& in) {
   d.tower_positions = in.integer_or("tower_positions", 0, 1, kMostPositions);
   d.tower_heads = in.integer_or("tower_heads", 0, 1, kMostPositions);
   d.expert_parallel = static_cast<int>(in.integer_or("expert_parallel", 1, 1, kMostRanks));
+  d.attention_dp = static_cast<int>(in.integer_or("attention_dp", 1, 1, kMostRanks));
+  d.context_parallel = static_cast<int>(in.integer_or("context_parallel", 1, 1, kMostRanks));
+  if (in.has("speculation")) d.speculation = read_speculation(in.at("speculation"));
+  if (in.has("eager")) d.eager = in.at("eager").boolean();
   d.flash_attention = in.at("flash_attention").boolean();
   if (in.has("serving")) {
     const YamlNode s = in.at("serving");

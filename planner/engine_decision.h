@@ -18,6 +18,17 @@ struct ServingDecision {
   bool operator==(const ServingDecision&) const = default;
 };
 
+/// Drafting of further tokens, which the model verifies in one step.
+struct Speculation {
+  /// none; ngram: from the text so far; draft: a smaller model; mtp: the model's own layers;
+  /// eagle, eagle3, medusa: heads trained for the model.
+  std::string method = "none";
+  std::int64_t tokens = 0;  // drafted a step
+  std::string model;        // of the draft or heads, as the engine is told; may be empty for heads
+  std::optional<double> acceptance;  // chance that a drafted token is kept; unset: assumed
+  bool operator==(const Speculation&) const = default;
+};
+
 struct EngineDecision {
   std::string engine;  // "vllm@0.19.0", or without a version
   std::optional<double> memory_fraction;
@@ -29,6 +40,10 @@ struct EngineDecision {
   Bytes tower, beside, transient;
   std::int64_t tower_positions = 0, tower_heads = 0;
   int expert_parallel = 1;
+  int attention_dp = 1;
+  int context_parallel = 1;
+  Speculation speculation;
+  bool eager = false;  // no CUDA graphs
   bool flash_attention = true;
   std::optional<ServingDecision> serving;
   bool operator==(const EngineDecision&) const = default;

@@ -188,16 +188,19 @@ class PassWorks {
     };
     double blocks = static_cast<double>(packed(last) - packed(pass.kv_length - queries)) / 32;
     std::int64_t calls = 0;
-    if (pass.tokens == pass.sequences && last > residual.tokens.n) {
+    const bool step = pass.tokens == pass.sequences;
+    if (step && last > residual.tokens.n) {
       blocks = static_cast<double>(pass.sequences) / 32;
     } else {
       for (std::int64_t end = pass.kv_length; end <= last; end += queries)
         if (packed(end) > packed(end - queries)) ++calls;
     }
-    if (blocks <= 0) return;
+    // The steps of a GPU are alike: each has the call, for no block in most.
+    const bool in_graph = step && passes_.fused;
+    if (blocks <= 0 && !in_graph) return;
     OpWork work = kv_pack_work(blocks, kind.shape.k + kind.shape.v, 2 * kind.shape.kv_heads,
                                dtype_of(decisions_.kv_format), residual.stride);
-    work.calls = calls;
+    work.calls = in_graph ? passes_.repeat : calls;
     sum_.add(work, kind.count);
   }
 

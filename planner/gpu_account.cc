@@ -5,11 +5,13 @@
 
 #include "planner/forward_work.h"
 #include "planner/kv_groups.h"
+#include "planner/preemption.h"
 
 namespace vramplan {
 namespace {
 
 constexpr Bytes kAlignment{256};
+constexpr std::int64_t kPackBytes = 16;  // a block of the window, and its place in the history
 
 Bytes rounded(std::int64_t count, std::int64_t each) {
   return round_up(Bytes{each} * count, kAlignment);
@@ -79,6 +81,11 @@ Bytes pass_array_bytes(const GpuAccount& gpu, const Decisions& decisions) {
                 rounded(decisions.batch, 4) * (2 + groups);
   for (const KvKeep& keep : gpu.groups) {
     bytes += round_up(table_bytes(keep, decisions), kAlignment);
+    if (keep.sinks.n > 0) bytes += rounded(tokens, 4);
+    if (keep.budget.n > 0) bytes += round_up(table_bytes(keep, decisions) * 2, kAlignment);
+    if (!keep.recent) continue;
+    const std::int64_t chunk = std::min(decisions.prefill_chunk.n, prompt);
+    bytes += rounded(std::max(ceil_div(chunk, kResidualBlock.n), decisions.batch), kPackBytes);
   }
   return bytes;
 }
@@ -95,10 +102,15 @@ Bytes staging_bytes(const GpuAccount& gpu, const Decisions& decisions) {
 }
 
 Bytes graph_bytes(const GpuAccount& gpu, const Decisions& decisions) {
-  const bool captured =
-      decisions.output.n >= 3 && decisions.attention != AttentionAlgorithm::kNaive;
-  if (!captured) return {};
-  return round_up(gpu.graph_node * gpu.decode_calls, kGpuPage);
+  if (!captures_steps(decisions)) return {};
+  std::int64_t graphs = decisions.output.n >= 3 ? 1 : 0;
+  if (decisions.preempt != Preempt::kNone) {
+    graphs = 0;
+    for (const auto& [rows, steps] : replay_preemption(decisions).captured_steps(decisions.batch)) {
+      graphs += steps >= 2 ? 1 : 0;
+    }
+  }
+  return round_up(gpu.graph_node * gpu.decode_calls, kGpuPage) * graphs;
 }
 
 }  // namespace vramplan

@@ -29,15 +29,17 @@ GpuAccount gpu_account(const RankModel& model, const DeviceCard& device,
                        const Decisions& decisions);
 
 /// With T tokens of the longest pass, S sequences, for each of the G groups B = table_blocks, and
-/// r(x) = x rounded up to 256 B: 5 r(4 T) + G r(8 T) + (2 + G) r(4 S) + sum of r(4 S B). Of the
-/// arrays alone, without rotary tables.
+/// r(x) = x rounded up to 256 B: 5 r(4 T) + G r(8 T) + (2 + G) r(4 S) + sum of r(4 S B); r(4 T) for
+/// each group with sinks; r(8 S B) for each with a budget; r(16 max(ceil(chunk / 32), S)) with a
+/// residual window. Of the arrays alone, without rotary tables.
 Bytes pass_array_bytes(const GpuAccount& gpu, const Decisions& decisions);
 /// Pass arrays and rotary tables.
 Bytes index_bytes(const GpuAccount& gpu, const Decisions& decisions);
 /// Pinned host memory: kStagedPasses copies of the pass arrays and the buffers of weights.
 Bytes staging_bytes(const GpuAccount& gpu, const Decisions& decisions);
 /// Operations of a decode step x graph_node in whole pages; 0 when fewer than two decode steps
-/// run (the first runs without), and for naive attention.
+/// run (the first runs without), and where none is captured. With preemption that much for each
+/// number of rows with two steps.
 Bytes graph_bytes(const GpuAccount& gpu, const Decisions& decisions);
 
 }  // namespace vramplan

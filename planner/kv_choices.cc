@@ -246,7 +246,6 @@ void KvChoices::preemption() {
         .at("", "--preempt")
         .help("plan for fewer sequences at a time");
   };
-  if (gpu_) unsupported("sequences on a GPU");
   if (d().samples > 1 || d().shared_prefix.n > 0) unsupported("sequences that share blocks");
   if (d().kv_policy != KvPolicy::kKeepAll) unsupported("a KV policy that gives blocks back");
   if (d().kv_layout != KvLayout::kPaged) unsupported("a contiguous cache");

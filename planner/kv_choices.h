@@ -7,8 +7,8 @@ namespace vramplan {
 
 class KvChoices : private ChoiceList {
  public:
-  KvChoices(const ModelSource& source, const PlanRequest& request, bool gpu, Choices& out)
-      : ChoiceList(out), source_(source), request_(request), gpu_(gpu) {}
+  KvChoices(const ModelSource& source, const PlanRequest& request, Choices& out)
+      : ChoiceList(out), source_(source), request_(request) {}
 
   /// What does not hang on the lengths. After the KV format is known.
   void policy();
@@ -31,7 +31,6 @@ class KvChoices : private ChoiceList {
 
   const ModelSource& source_;
   const PlanRequest& request_;
-  bool gpu_;
 };
 
 }  // namespace vramplan

@@ -29,9 +29,13 @@ const OpCost* find_cost(const DeviceCard& device, OpKind op, DType dtype) {
   if (decode || op == OpKind::kLinearF32) {
     return find_cost(device, decode ? OpKind::kLinearDecode : OpKind::kLinear, DType::kF32);
   }
-  // and none for attention that adds up what blocks get: its kernels take the way of several
-  // queries, whatever their number.
-  const bool mass = op == OpKind::kAttentionMassPrefill || op == OpKind::kAttentionMassDecode;
+  // and none for attention that adds up what blocks get: a CPU's kernels take the way of several
+  // queries then, whatever their number.
+  const bool one = op == OpKind::kAttentionMassDecode;
+  if (one && device.kind != DeviceKind::kCpu) {
+    return find_cost(device, OpKind::kAttentionDecode, dtype);
+  }
+  const bool mass = one || op == OpKind::kAttentionMassPrefill;
   return mass ? find_cost(device, OpKind::kAttentionPrefill, dtype) : nullptr;
 }
 
@@ -296,6 +300,13 @@ void for_each_chunk(const Decisions& decisions, Visit visit) {
   }
 }
 
+}  // namespace
+
+Seconds decode_weight_stall(const RankModel& stage, const Decisions& decisions,
+                            const DeviceCard& device, const PassWork& step) {
+  return weight_stall(stage, decisions, device, {step});
+}
+
 /// Of one prompt: chunk by chunk, or once when prefill goes layer by layer.
 Seconds prefill_weight_stall(const RankModel& stage, const Decisions& decisions,
                              const DeviceCard& device) {
@@ -307,8 +318,6 @@ Seconds prefill_weight_stall(const RankModel& stage, const Decisions& decisions,
   for (const PassWork& chunk : chunks) stall += weight_stall(stage, decisions, device, {chunk});
   return stall;
 }
-
-}  // namespace
 
 Seconds decode_stall(const RankModel& stage, const Decisions& decisions, const DeviceCard& device,
                      const PassWork& step) {

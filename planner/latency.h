@@ -50,6 +50,11 @@ Bytes decode_bytes(const RankModel& model, const Decisions& decisions, Tokens co
 Seconds decode_stall(const RankModel& stage, const Decisions& decisions, const DeviceCard& device,
                      const PassWork& step);
 Seconds prefill_stall(const RankModel& stage, const Decisions& decisions, const DeviceCard& device);
+/// The same for matrices in host memory. Errors: as far_link.
+Seconds decode_weight_stall(const RankModel& stage, const Decisions& decisions,
+                            const DeviceCard& device, const PassWork& step);
+Seconds prefill_weight_stall(const RankModel& stage, const Decisions& decisions,
+                             const DeviceCard& device);
 
 /// Stages one after another (`stages`: one rank of each); ranks of a stage work at the same time.
 /// TTFT and TPOT are those of one replica while all compute; rates are those of all together.

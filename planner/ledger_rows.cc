@@ -100,9 +100,9 @@ LedgerRow streamed_row(const RankModel& model) {
 
 LedgerRow activation_row(const RankModel& model, const Decisions& decisions,
                          const ScratchRules& rules, Phase phase) {
-  const std::vector<PassShape> passes = phase == Phase::kPrefill
-                                            ? prefill_passes(decisions, model.shape.head)
-                                            : decode_passes(decisions, model.shape.head);
+  const std::vector<PassShape> passes =
+      phase == Phase::kPrefill ? prefill_passes(decisions, model.shape.head)
+                               : decode_passes(decisions, model.shape.head, rules.kind);
   LedgerRow row;
   row.category = Category::kActivations;
   row.name = "peak";

@@ -40,7 +40,7 @@ struct PlanRequest {
   std::optional<Tokens> shared_prefix;  // tokens all prompts begin with
   std::optional<Guess> guess;
   std::optional<std::int64_t> guess_tokens;  // a step, at most
-  std::optional<double> acceptance;          // see Speculation
+  std::optional<double> acceptance;          // see GuessDecision
   std::string draft;                         // the name of the source's draft
   std::optional<KvPlacement> kv_placement;
   std::optional<double> kv_offload;            // share of the cache that leaves the device

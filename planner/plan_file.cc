@@ -86,7 +86,7 @@ class Writer {
     line("  batch: {}", d.batch);
     line("  samples: {}", d.samples);
     if (d.beam_search) line("  beam_search: true");
-    if (const Speculation& s = d.speculation; s.any()) {
+    if (const GuessDecision& s = d.speculation; s.any()) {
       line(
           "  speculation: {{guess: {}, tokens: {}, acceptance: {}, draft: {}, draft_hash: "
           "\"0x{:016x}\"}}",

@@ -97,7 +97,7 @@ class Reader {
     return *found;
   }
 
-  static Speculation speculation(const YamlNode& in) {
+  static GuessDecision speculation(const YamlNode& in) {
     in.allow_only({"guess", "tokens", "acceptance", "draft", "draft_hash"});
     return {named<Guess>(in.at("guess"), kGuesses), count(in, "tokens", 1), in.at("draft").text(),
             wide(in.at("draft_hash"), 16), in.at("acceptance").real(0, 1)};

@@ -105,6 +105,7 @@ class Replay {
     out_.most_running = std::max(out_.most_running, running_);
     ++out_.steps;
     out_.step_tokens += running_;
+    ++out_.steps_of[running_];
     for (Sequence& s : sequences_) {
       if (!s.running) continue;
       ++s.cached;
@@ -122,6 +123,12 @@ class Replay {
 };
 
 }  // namespace
+
+std::map<std::int64_t, std::int64_t> PreemptionForecast::captured_steps(std::int64_t most) const {
+  std::map<std::int64_t, std::int64_t> captured;
+  for (const auto& [sequences, count] : steps_of) captured[captured_rows(sequences, most)] += count;
+  return captured;
+}
 
 PreemptionForecast replay_preemption(const Decisions& decisions) {
   VRAMPLAN_CHECK(decisions.kv_blocks >= blocks_for(decisions.context, decisions.block));

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <tuple>
 
 #include "planner/account.h"
@@ -14,16 +15,22 @@ namespace {
 
 constexpr std::size_t kMostFront = 64;
 
+/// What has no known price comes after everything that has one.
+double price_or_last(const Evaluation& e) {
+  return e.usd_per_hour.value_or(std::numeric_limits<double>::infinity());
+}
+
 /// Fewest devices, then fewest machines, then price, then speed, then the simpler sharding.
 auto golden_key(const Evaluation& e) {
-  return std::tuple(e.strategy.devices(), e.nodes, e.usd_per_hour, e.tpot.v, -e.tokens_per_second,
+  return std::tuple(e.strategy.devices(), e.nodes, price_or_last(e), e.tpot.v, -e.tokens_per_second,
                     e.strategy.pp, e.strategy.format, e.strategy.kv_format, e.strategy.tier);
 }
 auto price_key(const Evaluation& e) {
-  return std::tuple(e.usd_per_million_tokens(), e.strategy.devices(), e.nodes, e.tpot.v);
+  return std::tuple(e.usd_per_million_tokens().value_or(0), e.strategy.devices(), e.nodes,
+                    e.tpot.v);
 }
 auto speed_key(const Evaluation& e) {
-  return std::tuple(e.tpot.v, e.strategy.devices(), e.nodes, e.usd_per_hour);
+  return std::tuple(e.tpot.v, e.strategy.devices(), e.nodes, price_or_last(e));
 }
 
 template <class Key>
@@ -34,8 +41,10 @@ void keep_best(const Evaluation& e, std::optional<Evaluation>& best, Key key) {
 /// Whether `a` is at least as good as `b` in devices, price, tpot and throughput, and better in
 /// one.
 bool dominates(const Evaluation& a, const Evaluation& b) {
+  // A price and a number of devices are not to be compared.
+  if (a.usd_per_hour.has_value() != b.usd_per_hour.has_value()) return false;
   const auto cost = [](const Evaluation& e) {
-    return e.usd_per_hour > 0 ? e.usd_per_hour : static_cast<double>(e.strategy.devices());
+    return e.usd_per_hour.value_or(static_cast<double>(e.strategy.devices()));
   };
   const bool as_good =
       cost(a) <= cost(b) && a.tpot <= b.tpot && a.tokens_per_second >= b.tokens_per_second;
@@ -46,8 +55,8 @@ bool dominates(const Evaluation& a, const Evaluation& b) {
 /// Sorted by cost and speed, one sweep against what is kept.
 std::vector<Evaluation> pareto_front(std::vector<Evaluation> all) {
   std::sort(all.begin(), all.end(), [](const Evaluation& a, const Evaluation& b) {
-    return std::tuple(a.usd_per_hour, a.strategy.devices(), a.tpot.v, -a.tokens_per_second) <
-           std::tuple(b.usd_per_hour, b.strategy.devices(), b.tpot.v, -b.tokens_per_second);
+    return std::tuple(price_or_last(a), a.strategy.devices(), a.tpot.v, -a.tokens_per_second) <
+           std::tuple(price_or_last(b), b.strategy.devices(), b.tpot.v, -b.tokens_per_second);
   });
   std::vector<Evaluation> front;
   for (const Evaluation& e : all) {
@@ -86,7 +95,7 @@ int replicas_for(const Evaluation& one, const SearchLimits& limits) {
 bool within(const Evaluation& e, const SearchLimits& limits) {
   if (limits.ttft && e.ttft > *limits.ttft) return false;
   if (limits.tpot && e.tpot > *limits.tpot) return false;
-  return !limits.usd_per_hour || (e.usd_per_hour > 0 && e.usd_per_hour <= *limits.usd_per_hour);
+  return !limits.usd_per_hour || (e.usd_per_hour && *e.usd_per_hour <= *limits.usd_per_hour);
 }
 
 void check_limits(const SearchLimits& limits) {
@@ -126,9 +135,13 @@ const char* name_of(Quality quality) {
   return "?";
 }
 
-double Evaluation::usd_per_million_tokens() const {
-  if (usd_per_hour <= 0 || tokens_per_second <= 0) return 1e30;
-  return usd_per_hour / (tokens_per_second * 3600) * 1e6;
+const char* name_of(const SearchTier& tier) {
+  return tier.weights_on_host ? "weights_host" : name_of(tier.cache);
+}
+
+std::optional<double> Evaluation::usd_per_million_tokens() const {
+  if (!usd_per_hour || tokens_per_second <= 0) return std::nullopt;
+  return *usd_per_hour / (tokens_per_second * 3600) * 1e6;
 }
 
 namespace {
@@ -176,11 +189,15 @@ std::vector<ShadowPrice> shadow_prices(const StrategySpace& space, const Evaluat
     other.kv_format = static_cast<std::uint8_t>(k);
     change(std::string("KV cache in ") + name_of(space.kv_formats()[k].format), other);
   }
-  for (std::size_t tier = 0; tier < space.placements().size(); ++tier) {
+  for (std::size_t tier = 0; tier < space.tiers().size(); ++tier) {
     if (tier == s.tier) continue;
     Strategy other = s;
     other.tier = static_cast<std::uint8_t>(tier);
-    change(std::string("KV cache on the ") + name_of(space.placements()[tier]), other);
+    const SearchTier& where = space.tiers()[tier];
+    change(where.weights_on_host ? std::string("matrices in host memory")
+           : tier == 0           ? std::string("all on the device")
+                                 : std::string("KV cache on the ") + name_of(where),
+           other);
   }
   Strategy wider = s;
   wider.tp = static_cast<std::uint16_t>(s.tp * 2);
@@ -214,7 +231,7 @@ SearchResult search(const StrategySpace& space, const SearchRequest& request) {
     ++out.within_limits;
     keep_best(e, out.smallest, golden_key);
     keep_best(e, out.fastest, speed_key);
-    if (e.usd_per_hour > 0) keep_best(e, out.cheapest, price_key);
+    if (e.usd_per_hour) keep_best(e, out.cheapest, price_key);
     good.push_back(e);
   }
   out.front = pareto_front(std::move(good));
@@ -231,9 +248,9 @@ SearchResult search(const StrategySpace& space, const SearchRequest& request) {
   }
   out.assumptions.push_back(
       {"time", "the planner's own executor, not an engine's", "plan --engine"});
-  if (space.placements().size() > 1) {
-    out.assumptions.push_back(
-        {"host memory and disks", "hold every cache that leaves a device", "--kv-placement"});
+  if (space.tiers().size() > 1) {
+    out.assumptions.push_back({"host memory and disks", "hold everything that leaves a device",
+                               "--kv-placement, --weight-offload"});
   }
   out.assumptions.push_back({"batch", "powers of two up to 512 on each replica", "none"});
   return out;

@@ -30,12 +30,25 @@ struct SearchLimits {
 struct SearchRequest {
   PlanRequest plan;  // model, context, output, prefill chunk; the rest is searched
   std::vector<DeviceCard> devices;
-  std::map<std::string, double> usd_per_hour;  // by device card, of one device
+  /// By device card, of one device; 0 is a price: what is owned already. A card that is not here
+  /// and has no price of its own has no known price.
+  std::map<std::string, double> usd_per_hour;
   SearchLimits limits;
   /// Where the cache may live. Beyond the device it is tried where it does not fit on the device:
   /// elsewhere it only waits longer.
   std::vector<KvPlacement> placements = {KvPlacement::kDevice};
+  /// Whether matrices may live in host memory, where they do not fit on the device.
+  bool weights_on_host = false;
 };
+
+/// Where a strategy keeps what does not stay on the device.
+struct SearchTier {
+  KvPlacement cache = KvPlacement::kDevice;
+  bool weights_on_host = false;                     // the matrices of all layers
+  static constexpr std::int64_t kStagedLayers = 2;  // one computes while the next comes in
+  bool operator==(const SearchTier&) const = default;
+};
+const char* name_of(const SearchTier& tier);  // device host disk weights_host
 
 /// One strategy: `replicas` copies of a model on tp x pp devices each.
 struct Strategy {
@@ -43,7 +56,7 @@ struct Strategy {
   std::uint16_t tp = 1, pp = 1;
   std::uint16_t replicas = 1;
   std::uint8_t format = 0, kv_format = 0;  // indices into the tables of StrategySpace
-  std::uint8_t tier = 0;                   // index into StrategySpace::placements()
+  std::uint8_t tier = 0;                   // index into StrategySpace::tiers()
   std::int64_t batch = 1;                  // of one replica
 
   int devices() const { return tp * pp * replicas; }
@@ -54,11 +67,11 @@ struct Evaluation {
   Bytes peak;  // of the fullest rank
   Bytes headroom;
   Seconds ttft, tpot;
-  double tokens_per_second = 0;  // decode, all replicas
-  double usd_per_hour = 0;       // 0 = no price known
+  double tokens_per_second = 0;        // decode, all replicas
+  std::optional<double> usd_per_hour;  // nothing: no price is known
   int nodes = 1;
   bool fits = false;
-  double usd_per_million_tokens() const;
+  std::optional<double> usd_per_million_tokens() const;
 };
 
 struct WeightChoice {
@@ -87,7 +100,7 @@ class StrategySpace {
   const std::vector<std::int64_t>& batches() const { return batches_; }
   const std::vector<WeightChoice>& weights() const { return weights_; }
   const std::vector<KvChoice>& kv_formats() const { return kv_formats_; }
-  const std::vector<KvPlacement>& placements() const { return placements_; }
+  const std::vector<SearchTier>& tiers() const { return tiers_; }
   /// Every strategy with one replica.
   std::vector<Strategy> strategies() const;
 
@@ -102,7 +115,7 @@ class StrategySpace {
     double flop_s[3] = {0, 0, 0};
     std::map<int, Link> links;  // by ranks that take part
     std::int64_t node = 8;
-    double usd_per_hour = 0;
+    std::optional<double> usd_per_hour;
   };
   /// Sums over a pass; seconds of a device are a dot product with them.
   struct Work {
@@ -111,7 +124,7 @@ class StrategySpace {
     double send_calls = 0, send_bytes = 0;  // between stages
   };
   using Peaks = std::vector<std::vector<Bytes>>;  // of the fullest stage, by batch and device
-  /// The cache beyond the device: what passes wait for it, below 0 where it is not tried.
+  /// A tier beyond the device: what passes wait for it, below 0 where it is not tried.
   struct FarTier {
     Peaks peaks;
     std::vector<std::vector<double>> decode_stall;  // by batch and device
@@ -123,7 +136,7 @@ class StrategySpace {
     Work prefill;
     Peaks peaks;
     std::vector<Work> decode;                // by batch
-    std::vector<FarTier> far;                // by placement after the first, which is the device
+    std::vector<FarTier> far;                // by tier after the first, which is the device
     std::vector<Link> tp_links, send_links;  // by device
   };
 
@@ -138,7 +151,10 @@ class StrategySpace {
   void add_peaks(const StageAccount& account, const Decisions& decisions, Peaks& peaks) const;
   /// Stages that differ, and how many are alike.
   using Stages = std::vector<std::pair<StageAccount, int>>;
-  FarTier far_tier(const Stages& stages, const Shard& shard, const Decisions& decisions) const;
+  FarTier far_tier(const ModelSource& source, const Stages& stages, const Shard& shard,
+                   Decisions decisions, const SearchTier& tier) const;
+  StageAccount stage_account(const ModelSource& source, const Decisions& decisions,
+                             int stage) const;
   Peaks no_peaks() const;
   Shard make_shard(const ModelSource& source, Decisions decisions, std::size_t format,
                    std::size_t kv_format);
@@ -155,7 +171,7 @@ class StrategySpace {
   std::vector<int> multiprocessors_;  // the different numbers of them
   std::vector<WeightChoice> weights_;
   std::vector<KvChoice> kv_formats_;
-  std::vector<KvPlacement> placements_;
+  std::vector<SearchTier> tiers_;
   std::vector<std::int64_t> batches_;
   std::vector<Shard> shards_;
   std::vector<int> shard_index_;  // [tp][pp][format][kv], -1 = not valid

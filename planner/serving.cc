@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
 
 #include "modelcards/nearest_names.h"
 #include "planner/latency.h"
@@ -47,6 +48,9 @@ struct Served {
   EngineTable table;
   EngineSettings settings;
   std::vector<EngineModel> stages;  // one rank of each
+  std::optional<DraftModel> draft;
+  SpeculationMethod method = SpeculationMethod::kNone;
+  double tokens_per_step = 1;
 };
 
 Served served(const ModelSource& source, const DeviceCard& device, const Decisions& decisions,
@@ -60,6 +64,11 @@ Served served(const ModelSource& source, const DeviceCard& device, const Decisio
     out.stages.push_back(
         engine_model(source, decisions, out.settings.formats, stage * decisions.sharding.tp));
   }
+  const Speculation& s = out.settings.speculation;
+  out.method = parse_speculation(s.method);
+  if (out.method == SpeculationMethod::kNone) return out;
+  out.draft = draft_model(source, request.draft.get(), s, decisions, out.settings.formats);
+  out.tokens_per_step = tokens_per_step(*s.acceptance, s.tokens);
   return out;
 }
 
@@ -74,9 +83,45 @@ bool is_latent(const EngineModel& model) {
                      [](const KvLayers& l) { return l.kind == MixerKind::kMla; });
 }
 
+/// Of one attention group.
 double full_prompts(const Served& s, const ServingLoad& load) {
   return real(s.settings.max_num_batched_tokens.n) / real(load.input.n);
 }
+
+/// The draft's passes of one step, seconds by engine factors as the model's own.
+class DraftTimes {
+ public:
+  DraftTimes(const Served& s, const DeviceCard& device, const Decisions& decisions)
+      : t_(s.table), draft_(*s.draft), tokens_(real(s.settings.speculation.tokens)) {
+    pass_.emplace(s.table.kind, device, draft_.model, draft_.quantization,
+                  s.settings.formats.kv_element_bytes, decisions.sharding.tp);
+  }
+  /// Chained: the first pass takes what the step before kept, each further one a token.
+  double step(double sequences, double context, double kept) const {
+    if (!draft_.chained) return pass_seconds(pass_->decode(sequences, context));
+    return pass_seconds(pass_->decode(sequences, context, kept)) +
+           (tokens_ - 1) * pass_seconds(pass_->decode(sequences, context));
+  }
+  /// Chained drafts keep a cache of the prompt as well.
+  double prompt(double input) const {
+    return draft_.chained ? pass_seconds(pass_->prefill(1, input)) : 0;
+  }
+
+ private:
+  double t(const char* name) const { return t_.number(std::string("serve_") + name); }
+  double pass_seconds(const PassTerms& k) const {
+    return t("layer_s") * std::max(1.0, real(draft_.model.layers)) + t("launch") * k.launch +
+           t("head") * k.head + t("expert_launch") * k.expert_launch +
+           t("reduce_launch") * k.reduce_launch + t("matrices") * k.matrices +
+           t("attention") * k.attention + t("experts") * k.experts + t("reduce") * k.reduce +
+           t("vectors") * k.vectors;
+  }
+
+  const EngineTable& t_;
+  const DraftModel& draft_;
+  double tokens_;
+  std::optional<PassModel> pass_;
+};
 
 /// Seconds of one stage's steps and prompts with the engine's factors put in.
 class StageTimes {
@@ -86,15 +131,17 @@ class StageTimes {
         m_(model),
         pass_(std::move(pass)),
         load_(load),
-        prompts_(full_prompts(s, load)) {}
+        prompts_(full_prompts(s, load)),
+        verified_(1 + real(s.settings.speculation.tokens)) {}
 
   double step(double sequences) const {
     const double b = std::max(1.0, sequences);
-    const PassTerms k = pass_.decode(b, real(load_.input.n) + real(load_.output.n) / 2);
+    const PassTerms k = pass_.decode(b, context(), verified_);
     return t("step_s") + t("layer_s") * real(m_.layers) + t("sequence_s") * b + launches(k) +
            t("matrices") * k.matrices + t("attention") * k.attention + t("experts") * k.experts +
            t("reduce") * k.reduce + t("vectors") * k.vectors;
   }
+  double context() const { return real(load_.input.n) + real(load_.output.n) / 2; }
   /// One prompt by itself, in as many passes as it needs.
   double prompt() const {
     return prompt_work(pass_.prefill(1, real(load_.input.n))) +
@@ -102,8 +149,11 @@ class StageTimes {
   }
   /// A prompt's share of a pass that is full of prompts.
   double prompt_share() const {
-    const double n = std::floor(prompts_);
+    const double n = std::max(1.0, std::floor(prompts_)) * real(m_.groups);
     if (n < 2) return prompt();
+    if (prompts_ < 1) {
+      return (prompt_work(pass_.prefill(n, real(load_.input.n))) + pass_host() / prompts_) / n;
+    }
     return (prompt_work(pass_.prefill(n, real(load_.input.n))) + pass_host()) / n;
   }
 
@@ -131,6 +181,7 @@ class StageTimes {
   PassModel pass_;
   const ServingLoad& load_;
   double prompts_;
+  double verified_;  // tokens of a sequence in one step
 };
 
 /// All stages of a pipeline. The running sequences are split into as many groups as there are
@@ -143,6 +194,8 @@ class EngineTimes {
     for (const EngineModel& stage : s.stages) {
       stages_.emplace_back(s, stage, pass_model(s, device, decisions, stage), load);
     }
+    tokens_per_step_ = s.tokens_per_step;
+    if (s.draft) draft_.emplace(s, device, decisions);
     if (s.stages.size() < 2) return;
     OpWork send;
     send.op = OpKind::kSend;
@@ -154,12 +207,20 @@ class EngineTimes {
   }
 
   double stages() const { return real(static_cast<std::int64_t>(stages_.size())); }
+  double tokens_per_step() const { return tokens_per_step_; }
+  /// A step's share of one token: a step yields more than one when drafts are verified.
   double step(double sequences) const {
     const double group = sequences / stages();
-    return sum([&](const StageTimes& stage) { return stage.step(group); }) + handing(group);
+    double seconds =
+        sum([&](const StageTimes& stage) { return stage.step(group); }) + handing(group);
+    if (draft_) {
+      seconds += draft_->step(std::max(1.0, group), stages_.front().context(), tokens_per_step_);
+    }
+    return seconds / tokens_per_step_;
   }
   double prompt() const {
-    return sum([](const StageTimes& stage) { return stage.prompt(); }) + handing(input_);
+    const double draft = draft_ ? draft_->prompt(input_) : 0;
+    return sum([](const StageTimes& stage) { return stage.prompt(); }) + handing(input_) + draft;
   }
   double prompt_share() const {
     return sum([](const StageTimes& stage) { return stage.prompt_share(); });
@@ -180,6 +241,8 @@ class EngineTimes {
   }
 
   std::vector<StageTimes> stages_;
+  std::optional<DraftTimes> draft_;
+  double tokens_per_step_ = 1;
   double input_, hidden_, call_s_ = 0, byte_s_ = 0;
 };
 
@@ -229,11 +292,11 @@ ServingTerms serving_terms(const ModelSource& source, const DeviceCard& device,
   const PassModel pass = pass_model(s, device, decisions, model);
   const double input = real(load.input.n), output = real(load.output.n);
   ServingTerms out;
-  out.asked = real(std::min(load.concurrency, s.settings.max_num_seqs));
+  out.asked = std::min(real(load.concurrency), real(model.groups) * real(s.settings.max_num_seqs));
   out.layers = real(model.layers);
   out.experts = model.experts > 0;
   out.latent = is_latent(model);
-  out.full_prompts = full_prompts(s, load);
+  out.full_prompts = full_prompts(s, load) * real(model.groups);
   for (std::size_t i = 0; i < out.steps.size(); ++i) {
     out.steps[i] = pass.decode(std::max(1.0, out.asked * kStepShares[i]), input + output / 2);
   }
@@ -252,21 +315,23 @@ ServingForecast forecast_serving(const ModelSource& source, const DeviceCard& de
   const std::string arrival = word_of(load.arrival);
   const double input = real(load.input.n), output = real(load.output.n);
   const double kept = input + kGrowth * output;  // of a request, while it runs
-  const double places = std::max(1.0, real(forecast.kv_tokens.n) / kept);
+  const double groups = real(s.stages.front().groups);
+  const double places = std::max(1.0, groups * real(forecast.kv_tokens.n) / kept);
   ServingForecast out;
   out.input_tokens = load.input.n;
   out.output_tokens = load.output.n;
   out.concurrency = load.concurrency;
-  out.running = std::min(real(std::min(load.concurrency, s.settings.max_num_seqs)), places);
+  const double limit = groups * real(s.settings.max_num_seqs);
+  out.running = std::min({real(load.concurrency), limit, places});
+  out.tokens_per_step = times.tokens_per_step();
   const Loop loop = solve(times, out.running, output, t("interference"), t("queue_" + arrival));
   const double waiting = (real(load.concurrency) - out.running) / out.running;
-  const double steps = t("first_steps") + real(load.batch_wait_steps);
+  const double steps = (t("first_steps") + real(load.batch_wait_steps)) * times.tokens_per_step();
   out.tpot = {loop.tpot};
   out.ttft = {t("first_s_" + arrival) + loop.response +
               t("wave_" + arrival) * (out.running - 1) / times.stages() * times.prompt_share() +
               steps * loop.tpot + waiting * (loop.response + output * loop.tpot)};
-  if (load.arrival == Arrival::kEqual) {
-    out.ttft.v += t("slot") * output * loop.tpot / real(load.concurrency);
+  if (load.front_end || load.arrival == Arrival::kEqual) {
     const double streamed = t("front_s") * real(load.concurrency) * output;
     out.ttft.v += std::max(0.0, streamed - out.ttft.v - output * loop.tpot);
   }

@@ -27,6 +27,8 @@ struct ServingLoad {
   /// Decode steps a prompt is held back in the mean: TensorRT-LLM gathers more prompts
   /// (batch_wait_timeout_iters), SGLang looks for new ones every scheduler-recv-interval steps.
   std::int64_t batch_wait_steps = 0;
+  /// One process streams all tokens to clients of its own machine; kEqual always has one.
+  bool front_end = false;
 };
 
 /// What the kernels of the first stage alone would take, before anything fitted to served engines.
@@ -53,12 +55,14 @@ ServingTerms serving_terms(const ModelSource& source, const DeviceCard& device,
 ///   tpot)
 ///   ttft = first + R + wave x P' (B - 1) + (first_steps + batch_wait_steps) x tpot
 ///          + (concurrency - B) / B x (R + output x tpot)
-/// Arrivals that stay in step (kEqual) add two things to ttft: a request finds a place when another
-/// ends, a `slot` share of output x tpot / concurrency later; and what the front end cannot stream
-/// in time: front_s x concurrency x output less the whole request, when that is above 0.
+/// A front end (kEqual, or front_end) adds to ttft what it cannot stream in time:
+/// front_s x concurrency x output less the whole request, when that is above 0.
 /// A pipeline of S stages: s, P and P' are sums over the stages, s of b / S sequences each, with
 /// the hidden vectors handed on; a prompt disturbs one stage at a time, so B - 1 becomes (B - 1) /
 /// S. No published row has one: that is not checked against measurements.
+/// Speculation: a step verifies tokens + 1 tokens a sequence and yields tokens_per_step of them,
+/// the draft's passes come on top; tpot is the step's share of one. Attention groups: a step takes
+/// b / G sequences in each of G groups, a pass G times the prompts. Neither was fitted to any row.
 /// Errors: kUnsupported for an engine without fitted rows, and devices without the numbers; kUsage
 /// for an empty load.
 ServingForecast forecast_serving(const ModelSource& source, const DeviceCard& device,

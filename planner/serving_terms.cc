@@ -101,9 +101,11 @@ PassModel::PassModel(EngineKind engine, const DeviceCard& device, const EngineMo
   latent_decode_ = kernel_cost(KernelOp::kLatentDecode, engine, device, kv);
   experts_ = kernel_cost(KernelOp::kExperts, engine, device, routed.dtype);
   if (tp > 1) reduce_ = kernel_cost(KernelOp::kAllReduce, engine, device, "bf16", tp);
+  const int group = model.attention_tp;
+  if (group > 1) group_reduce_ = kernel_cost(KernelOp::kAllReduce, engine, device, "bf16", group);
 }
 
-void PassModel::matrices(double tokens, double logit_rows, PassTerms& terms) const {
+void PassModel::matrices(PassTokens tokens, PassTokens logit_rows, PassTerms& terms) const {
   const auto product = [&](const KernelCost& cost, double stored, double peak, double m, double n,
                            double k) {
     const double bytes = (n * k + m * k) * stored + 2 * m * n;
@@ -114,16 +116,19 @@ void PassModel::matrices(double tokens, double logit_rows, PassTerms& terms) con
     terms.launch += real(matrix.count) * cost.call_s;
     terms.matrices += real(matrix.count) * product(cost, matrix.quantised ? stored_weights_ : 2,
                                                    matrix.quantised ? peak_weights_ : peak16_,
-                                                   tokens, real(matrix.rows), real(matrix.columns));
+                                                   matrix.all_groups ? tokens.all : tokens.own,
+                                                   real(matrix.rows), real(matrix.columns));
   }
-  if (m_.head && logit_rows > 0) {
+  const double rows = m_.head_sees_all ? logit_rows.all : logit_rows.own;
+  if (m_.head && rows > 0) {
     terms.launch += plain_.call_s;
-    terms.head = product(plain_, 2, peak16_, logit_rows, real(m_.vocab) / tp_, real(m_.hidden));
+    terms.head =
+        product(plain_, 2, peak16_, rows, real(m_.vocab) / real(m_.head_ranks), real(m_.hidden));
   }
   const double widths = 8 * real(m_.hidden) +
                         3 * real(std::max(m_.intermediate, m_.expert_intermediate)) +
                         2 * real(m_.heads * m_.head_dim);
-  terms.vectors = tokens * widths * 2 * real(m_.layers) / bandwidth_;
+  terms.vectors = tokens.own * widths * 2 * real(m_.layers) / bandwidth_;
 }
 
 void PassModel::experts(double tokens, PassTerms& terms) const {
@@ -144,40 +149,57 @@ void PassModel::experts(double tokens, PassTerms& terms) const {
                                      2 * rows * matrix / peak_experts_, rows * real(m_.hidden));
 }
 
-void PassModel::reduce(double tokens, PassTerms& terms) const {
+/// Two all-reduces a layer. With attention groups one is over the ranks of a group; the other is an
+/// all-gather of all groups' tokens before the experts and a reduce-scatter behind them, which move
+/// what an all-reduce of all tokens moves.
+void PassModel::reduce(PassTokens tokens, PassTerms& terms) const {
   if (tp_ == 1) return;
-  const double calls = 2 * real(m_.layers), ranks = tp_;
-  const double moved = tokens * real(m_.hidden) * 2 * 2 * (ranks - 1) / ranks;
-  terms.reduce_launch = calls * reduce_.call_s;
-  terms.reduce = calls * reduce_.work_seconds(moved / link_, 0, 0);
+  const double layers = real(m_.layers), hidden = real(m_.hidden);
+  const auto add = [&](const KernelCost& cost, double count, double rows, double ranks) {
+    if (ranks < 2) return;
+    const double moved = rows * hidden * 2 * 2 * (ranks - 1) / ranks;
+    terms.reduce_launch += count * cost.call_s;
+    terms.reduce += count * cost.work_seconds(moved / link_, 0, 0);
+  };
+  if (m_.groups == 1) return add(reduce_, 2 * layers, tokens.all, tp_);
+  bool dense_over_all = false;
+  for (const EngineMatrix& matrix : m_.matrices) dense_over_all |= matrix.all_groups;
+  const double gathered = dense_over_all ? layers : real(m_.expert_layers);
+  add(group_reduce_, 2 * layers - gathered, tokens.own, m_.attention_tp);
+  add(reduce_, gathered, tokens.all, tp_);
 }
 
 double PassModel::floor_seconds(double tokens) const {
   double plain = 0;
   for (const EngineMatrix& matrix : m_.matrices) {
-    plain += real(matrix.rows) * real(matrix.columns) * real(matrix.count);
+    // Each group takes prompts of its own: in the mean they share its matrices too.
+    const double groups = matrix.all_groups ? 1 : real(m_.groups);
+    plain += real(matrix.rows) * real(matrix.columns) * real(matrix.count) / groups;
   }
   const double routed = 3 * real(m_.hidden) * real(m_.expert_intermediate) *
                         real(m_.experts_per_token) * real(m_.expert_layers) / m_.expert_ranks;
   return 2 * tokens * (plain / peak_weights_ + routed / peak_experts_);
 }
 
-PassTerms PassModel::decode(double running, double context) const {
+PassTerms PassModel::decode(double running, double context, double tokens_each) const {
   PassTerms terms;
-  matrices(running, running, terms);
-  experts(running, terms);
-  reduce(running, terms);
+  const double own = std::max(1.0, running / real(m_.groups));  // sequences of one group
+  const PassTokens tokens{own * tokens_each, running * tokens_each};
+  matrices(tokens, tokens, terms);
+  experts(tokens.all, terms);
+  reduce(tokens, terms);
   const double heads = real(m_.heads), dim = real(m_.head_dim);
   for (const KvLayers& layers : m_.kv) {
     const double kept = layers.window > 0 ? std::min(context, real(layers.window)) : context;
-    const double bytes = running * kept * real(layers.bytes_per_token.n);
+    // Ranks that share a cache read their tokens for the heads of all of them: flops stay.
+    const double bytes = own * kept * real(layers.bytes_per_token.n) / real(m_.context_ranks);
     const bool latent = layers.kind == MixerKind::kMla;
     const KernelCost& cost = latent ? latent_decode_ : decode_;
     // Absorbed MLA: every head against the whole latent, its values the part without positions.
     const double cached = real(layers.bytes_per_token.n) / kv_bytes_;
-    const double flops = latent ? 2 * running * kept * heads * (2 * cached - kLatentRope)
-                                : 4 * running * kept * heads * dim;
-    const double x = latent ? running * heads : running * heads * dim;
+    const double flops = latent ? 2 * tokens.own * kept * heads * (2 * cached - kLatentRope)
+                                : 4 * tokens.own * kept * heads * dim;
+    const double x = latent ? tokens.own * heads : tokens.own * heads * dim;
     terms.launch += real(layers.layers) * cost.call_s;
     terms.attention +=
         real(layers.layers) * cost.work_seconds(bytes / bandwidth_, flops / peak16_, x);
@@ -187,25 +209,27 @@ PassTerms PassModel::decode(double running, double context) const {
 
 PassTerms PassModel::prefill(double sequences, double input) const {
   PassTerms terms;
-  const double tokens = sequences * input;
-  matrices(tokens, sequences, terms);
-  experts(tokens, terms);
+  // Of the prompts of a pass one group has at least one.
+  const double own = std::max(std::min(1.0, sequences), sequences / real(m_.groups));
+  const PassTokens tokens{own * input, sequences * input};
+  matrices(tokens, {own, sequences}, terms);
+  experts(tokens.all, terms);
   reduce(tokens, terms);
   const double heads = real(m_.heads), dim = real(m_.head_dim);
   for (const KvLayers& layers : m_.kv) {
     const double seen = layers.window > 0 ? std::min(input, real(layers.window)) : input;
-    const double pairs = tokens * seen - sequences * seen * seen / 2;
+    const double pairs = tokens.own * seen - own * seen * seen / 2;
     const bool latent = layers.kind == MixerKind::kMla;
     const KernelCost& cost = latent ? latent_prefill_ : prefill_;
     // MLA: queries and keys of head_dim columns, values without the rotary part.
     const double columns = latent ? 2 * dim - kLatentRope : 2 * dim;
     const double kv = real(layers.bytes_per_token.n);
     const double bytes =
-        latent ? tokens * heads * 2 * columns * 2 : tokens * (kv + 4 * heads * dim);
+        latent ? tokens.own * heads * 2 * columns * 2 : tokens.own * (kv + 4 * heads * dim);
     terms.launch += real(layers.layers) * cost.call_s;
     terms.attention += real(layers.layers) *
                        cost.work_seconds(bytes / bandwidth_, 2 * pairs * heads * columns / peak16_,
-                                         latent ? tokens * heads : tokens * heads * dim);
+                                         latent ? tokens.own * heads : tokens.own * heads * dim);
   }
   return terms;
 }

@@ -27,23 +27,29 @@ class PassModel {
   PassModel(EngineKind engine, const DeviceCard& device, const EngineModel& model,
             Quantization quantization, std::int64_t kv_element_bytes, int tp);
 
-  /// One new token for each of `running` sequences that keep `context` tokens each.
-  PassTerms decode(double running, double context) const;
-  /// `sequences` whole prompts of `input` tokens in one pass.
+  /// `tokens_each` new tokens (more than one when drafts are verified) for each of `running`
+  /// sequences, of all attention groups together, that keep `context` tokens each.
+  PassTerms decode(double running, double context, double tokens_each = 1) const;
+  /// `sequences` whole prompts of `input` tokens in one pass, spread over the attention groups.
   PassTerms prefill(double sequences, double input) const;
   /// Flops of the matrices for `tokens` at the data-sheet peaks: no pass is faster.
   double floor_seconds(double tokens) const;
 
  private:
-  void matrices(double tokens, double logit_rows, PassTerms& terms) const;
+  /// Tokens that the ranks of one attention group see, and those of all groups.
+  struct PassTokens {
+    double own = 0, all = 0;
+  };
+  void matrices(PassTokens tokens, PassTokens logit_rows, PassTerms& terms) const;
   void experts(double tokens, PassTerms& terms) const;
-  void reduce(double tokens, PassTerms& terms) const;
+  void reduce(PassTokens tokens, PassTerms& terms) const;
 
   const EngineModel& m_;
   int tp_;
   double bandwidth_ = 0, peak16_ = 0, peak_weights_ = 0, peak_experts_ = 0, link_ = 0;
   double stored_weights_ = 2, stored_experts_ = 2, kv_bytes_ = 2;
-  KernelCost gemm_, plain_, prefill_, decode_, latent_prefill_, latent_decode_, experts_, reduce_;
+  KernelCost gemm_, plain_, prefill_, decode_, latent_prefill_, latent_decode_, experts_, reduce_,
+      group_reduce_;
 };
 
 }  // namespace vramplan

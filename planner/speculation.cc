@@ -122,12 +122,12 @@ std::vector<OpWork> draft_step_work(const DraftAccount& draft, const Decisions& 
 }
 
 void check_speculation(const ModelSource& source, const Decisions& decisions, bool cpu) {
-  const Speculation& s = decisions.speculation;
+  const GuessDecision& s = decisions.speculation;
   if (!s.any()) return;
   if (s.tokens < 1 || s.tokens > kMostGuesses || !(s.acceptance >= 0 && s.acceptance <= 1)) {
     throw Error(ErrorCode::kUsage,
                 fmt::format("{} guesses a step, {} of them kept", s.tokens, s.acceptance))
-        .at("", "--speculate, --acceptance")
+        .at("", "--speculate, --speculate-acceptance")
         .help(fmt::format("1 to {} guesses; a share of 0 to 1", kMostGuesses));
   }
   if (!cpu) refuse("on a GPU", "it runs on the cpu and dry backends of a cpu device");

@@ -6,7 +6,6 @@
 #include "planner/choices.h"
 #include "planner/forward_work.h"
 #include "planner/kv_cache.h"
-#include "planner/kv_offload.h"
 #include "planner/latency.h"
 #include "planner/search.h"
 #include "planner/weight_names.h"
@@ -82,12 +81,12 @@ StrategySpace::StrategySpace(const ModelSource& given, const SearchRequest& requ
   if (request.devices.empty()) {
     throw Error(ErrorCode::kUsage, "there is no device to search").at("", "--devices");
   }
-  placements_ = {KvPlacement::kDevice};
+  tiers_ = {SearchTier{}};
   for (const KvPlacement placement : request.placements) {
-    const bool known =
-        std::find(placements_.begin(), placements_.end(), placement) != placements_.end();
-    if (!known) placements_.push_back(placement);
+    const SearchTier tier{placement, false};
+    if (std::find(tiers_.begin(), tiers_.end(), tier) == tiers_.end()) tiers_.push_back(tier);
   }
+  if (request.weights_on_host) tiers_.push_back({KvPlacement::kDevice, true});
   base_ = make_choices(source, request.devices.front(), request.plan).decisions;
   base_.activations = DType::kBF16;
   Decisions one = base_;
@@ -123,8 +122,11 @@ void StrategySpace::add_devices(const TokenizerTables& tables) {
       if (row.tier == TierKind::kDevice) device.runtime_many += row.bytes;
     }
     const auto price = request_.usd_per_hour.find(card.name);
-    device.usd_per_hour =
-        price != request_.usd_per_hour.end() ? price->second : card.price_per_hour_usd.value;
+    if (price != request_.usd_per_hour.end()) {
+      device.usd_per_hour = price->second;
+    } else if (!card.price_per_hour_usd.source.empty()) {
+      device.usd_per_hour = card.price_per_hour_usd.value;
+    }
     devices_.push_back(std::move(device));
   }
 }
@@ -255,11 +257,7 @@ StrategySpace::Shard StrategySpace::make_shard(const ModelSource& source, Decisi
   shard.decode.resize(batches_.size());
   Stages stages;
   for (int stage = 0; stage < shard.pp; ++stage) {
-    StageAccount account;
-    account.model = rank_model(source.card, decisions, source.stored, stage * shard.tp);
-    account.weights = weight_bytes(account.model);
-    account.padding = arena_padding(account.model);
-    account.gpu = gpu_account(account.model, request_.devices.front(), decisions);
+    StageAccount account = stage_account(source, decisions, stage);
     add_work(prefill_work(account.model, decisions, DeviceKind::kGpu), shard.prefill);
     // Stages between the first and the last that hold as many layers have the same peak.
     const bool like_the_last =
@@ -275,47 +273,20 @@ StrategySpace::Shard StrategySpace::make_shard(const ModelSource& source, Decisi
     else
       stages.emplace_back(std::move(account), 1);
   }
-  for (std::size_t tier = 1; tier < placements_.size(); ++tier) {
-    decisions.kv_placement = placements_[tier];
-    shard.far.push_back(far_tier(stages, shard, decisions));
+  for (std::size_t tier = 1; tier < tiers_.size(); ++tier) {
+    shard.far.push_back(far_tier(source, stages, shard, decisions, tiers_[tier]));
   }
   return shard;
 }
 
-StrategySpace::FarTier StrategySpace::far_tier(const Stages& stages, const Shard& shard,
-                                               const Decisions& decisions) const {
-  FarTier far{no_peaks(),
-              {batches_.size(), std::vector<double>(devices_.size(), -1)},
-              std::vector<double>(devices_.size(), -1)};
-  Decisions d = decisions;
-  try {
-    d.kv_offload = widest_kv_offload(std::max<std::int64_t>(1, layer_count_ / shard.pp));
-    for (const auto& [stage, count] : stages) add_peaks(stage, d, far.peaks);
-  } catch (const Error& error) {
-    const bool unsuitable =
-        error.code() == ErrorCode::kUsage || error.code() == ErrorCode::kUnsupported;
-    if (!unsuitable) throw;
-    return far;  // a model whose layers differ in their cache
-  }
-  for (std::size_t i = 0; i < devices_.size(); ++i) {
-    const DeviceCard& card = request_.devices[i];
-    if (!has_far_link(card, d.kv_placement)) continue;
-    for (std::size_t b = 0; b < batches_.size(); ++b) {
-      const bool needed =
-          shard.peaks[b][i] > devices_[i].capacity && far.peaks[b][i] <= devices_[i].capacity;
-      if (!needed) continue;
-      const Decisions batched = with_batch(d, batches_[b]);
-      const PassWork step{batched.batch, batched.batch, batched.batch, mean_context().n};
-      Seconds decode, prefill;
-      for (const auto& [stage, count] : stages) {
-        decode.v += decode_stall(stage.model, batched, card, step).v * count;
-        if (far.prefill_stall[i] < 0) prefill.v += prefill_stall(stage.model, d, card).v * count;
-      }
-      far.decode_stall[b][i] = decode.v;
-      if (far.prefill_stall[i] < 0) far.prefill_stall[i] = prefill.v;
-    }
-  }
-  return far;
+StageAccount StrategySpace::stage_account(const ModelSource& source, const Decisions& decisions,
+                                          int stage) const {
+  StageAccount account;
+  account.model = rank_model(source.card, decisions, source.stored, stage * decisions.sharding.tp);
+  account.weights = weight_bytes(account.model);
+  account.padding = arena_padding(account.model);
+  account.gpu = gpu_account(account.model, request_.devices.front(), decisions);
+  return account;
 }
 
 double StrategySpace::seconds(const Work& work, const Device& device, const Shard& shard,
@@ -352,7 +323,7 @@ Evaluation StrategySpace::evaluate(const Strategy& s) const {
   out.ttft = {seconds(shard.prefill, device, shard, s.device) + prefill_stall};
   out.tpot = {seconds(shard.decode[b], device, shard, s.device) + decode_stall};
   out.tokens_per_second = static_cast<double>(s.batch) * s.replicas / out.tpot.v;
-  out.usd_per_hour = device.usd_per_hour * s.devices();
+  if (device.usd_per_hour) out.usd_per_hour = *device.usd_per_hour * s.devices();
   out.nodes = static_cast<int>((s.devices() + device.node - 1) / device.node);
   return out;
 }
@@ -366,7 +337,10 @@ PlanRequest StrategySpace::plan_request(const Strategy& s) const {
   request.weights = weights_[s.format].dtype;
   request.kv_format = kv_formats_[s.kv_format].format;
   request.batch = s.batch;
-  request.kv_placement = placements_[s.tier];
+  request.kv_placement = tiers_[s.tier].cache;
+  if (tiers_[s.tier].weights_on_host) {
+    request.weight_offload_layers = WeightOffload{layer_count_ / s.pp, SearchTier::kStagedLayers};
+  }
   return request;
 }
 

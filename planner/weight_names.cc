@@ -73,8 +73,18 @@ std::optional<std::string> layer_name(const ModelCard& card, std::size_t layer,
   return std::nullopt;
 }
 
+/// Names of a decoder inside a model that sees: "model.language_model.layers.0...",
+/// "language_model.model.layers.0...", "language_model.lm_head.weight".
+std::string decoder_name(const std::string& name) {
+  const std::string inner = "language_model.", outer = "model.language_model.";
+  if (name.compare(0, outer.size(), outer) == 0) return "model." + name.substr(outer.size());
+  return name.compare(0, inner.size(), inner) == 0 ? name.substr(inner.size()) : name;
+}
+
 /// "model.layers.12.mlp.up_proj.weight" -> "blk.12.ffn_up.weight"; empty when unknown.
-std::optional<std::string> gguf_name(const ModelCard& card, const std::string& name) {
+std::optional<std::string> gguf_name(const ModelCard& card, const std::string& given) {
+  const std::string name = decoder_name(given);
+  if (name.rfind("side_tensors.", 0) == 0) return name;
   for (const Renaming& r : kOutside) {
     if (name == r.hf) return r.gguf;
   }
@@ -85,6 +95,10 @@ std::optional<std::string> gguf_name(const ModelCard& card, const std::string& n
     layer = layer * 10 + static_cast<std::size_t>(name[at] - '0');
   }
   if (at == start.size() || at >= name.size() || name[at] != '.') return std::nullopt;
+  const auto further = static_cast<std::int64_t>(layer) - card.layer_count();
+  if (!card.mtp_loaded && further >= 0 && further < card.mtp_layers) {
+    return "blk." + std::to_string(layer) + name.substr(at);  // predicts further tokens: not read
+  }
   const auto inside = layer_name(card, layer, name.substr(at + 1));
   if (!inside) return std::nullopt;
   return "blk." + std::to_string(layer) + "." + *inside;

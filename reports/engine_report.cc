@@ -18,15 +18,20 @@ struct Row {
 };
 
 std::vector<Row> rows_of(const EngineForecast& f) {
+  std::vector<Row> rows;
   if (is_llamacpp(f)) {
-    return {{"model buffer", f.weights},
+    rows = {{"model buffer", f.weights - f.draft},
             {"KV buffer", f.kv},
             {"compute buffer", f.compute},
             {"driver", f.non_torch},
             {"sum", f.total}};
+  } else {
+    rows = {{"weights", f.weights - f.draft}, {"activation peak", f.activations},
+            {"non-torch", f.non_torch},       {"KV cache", f.kv},
+            {"CUDA graphs", f.graphs},        {"sum", f.total}};
   }
-  return {{"weights", f.weights}, {"activation peak", f.activations}, {"non-torch", f.non_torch},
-          {"KV cache", f.kv},     {"CUDA graphs", f.graphs},          {"sum", f.total}};
+  if (f.draft.n > 0) rows.insert(rows.begin() + 1, {"draft weights", f.draft});
+  return rows;
 }
 
 /// Ranks that differ from the one before; alike ranks are shown once.
@@ -64,6 +69,7 @@ nlohmann::json engine_object(const EngineForecast& f) {
                         {"boots", f.boots},
                         {"transient_bytes", f.transient.n},
                         {"starved", f.starved}};
+  if (f.draft.n > 0) out["draft_bytes"] = f.draft.n;
   if (is_llamacpp(f)) {
     out["model_bytes"] = f.weights.n;
     out["compute_bytes"] = f.compute.n;
@@ -100,6 +106,15 @@ nlohmann::json engine_decision_object(const EngineDecision& d) {
     out["tower_heads"] = d.tower_heads;
   }
   if (d.expert_parallel > 1) out["expert_parallel"] = d.expert_parallel;
+  if (d.attention_dp > 1) out["attention_dp"] = d.attention_dp;
+  if (d.context_parallel > 1) out["context_parallel"] = d.context_parallel;
+  if (d.speculation.method != "none") {
+    nlohmann::json& s = out["speculation"];
+    s = {{"method", d.speculation.method}, {"tokens", d.speculation.tokens}};
+    if (!d.speculation.model.empty()) s["model"] = d.speculation.model;
+    if (d.speculation.acceptance) s["acceptance"] = *d.speculation.acceptance;
+  }
+  if (d.eager) out["eager"] = true;
   if (d.memory_fraction) out["memory_fraction"] = *d.memory_fraction;
   if (d.max_model_len) out["max_model_len_tokens"] = d.max_model_len->n;
   if (d.max_num_batched_tokens) out["max_num_batched_tokens"] = d.max_num_batched_tokens->n;
@@ -114,6 +129,19 @@ nlohmann::json engine_decision_object(const EngineDecision& d) {
   }
   return out;
 }
+
+namespace {
+
+Speculation speculation_from(const JsonReader& in) {
+  Speculation s;
+  s.method = in.at("method").text();
+  s.tokens = in.at("tokens").count();
+  if (in.has("model")) s.model = in.at("model").text();
+  if (in.has("acceptance")) s.acceptance = in.at("acceptance").number();
+  return s;
+}
+
+}  // namespace
 
 EngineDecision engine_decision_from(const JsonReader& in) {
   EngineDecision d;
@@ -131,6 +159,12 @@ EngineDecision engine_decision_from(const JsonReader& in) {
   if (in.has("expert_parallel")) {
     d.expert_parallel = static_cast<int>(in.at("expert_parallel").count());
   }
+  if (in.has("attention_dp")) d.attention_dp = static_cast<int>(in.at("attention_dp").count());
+  if (in.has("context_parallel")) {
+    d.context_parallel = static_cast<int>(in.at("context_parallel").count());
+  }
+  if (in.has("speculation")) d.speculation = speculation_from(in.at("speculation"));
+  if (in.has("eager")) d.eager = in.at("eager").boolean();
   const auto tokens = [&](const char* key, std::optional<Tokens>& value) {
     if (in.has(key)) value = Tokens{in.at(key).count()};
   };
@@ -157,6 +191,7 @@ nlohmann::json serving_object(const ServingForecast& s) {
           {"running", s.running},
           {"ttft_seconds", s.ttft.v},
           {"tpot_seconds", s.tpot.v},
+          {"tokens_per_step", s.tokens_per_step},
           {"tokens_per_second", s.tokens_per_second},
           {"requests_per_second", s.requests_per_second},
           {"ttft_error", s.ttft_error},
@@ -191,10 +226,10 @@ std::string engine_text(const Plan& plan, const TextOptions& o) {
     const ServingForecast& s = *plan.predictions.serving;
     out += fmt::format(
         "  serving {} requests of {} + {} tokens: TTFT {} (+-{:.0f} %), TPOT {} (+-{:.0f} %), "
-        "{:.0f} "
-        "tokens/s\n",
+        "{:.0f} tokens/s{}\n",
         s.concurrency, s.input_tokens, s.output_tokens, to_text(s.ttft), 100 * s.ttft_error,
-        to_text(s.tpot), 100 * s.tpot_error, s.tokens_per_second);
+        to_text(s.tpot), 100 * s.tpot_error, s.tokens_per_second,
+        s.tokens_per_step > 1 ? fmt::format(", {:.2f} tokens a step", s.tokens_per_step) : "");
   }
   return out;
 }

@@ -112,6 +112,9 @@ std::string configuration(const Decisions& d) {
   if (d.engine && d.engine->expert_parallel > 1) {
     text += fmt::format(" ep {}", d.engine->expert_parallel);
   }
+  if (d.engine && d.engine->attention_dp > 1) {
+    text += fmt::format(" attention dp {}", d.engine->attention_dp);
+  }
   return text;
 }
 

@@ -24,7 +24,7 @@ json pools_array(const Decisions& d) {
   return pools;
 }
 
-json speculation_object(const Speculation& s) {
+json speculation_object(const GuessDecision& s) {
   return {{"guess", name_of(s.guess)},
           {"tokens", s.tokens},
           {"acceptance", s.acceptance},
@@ -120,9 +120,9 @@ void pools_from(const JsonReader& in, Decisions& d) {
   }
 }
 
-Speculation speculation_from(const JsonReader& in) {
-  Speculation s{in.at("guess").word<Guess>(kGuesses), in.at("tokens").count(),
-                in.at("draft").text(), 0, in.at("acceptance").number()};
+GuessDecision speculation_from(const JsonReader& in) {
+  GuessDecision s{in.at("guess").word<Guess>(kGuesses), in.at("tokens").count(),
+                  in.at("draft").text(), 0, in.at("acceptance").number()};
   if (s.guess == Guess::kDraft) s.draft_hash = hash_from(in.at("draft_hash"));
   return s;
 }

@@ -20,9 +20,9 @@ std::vector<std::pair<std::string, std::string>> cells(const Evaluation& e,
                                                        const SearchRequest& request,
                                                        const StrategySpace& space) {
   const Strategy& s = e.strategy;
-  const std::string price = e.usd_per_hour > 0 ? fmt::format("{:.4g}", e.usd_per_hour) : "";
-  const std::string token =
-      e.usd_per_hour > 0 ? fmt::format("{:.4g}", e.usd_per_million_tokens()) : "";
+  const std::string price = e.usd_per_hour ? fmt::format("{:.4g}", *e.usd_per_hour) : "";
+  const auto each = e.usd_per_million_tokens();
+  const std::string token = each ? fmt::format("{:.4g}", *each) : "";
   return {{"device", request.devices[s.device].name},
           {"devices", std::to_string(s.devices())},
           {"nodes", std::to_string(e.nodes)},
@@ -31,7 +31,7 @@ std::vector<std::pair<std::string, std::string>> cells(const Evaluation& e,
           {"replicas", std::to_string(s.replicas)},
           {"weights", space.weights()[s.format].name},
           {"kv_format", name_of(space.kv_formats()[s.kv_format].format)},
-          {"tier", name_of(space.placements()[s.tier])},
+          {"tier", name_of(space.tiers()[s.tier])},
           {"batch", std::to_string(s.batch)},
           {"peak_bytes", std::to_string(e.peak.n)},
           {"headroom_bytes", std::to_string(e.headroom.n)},
@@ -52,24 +52,29 @@ json object(const Evaluation& e, const SearchRequest& request, const StrategySpa
               {"replicas", s.replicas},
               {"weights", space.weights()[s.format].name},
               {"kv_format", name_of(space.kv_formats()[s.kv_format].format)},
-              {"tier", name_of(space.placements()[s.tier])},
+              {"tier", name_of(space.tiers()[s.tier])},
               {"batch", s.batch},
               {"peak_bytes", e.peak.n},
               {"headroom_bytes", e.headroom.n},
               {"ttft_seconds", finite(e.ttft.v)},
               {"tpot_seconds", finite(e.tpot.v)},
               {"tokens_per_second", finite(e.tokens_per_second)}};
-  if (e.usd_per_hour > 0) {
-    out["usd_per_hour"] = finite(e.usd_per_hour);
-    out["usd_per_million_tokens"] = finite(e.usd_per_million_tokens());
-  }
+  if (e.usd_per_hour) out["usd_per_hour"] = finite(*e.usd_per_hour);
+  if (const auto each = e.usd_per_million_tokens()) out["usd_per_million_tokens"] = finite(*each);
   return out;
+}
+
+std::string weights_text(const Strategy& s, const StrategySpace& space) {
+  std::string text = space.weights()[s.format].name;
+  if (space.tiers()[s.tier].weights_on_host) text += " host";
+  return text;
 }
 
 /// "fp8", or "fp8 host" for a cache beyond the device.
 std::string cache_text(const Strategy& s, const StrategySpace& space) {
   std::string text = name_of(space.kv_formats()[s.kv_format].format);
-  if (s.tier > 0) text += std::string(" ") + name_of(space.placements()[s.tier]);
+  const SearchTier& tier = space.tiers()[s.tier];
+  if (tier.cache != KvPlacement::kDevice) text += std::string(" ") + name_of(tier);
   return text;
 }
 
@@ -78,12 +83,10 @@ std::string line_of(const Evaluation& e, const SearchRequest& request, const Str
   std::string line = fmt::format(
       "{} x {} (tp {}, pp {}, {} replicas), weights {}, KV {}, batch {}: TTFT {}, TPOT {}, "
       "{:.0f} tokens/s",
-      s.devices(), request.devices[s.device].name, s.tp, s.pp, s.replicas,
-      space.weights()[s.format].name, cache_text(s, space), s.batch, to_text(e.ttft),
-      to_text(e.tpot), e.tokens_per_second);
-  if (e.usd_per_hour > 0) {
-    line += fmt::format(", ${:.2f}/h, ${:.3f} per million tokens", e.usd_per_hour,
-                        e.usd_per_million_tokens());
+      s.devices(), request.devices[s.device].name, s.tp, s.pp, s.replicas, weights_text(s, space),
+      cache_text(s, space), s.batch, to_text(e.ttft), to_text(e.tpot), e.tokens_per_second);
+  if (const auto each = e.usd_per_million_tokens()) {
+    line += fmt::format(", ${:.2f}/h, ${:.3f} per million tokens", *e.usd_per_hour, *each);
   }
   return line;
 }
@@ -152,11 +155,10 @@ std::string search_text(const SearchResult& r, const SearchRequest& request,
     for (const Evaluation& e : r.front) {
       const Strategy& s = e.strategy;
       table.add({request.devices[s.device].name, std::to_string(s.devices()), std::to_string(s.tp),
-                 std::to_string(s.pp), std::to_string(s.replicas), space.weights()[s.format].name,
+                 std::to_string(s.pp), std::to_string(s.replicas), weights_text(s, space),
                  cache_text(s, space), std::to_string(s.batch), to_text(e.ttft), to_text(e.tpot),
                  fmt::format("{:.0f}", e.tokens_per_second),
-                 e.usd_per_hour > 0 ? fmt::format("{:.2f}", e.usd_per_hour) : "-",
-                 to_text(e.peak)});
+                 e.usd_per_hour ? fmt::format("{:.2f}", *e.usd_per_hour) : "-", to_text(e.peak)});
     }
     out += table.render();
   }

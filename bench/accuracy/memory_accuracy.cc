@@ -38,6 +38,7 @@ struct Case {
   int tp = 1, pp = 1;
   bool fit = false;
   Terms observed, predicted;
+  double fraction = 0, sum_share = 0;  // as the row states it, and as its own terms add up
   double kv_low = 0, kv_high = 0, total_high = 0;
 };
 
@@ -79,6 +80,9 @@ Case predict(const Row& row, const Row& model, const std::string& bench) {
   EngineRequest request;
   request.id = {EngineKind::kVllm, out.version};
   request.memory_fraction = number(row, "gpu_mem_util");
+  out.fraction = number(row, "gpu_mem_util");
+  const Terms& o = out.observed;
+  out.sum_share = (o.weights + o.activations + o.non_torch + o.kv) / number(row, "gpu_total_gib");
   request.max_model_len = Tokens{std::stoll(row.at("max_model_len_or_ctx"))};
   const std::string& batched = row.at("max_batched_tokens_or_ubatch");
   if (!batched.empty()) request.max_num_batched_tokens = Tokens{std::stoll(batched)};
@@ -225,6 +229,11 @@ void print_cases(const std::vector<Case>& cases) {
     if (std::abs(d(kActivations)) > 0.1) miss += "activations ";
     if (std::abs(tokens) > 0.3) miss += "tokens ";
     if (std::abs(d(kTotal)) > 0.5) miss += "device ";
+    // The engine's own identity: what the log adds up to is the fraction it was started with.
+    if (c.pp == 1 && c.observed.kv > 0 && std::abs(c.sum_share - c.fraction) > 0.02) {
+      miss += fmt::format("(the row says a fraction of {:.2f}, its own terms add up to {:.3f}) ",
+                          c.fraction, c.sum_share);
+    }
     fmt::print(
         "| {} | {} | {} x {} | {} | {:+.3f} | {:+.3f} | {:+.3f} | {:+.3f} | {:+.3f} | {} | {}|\n",
         c.id, c.model, c.tp, c.pp, c.fit ? "fitted" : "held out", d(kWeights), d(kActivations),

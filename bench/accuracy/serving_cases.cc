@@ -57,13 +57,27 @@ std::optional<int> ranks_of(const Row& row) {
   return std::nullopt;
 }
 
+/// Attention groups of a row, each of one rank: TensorRT-LLM's are as many as the ranks that share
+/// experts, or that number squared where the source multiplied. Of vLLM's rows the same times are
+/// published with and without groups.
+std::optional<int> groups_of(const Row& row) {
+  if (row.at("attention_dp_size").empty()) return 1;
+  const int groups = static_cast<int>(number(row, "attention_dp_size"));
+  if (groups <= 1) return 1;
+  const int ep = static_cast<int>(number(row, "moe_ep_size"));
+  const bool clear = row.at("backend") == "trtllm" && (groups == ep || groups == ep * ep);
+  if (!clear) return std::nullopt;
+  return ep;
+}
+
 /// Empty when the row is modelled, else why not.
 std::string left_out(const Row& row, const std::string& card) {
   if (kDevices.count(row.at("system")) == 0) return "another device: " + row.at("system");
   if (card.empty()) return "no card: " + row.at("model_path");
   const auto above_one = [&](const char* key) { return number(row, key) > 1; };
-  if (above_one("attention_dp_size")) return "attention-data parallel";
+  if (!groups_of(row)) return "attention-data parallel, ranks unclear";
   if (above_one("pp_size")) return "pipeline parallel";
+  if (*groups_of(row) > 1) return row.at("concurrency").empty() ? "no concurrency stated" : "";
   if (above_one("moe_ep_size") && !ranks_of(row)) return "expert parallel, ranks unclear";
   if (number(row, "moe_tp_size") > number(row, "tp_size")) return "data parallel";
   return row.at("concurrency").empty() ? "no concurrency stated" : "";
@@ -101,13 +115,15 @@ void apply_settings(const std::vector<Row>& settings, ServingCase& c, EngineRequ
   const bool quantised = c.quantization.rfind("fp8", 0) == 0 || c.quantization == "nvfp4";
   if (c.engine == "trtllm" && quantised) request.kv_cache_dtype = "fp8";
   for (const Row& row : settings) {
-    if (!listed || row.at("engine") != c.engine || !fits(row.at("model"), c.model) ||
+    if (row.at("shape") == "other" ? listed : !listed) continue;
+    if (row.at("engine") != c.engine || !fits(row.at("model"), c.model) ||
         !fits(row.at("system"), c.system) || !fits(row.at("format"), c.quantization) ||
-        !fits(row.at("tp"), std::to_string(c.tp)) || !fits(row.at("shape"), shape) ||
+        !fits(row.at("tp"), std::to_string(c.tp)) ||
+        !(row.at("shape") == "other" || fits(row.at("shape"), shape)) ||
         !fits(row.at("version"), c.version) || !within(row.at("requests"))) {
       continue;
     }
-    c.arrival = "spread";
+    if (listed) c.arrival = "spread";
     request.kv_cache_dtype = row.at("kv");
     const bool nominal = row.at("batched") == "shape";
     request.max_num_batched_tokens =
@@ -116,6 +132,11 @@ void apply_settings(const std::vector<Row>& settings, ServingCase& c, EngineRequ
     if (!row.at("fraction").empty()) request.memory_fraction = std::stod(row.at("fraction"));
     lengths = std::stod(row.at("lengths"));
     c.load.batch_wait_steps = std::stoll(row.at("wait"));
+    if (row.at("sequences") == "c-1") {
+      request.max_num_seqs = std::max<std::int64_t>(1, c.concurrency - 1);
+      c.arrival = "steady";  // one comes in when one leaves
+    }
+    c.drafts = row.at("drafts");
     break;
   }
   const auto mean = [&](std::int64_t n) {
@@ -125,6 +146,8 @@ void apply_settings(const std::vector<Row>& settings, ServingCase& c, EngineRequ
   c.load.output = mean(c.output);
   c.load.concurrency = c.concurrency;
   c.load.arrival = parse_arrival(c.arrival);
+  // Runs of other sources than the listed ones: clients and front end on the engine's machine.
+  c.load.front_end = c.arrival != "spread";
 }
 
 ServingCase predict(const Row& row, const std::string& card, const std::vector<Row>& settings) {
@@ -137,8 +160,9 @@ ServingCase predict(const Row& row, const std::string& card, const std::vector<R
   c.quantization = quantization_of(row);
   c.question = question_of(row);
   c.fit = in_fit_half(c.question);
-  c.tp = *ranks_of(row);
+  c.groups = *groups_of(row);
   c.ep = row.at("moe_ep_size").empty() ? 1 : static_cast<int>(number(row, "moe_ep_size"));
+  c.tp = c.groups > 1 ? c.ep : *ranks_of(row);
   c.concurrency = static_cast<std::int64_t>(number(row, "concurrency"));
   c.input = static_cast<std::int64_t>(number(row, "isl"));
   c.output = static_cast<std::int64_t>(number(row, "osl"));
@@ -151,6 +175,18 @@ ServingCase predict(const Row& row, const std::string& card, const std::vector<R
   request.expert_parallel = c.ep;
   request.max_num_seqs = std::max<std::int64_t>(c.concurrency, 256);
   apply_settings(settings, c, request);
+  request.attention_dp = c.groups;
+  if (c.groups > 1) {
+    // The same scripts: attention_dp_config holds a prompt until every group has one, for 60 steps
+    // at most; MTP drafts one token there.
+    c.load.batch_wait_steps = 30;
+    if (!c.drafts.empty()) c.drafts = "mtp:1";
+  }
+  if (!c.drafts.empty()) {
+    const std::size_t mark = c.drafts.find(':');
+    request.speculation.method = c.drafts.substr(0, mark);
+    request.speculation.tokens = std::stoll(c.drafts.substr(mark + 1));
+  }
   const ModelSource source = open_model(card);
   const DeviceCard device = device_card(kDevices.at(c.system));
   Decisions d;
@@ -181,7 +217,7 @@ void find_contradictions(std::vector<ServingCase>& cases) {
   std::map<std::string, std::vector<ServingCase*>> series;
   for (ServingCase& c : cases) {
     const std::string family = c.model.rfind("deepseek", 0) == 0 ? "deepseek" : c.model;
-    series[c.engine + family + c.system + c.quantization + std::to_string(c.tp) + "/" +
+    series[c.engine + family + c.system + c.quantization + c.drafts + std::to_string(c.tp) + "/" +
            std::to_string(c.input) + "/" + std::to_string(c.output)]
         .push_back(&c);
   }
@@ -225,13 +261,15 @@ ServingCases read_serving_cases(const std::string& truth, const std::string& fol
     }
     try {
       ServingCase c = predict(row, card, settings);
-      (c.ep > 1 ? out.expert_parallel : out.cases).push_back(std::move(c));
+      auto& list = c.groups > 1 ? out.attention_dp : c.ep > 1 ? out.expert_parallel : out.cases;
+      list.push_back(std::move(c));
     } catch (const Error& error) {
       ++out.left_out[error.message()];
     }
   }
   find_contradictions(out.cases);
   find_contradictions(out.expert_parallel);
+  find_contradictions(out.attention_dp);
   return out;
 }
 

@@ -15,7 +15,8 @@ using Row = std::map<std::string, std::string>;
 struct ServingCase {
   std::string id, engine, version, model, system, quantization, arrival;
   std::string question;  // what repeats of one measurement share
-  int tp = 1, ep = 1;
+  int tp = 1, ep = 1, groups = 1;
+  std::string drafts;  // "mtp:3": drafted tokens a step; nothing was fitted to these rows
   std::int64_t concurrency = 0, input = 0, output = 0;  // nominal
   ServingLoad load;                                     // mean lengths
   bool fit = false;  // the half the engines' numbers were fitted to
@@ -32,6 +33,7 @@ struct ServingCase {
 struct ServingCases {
   std::vector<ServingCase> cases;
   std::vector<ServingCase> expert_parallel;  // fitted to nothing
+  std::vector<ServingCase> attention_dp;     // fitted to nothing
   std::map<std::string, int> left_out;       // rows by reason
 };
 

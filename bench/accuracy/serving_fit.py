@@ -29,7 +29,7 @@ START = dict(step_s=1e-3, layer_s=1e-5, sequence_s=1e-5, launch=.5, matrices=1, 
              prompt_experts=1, prompt_reduce=1, prompt_vectors=2, pass_layer_s=2e-5, pass_expert_layer_s=1e-4,
              pass_latent_layer_s=1e-3, first_steps=1.5, first_s_spread=1e-2, first_s_equal=2e-2,
              first_s_steady=2e-2, queue_spread=.05, queue_equal=.1, queue_steady=.1, wave_spread=.05, wave_equal=.1,
-             wave_steady=.02, slot=.5, front_s=1e-4)
+             wave_steady=.02, front_s=1e-4)
 # Only rows of TensorRT-LLM 1.0 stream fast enough to meet their front end; elsewhere the number would be the prior's.
 UNRESOLVED = {"sglang": ["front_s"], "vllm": ["front_s"]}
 GROWTH = 0.5  # of its output a running request has generated, in the mean
@@ -89,8 +89,7 @@ def model(p, x):
     waiting = (x["concurrency"] - running) / running
     ttft = (by_arrival("first_s") + response + by_arrival("wave") * others * share
             + (p["first_steps"] + x["wait"]) * tpot + waiting * (response + output * tpot))
-    alike = x["arrival"] == ARRIVALS.index("equal")
-    ttft = ttft + np.where(alike, p["slot"] * output * tpot / x["concurrency"], 0)
+    alike = x["arrival"] != ARRIVALS.index("spread")
     streamed = np.where(alike, p.get("front_s", 0) * x["concurrency"] * output, 0)
     return tpot, ttft + np.maximum(0, streamed - ttft - output * tpot)
 

@@ -205,9 +205,7 @@ class Recorder {
     if (card_.name.empty()) card_ = device_card("h200-sxm-141gb");
     record_["device_card"] = write_device_card(card_);
     const std::vector<PlanCase> cases =
-        options_.divisor > 1
-            ? std::vector<PlanCase>{{"smollm2-135m", {"layer_count=1"}, "", 24, 4, 2, false}}
-            : plan_matrix(options_.gguf);
+        options_.divisor > 1 ? small_matrix() : plan_matrix(options_.gguf);
     for (const PlanCase& c : cases) {
       if (late(until, "plan " + to_json(c).dump())) continue;
       json entry = {{"case", to_json(c)}};

@@ -14,6 +14,9 @@ struct AttentionArguments {
   DeviceSlices slices;
   float scale = 1.0F, cap = 0.0F;
   int window = 0;
+  const void* sink_q = nullptr;  // as q: the queries of tokens before `sinks`
+  int sinks = 0;
+  int begin = 0, end = 0;      // decode: no token before begin, none from end on unless it is 0
   float* workspace = nullptr;  // decode: [slices, heads, splits, value_dim + 2]; naive: scores
   int splits = 1;
 };
@@ -39,6 +42,11 @@ VRAMPLAN_DEVICE float scaled_score(const AttentionArguments& a, float dot) {
 /// First position that a query at `position` sees.
 VRAMPLAN_DEVICE int first_visible(const AttentionArguments& a, int position) {
   return a.window > 0 ? dev::most(0, position - a.window + 1) : 0;
+}
+
+/// First token behind the sinks that a query at `position` sees.
+VRAMPLAN_DEVICE int first_behind_sinks(const AttentionArguments& a, int position) {
+  return dev::most(first_visible(a, position), dev::least(a.sinks, position + 1));
 }
 
 /// Byte offsets of a token's K and V rows of kv head 0 from the base of the pool.

@@ -11,7 +11,7 @@
 namespace vramplan::cuda::VRAMPLAN_KERNELS {
 namespace {
 
-constexpr std::int64_t kMostSplits = 64, kSplitTokens = 256;
+constexpr std::int64_t kMostSplits = 64, kSplitTokens = 256, kSinkSplits = 2;
 
 template <class C, int kGroup, int kDims>
 void run(Stream stream, const AttentionArguments& a) {
@@ -71,6 +71,27 @@ Bytes attention_decode_workspace(std::int64_t slice_count, std::int64_t heads,
   return Bytes{4} * slice_count * heads * splits * (value_dim + 2);
 }
 
+namespace {
+
+/// The window's tokens with q, the sinks with theirs, each in splits of its own.
+void decode_with_sinks(Stream stream, AttentionArguments a, Bytes room, Bytes one) {
+  const std::int64_t splits = std::min(room.n / one.n, kMostSplits);
+  VRAMPLAN_CHECK(a.workspace != nullptr && splits >= 2 * kSinkSplits);
+  AttentionArguments first = a;
+  first.q = a.sink_q;
+  first.window = 0;
+  first.end = a.sinks;
+  first.splits = static_cast<int>(kSinkSplits);
+  a.begin = a.sinks;
+  a.splits = static_cast<int>(splits - kSinkSplits);
+  first.workspace = a.workspace + a.splits * one.n / 4;
+  attention_decode_parts(stream, first);
+  attention_decode_parts(stream, a);
+  attention_combine_two(stream, a, first.workspace, first.splits);
+}
+
+}  // namespace
+
 void attention_decode(Stream stream, TensorView out, TensorView q, const KvLayerView& kv,
                       const DeviceSlices& slices, const AttentionParams& params,
                       TensorView workspace) {
@@ -78,8 +99,9 @@ void attention_decode(Stream stream, TensorView out, TensorView q, const KvLayer
   if (slices.count == 0) return;
   const Bytes one = attention_decode_workspace(slices.count, params.heads, kv.value_dim, 1);
   const Bytes room = workspace.data == nullptr ? Bytes{0} : workspace.bytes();
-  a.splits = static_cast<int>(std::clamp<std::int64_t>(room.n / one.n, 1, kMostSplits));
   a.workspace = static_cast<float*>(workspace.data);
+  if (a.sinks > 0) return decode_with_sinks(stream, a, room, one);
+  a.splits = static_cast<int>(std::clamp<std::int64_t>(room.n / one.n, 1, kMostSplits));
   attention_decode_parts(stream, a);
   if (a.splits == 1) return;
   dev::launch("attention_combine", &attention_combine_kernel,

@@ -21,11 +21,12 @@ struct TokenRange {
 };
 /// The tokens of one split: equal parts of the visible context in whole tiles of 32.
 VRAMPLAN_DEVICE TokenRange split_range(const AttentionArguments& a, int length, int split) {
-  const int first = first_visible(a, length - 1);
-  const int tiles = (length - first + 31) / 32;
+  const int last = a.end > 0 ? dev::least(a.end, length) : length;
+  const int first = dev::least(dev::most(first_visible(a, length - 1), a.begin), last);
+  const int tiles = (last - first + 31) / 32;
   const int each = (tiles + a.splits - 1) / a.splits * 32;
   const int begin = first + split * each;
-  return {dev::least(begin, length), dev::least(begin + each, length)};
+  return {dev::least(begin, last), dev::least(begin + each, last)};
 }
 
 /// A warp's running softmax over its tokens, for kGroup heads.

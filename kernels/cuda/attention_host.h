@@ -36,7 +36,28 @@ inline AttentionArguments attention_arguments(const char* name, TensorView out, 
   a.scale = params.scale;
   a.cap = params.softcap;
   a.window = static_cast<int>(params.window_tokens < slices.most_kv ? params.window_tokens : 0);
+  if (params.sink_tokens == 0) return a;
+  VRAMPLAN_CHECK(params.window_tokens > 0 && params.sink_tokens > 0 && kv.head_dim > 0);
+  VRAMPLAN_CHECK(params.sink_q.rows == q.rows && params.sink_q.columns == q.columns);
+  VRAMPLAN_CHECK(params.sink_q.dtype == q.dtype && params.sink_q.data != nullptr);
+  a.sink_q = params.sink_q.data;
+  a.sinks =
+      static_cast<int>(params.sink_tokens < slices.most_kv ? params.sink_tokens : slices.most_kv);
   return a;
+}
+
+/// What both attention operations with a history take for granted. Errors: kUnsupported.
+inline void check_history(const char* name, const KvLayerView& recent, const DeviceSlices& slices,
+                          const KvLayerView& history, const DeviceSlices& behind,
+                          const AttentionParams& params) {
+  if (history.head_dim > 256 || history.value_dim > 256) {
+    unsupported(name, "version for heads of more than 256 elements");
+  }
+  VRAMPLAN_CHECK(recent.dtype == DType::kF16 && history.kv_heads == recent.kv_heads);
+  VRAMPLAN_CHECK(history.head_dim == recent.head_dim && history.value_dim == recent.value_dim);
+  VRAMPLAN_CHECK(behind.count == slices.count && params.window_tokens == 0);
+  const bool packed = history.dtype == DType::kKivi2 || history.dtype == DType::kKivi4;
+  VRAMPLAN_CHECK(!packed || history.block_tokens % 32 == 0);
 }
 
 /// Whether the tensor-core kernels have this shape.

@@ -21,15 +21,16 @@ VRAMPLAN_KERNEL VRAMPLAN_BOUNDS(128) naive_scores_kernel(AttentionArguments a, i
   const int head_dim = static_cast<int>(a.kv.head_dim);
   const int kv_head = head / static_cast<int>(a.heads / a.kv.kv_heads);
   float score = dev::minus_infinity();
-  if (token <= position && token >= first_visible(a, position)) {
+  if (token <= position && (token < a.sinks || token >= first_visible(a, position))) {
+    const void* const q = token < a.sinks ? a.sink_q : a.q;
     const std::byte* key = a.kv.base + token_place<C>(a, slice, token, kv_head).key;
     const std::int64_t at = ((slice.query_begin + query) * a.heads + head) * head_dim;
     float dot = 0.0F;
     for (int d = 0; d < head_dim; d += 2) {
       float k[2];
       load_row<C>(key, head_dim, d, k);
-      dot += dev::load_as(a.dtype, a.q, at + d) * k[0];
-      dot += dev::load_as(a.dtype, a.q, at + d + 1) * k[1];
+      dot += dev::load_as(a.dtype, q, at + d) * k[0];
+      dot += dev::load_as(a.dtype, q, at + d + 1) * k[1];
     }
     score = scaled_score(a, dot);
   }
@@ -72,7 +73,9 @@ VRAMPLAN_KERNEL VRAMPLAN_BOUNDS(128) naive_values_kernel(AttentionArguments a, i
   const int position = slice.kv_length - slice.query_count + query;
   for (int d = static_cast<int>(threadIdx.x); d < dim; d += static_cast<int>(blockDim.x)) {
     float value = 0.0F;
-    for (int t = first_visible(a, position); t <= position; ++t) {
+    const int first = first_behind_sinks(a, position);
+    for (int t = a.sinks > 0 ? 0 : first; t <= position; ++t) {
+      if (t == a.sinks && t < first) t = first;
       float v[2];
       load_row<C>(a.kv.base + token_place<C>(a, slice, t, kv_head).value, dim, d & ~1, v);
       value += probability[t] * ((d & 1) != 0 ? v[1] : v[0]);  // an index would go to memory

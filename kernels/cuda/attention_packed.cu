@@ -33,6 +33,19 @@ void run_shape(Stream stream, const AttentionArguments& a) {
 
 }  // namespace
 
+void attention_combine_two(Stream stream, const AttentionArguments& a, const float* before,
+                           int splits) {
+  constexpr const char* kName = "attention_combine_two";
+  const dev::Dim3 grid(extent(kName, a.heads), extent(kName, a.slices.count, 65535));
+  dev::launch(kName, &attention_combine_two_kernel, grid, 128, 0, stream, a, before, splits);
+}
+
+std::int64_t attention_history_splits(std::int64_t slice_count, std::int64_t kv_heads,
+                                      std::int64_t most_kv, int multiprocessors) {
+  const std::int64_t alone = attention_splits(slice_count, kv_heads, most_kv, multiprocessors);
+  return std::clamp(alone + kRecentSplits, 2 * kRecentSplits, kMostSplits);
+}
+
 void attention_decode_history(Stream stream, TensorView out, TensorView q,
                               const KvLayerView& recent, const DeviceSlices& slices,
                               const KvLayerView& history, const DeviceSlices& behind,
@@ -40,15 +53,7 @@ void attention_decode_history(Stream stream, TensorView out, TensorView q,
   constexpr const char* kName = "attention_packed";
   AttentionArguments a = attention_arguments(kName, out, q, recent, slices, params);
   AttentionArguments old = attention_arguments(kName, out, q, history, behind, params);
-  if (history.dtype != DType::kKivi2 && history.dtype != DType::kKivi4) {
-    unsupported(kName, std::string("version for a history of ") + info(history.dtype).name);
-  }
-  if (history.head_dim > 256 || history.value_dim > 256) {
-    unsupported(kName, "version for heads of more than 256 elements");
-  }
-  VRAMPLAN_CHECK(history.kv_heads == recent.kv_heads && history.head_dim == recent.head_dim);
-  VRAMPLAN_CHECK(history.value_dim == recent.value_dim && behind.count == slices.count);
-  VRAMPLAN_CHECK(history.block_tokens % kTileLanes == 0 && params.window_tokens == 0);
+  check_history(kName, recent, slices, history, behind, params);
   if (slices.count == 0) return;
   const Bytes one = attention_decode_workspace(slices.count, params.heads, recent.value_dim, 1);
   const std::int64_t splits = std::min(workspace.bytes().n / one.n, kMostSplits);
@@ -58,13 +63,14 @@ void attention_decode_history(Stream stream, TensorView out, TensorView q,
   old.splits = static_cast<int>(splits - kRecentSplits);
   old.workspace = a.workspace + kRecentSplits * one.n / 4;
   attention_decode_parts(stream, a);
-  if (history.dtype == DType::kKivi2)
+  if (history.dtype == DType::kKivi2) {
     run_shape<2>(stream, old);
-  else
+  } else if (history.dtype == DType::kKivi4) {
     run_shape<4>(stream, old);
-  dev::launch("attention_combine_two", &attention_combine_two_kernel,
-              dev::Dim3(extent(kName, params.heads), extent(kName, slices.count, 65535)), 128, 0,
-              stream, a, static_cast<const float*>(old.workspace), old.splits);
+  } else {
+    attention_decode_parts(stream, old);
+  }
+  attention_combine_two(stream, a, old.workspace, old.splits);
 }
 
 }  // namespace vramplan::cuda::VRAMPLAN_KERNELS

@@ -2,6 +2,7 @@
 
 #include "kernels/cuda/attention_host.h"
 #include "kernels/cuda/attention_prefill_mma.h"
+#include "kernels/cuda/attention_prefill_sinks.h"
 #include "kernels/cuda/attention_prefill_wgmma.h"
 #include "kernels/cuda/kv_dispatch.h"
 
@@ -40,6 +41,12 @@ void attention_prefill(Stream stream, TensorView out, TensorView q, const KvLaye
                        const DeviceSlices& slices, const AttentionParams& params) {
   const AttentionArguments a = attention_arguments("attention_prefill", out, q, kv, slices, params);
   if (slices.count == 0 || slices.most_queries == 0 || slices.most_kv == 0) return;
+  if (a.sinks > 0) {
+    if (slices.path != AttentionPath::kDefault && slices.path != AttentionPath::kSimt) {
+      unsupported("attention_prefill", "tensor-core version for sinks");
+    }
+    return attention_prefill_sinks(stream, a);
+  }
   if (use_warpgroups(a)) return attention_prefill_wgmma(stream, a);
   if (use_tensor_cores("attention_prefill", kv, slices.path)) {
     return attention_prefill_mma(stream, a);

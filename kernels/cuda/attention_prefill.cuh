@@ -42,15 +42,17 @@ struct PrefillPlace {
   int query0, head, kv_head, r, c;
 };
 
-/// The block's queries to shared memory [16][pitch]; zeros beyond the slice.
-VRAMPLAN_DEVICE void stage_query_tile(const AttentionArguments& a, const Slice& slice,
-                                      const PrefillPlace& at, float* q, int pitch) {
+/// The block's `rows` (q, or q for sinks) to shared memory [16][pitch]; zeros beyond the
+/// slice.
+VRAMPLAN_DEVICE void stage_query_tile(const AttentionArguments& a, const void* rows,
+                                      const Slice& slice, const PrefillPlace& at, float* q,
+                                      int pitch) {
   const int dim = static_cast<int>(a.kv.head_dim);
   for (int i = static_cast<int>(threadIdx.x); i < kPrefillQueries * dim; i += kPrefillThreads) {
     const int row = at.query0 + i / dim;
     const std::int64_t from = ((slice.query_begin + row) * a.heads + at.head) * dim + i % dim;
     q[i / dim * pitch + i % dim] =
-        row < slice.query_count ? dev::load_as(a.dtype, a.q, from) : 0.0F;
+        row < slice.query_count ? dev::load_as(a.dtype, rows, from) : 0.0F;
   }
 }
 
@@ -61,10 +63,15 @@ struct PrefillState {
   float value[kChunks][4];
 };
 
+/// The tokens that a query sees of those at hand, both included.
+struct SeenTokens {
+  int first, last;
+};
+
 /// Scores of this thread's tokens of a tile whose keys lie in `tile`; their largest of the query.
 template <int kColumns>
 VRAMPLAN_DEVICE float score_tokens(const AttentionArguments& a, const float* q, const float* tile,
-                                   int pitch, int c, int token, int position,
+                                   int pitch, int c, int token, SeenTokens seen,
                                    float (&score)[kColumns]) {
   float highest = dev::minus_infinity();
 #pragma unroll
@@ -77,7 +84,7 @@ VRAMPLAN_DEVICE float score_tokens(const AttentionArguments& a, const float* q, 
       dot += x.x * y.x + x.y * y.y + x.z * y.z + x.w * y.w;
     }
     const int at = token + c + 8 * i;
-    const bool visible = at <= position && at >= first_visible(a, position);
+    const bool visible = at <= seen.last && at >= seen.first;
     score[i] = visible ? scaled_score(a, dot) : dev::minus_infinity();
     highest = dev::most(highest, score[i]);
   }
@@ -128,6 +135,30 @@ VRAMPLAN_DEVICE void add_token_values(const float* p, const float* tile, int pit
   }
 }
 
+/// Where a thread finds its query and what its block shares.
+struct PrefillShared {
+  const float* q;   // of the thread's query
+  float *tile, *p;  // [32][pitch]; [33] of the query
+  int pitch, c;
+};
+
+/// One tile of 32 tokens from `token` on: stage(false) brings its keys to `tile`, stage(true) its
+/// values.
+template <int kChunks, class Stage>
+VRAMPLAN_DEVICE void attend_tile(const AttentionArguments& a, const PrefillShared& s, int token,
+                                 SeenTokens seen, Stage stage, PrefillState<kChunks>& state) {
+  __syncthreads();
+  stage(false);
+  __syncthreads();
+  float score[kPrefillTokens / 8];
+  const float highest = score_tokens(a, s.q, s.tile, s.pitch, s.c, token, seen, score);
+  soften_tokens(score, highest, s.c, s.p, state);
+  __syncthreads();
+  stage(true);
+  __syncthreads();
+  add_token_values(s.p, s.tile, s.pitch, s.c, state);
+}
+
 template <int kChunks>
 VRAMPLAN_DEVICE void store_query(const AttentionArguments& a, const Slice& slice,
                                  const PrefillPlace& at, PrefillState<kChunks>& state) {
@@ -147,37 +178,40 @@ VRAMPLAN_DEVICE void store_query(const AttentionArguments& a, const Slice& slice
   }
 }
 
+/// The thread's place in a block of the prefill kernels.
+VRAMPLAN_DEVICE PrefillPlace prefill_place(const AttentionArguments& a) {
+  const int thread = static_cast<int>(threadIdx.x), head = static_cast<int>(blockIdx.y);
+  return {static_cast<int>(blockIdx.x) * kPrefillQueries, head,
+          head / static_cast<int>(a.heads / a.kv.kv_heads), thread / 8, thread % 8};
+}
+
 /// Grid: query tiles, heads, slices. kChunks = ceil(value_dim / 32).
 template <class C, int kChunks>
 VRAMPLAN_KERNEL VRAMPLAN_BOUNDS(128) attention_prefill_kernel(AttentionArguments a) {
   VRAMPLAN_DYNAMIC_SHARED(float, memory);
   const Slice slice = slice_at(a, blockIdx.z);
-  const int thread = static_cast<int>(threadIdx.x), head = static_cast<int>(blockIdx.y);
-  const PrefillPlace at{static_cast<int>(blockIdx.x) * kPrefillQueries, head,
-                        head / static_cast<int>(a.heads / a.kv.kv_heads), thread / 8, thread % 8};
+  const PrefillPlace at = prefill_place(a);
   if (at.query0 >= slice.query_count) return;  // the whole block
   const int head_dim = static_cast<int>(a.kv.head_dim), q_pitch = head_dim + 4;
   const int pitch = dev::most(head_dim, 32 * kChunks) + 4;
-  float* q = memory;                                                       // [16][q_pitch]
-  float* tile = q + kPrefillQueries * q_pitch;                             // [32][pitch]
-  float* p = tile + kPrefillTokens * pitch + at.r * (kPrefillTokens + 1);  // of [16][33]
-  stage_query_tile(a, slice, at, q, q_pitch);
+  float* q = memory;                            // [16][q_pitch]
+  float* tile = q + kPrefillQueries * q_pitch;  // [32][pitch]
+  float* p = tile + kPrefillTokens * pitch;     // [16][33]
+  const PrefillShared shared{q + at.r * q_pitch, tile, p + at.r * (kPrefillTokens + 1), pitch,
+                             at.c};
+  stage_query_tile(a, a.q, slice, at, q, q_pitch);
   const int base = slice.kv_length - slice.query_count;  // position of query 0
   const int last = dev::least(base + at.query0 + kPrefillQueries, slice.kv_length);
+  const int position = base + at.query0 + at.r;
+  const SeenTokens seen{first_visible(a, position), position};
   const int first = first_visible(a, base + at.query0);  // blocks before it may be gone
   PrefillState<kChunks> state{dev::minus_infinity(), 0.0F, {}};
   for (int token = first; token < last; token += kPrefillTokens) {
-    __syncthreads();
-    stage_tokens<C>(a, slice, at.kv_head, token, last, false, tile, head_dim, pitch);
-    __syncthreads();
-    float score[kPrefillTokens / 8];
-    const float highest = score_tokens(a, q + at.r * q_pitch, tile, pitch, at.c, token,
-                                       base + at.query0 + at.r, score);
-    soften_tokens(score, highest, at.c, p, state);
-    __syncthreads();
-    stage_tokens<C>(a, slice, at.kv_head, token, last, true, tile, 32 * kChunks, pitch);
-    __syncthreads();
-    add_token_values(p, tile, pitch, at.c, state);
+    const auto stage = [&](bool values) {
+      stage_tokens<C>(a, slice, at.kv_head, token, last, values, tile,
+                      values ? 32 * kChunks : head_dim, pitch);
+    };
+    attend_tile(a, shared, token, seen, stage, state);
   }
   store_query(a, slice, at, state);
 }

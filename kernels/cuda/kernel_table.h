@@ -17,8 +17,12 @@ struct KernelTable {
   decltype(&cuda::rope) rope = nullptr;
   decltype(&cuda::kv_write) kv_write = nullptr;
   decltype(&cuda::rope_kv_write) rope_kv_write = nullptr;
+  decltype(&cuda::kv_pack) kv_pack = nullptr;
   decltype(&cuda::attention_decode) attention_decode = nullptr;
+  decltype(&cuda::attention_decode_history) attention_decode_history = nullptr;
   decltype(&cuda::attention_prefill) attention_prefill = nullptr;
+  decltype(&cuda::attention_prefill_history) attention_prefill_history = nullptr;
+  decltype(&cuda::attention_mass) attention_mass = nullptr;
   decltype(&cuda::attention_naive) attention_naive = nullptr;
   decltype(&cuda::gated_activation) gated_activation = nullptr;
   decltype(&cuda::add) add = nullptr;

@@ -55,6 +55,7 @@ struct DeviceSlices {
   // Upper bounds known on the host, so that a captured graph stays valid while contents change.
   std::int64_t most_queries = 0, most_kv = 0;
   AttentionPath path = AttentionPath::kDefault;
+  std::int64_t* block_mass = nullptr;  // [slice_count, blocks_per_row], for attention_mass
 };
 
 inline namespace VRAMPLAN_KERNELS {
@@ -83,22 +84,24 @@ void kv_write(Stream, const KvLayerView& kv, TensorView k, TensorView v, const s
 void rope_kv_write(Stream, TensorView q, TensorView k, TensorView v, const std::int32_t* positions,
                    const DeviceRope& rope, const KvLayerView& kv, const std::int64_t* slots);
 
-/// Blocks of a residual window (f16) into a history of kivi2 or kivi4, as Ops::kv_pack; packs:
-/// [count] in device memory, one with a recent_block below 0 does nothing.
+/// Blocks of a residual window (f16) into a history of any format, as Ops::kv_pack; packs: [count]
+/// in device memory, one with a recent_block below 0 does nothing.
 void kv_pack(Stream, const KvLayerView& history, const KvLayerView& recent, const KvPack* packs,
-             std::int64_t count);
+             std::int64_t count, std::int64_t stride);
 
 /// One query a slice, split over the context and merged by log-sum-exp. The workspace decides the
 /// splits: as many as attention_decode_workspace says fit into it, 1 when it is empty. A slice with
 /// kv_length 0 gets zeros, one with query_count 0 nothing (rows that pad a captured graph).
+/// With sinks the workspace has room for at least 4 splits: attention_history_splits.
 /// KV f32, f16, bf16, f8_e4m3 (scale 1), int8, q8_0, q4_0 (kv_row_bytes); head_dim and value_dim
 /// multiples of 8, value_dim <= 512.
 void attention_decode(Stream, TensorView out, TensorView q, const KvLayerView& kv,
                       const DeviceSlices& slices, const AttentionParams& params,
                       TensorView workspace);
-/// The same over a window `recent` (slices) and a history of kivi2 or kivi4 before it, of which
-/// every query sees the kv_length of its entry of `behind`, a multiple of 32. The workspace has
-/// room for at least 4 splits, of which the window takes 2. Heads of multiples of 32 up to 256.
+/// The same over a window `recent` (slices) and a history of any format before it, of which every
+/// query sees the kv_length of its entry of `behind`: of kivi2 and kivi4 a multiple of 32, with
+/// heads of multiples of 32. The workspace has room for at least 4 splits, of which the window
+/// takes 2: attention_history_splits. Heads up to 256.
 void attention_decode_history(Stream, TensorView out, TensorView q, const KvLayerView& recent,
                               const DeviceSlices& slices, const KvLayerView& history,
                               const DeviceSlices& behind, const AttentionParams& params,
@@ -107,6 +110,14 @@ void attention_decode_history(Stream, TensorView out, TensorView q, const KvLaye
 /// bits).
 void attention_prefill(Stream, TensorView out, TensorView q, const KvLayerView& kv,
                        const DeviceSlices& slices, const AttentionParams& params);
+/// The same over a window `recent` in f16 and a history before it, as attention_decode_history.
+void attention_prefill_history(Stream, TensorView out, TensorView q, const KvLayerView& recent,
+                               const DeviceSlices& slices, const KvLayerView& history,
+                               const DeviceSlices& behind, const AttentionParams& params);
+/// attention_prefill, which also adds the attention that each block gets from all queries and heads
+/// to slices.block_mass, in units of 2^-32: sums of whole numbers, the same in any order. No sinks.
+void attention_mass(Stream, TensorView out, TensorView q, const KvLayerView& kv,
+                    const DeviceSlices& slices, const AttentionParams& params);
 /// Materialises the scores: workspace f32 [heads, most_queries, most_kv] of one slice after
 /// another.
 void attention_naive(Stream, TensorView out, TensorView q, const KvLayerView& kv,
@@ -133,6 +144,9 @@ void fill_random(Stream, TensorView out, std::uint64_t name_hash, float range);
 /// decode: slices * heads * splits * (value_dim + 2) * 4, splits from attention_splits.
 std::int64_t attention_splits(std::int64_t slice_count, std::int64_t kv_heads, std::int64_t most_kv,
                               int multiprocessors);
+/// With a history or sinks: 2 for the window, or for the sinks, and at least 2, in all at most 64.
+std::int64_t attention_history_splits(std::int64_t slice_count, std::int64_t kv_heads,
+                                      std::int64_t most_kv, int multiprocessors);
 Bytes attention_decode_workspace(std::int64_t slice_count, std::int64_t heads,
                                  std::int64_t value_dim, std::int64_t splits);
 Bytes sample_workspace(std::int64_t rows, std::int64_t vocab);

@@ -1,6 +1,8 @@
 #pragma once
-// Blocks of a residual window on their way into a history of packed tiles. A block takes one pack
-// and one KV head: scales and zeros first, a thread an element; then codes, a thread a word.
+// Blocks of a residual window on their way into a history. A block takes one pack and one KV head.
+// Packed tiles: scales and zeros first, a thread an element; then codes, a thread a word. Rows:
+// each stride'th of the 32, encoded as kv_write does it.
+#include "kernels/cuda/kv_write.cuh"
 #include "kernels/cuda/packed_tile.cuh"
 
 namespace vramplan::cuda::VRAMPLAN_KERNELS {
@@ -67,26 +69,77 @@ VRAMPLAN_DEVICE void pack_tile(const TileRows& from, int count, std::byte* tile)
   }
 }
 
+/// Where one pack's rows of one KV head come from and where they go.
+struct PackPlace {
+  int head;
+  const F16 *keys, *values;    // [32, head_dim], [32, value_dim]
+  std::int64_t block, offset;  // of the history
+};
+VRAMPLAN_DEVICE PackPlace pack_place(const KvLayerView& history, const KvLayerView& recent,
+                                     const KvPack& pack) {
+  const int head = static_cast<int>(blockIdx.y);
+  const std::byte* from = recent.base + pack.recent_block * recent.block_stride;
+  return {head, reinterpret_cast<const F16*>(from) + head * recent.block_tokens * recent.head_dim,
+          reinterpret_cast<const F16*>(from + recent.value_offset) +
+              head * recent.block_tokens * recent.value_dim,
+          pack.first_slot / history.block_tokens, pack.first_slot % history.block_tokens};
+}
+
 /// Grid: packs, KV heads.
 template <int kBits>
 VRAMPLAN_KERNEL VRAMPLAN_BOUNDS(128)
     kv_pack_kernel(KvLayerView history, KvLayerView recent, const KvPack* packs) {
   const KvPack pack = packs[blockIdx.x];
   if (pack.recent_block < 0) return;  // the whole block
-  const int head = static_cast<int>(blockIdx.y);
-  const std::int64_t block = pack.first_slot / history.block_tokens;
-  const std::int64_t offset = pack.first_slot % history.block_tokens;
+  const PackPlace at = pack_place(history, recent, pack);
   const std::int64_t k = history.head_dim, v = history.value_dim;
-  const std::byte* from = recent.base + pack.recent_block * recent.block_stride;
-  const auto* keys = reinterpret_cast<const F16*>(from) + head * recent.block_tokens * k;
-  const auto* values =
-      reinterpret_cast<const F16*>(from + recent.value_offset) + head * recent.block_tokens * v;
-  pack_tile<kBits>({keys, 1, k}, static_cast<int>(k),
-                   tile_at<kBits>(history, block, head, offset, false));
-  std::byte* tile = tile_at<kBits>(history, block, head, offset, true);
+  pack_tile<kBits>({at.keys, 1, k}, static_cast<int>(k),
+                   tile_at<kBits>(history, at.block, at.head, at.offset, false));
+  std::byte* tile = tile_at<kBits>(history, at.block, at.head, at.offset, true);
   for (int part = 0; part < v / kTileLanes; ++part, tile += tile_bytes<kBits>(kTileLanes)) {
-    pack_tile<kBits>({values + part * kTileLanes, v, 1}, kTileLanes, tile);
+    pack_tile<kBits>({at.values + part * kTileLanes, v, 1}, kTileLanes, tile);
   }
+}
+
+/// Of the 32 rows of a head at `rows` each stride'th, in the history's format.
+template <class C>
+VRAMPLAN_DEVICE void pack_rows(const KvLayerView& history, const PackPlace& at, const F16* rows,
+                               int stride, bool values) {
+  const int dim = static_cast<int>(values ? history.value_dim : history.head_dim);
+  const int kept = kTileLanes / stride;
+  if constexpr (kPlainRow<C>) {
+    for (int i = static_cast<int>(threadIdx.x); i < kept * dim; i += static_cast<int>(blockDim.x)) {
+      auto* to =
+          reinterpret_cast<C*>(kv_row<C>(history, at.block, at.head, at.offset + i / dim, values));
+      to[i % dim] = dev::from_f32<C>(dev::to_f32(rows[i / dim * stride * dim + i % dim]));
+    }
+    return;
+  } else {
+    const int width = std::is_same_v<C, KvI8> ? dim : 32;  // a warp encodes it
+    const int parts = dim / width, warps = static_cast<int>(blockDim.x) / 32;
+    for (int n = dev::warp(); n < kept * parts; n += warps) {
+      const int row = n / parts, d = n % parts * width;
+      const F16* from = rows + row * stride * dim + d;
+      auto* to = reinterpret_cast<std::uint8_t*>(
+          kv_row<C>(history, at.block, at.head, at.offset + row, values));
+      if constexpr (std::is_same_v<C, KvI8>) {
+        store_i8_row(from, width, to);
+      } else {
+        store_block<C>(dev::to_f32(from[dev::lane()]), to + row_bytes<C>(d));
+      }
+    }
+  }
+}
+
+/// Grid: packs, KV heads.
+template <class C>
+VRAMPLAN_KERNEL VRAMPLAN_BOUNDS(128)
+    kv_pack_rows_kernel(KvLayerView history, KvLayerView recent, const KvPack* packs, int stride) {
+  const KvPack pack = packs[blockIdx.x];
+  if (pack.recent_block < 0) return;  // the whole block
+  const PackPlace at = pack_place(history, recent, pack);
+  pack_rows<C>(history, at, at.keys, stride, false);
+  pack_rows<C>(history, at, at.values, stride, true);
 }
 
 }  // namespace vramplan::cuda::VRAMPLAN_KERNELS

@@ -46,9 +46,13 @@ Bytes attention_workspace(std::span<const SequenceSlice> slices, const KvLayerVi
     }
     return Bytes{4} * params.heads * queries * length;
   }
-  if (!is_decode(slices)) return {};
+  const bool adds_up = std::any_of(slices.begin(), slices.end(),
+                                   [](const SequenceSlice& s) { return s.block_mass != nullptr; });
+  if (!is_decode(slices) || adds_up) return {};
   const auto count = static_cast<std::int64_t>(slices.size());
-  const std::int64_t splits = decode_splits(count, kv.kv_heads, most_kv, multiprocessors);
+  std::int64_t splits = decode_splits(count, kv.kv_heads, most_kv, multiprocessors);
+  if (params.history != nullptr || params.sink_tokens > 0)
+    splits = std::clamp<std::int64_t>(splits + 2, 4, 64);
   return Bytes{4} * (kv.value_dim + 2) * params.heads * count * splits;
 }
 

@@ -21,8 +21,9 @@ Bytes linear_workspace(std::int64_t tokens, std::int64_t in_features, DType weig
                        DType activations);
 
 /// attention. Naive: the scores of the largest slice, heads * most_queries * most_kv * 4. Slices of
-/// one query each: the decode kernel's partial results for a cache of up to `most_kv` tokens. Else
-/// none: scores stay on the chip.
+/// one query each: the decode kernel's partial results for a cache of up to `most_kv` tokens, and
+/// of a residual window or sinks those of two splits more. Else, and where blocks' attention is
+/// added up, none: scores stay on the chip.
 Bytes attention_workspace(std::span<const SequenceSlice> slices, const KvLayerView& kv,
                           const AttentionParams& params, std::int64_t most_kv, int multiprocessors);
 /// sample: see kernels.h.

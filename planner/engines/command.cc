@@ -7,6 +7,7 @@
 #include <cmath>
 
 #include "modelcards/nearest_names.h"
+#include "planner/engines/speculation_flags.h"
 #include "planner/kv_cache.h"
 
 namespace vramplan {
@@ -67,10 +68,26 @@ class Writer {
     if (s_.memory_fraction) add(name, real_text(*s_.memory_fraction));
   }
 
+  void add_speculation() {
+    for (EngineFlag& flag : speculation_flags(s_.speculation, table_)) {
+      out_.flags.push_back(std::move(flag));
+    }
+  }
+
   void vllm() {
     out_.program = {"vllm", "serve", s_.model};
-    add("--tensor-parallel-size", s_.tp);
+    add("--tensor-parallel-size", s_.tp / s_.attention_dp);
     add("--pipeline-parallel-size", s_.pp);
+    if (s_.attention_dp > 1) {
+      if (s_.nodes > 1) {
+        throw Error(ErrorCode::kUnsupported,
+                    "data parallel ranks over several nodes are not written")
+            .at("", "--attention-dp")
+            .help("plan it on one node");
+      }
+      add("--data-parallel-size", s_.attention_dp);
+    }
+    if (s_.context_parallel > 1) add("--decode-context-parallel-size", s_.context_parallel);
     if (s_.ep > 1) add("--enable-expert-parallel", "");
     if (s_.nodes > 1) add("--nnodes", s_.nodes);
     add_tokens("--max-model-len", s_.context);
@@ -83,6 +100,8 @@ class Writer {
     add("--kv-cache-dtype", s_.kv_cache_dtype);
     if (s_.quantization != "none") add("--quantization", s_.quantization);
     add("--enable-chunked-prefill", "");
+    if (s_.eager) add("--enforce-eager", "");
+    add_speculation();
   }
 
   void sglang() {
@@ -90,6 +109,11 @@ class Writer {
     add("--model-path", s_.model);
     add("--tp-size", s_.tp);
     add("--pp-size", s_.pp);
+    if (s_.attention_dp > 1) {
+      add("--dp-size", s_.attention_dp);
+      add("--enable-dp-attention", "");
+    }
+    if (s_.context_parallel > 1) add("--dcp-size", s_.context_parallel);
     if (s_.ep > 1) add("--ep-size", s_.ep);
     if (s_.nodes > 1) add("--nnodes", s_.nodes);
     add_tokens("--context-length", s_.context);
@@ -101,6 +125,8 @@ class Writer {
     add("--dtype", s_.dtype);
     add("--kv-cache-dtype", s_.kv_cache_dtype);
     if (s_.quantization != "none") add("--quantization", s_.quantization);
+    if (s_.eager) add("--disable-cuda-graph", "");
+    add_speculation();
   }
 
   /// Keys of the configuration file; the program reads it with --config.
@@ -115,6 +141,7 @@ class Writer {
     add("tensor_parallel_size", s_.tp);
     add("pipeline_parallel_size", s_.pp);
     if (s_.ep > 1) add("moe_expert_parallel_size", s_.ep);
+    if (s_.attention_dp > 1) add("enable_attention_dp", "true");
     add_tokens("max_seq_len", s_.context);
     add_count("max_batch_size", s_.sequences);
     add_tokens("max_num_tokens", s_.chunk);
@@ -124,6 +151,8 @@ class Writer {
     add_count("kv_cache_config.tokens_per_block", s_.block_tokens);
     add_fraction("kv_cache_config.free_gpu_memory_fraction");
     add_tokens("kv_cache_config.max_gpu_total_bytes", s_.kv_bytes);
+    add_tokens("kv_cache_config.max_tokens", s_.kv_tokens);
+    add_speculation();
   }
 
   void llamacpp() {
@@ -143,6 +172,7 @@ class Writer {
     add("-ctv", s_.kv_cache_dtype == "auto" ? "f16" : s_.kv_cache_dtype);
     add("-fa", s_.flash_attention ? "on" : "off");
     add("-ngl", "999");
+    add_speculation();
     const int devices = s_.tp * s_.pp;
     add("-sm", devices == 1 ? "none" : s_.tp > 1 ? "row" : "layer");
     if (devices == 1) return;
@@ -201,6 +231,14 @@ const Program kPrograms[] = {
     {EngineKind::kLlamacpp, {"llama-cli"}, false},
 };
 
+/// vLLM reads "--max_model_len" too (FlexibleArgumentParser).
+std::string dashed(std::string name, EngineKind engine) {
+  if (engine == EngineKind::kVllm && name.rfind("--", 0) == 0) {
+    std::replace(name.begin(), name.end(), '_', '-');
+  }
+  return name;
+}
+
 std::string base_name(const std::string& word) {
   const std::size_t slash = word.rfind('/');
   return slash == std::string::npos ? word : word.substr(slash + 1);
@@ -222,7 +260,10 @@ std::optional<std::size_t> starts(const Program& program, const std::vector<std:
 
 bool EngineSetup::operator==(const EngineSetup& o) const {
   return id.kind == o.id.kind && id.version == o.id.version && model == o.model && tp == o.tp &&
-         pp == o.pp && ep == o.ep && nodes == o.nodes && context == o.context &&
+         pp == o.pp && ep == o.ep && attention_dp == o.attention_dp &&
+         context_parallel == o.context_parallel && nodes == o.nodes &&
+         speculation.method == o.speculation.method && speculation.tokens == o.speculation.tokens &&
+         speculation.model == o.speculation.model && eager == o.eager && context == o.context &&
          sequences == o.sequences && chunk == o.chunk && block_tokens == o.block_tokens &&
          memory_fraction == o.memory_fraction && kv_bytes == o.kv_bytes &&
          kv_tokens == o.kv_tokens && dtype == o.dtype && kv_cache_dtype == o.kv_cache_dtype &&
@@ -262,6 +303,7 @@ EngineCommand parse_command(const std::vector<std::string>& words, const std::st
         name.erase(equals);
       }
       const TableFlag* flag = table.flag(name);
+      if (flag == nullptr) flag = table.flag(dashed(name, program.kind));
       if (flag == nullptr) unknown_flag(name, table);
       if (!value && flag->type != "switch" && i < words.size()) value = words[i++];
       command.flags.push_back({flag->name, value.value_or("")});

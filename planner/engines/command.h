@@ -15,7 +15,9 @@ namespace vramplan {
 struct EngineSetup {
   EngineId id;
   std::string model;
-  int tp = 1, pp = 1, ep = 1, nodes = 1;  // ep: of the tensor ranks, those that share whole experts
+  // tp counts the ranks of all attention groups (vLLM: tensor x data parallel); ep: of them, those
+  // that share whole experts.
+  int tp = 1, pp = 1, ep = 1, attention_dp = 1, context_parallel = 1, nodes = 1;
   std::optional<Tokens> context;          // of one sequence
   std::optional<std::int64_t> sequences;  // at the same time
   std::optional<Tokens> chunk;            // tokens of one step
@@ -24,8 +26,11 @@ struct EngineSetup {
   std::optional<Bytes> kv_bytes;    // vllm, trtllm: per device
   std::optional<Tokens> kv_tokens;  // sglang: of all sequences
   std::string dtype = "auto", kv_cache_dtype = "auto", quantization = "none";
+  Speculation speculation;
+  bool eager = false;           // vllm, sglang: no CUDA graphs
   bool flash_attention = true;  // llamacpp
 
+  /// Acceptance is said by no flag: it does not count.
   bool operator==(const EngineSetup& other) const;
 };
 

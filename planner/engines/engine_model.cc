@@ -64,13 +64,32 @@ bool is_plain_float(DType dtype) {
   return dtype == DType::kF32 || dtype == DType::kF16 || dtype == DType::kBF16;
 }
 
+/// The first of the tensor ranks of a stage, when a stage has `tp` of them.
+RankModel first_of_stage(const ModelSource& source, Decisions decisions, int rank, int tp) {
+  const int stage = rank / decisions.sharding.tp;
+  decisions.sharding.tp = tp;
+  return rank_model(source.card, decisions, source.stored, stage * tp);
+}
+
+int ranks_of_group(const Decisions& decisions, const AttentionGroups& groups) {
+  const int tp = decisions.sharding.tp;
+  if (groups.count >= 1 && tp % groups.count == 0) return tp / groups.count;
+  throw Error(ErrorCode::kUsage,
+              fmt::format("{} tensor ranks are not {} groups of equal size", tp, groups.count))
+      .at("", "--attention-dp")
+      .help("give a divisor of --tp");
+}
+
 class Builder {
  public:
   Builder(const ModelSource& source, const Decisions& decisions, const EngineFormats& formats,
           int rank)
       : card_(source.card),
         formats_(formats),
-        model_(rank_model(source.card, decisions, source.stored, rank)) {}
+        tp_(decisions.sharding.tp),
+        group_tp_(ranks_of_group(decisions, formats.groups)),
+        model_(first_of_stage(source, decisions, rank, tp_)),
+        group_(group_tp_ == tp_ ? model_ : first_of_stage(source, decisions, rank, group_tp_)) {}
 
   EngineModel run() {
     out_.embedding = model_.shape.embedding;
@@ -78,11 +97,19 @@ class Builder {
     out_.hidden = model_.hidden;
     out_.vocab = card_.vocab;
     out_.tied = card_.tied_head;
-    for (const LayerKind& kind : model_.kinds) layer(kind);
-    for (const WeightTensor& tensor : model_.outside) outside(tensor);
+    out_.groups = formats_.groups.count;
+    out_.attention_tp = group_tp_;
+    out_.context_ranks = formats_.context_parallel;
+    out_.head_sees_all = formats_.groups.whole_head;
+    out_.head_ranks = formats_.groups.whole_head ? tp_ : group_tp_;
+    for (std::size_t k = 0; k < model_.kinds.size(); ++k) layer(merged(k));
+    for (std::size_t i = 0; i < model_.outside.size(); ++i) outside(outside_tensor(i));
     // A tower runs on the first stage, its layers split like the decoder's.
-    if (out_.embedding) out_.weights += {ceil_div(formats_.tower.n, model_.shape.tp)};
+    if (out_.embedding) out_.weights += {ceil_div(formats_.tower.n, group_tp_)};
     out_.vision = formats_.tower.n > 0;
+    for (const WeightTensor& tensor : model_.outside) {
+      out_.vision = out_.vision || tensor.group == "encoder";
+    }
     if (formats_.rotary_tables) out_.weights += rotary_tables();
     return std::move(out_);
   }
@@ -95,6 +122,39 @@ class Builder {
     if (quantise) return quantised_bytes(formats_.quantization, rows, tensor.columns);
     if (is_plain_float(tensor.dtype)) return Bytes{formats_.dtype_bytes} * elements;
     return bytes_of(tensor.dtype, rows, tensor.columns);
+  }
+
+  bool over_all_ranks(Part part) const {
+    if (is_expert(part)) return true;
+    return formats_.groups.whole_feed_forward && is_feed_forward(part);
+  }
+
+  /// A kind of layer with each tensor as the ranks it is split over hold it.
+  LayerKind merged(std::size_t index) const {
+    LayerKind kind = group_.kinds.at(index);
+    const LayerKind& whole = model_.kinds.at(index);
+    for (std::size_t i = 0; i < kind.tensors.size(); ++i) {
+      WeightTensor& tensor = kind.tensors[i];
+      if (over_all_ranks(tensor.part)) tensor = whole.tensors.at(i);
+      const bool input =
+          tensor.part == Part::kQ || tensor.part == Part::kK || tensor.part == Part::kV;
+      if (input) tensor.columns = detail::checked_mul(tensor.columns, formats_.attention_inputs);
+    }
+    const bool moe = kind.layer.feed_forward.kind == FeedForwardKind::kMoe;
+    if (moe || formats_.groups.whole_feed_forward) {
+      kind.shape.intermediate = whole.shape.intermediate;
+    }
+    if (formats_.groups.whole_feed_forward) {
+      kind.shape.shared_intermediate = whole.shape.shared_intermediate;
+    }
+    return kind;
+  }
+
+  WeightTensor outside_tensor(std::size_t index) const {
+    const WeightTensor& whole = model_.outside.at(index);
+    const bool all = (whole.part == Part::kEmbedding && formats_.groups.whole_embedding) ||
+                     (whole.part == Part::kHead && formats_.groups.whole_head);
+    return all ? whole : group_.outside.at(index);
   }
 
   /// Experts in mxfp4, their widths padded as the kernels want them.
@@ -156,7 +216,7 @@ class Builder {
           .help("plan it without --engine");
     }
     const BytesPerToken per_token = kv_bytes_per_token(kind.shape, cache_format());
-    if (per_token.n > 0) keep({mixer.kind, mixer.window_tokens, kind.count, per_token});
+    if (per_token.n > 0) out_.keep({mixer.kind, mixer.window_tokens, kind.count, per_token});
   }
 
   void matrices(const LayerKind& kind) {
@@ -167,14 +227,15 @@ class Builder {
           tensor.part == Part::kQ || tensor.part == Part::kK || tensor.part == Part::kV;
       const bool feed_forward = tensor.part == Part::kGate || tensor.part == Part::kUp;
       if (!attention && !feed_forward) {
-        out_.matrices.push_back(
-            {tensor.rows, tensor.columns, kind.count, is_quantised(formats_, tensor.part)});
+        out_.matrices.push_back({tensor.rows, tensor.columns, kind.count,
+                                 is_quantised(formats_, tensor.part), over_all_ranks(tensor.part)});
         continue;
       }
       EngineMatrix& fused = attention ? qkv : gate_up;
       fused.rows += tensor.rows;
       fused.columns = tensor.columns;
       fused.quantised = is_quantised(formats_, tensor.part);
+      fused.all_groups = over_all_ranks(tensor.part);
     }
     for (const EngineMatrix& fused : {qkv, gate_up}) {
       if (fused.rows > 0) out_.matrices.push_back(fused);
@@ -187,23 +248,18 @@ class Builder {
     return formats_.kv_element_bytes == 2 ? KvFormat::kBF16 : KvFormat::kF32;
   }
 
-  void keep(const KvLayers& layers) {
-    for (KvLayers& known : out_.kv) {
-      if (known.kind == layers.kind && known.window == layers.window &&
-          known.bytes_per_token == layers.bytes_per_token) {
-        known.layers += layers.layers;
-        return;
-      }
-    }
-    out_.kv.push_back(layers);
-  }
-
   void outside(const WeightTensor& tensor) {
     const bool table = tensor.part == Part::kEmbedding || tensor.part == Part::kHead;
+    if (table && !formats_.tables) return;
     std::int64_t rows = tensor.rows;
     if (table && tensor.rows > 1) {
       const std::int64_t granule = formats_.vocab_granule;
-      rows = ceil_div(ceil_div(card_.vocab, granule) * granule, model_.shape.tp);
+      const bool head = tensor.part == Part::kHead;
+      const bool all = head ? formats_.groups.whole_head : formats_.groups.whole_embedding;
+      rows = ceil_div(ceil_div(card_.vocab, granule) * granule, all ? tp_ : group_tp_);
+    }
+    if (formats_.outside_matrices && tensor.part == Part::kMatrix) {
+      out_.matrices.push_back({rows, tensor.columns, 1, is_quantised(formats_, tensor.part)});
     }
     const Bytes bytes = stored(tensor, rows);
     if (tensor.part == Part::kEmbedding) out_.embedding_table = bytes;
@@ -232,7 +288,8 @@ class Builder {
 
   const ModelCard& card_;
   const EngineFormats& formats_;
-  RankModel model_;
+  int tp_, group_tp_;
+  RankModel model_, group_;   // split over all tensor ranks, and over those of one group
   std::int64_t experts_ = 1;  // of the layer at hand
   EngineModel out_;
 };
@@ -292,6 +349,17 @@ BytesPerToken EngineModel::kv_bytes_per_token() const {
   BytesPerToken sum;
   for (const KvLayers& entry : kv) sum = sum + entry.bytes_per_token * entry.layers;
   return sum;
+}
+
+void EngineModel::keep(const KvLayers& more) {
+  for (KvLayers& known : kv) {
+    if (known.kind == more.kind && known.window == more.window &&
+        known.bytes_per_token == more.bytes_per_token) {
+      known.layers += more.layers;
+      return;
+    }
+  }
+  kv.push_back(more);
 }
 
 EngineModel engine_model(const ModelSource& source, const Decisions& decisions,

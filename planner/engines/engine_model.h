@@ -42,6 +42,16 @@ struct KvLayers {
 struct EngineMatrix {
   std::int64_t rows = 0, columns = 0, count = 0;
   bool quantised = false;
+  bool all_groups = false;  // sees the tokens of every attention group, not of its own alone
+};
+
+/// How `attention_dp` groups of tensor ranks split a model: each group attends sequences of its
+/// own, the routed experts lie over all ranks. What else stays over all ranks differs by engine.
+struct AttentionGroups {
+  int count = 1;
+  bool whole_feed_forward = false;  // dense layers and shared experts over all ranks
+  bool whole_embedding = false;     // false: over the ranks of a group
+  bool whole_head = false;
 };
 
 struct EngineFormats {
@@ -55,7 +65,13 @@ struct EngineFormats {
   Bytes tower;                 // weights beside the decoder: a vision or audio tower
   bool latent_copies = false;  // MLA: the up-projections are kept a second time, absorbed
   int expert_parallel = 1;     // tensor ranks that share whole experts
+  int context_parallel = 1;    // tensor ranks that share the tokens of a cache
   bool rotary_tables = true;   // cos and sin are kept for every position
+  AttentionGroups groups;
+  // Of a model that drafts for another:
+  bool tables = true;                 // false: embedding and head are the other's
+  bool outside_matrices = false;      // matrices outside the layers are multiplied with every token
+  std::int64_t attention_inputs = 1;  // vectors of the hidden width that q, k, v read side by side
 };
 
 struct EngineModel {
@@ -68,6 +84,11 @@ struct EngineModel {
   std::int64_t experts_per_token = 0;
   std::int64_t experts = 0;
   std::int64_t expert_layers = 0;
+  int groups = 1;              // that attend sequences of their own
+  int attention_tp = 1;        // ranks of one of them
+  int context_ranks = 1;       // of one cache, each with a share of its tokens
+  int head_ranks = 1;          // over which the vocabulary of the head is split
+  bool head_sees_all = false;  // the head's rows are those of all groups
   std::vector<EngineMatrix> matrices;
   Bytes linear_weights, expert_weights, head_weights;     // read by a step, within weights
   std::int64_t linear_elements = 0, expert_elements = 0;  // of matrices, on this rank
@@ -78,9 +99,12 @@ struct EngineModel {
   std::vector<KvLayers> kv;
 
   BytesPerToken kv_bytes_per_token() const;  // all layers, windows not cut
+  /// Adds layers to those that keep the same.
+  void keep(const KvLayers& more);
 };
 
-/// The part rank `rank` of decisions.sharding holds. Errors: kUnsupported, kUsage of rank_model.
+/// The part rank `rank` of decisions.sharding holds. Errors: kUnsupported, kUsage of rank_model;
+/// kUsage for attention groups that do not divide the tensor ranks.
 EngineModel engine_model(const ModelSource& source, const Decisions& decisions,
                          const EngineFormats& formats, int rank);
 

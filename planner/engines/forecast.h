@@ -14,9 +14,10 @@ struct EngineForecast {
   std::string name, version;  // engine, and the version asked for
   std::string table;          // version of the data table that was used
   Bytes weights, activations, non_torch, graphs, kv;
+  Bytes draft;                 // of the weights, what a draft model or its heads take
   Bytes compute;               // llama.cpp: the compute buffer of this device
   Bytes available;             // what the engine's fraction leaves it: capacity x fraction, exact
-  Tokens kv_tokens;            // of all sequences, as the engine prints it
+  Tokens kv_tokens;            // of all sequences of an attention group, as the engine prints it
   double max_concurrency = 0;  // sequences of max_model_len tokens
   /// Everything on the device once it serves: the sum of all parts.
   Bytes total;
@@ -35,6 +36,7 @@ struct ServingForecast {
   std::int64_t input_tokens = 0, output_tokens = 0, concurrency = 0;
   double running = 0;  // requests that the cache holds at once
   Seconds ttft, tpot;
+  double tokens_per_step = 1;    // of a sequence; above 1 when drafts are verified
   double tokens_per_second = 0;  // generated, all requests together
   double requests_per_second = 0;
   double ttft_error = 0, tpot_error = 0;  // mean absolute share on rows held out of the fit

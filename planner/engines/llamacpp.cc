@@ -66,18 +66,31 @@ Bytes compute(const TwinInput& in, bool several) {
 
 }  // namespace
 
+namespace {
+
+/// The input table stays on the host; a tied one is copied to the device as the head.
+Bytes model_buffer(const EngineModel& model) {
+  const bool on_host = model.embedding && !(model.head && model.tied);
+  return on_host ? model.weights - model.embedding_table : model.weights;
+}
+
+}  // namespace
+
 EngineForecast llamacpp_rank(const TwinInput& in) {
   EngineForecast out;
   const bool several = in.decisions.device_count > 1;
-  out.weights = in.model.weights;
-  // The input table stays on the host; a tied one is copied to the device as the head.
-  if (in.model.embedding && !(in.model.head && in.model.tied)) {
-    out.weights -= in.model.embedding_table;
-  }
+  out.weights = model_buffer(in.model);
   out.kv = cache(in);
   out.kv_tokens = {cells(in, mul(in.settings.max_model_len.n, in.settings.max_num_seqs))};
   out.max_concurrency = static_cast<double>(in.settings.max_num_seqs);
   out.compute = compute(in, several);
+  if (in.draft != nullptr) {  // a second context, as long as the first
+    const TwinInput draft{in.table, in.device, in.decisions, in.settings, *in.draft};
+    out.draft = model_buffer(*in.draft);
+    out.weights += out.draft;
+    out.kv += cache(draft);
+    out.compute += compute(draft, several);
+  }
   out.non_torch = Bytes{in.device.context_bytes.value} + Bytes{in.device.module_bytes.value} +
                   Bytes{in.device.workspace_bytes.value};
   out.total = out.weights + out.kv + out.compute + out.non_torch;

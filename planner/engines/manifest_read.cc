@@ -96,7 +96,20 @@ class Linter {
       }
       words.insert(words.begin(), {"vllm", "serve"});
     }
-    command(words);
+    command(unwrapped(words));
+  }
+
+  /// The command of "/bin/sh -c COMMAND", which a shell would split.
+  static std::vector<std::string> unwrapped(const std::vector<std::string>& words) {
+    for (std::size_t i = 0; i + 2 < words.size(); ++i) {
+      const std::string& word = words[i];
+      const bool shell =
+          word == "sh" || word == "bash" || word.ends_with("/sh") || word.ends_with("/bash");
+      if (shell && (words[i + 1] == "-c" || words[i + 1] == "-lc")) {
+        return shell_words(words[i + 2]);
+      }
+    }
+    return words;
   }
 
   void annotations(const YamlNode& root) {

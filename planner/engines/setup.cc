@@ -5,6 +5,7 @@
 #include <cstdlib>
 
 #include "planner/engines/command.h"
+#include "planner/engines/speculation_flags.h"
 
 namespace vramplan {
 namespace {
@@ -27,7 +28,9 @@ class Reader {
         break;
     }
     for (const EngineFlag& flag : command_.flags) read(flag);
+    groups();
     if (all_ranks_share_) out_.ep = out_.tp;
+    out_.speculation = speculation_.finish();
     if (command_.id.kind == EngineKind::kLlamacpp) finish_llamacpp();
     return std::move(out_);
   }
@@ -39,6 +42,20 @@ class Reader {
     const bool program =
         last == "serve" || last == "vllm" || last.find("trtllm-serve") != std::string::npos;
     if (!program) out_.model = last;
+  }
+
+  /// Each engine's words for groups of ranks that attend requests of their own.
+  void groups() {
+    if (command_.id.kind == EngineKind::kVllm) {
+      out_.attention_dp = data_parallel_;
+      out_.tp *= data_parallel_;
+    } else if (command_.id.kind == EngineKind::kTrtllm) {
+      if (attention_dp_) out_.attention_dp = out_.tp;
+    } else if (attention_dp_) {
+      out_.attention_dp = data_parallel_;
+    } else if (data_parallel_ > 1) {
+      refuse({"--dp-size", fmt::format("{} without --enable-dp-attention", data_parallel_)});
+    }
   }
 
   static std::int64_t integer(const EngineFlag& flag) {
@@ -79,6 +96,12 @@ class Reader {
       out_.ep = small(f);
     } else if (n == "--enable-expert-parallel") {
       all_ranks_share_ = true;
+    } else if (n == "--data-parallel-size" || n == "--dp-size") {
+      data_parallel_ = small(f);
+    } else if (n == "--enable-dp-attention" || n == "enable_attention_dp") {
+      attention_dp_ = f.value != "false";
+    } else if (n == "--decode-context-parallel-size" || n == "--dcp-size") {
+      out_.context_parallel = small(f);
     } else if (n == "--nnodes") {
       out_.nodes = small(f);
     } else if (n == "--max-model-len" || n == "--context-length" || n == "max_seq_len") {
@@ -107,7 +130,7 @@ class Reader {
   }
 
   void read(const EngineFlag& f) {
-    if (common(f)) return;
+    if (common(f) || speculation_.read(f)) return;
     const std::string& n = f.name;
     if (n == "--dtype" || n == "dtype") {
       out_.dtype = f.value;
@@ -125,6 +148,10 @@ class Reader {
       out_.kv_cache_dtype = f.value;
     } else if (n == "-ctv") {
       value_cache_ = f.value;
+    } else if (n == "--enforce-eager" || n == "--disable-cuda-graph") {
+      out_.eager = true;
+    } else if (n == "kv_cache_config.max_tokens") {
+      out_.kv_tokens = Tokens{integer(f)};
     } else if (n == "-fa") {
       out_.flash_attention = f.value != "off";
     } else if (n == "-sm") {
@@ -134,10 +161,11 @@ class Reader {
     } else if (n == "-ngl") {
       if (f.value != "all" && f.value != "auto" && integer(f) < 99) refuse(f);
     } else if (n == "--cpu-offload-gb" || n == "--kv-offloading-size" || n == "-ncmoe" ||
-               n == "-cmoe" || n == "-ot" || n == "-nkvo" || n == "--data-parallel-size" ||
-               n == "--dp-size" || n == "--speculative-config" || n == "enable_attention_dp" ||
-               n == "--enable-dp-attention" || n == "--enable-hierarchical-cache" ||
-               n == "--decode-context-parallel-size" || n == "context_parallel_size") {
+               n == "-cmoe" || n == "-ot" || n == "-nkvo" || n == "--enable-hierarchical-cache" ||
+               n == "--num-gpu-blocks-override" || n == "--disable-hybrid-kv-cache-manager" ||
+               n == "--disable-hybrid-swa-memory" || n == "--mmproj" || n == "-cd" ||
+               n == "kv_cache_config.host_cache_size" || n == "--kv-transfer-config" ||
+               n == "--kv-cache-dtype-skip-layers" || n == "context_parallel_size") {
       const bool off = f.value == "0" || f.value == "1" || f.value == "false";
       if (!off) refuse(f);
     }
@@ -157,7 +185,9 @@ class Reader {
   std::optional<std::int64_t> cells_;
   std::string value_cache_, split_;
   int devices_ = 1;
-  bool all_ranks_share_ = false;
+  bool all_ranks_share_ = false, attention_dp_ = false;
+  int data_parallel_ = 1;
+  SpeculationReader speculation_;
 };
 
 /// The engine's word for the plan's cache format; "auto" is the model's own 16-bit format.
@@ -212,10 +242,16 @@ EngineSetup setup_of_plan(const Plan& plan, const EngineRequest& engine, const M
   s.tp = d.sharding.tp;
   s.pp = d.sharding.pp;
   s.ep = engine.expert_parallel;
+  s.attention_dp = engine.attention_dp;
+  s.context_parallel = engine.context_parallel;
+  s.eager = engine.eager;
+  s.speculation = engine.speculation;
   const std::int64_t node = std::max<std::int64_t>(1, device.devices_per_node.value);
   s.nodes = static_cast<int>(ceil_div(d.sharding.ranks(), node));
   s.context = engine.max_model_len.value_or(d.context);
-  s.sequences = engine.max_num_seqs.value_or(d.batch);
+  // SGLang's flag counts the sequences of all groups, the others' those of one.
+  const int counted = table.kind == EngineKind::kSglang ? 1 : s.attention_dp;
+  s.sequences = engine.max_num_seqs.value_or(ceil_div(d.batch, std::int64_t{counted}));
   s.chunk = engine.max_num_batched_tokens.value_or(d.prefill_chunk);
   s.dtype = engine.dtype != "auto" || llama ? engine.dtype
             : d.weights == DType::kF16      ? "float16"
@@ -231,10 +267,15 @@ EngineSetup setup_of_plan(const Plan& plan, const EngineRequest& engine, const M
       table.has("fraction_default") ? table.number("fraction_default") : 0.85);
   std::vector<Assumption> unused;
   EngineRequest full = engine_request_of(s);
+  full.draft = engine.draft;
   const EngineSettings settings = engine_settings(table, source, device, d, full, unused);
-  const EngineModel model = engine_model(source, d, settings.formats, 0);
+  EngineModel model = engine_model(source, d, settings.formats, 0);
+  const std::optional<DraftModel> draft =
+      draft_model(source, full.draft.get(), settings.speculation, d, settings.formats);
+  if (draft) add_draft(model, *draft);
   const Bytes pool = engine.kv_cache_memory.value_or(
-      pool_bytes(model, d.block, *s.context, *s.chunk, *s.sequences));
+      pool_bytes(model, d.block, Tokens{ceil_div(s.context->n, std::int64_t{s.context_parallel})},
+                 *s.chunk, *s.sequences));
   if (table.kind == EngineKind::kSglang) {
     s.kv_tokens = Tokens{detail::checked_mul(s.context->n, *s.sequences)};
   } else {
@@ -251,6 +292,9 @@ PlanRequest plan_request_of(const EngineSetup& s) {
   request.count = s.tp * s.pp;
   request.context = s.context;
   request.batch = s.sequences;
+  if (s.sequences && s.id.kind != EngineKind::kSglang) {
+    request.batch = detail::checked_mul(*s.sequences, s.attention_dp);
+  }
   request.prefill_chunk = s.chunk;
   request.block_tokens = s.block_tokens;
   if (s.dtype == "float16") request.weights = DType::kF16;
@@ -283,6 +327,10 @@ EngineRequest engine_request_of(const EngineSetup& s) {
   request.quantization = s.quantization;
   request.flash_attention = s.flash_attention;
   request.expert_parallel = s.ep;
+  request.attention_dp = s.attention_dp;
+  request.context_parallel = s.context_parallel;
+  request.eager = s.eager;
+  request.speculation = s.speculation;
   return request;
 }
 

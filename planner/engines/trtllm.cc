@@ -19,7 +19,8 @@ double activations(const TwinInput& in) {
   const std::string ranks = tp >= 8 ? "tp8" : tp >= 4 ? "tp4" : tp >= 2 ? "tp2" : "tp1";
   const std::string kind =
       in.model.experts_per_token > 0 ? "activation_experts_" : "activation_dense_";
-  const double width = static_cast<double>(in.model.heads * in.model.head_dim * tp);
+  const double width =
+      static_cast<double>(in.model.heads * in.model.head_dim * in.model.attention_tp);
   return std::max(t.number("activation_least_mib") * kMiB,
                   2.0 * static_cast<double>(in.settings.max_num_batched_tokens.n) * width *
                       t.number(kind + ranks));
@@ -43,6 +44,7 @@ EngineForecast trtllm_rank(const TwinInput& in) {
   out.kv = out.available;
   if (in.settings.kv_cache_memory) out.kv = std::min(out.kv, *in.settings.kv_cache_memory);
   const BytesPerToken per_token = in.model.kv_bytes_per_token();
+  if (in.settings.kv_tokens) out.kv = std::min(out.kv, per_token * *in.settings.kv_tokens);
   if (per_token.n > 0) {
     const std::int64_t block = in.decisions.block.n;
     out.kv_tokens = {floor_div(out.kv.n, per_token.n * block) * block};

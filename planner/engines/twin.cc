@@ -67,8 +67,11 @@ class Settler {
     }
     fraction();
     lengths();
+    groups();
     formats();
     experts();
+    context();
+    speculation();
     return std::move(out_);
   }
 
@@ -125,6 +128,88 @@ class Settler {
     positive(out_.max_num_seqs, "--max-num-seqs");
     out_.kv_cache_memory = request_.kv_cache_memory;
     out_.kv_tokens = request_.kv_tokens;
+  }
+
+  /// Source of what stays over all ranks: vLLM keeps one engine a group, whose routed experts alone
+  /// are spread (FusedMoEParallelConfig); SGLang replicates attention and the input table
+  /// (layers/dp_attention.py, models/deepseek_v2.py); TensorRT-LLM all but the routed experts
+  /// (modeling_deepseekv3.py: "the MLP also uses DP").
+  void groups() {
+    const int count = request_.attention_dp;
+    if (count == 1) return;
+    if (table_.kind == EngineKind::kLlamacpp) {
+      throw Error(ErrorCode::kUnsupported, "llama.cpp has no data parallel attention")
+          .at("", "--attention-dp");
+    }
+    if (count < 1 || decisions_.sharding.tp % count != 0) {
+      throw Error(ErrorCode::kUsage, fmt::format("{} tensor ranks are not {} equal groups",
+                                                 decisions_.sharding.tp, count))
+          .at("", "--attention-dp")
+          .help("give a divisor of --tp, which counts the ranks of all groups");
+    }
+    if (table_.kind == EngineKind::kTrtllm && count != decisions_.sharding.tp) {
+      throw Error(ErrorCode::kUsage, "TensorRT-LLM's attention is data parallel over all ranks")
+          .at("", "--attention-dp")
+          .help(fmt::format("--attention-dp {}", decisions_.sharding.tp));
+    }
+    const bool sglang = table_.kind == EngineKind::kSglang;
+    out_.formats.groups = {count, sglang, false, sglang};
+    if (sglang) {  // server_args.py divides both among the groups
+      out_.max_num_batched_tokens = {
+          std::max<std::int64_t>(1, out_.max_num_batched_tokens.n / count)};
+      out_.max_num_seqs = std::max<std::int64_t>(1, out_.max_num_seqs / count);
+    }
+    assume("attention groups", "requests are spread evenly over them", "none");
+  }
+
+  /// Source: vLLM config/parallel.py: the ranks divide tp; with kv heads they are at most the ranks
+  /// that would hold copies of a head. No engine shares windows this way.
+  void context() {
+    const int ranks = request_.context_parallel;
+    out_.formats.context_parallel = ranks;
+    if (ranks == 1) return;
+    if (table_.kind != EngineKind::kVllm && table_.kind != EngineKind::kSglang) {
+      throw Error(
+          ErrorCode::kUnsupported,
+          fmt::format("no account of context parallel decoding in {}", name_of(table_.kind)))
+          .at("", "--decode-context-parallel");
+    }
+    const int tp = decisions_.sharding.tp / request_.attention_dp;
+    for (const Layer& layer : source_.card.layers) {
+      const Mixer& mixer = layer.mixer;
+      const std::int64_t heads = mixer.kind == MixerKind::kMla ? 1 : mixer.kv_heads;
+      const bool copies = heads > 0 && tp % ranks == 0 && tp / ranks >= heads;
+      if (ranks >= 1 && copies && mixer.window_tokens == 0) continue;
+      throw Error(ErrorCode::kUsage,
+                  fmt::format("{} of {} tensor ranks cannot share a cache of {} kv heads{}", ranks,
+                              tp, heads, mixer.window_tokens > 0 ? " with windows" : ""))
+          .at("", "--decode-context-parallel")
+          .help(
+              "they share what they would hold copies of: at most --tp / kv heads, a divisor of "
+              "--tp; a latent cache counts as one head");
+    }
+  }
+
+  void speculation() {
+    const Speculation& s = request_.speculation;
+    check_speculation(table_.kind, source_.card, decisions_.sharding, s, request_.draft != nullptr);
+    out_.speculation = s;
+    if (s.method == "none") return;
+    if (!s.acceptance) {
+      out_.speculation.acceptance = kAssumedAcceptance;
+      assume("acceptance of a drafted token", fmt::format("{}", kAssumedAcceptance),
+             "--acceptance");
+    }
+    assume("memory and times of speculation", "from published code; no log was beside them",
+           "--speculative-method");
+    const bool head = s.method == "eagle" || s.method == "eagle3" || s.method == "medusa";
+    if (head && !request_.draft) {
+      assume("shape of the " + s.method + " head",
+             s.method == "eagle3" ? fmt::format("a layer like the model's, {} tokens",
+                                                std::min(kEagle3Vocab, source_.card.vocab))
+                                  : std::string("like the model's"),
+             "--speculative-model");
+    }
   }
 
   void experts() {
@@ -188,6 +273,7 @@ class Settler {
           static_cast<std::int64_t>(table_.number("mxfp4_intermediate_granule"));
     }
     out_.flash_attention = request_.flash_attention;
+    out_.eager = request_.eager;
     out_.beside = request_.beside;
     out_.transient = request_.transient;
     out_.tower_shape = request_.tower_shape;
@@ -249,52 +335,6 @@ Bytes transient_bytes(const EngineSettings& settings, const EngineModel& model) 
 
 }  // namespace
 
-EngineDecision engine_decision(const EngineRequest& r) {
-  EngineDecision d;
-  d.engine = name_of(r.id.kind);
-  if (!r.id.version.empty()) d.engine += "@" + r.id.version;
-  d.memory_fraction = r.memory_fraction;
-  d.max_model_len = r.max_model_len;
-  d.max_num_batched_tokens = r.max_num_batched_tokens;
-  d.kv_tokens = r.kv_tokens;
-  d.max_num_seqs = r.max_num_seqs;
-  d.kv_cache_memory = r.kv_cache_memory;
-  d.dtype = r.dtype;
-  d.kv_cache_dtype = r.kv_cache_dtype;
-  d.quantization = r.quantization;
-  d.quantized_parts = r.quantized_parts;
-  d.tower = r.tower;
-  d.flash_attention = r.flash_attention;
-  d.beside = r.beside;
-  d.transient = r.transient;
-  d.tower_positions = r.tower_shape.positions;
-  d.tower_heads = r.tower_shape.heads;
-  d.expert_parallel = r.expert_parallel;
-  return d;
-}
-
-EngineRequest engine_request(const EngineDecision& d) {
-  EngineRequest r;
-  r.id = parse_engine(d.engine);
-  r.memory_fraction = d.memory_fraction;
-  r.max_model_len = d.max_model_len;
-  r.max_num_batched_tokens = d.max_num_batched_tokens;
-  r.kv_tokens = d.kv_tokens;
-  r.max_num_seqs = d.max_num_seqs;
-  r.kv_cache_memory = d.kv_cache_memory;
-  r.dtype = d.dtype;
-  r.kv_cache_dtype = d.kv_cache_dtype;
-  r.quantization = d.quantization;
-  r.quantized_parts = d.quantized_parts;
-  r.tower = d.tower;
-  r.flash_attention = d.flash_attention;
-  r.beside = d.beside;
-  r.transient = d.transient;
-  r.tower_shape = {d.tower_positions, d.tower_heads};
-  r.expert_parallel = d.expert_parallel;
-  return r;
-}
-
 EngineSettings engine_settings(const EngineTable& table, const ModelSource& source,
                                const DeviceCard& /*device*/, const Decisions& decisions,
                                const EngineRequest& request, std::vector<Assumption>& assumptions) {
@@ -318,8 +358,14 @@ EngineOutcome forecast_engine(const ModelSource& source, const DeviceCard& devic
       out.devices.push_back(out.devices.back());
       continue;
     }
-    const EngineModel model = engine_model(source, decisions, settings.formats, rank);
-    EngineForecast forecast = forecast_rank({table, device, decisions, settings, model});
+    EngineModel model = engine_model(source, decisions, settings.formats, rank);
+    const std::optional<DraftModel> draft =
+        draft_model(source, request.draft.get(), settings.speculation, decisions, settings.formats);
+    const bool beside = table.kind == EngineKind::kLlamacpp;  // a context of its own
+    if (draft && !beside) add_draft(model, *draft);
+    const EngineModel* drafts = draft ? &draft->model : nullptr;
+    EngineForecast forecast = forecast_rank({table, device, decisions, settings, model, drafts});
+    if (draft && !beside) forecast.draft = draft->model.weights;
     forecast.transient = transient_bytes(settings, model);
     forecast.starved = forecast.boots &&
                        forecast.total + forecast.transient + settings.beside > decisions.capacity;

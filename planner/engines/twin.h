@@ -10,6 +10,7 @@
 #include "planner/engines/engine_model.h"
 #include "planner/engines/engine_table.h"
 #include "planner/engines/forecast.h"
+#include "planner/engines/speculation.h"
 #include "planner/engines/vision_tower.h"
 #include "planner/plan.h"
 
@@ -37,9 +38,21 @@ struct EngineRequest {
   bool flash_attention = true;  // llama.cpp
   /// Tensor ranks that share whole experts instead of parts of every one; attention stays split.
   int expert_parallel = 1;
+  /// Groups of the tensor ranks that attend sequences of their own (vLLM: data parallel ranks; the
+  /// plan's tp is what all of them are together). Lengths and counts of a step are the engine's
+  /// flags: of all groups for SGLang, of one group for vLLM and TensorRT-LLM.
+  int attention_dp = 1;
+  /// Tensor ranks that share the tokens of one cache (decode context parallel): each keeps every
+  /// n-th, of all the heads that the ranks would hold copies of.
+  int context_parallel = 1;
+  bool eager = false;  // vLLM --enforce-eager, SGLang --disable-cuda-graph: no graphs are captured
+  Speculation speculation;
+  /// The draft model, or the shape of a head, that speculation.model names; none: see draft_model.
+  std::shared_ptr<const ModelSource> draft;
 };
 
-/// The request as a plan keeps it, and back. Errors: those of parse_engine.
+/// The request as a plan keeps it, and back, without the draft's model. Errors: those of
+/// parse_engine.
 EngineDecision engine_decision(const EngineRequest& request);
 EngineRequest engine_request(const EngineDecision& decision);
 
@@ -52,10 +65,12 @@ struct EngineSettings {
   std::optional<Tokens> kv_tokens;
   EngineFormats formats;
   bool flash_attention = true;
+  bool eager = false;
   Bytes beside, transient;
   TowerShape tower_shape;
   std::string kv_word;  // the engine's word for the cache format
   double kv_bits = 16;  // bits of a cache element, scales included
+  Speculation speculation;
 };
 
 struct EngineOutcome {
@@ -79,7 +94,8 @@ struct TwinInput {
   const DeviceCard& device;
   const Decisions& decisions;
   const EngineSettings& settings;
-  const EngineModel& model;
+  const EngineModel& model;            // its weights and cache hold the draft's (not llama.cpp)
+  const EngineModel* draft = nullptr;  // of speculation, when it has one
 };
 EngineForecast vllm_rank(const TwinInput& in);
 EngineForecast sglang_rank(const TwinInput& in);

@@ -43,22 +43,28 @@ double sampler_peak(const TwinInput& in) {
   const double dtype = static_cast<double>(in.settings.formats.dtype_bytes);
   const double rows = static_cast<double>(
       std::min<std::int64_t>(in.settings.max_num_seqs, in.settings.max_num_batched_tokens.n));
-  const double logits =
-      rows * static_cast<double>(m.vocab) * (dtype + in.table.number("sampler_bytes_per_logit"));
+  // Drafts are verified beside them: two rows a sequence and a copy of the bonus row. Source: vLLM
+  // v1/worker/gpu_model_runner.py, the rejection sampler's part of _dummy_sampler_run.
+  const double copies = in.settings.speculation.method == "none" ? 1 : 4;
+  const double logits = rows * static_cast<double>(m.vocab) *
+                        (copies * dtype + in.table.number("sampler_bytes_per_logit"));
   const double hidden = static_cast<double>(in.settings.max_num_batched_tokens.n) *
                         static_cast<double>(m.hidden) * dtype;
   return logits + in.table.number("hidden_states_kept") * hidden;
 }
 
-/// tokens x experts a token x (max(2 I, H) + I): the two buffers fused experts write between their
-/// products. The mxfp4 path keeps none.
+/// tokens (of all attention groups, as many as the kernel takes at once) x experts a token x (max(2
+/// I, H) + I): the two buffers fused experts write between their products. The mxfp4 path keeps
+/// none.
 double expert_workspace(const TwinInput& in) {
   const EngineModel& m = in.model;
   if (m.experts_per_token == 0 || in.settings.formats.quantization == Quantization::kMxfp4) {
     return 0;
   }
-  const double routed = static_cast<double>(in.settings.max_num_batched_tokens.n) *
-                        static_cast<double>(m.experts_per_token);
+  const double tokens =
+      std::min(static_cast<double>(in.settings.max_num_batched_tokens.n) * m.groups,
+               in.table.number("fused_experts_tokens"));
+  const double routed = tokens * static_cast<double>(m.experts_per_token);
   const double width =
       static_cast<double>(std::max(2 * m.expert_intermediate, m.hidden) + m.expert_intermediate);
   return in.table.number("expert_workspace") * routed * width *
@@ -87,6 +93,7 @@ double non_torch(const TwinInput& in) {
 }
 
 double graphs(const TwinInput& in) {
+  if (in.settings.eager) return 0;
   const EngineTable& t = in.table;
   const double layers = static_cast<double>(in.model.layers);
   double gib = t.number("graph_base_gib") + t.number("graph_layer_gib") * layers;
@@ -144,11 +151,14 @@ EngineForecast vllm_rank(const TwinInput& in) {
   out.available = rounded(static_cast<double>(in.decisions.capacity.n) * s.memory_fraction);
   const Bytes profiled = out.available - out.weights - out.activations - out.non_torch;
   out.kv = std::max(Bytes{0}, s.kv_cache_memory.value_or(profiled));
-  const KvPool pool =
-      kv_pool(in.model, in.decisions.block, s.max_model_len, s.max_num_batched_tokens);
+  const std::int64_t ranks = in.model.context_ranks;
+  const KvPool pool = kv_pool(in.model, in.decisions.block, {ceil_div(s.max_model_len.n, ranks)},
+                              s.max_num_batched_tokens);
   if (pool.groups > 0) {
     const std::int64_t blocks = floor_div(out.kv.n, (pool.page * pool.group_layers).n);
-    out.kv_tokens = {blocks / pool.groups * in.decisions.block.n};
+    // A block holds as many tokens on each of the ranks that share a cache.
+    const int shared = in.model.context_ranks;
+    out.kv_tokens = {blocks / pool.groups * in.decisions.block.n * shared};
     out.max_concurrency =
         static_cast<double>(blocks) / static_cast<double>(pool.pages_per_sequence);
     if (in.table.number("tokens_by_concurrency") != 0) {

@@ -42,6 +42,83 @@ TEST(EmitCommand, SharedExpertsComeBack) {
   }
 }
 
+TEST(EmitCommand, GroupsAndDraftsComeBack) {
+  const Folder folder;
+  const std::string out = folder / "out.yaml";
+  for (const char* target : {"vllm@0.19.0", "sglang", "trtllm", "k8s", "lws", "ray", "compose"}) {
+    const Outcome emitted = run_program({"emit",
+                                         "qwen3-30b-a3b",
+                                         "--device",
+                                         "h100-sxm-80gb",
+                                         "--tp",
+                                         "4",
+                                         "--ep",
+                                         "4",
+                                         "--attention-dp",
+                                         "4",
+                                         "--speculative-method",
+                                         "eagle3",
+                                         "--speculative-tokens",
+                                         "3",
+                                         "--speculative-model",
+                                         "org/a-head",
+                                         "--context",
+                                         "4k",
+                                         "--batch",
+                                         "8",
+                                         "--engine",
+                                         target,
+                                         "--out",
+                                         out});
+    ASSERT_EQ(emitted.code, 0) << target << emitted.err;
+    const Outcome linted = run_program({"lint", out, "--device", "h100-sxm-80gb", "--json"});
+    ASSERT_EQ(linted.code, 0) << target << linted.err;
+    const auto engine = linted.json()["decisions"]["engine"];
+    EXPECT_EQ(engine["attention_dp"], 4) << target;
+    EXPECT_EQ(engine["speculation"]["method"], "eagle3") << target;
+    EXPECT_EQ(engine["speculation"]["tokens"], 3) << target;
+    EXPECT_EQ(engine["speculation"]["model"], "org/a-head") << target;
+    EXPECT_EQ(linted.json()["decisions"]["batch"], 8) << target;
+  }
+}
+
+TEST(EmitCommand, ADraftModelIsInThePlanAndItsFile) {
+  const Folder folder;
+  const std::string file = folder / "plan.yaml";
+  const Outcome made = run_program({"plan",
+                                    "llama-3.1-8b",
+                                    "--device",
+                                    "h100-sxm-80gb",
+                                    "--engine",
+                                    "vllm@0.19.0",
+                                    "--context",
+                                    "4k",
+                                    "--speculative-method",
+                                    "draft",
+                                    "--speculative-model",
+                                    "llama-3.2-1b",
+                                    "--speculative-tokens",
+                                    "5",
+                                    "--acceptance",
+                                    "0.8",
+                                    "--concurrency",
+                                    "4",
+                                    "--out",
+                                    file,
+                                    "--json"});
+  ASSERT_EQ(made.code, 0) << made.err;
+  const auto read = run_program({"explain", file, "--json"}).json(), plan = made.json();
+  EXPECT_GT(plan["devices"][0]["engine"]["draft_bytes"], 2'400'000'000);
+  EXPECT_NEAR(plan["serving"]["tokens_per_step"].get<double>(), 3.69, 0.01);
+  EXPECT_EQ(read["decisions"]["engine"], plan["decisions"]["engine"]);
+  EXPECT_EQ(read["devices"][0]["engine"], plan["devices"][0]["engine"]);
+  EXPECT_EQ(read["serving"], plan["serving"]);
+  const Outcome half = run_program({"plan", "llama-3.1-8b", "--device", "h100-sxm-80gb", "--engine",
+                                    "vllm", "--speculative-method", "ngram"});
+  EXPECT_EQ(half.code, 2);
+  EXPECT_HOLDS(half.err, "--speculative-tokens");
+}
+
 TEST(EmitCommand, ParallelismThatNobodyHasIsRefusedByName) {
   for (const char* flag : {"--cp", "--ep"}) {
     const Outcome run =

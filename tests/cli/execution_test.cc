@@ -26,6 +26,29 @@ TEST(Execution, ACudaRunIsVerifiedRowByRowOnTheFakeDriver) {
   EXPECT_EQ(run["process"]["predicted_bytes"], run["process"]["observed_bytes"]);
 }
 
+/// What a cache, sequences and memory beyond the device do differently, by the flags that say so.
+TEST(Execution, TechniquesAreVerifiedRowByRowOnTheFakeDriver) {
+  const std::vector<std::vector<std::string>> techniques = {
+      {"--kv-cache-dtype", "kivi2"},
+      {"--kv-policy", "sink_window", "--kv-window", "16"},
+      {"--kv-placement", "host"},
+      {"--beams", "2", "--batch", "2"},
+      {"--weight-offload", "0.5", "--activation-offload"}};
+  for (const std::vector<std::string>& flags : techniques) {
+    SCOPED_TRACE(flags[1]);
+    std::vector<std::string> arguments = kVerify;
+    arguments.insert(arguments.end(), flags.begin(), flags.end());
+    const Outcome outcome = on_fake(arguments);
+    ASSERT_EQ(outcome.code, 0) << outcome.err;
+    const auto run = outcome.json();
+    for (const auto& row : run["rows"]) {
+      if (row["tier"] != "device") continue;
+      EXPECT_EQ(row["predicted_bytes"], row["observed_bytes"]) << row["name"];
+    }
+    EXPECT_EQ(run["process"]["predicted_bytes"], run["process"]["observed_bytes"]);
+  }
+}
+
 TEST(Execution, GraphsCanBeLeftOut) {
   std::vector<std::string> arguments = kVerify;
   arguments.push_back("--no-graphs");

@@ -96,6 +96,15 @@ TEST(PlanCommand, AnUnknownModelOrDeviceNamesTheNearest) {
   EXPECT_HOLDS(device.err, "h100-sxm-80gb");
 }
 
+TEST(PlanCommand, APublishedNameAndOtherLettersFindTheirCards) {
+  const Outcome run = run_program({"plan", "meta-llama/Llama-3.1-8B-Instruct", "--device",
+                                   "H100-SXM-80GB", "--context", "4k", "--json"});
+  ASSERT_EQ(run.code, 0) << run.err;
+  EXPECT_EQ(run.json()["decisions"]["model"], "llama-3.1-8b");
+  EXPECT_EQ(run.json()["decisions"]["device"], "h100-sxm-80gb");
+  EXPECT_HOLDS(run.err, "is planned as the card llama-3.1-8b");
+}
+
 TEST(PlanCommand, WordsThatAreNoValuesAreRefusedByFlag) {
   const std::vector<std::pair<std::string, std::string>> wrong = {
       {"--context", "many"},

@@ -33,13 +33,24 @@ TEST(SearchCommand, AnUnknownPlacementNamesTheNearest) {
   EXPECT_HOLDS(run.err, "did you mean host");
 }
 
-TEST(SearchCommand, APriceOfNothingIsNoPrice) {
+TEST(SearchCommand, APriceOfNothingIsAPriceAndNoneIsNone) {
   const Folder folder;
   const std::string prices = folder / "prices.yaml";
   std::ofstream(prices) << "usd_per_hour: {rtx-4090-24gb: 0}\n";
-  const Outcome run = run_program(with(kSmall, {"--price-file", prices}));
-  EXPECT_EQ(run.code, 2);
-  EXPECT_HOLDS(run.err, "usd_per_hour.rtx-4090-24gb");
+  const auto search = [&](const std::vector<std::string>& more) {
+    return run_program(with({"search", "llama-3.1-8b", "--devices", "RTX-4090-24GB",
+                             "--most-devices", "1", "--context", "4k", "--json"},
+                            more));
+  };
+  const Outcome owned = search({"--price-file", prices});
+  EXPECT_EQ(owned.code, 0) << owned.err;
+  EXPECT_EQ(owned.json()["cheapest"]["usd_per_hour"], 0);
+  EXPECT_EQ(owned.json()["cheapest"]["usd_per_million_tokens"], 0);
+  const Outcome unknown = search({});
+  EXPECT_TRUE(unknown.json()["cheapest"].is_null());
+  EXPECT_EQ(unknown.json()["smallest"].count("usd_per_hour"), 0u);
+  std::ofstream(prices) << "usd_per_hour: {rtx-4090-24gb: -1}\n";
+  EXPECT_EQ(search({"--price-file", prices}).code, 2);
 }
 
 }  // namespace

@@ -75,7 +75,8 @@ TEST(VerifyCommand, ReplicasHoldOneCopyOfTheWeights) {
 }
 
 TEST(VerifyCommand, GuessesAreAskedAboutAndCounted) {
-  const Outcome run = run_program(loose({"--speculate", "ngram:3", "--acceptance", "0.5"}));
+  const Outcome run =
+      run_program(loose({"--speculate", "ngram:3", "--speculate-acceptance", "0.5"}));
   ASSERT_EQ(run.code, 0) << run.err << run.out;
   const auto verdict = run.json();
   EXPECT_EQ(verdict["speculation"]["tokens"], 7);  // of 8, one comes from prefill
@@ -83,7 +84,7 @@ TEST(VerifyCommand, GuessesAreAskedAboutAndCounted) {
   EXPECT_NEAR(verdict["plan"]["speculation"]["tokens_a_step"].get<double>(), 1.875, 1e-9);
   EXPECT_EQ(run_program(loose({"--speculate", "4"})).code, 2) << "nobody to guess";
   EXPECT_EQ(run_program(loose({"--speculate", "ngram:x"})).code, 2);
-  EXPECT_EQ(run_program(loose({"--acceptance", "0.5"})).code, 2);
+  EXPECT_EQ(run_program(loose({"--speculate-acceptance", "0.5"})).code, 2);
   EXPECT_EQ(run_program(loose({"--speculate", "ngram:2", "--kv-policy", "mass"})).code, 6);
 }
 

@@ -5,62 +5,17 @@
 #include <map>
 #include <tuple>
 
-#include "executor/run_local.h"
-#include "modelcards/library.h"
 #include "planner/plan.h"
-#include "tests/executor/tiny_model.h"
-#include "tests/fake_cuda/fake_runtime.h"
-#include "tests/fake_cuda/host_kernels.h"
+#include "tests/executor/fake_gpu.h"
 
 namespace vramplan {
 namespace {
 
 using namespace literals;
 
-/// A card for the fake: its driver takes what the card says.
-DeviceCard fake_card(Bytes capacity = 140_GiB) {
-  DeviceCard card = device_card("h200-sxm-141gb");
-  card.capacity_bytes.value = capacity.n;
-  return card;
-}
-
-cuda::FakeDevice fake_device(const DeviceCard& card) {
-  cuda::FakeDevice device;
-  device.capacity = Bytes{card.capacity_bytes.value};
-  device.multiprocessors = static_cast<int>(card.multiprocessors.value);
-  device.context = Bytes{card.context_bytes.value};
-  device.gemm = 24_MiB;
-  device.modules = Bytes{card.module_bytes.value} - device.gemm;
-  return device;
-}
-
-/// A GEMM workspace of 4 MiB: less to fill with NaN in tests of many runs.
-cuda::FakeDevice small_device() {
-  cuda::FakeDevice device = fake_device(fake_card());
-  device.major = 8;
-  return device;
-}
-
-RunRequest request_with_host_values() {
-  RunRequest request;
-  request.random_weights = true;
-  request.cuda.random_on_host = true;
-  request.process_base = 1_MiB;
-  return request;
-}
-
-Measurement run_on(cuda::FakeRuntime& runtime, const Decisions& decisions, const ModelCard& card,
-                   const RunRequest& request) {
-  return run_cuda(decisions, source_of(card), fake_card(), request, runtime, cuda::host_kernels());
-}
-
 std::vector<std::vector<std::int32_t>> cpu_tokens(const Decisions& decisions, const ModelCard& card,
                                                   const RunRequest& request) {
-  DeviceCard cpu;
-  cpu.kind = DeviceKind::kCpu;
-  return run_local(decisions, source_of(card), cpu, request,
-                   [](Bytes capacity) { return make_cpu_backend(1, capacity); })
-      .output;
+  return run_on_cpu(decisions, card, request).output;
 }
 
 void expect_clean(const cuda::FakeRuntime& runtime) {

@@ -172,22 +172,71 @@ void rope_kv_write(Stream stream, TensorView q, TensorView k, TensorView v,
   });
 }
 
+/// Packs of no block do nothing.
+void kv_pack(Stream stream, const KvLayerView& history, const KvLayerView& recent,
+             const KvPack* packs, std::int64_t count, std::int64_t stride) {
+  later(stream, [=] {
+    std::vector<KvPack> given;
+    for (const KvPack& pack : span_of(packs, count)) {
+      if (pack.recent_block >= 0) given.push_back(pack);
+    }
+    math().kv_pack(history, recent, given, stride);
+  });
+}
+
+std::vector<SequenceSlice> slices_of(const KvLayerView& kv, const DeviceSlices& d) {
+  VRAMPLAN_CHECK(d.most_kv <= d.blocks_per_row * kv.block_tokens);
+  std::vector<SequenceSlice> slices;
+  for (std::int64_t s = 0; s < d.count; ++s) {
+    VRAMPLAN_CHECK(d.query_count[s] <= d.most_queries && d.kv_length[s] <= d.most_kv);
+    slices.push_back({d.query_begin[s], d.query_count[s], d.kv_length[s],
+                      d.block_tables + s * d.blocks_per_row});
+  }
+  return slices;
+}
+
+void attend_now(TensorView out, TensorView q, const KvLayerView& kv,
+                const std::vector<SequenceSlice>& slices, AttentionParams params) {
+  Values o(out, false), in(q), sinks(params.sink_q);
+  params.sink_q = sinks.view();
+  std::vector<std::byte> scratch(
+      static_cast<std::size_t>(math().attention_workspace(slices, kv, params).n));
+  math().attention(o.view(), in.view(), kv, slices, params,
+                   {scratch.data(), DType::kI8, 1, static_cast<std::int64_t>(scratch.size())});
+  o.done();
+}
+
 void attend(Stream stream, TensorView out, TensorView q, const KvLayerView& kv,
             const DeviceSlices& d, const AttentionParams& params) {
+  later(stream, [=] { attend_now(out, q, kv, slices_of(kv, d), params); });
+}
+
+void attend_both(Stream stream, TensorView out, TensorView q, const KvLayerView& recent,
+                 const DeviceSlices& slices, const KvLayerView& history, const DeviceSlices& behind,
+                 const AttentionParams& given) {
   later(stream, [=] {
-    std::vector<SequenceSlice> slices;
-    for (std::int64_t s = 0; s < d.count; ++s) {
-      VRAMPLAN_CHECK(d.query_count[s] <= d.most_queries && d.kv_length[s] <= d.most_kv);
-      slices.push_back({d.query_begin[s], d.query_count[s], d.kv_length[s],
-                        d.block_tables + s * d.blocks_per_row});
-    }
-    Values o(out, false), in(q);
-    std::vector<std::byte> scratch(
-        static_cast<std::size_t>(math().attention_workspace(slices, kv, params).n));
-    math().attention(o.view(), in.view(), kv, slices, params,
-                     {scratch.data(), DType::kI8, 1, static_cast<std::int64_t>(scratch.size())});
-    o.done();
+    const std::vector<SequenceSlice> old = slices_of(history, behind);
+    AttentionParams params = given;
+    params.history = &history;
+    params.history_slices = old;
+    attend_now(out, q, recent, slices_of(recent, slices), params);
   });
+}
+
+void attention_decode_history(Stream stream, TensorView out, TensorView q,
+                              const KvLayerView& recent, const DeviceSlices& slices,
+                              const KvLayerView& history, const DeviceSlices& behind,
+                              const AttentionParams& params, TensorView workspace) {
+  VRAMPLAN_CHECK(workspace.bytes() >=
+                 Bytes{4} * params.heads * slices.count * 4 * (recent.value_dim + 2));
+  attend_both(stream, out, q, recent, slices, history, behind, params);
+}
+
+void attention_prefill_history(Stream stream, TensorView out, TensorView q,
+                               const KvLayerView& recent, const DeviceSlices& slices,
+                               const KvLayerView& history, const DeviceSlices& behind,
+                               const AttentionParams& params) {
+  attend_both(stream, out, q, recent, slices, history, behind, params);
 }
 
 void attention_decode(Stream stream, TensorView out, TensorView q, const KvLayerView& kv,
@@ -200,6 +249,18 @@ void attention_decode(Stream stream, TensorView out, TensorView q, const KvLayer
 void attention_prefill(Stream stream, TensorView out, TensorView q, const KvLayerView& kv,
                        const DeviceSlices& slices, const AttentionParams& params) {
   attend(stream, out, q, kv, slices, params);
+}
+
+void attention_mass(Stream stream, TensorView out, TensorView q, const KvLayerView& kv,
+                    const DeviceSlices& d, const AttentionParams& params) {
+  VRAMPLAN_CHECK(d.block_mass != nullptr);
+  later(stream, [=] {
+    std::vector<SequenceSlice> slices = slices_of(kv, d);
+    for (std::size_t s = 0; s < slices.size(); ++s) {
+      slices[s].block_mass = d.block_mass + static_cast<std::int64_t>(s) * d.blocks_per_row;
+    }
+    attend_now(out, q, kv, slices, params);
+  });
 }
 
 void attention_naive(Stream stream, TensorView out, TensorView q, const KvLayerView& kv,
@@ -304,8 +365,12 @@ const KernelTable& host_kernels() {
                                  host::rope,
                                  host::kv_write,
                                  host::rope_kv_write,
+                                 host::kv_pack,
                                  host::attention_decode,
+                                 host::attention_decode_history,
                                  host::attention_prefill,
+                                 host::attention_prefill_history,
+                                 host::attention_mass,
                                  host::attention_naive,
                                  host::gated_activation,
                                  host::add,

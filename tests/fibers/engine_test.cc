@@ -3,10 +3,17 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cmath>
+#include <functional>
+#include <string>
+
+#include "executor/backend_cuda.h"
 #include "executor/run_cuda.h"
 #include "executor/run_local.h"
 #include "kernels/cuda/workspace.h"
 #include "modelcards/library.h"
+#include "planner/plan.h"
 #include "tests/executor/tiny_model.h"
 #include "tests/fake_cuda/fake_runtime.h"
 #include "tests/fibers/fiber_kernels.h"
@@ -99,6 +106,112 @@ TEST(EngineOnFibers, CodedCachesGiveTheTokensOfTheCpuBackend) {
   }
 }
 
+/// Heads of 32, which formats in blocks of 32 need.
+ModelCard card_of_32(int layers) {
+  ModelCard card = tiny_card(layers);
+  card.hidden = 64;
+  card.context_limit = 4096;
+  for (Layer& layer : card.layers) {
+    layer.mixer.head_dim = layer.mixer.value_dim = 32;
+    layer.mixer.rope.rotary_dim = 32;
+  }
+  return card;
+}
+
+/// Rounding to f16 and to codes makes steps out of the last bits of a sum: logits are near, not
+/// alike. Chunks go through tiles, single tokens through the kernels of decode.
+TEST(EngineOnFibers, LogitsOverAPackedHistoryAreNearTheCpuBackends) {
+  const ModelCard card = card_of_32(2);
+  PlanRequest request;
+  request.model = card.name;
+  request.context = Tokens{81};
+  request.output = Tokens{1};
+  request.kv_format = KvFormat::kKivi4;
+  request.kv_residual = Tokens{64};
+  Decisions decisions =
+      make_plan(source_of(card), device_card("h200-sxm-141gb"), request).decisions;
+  decisions.activations = DType::kF32;
+  std::vector<std::int32_t> ids;
+  for (std::int32_t i = 0; i < 80; ++i) ids.push_back((i * i + 7) % 40);
+  for (const std::int64_t chunk : {27, 1}) {
+    decisions.prefill_chunk = Tokens{chunk};
+    cuda::FakeRuntime runtime({small_device()}, 5);
+    runtime.use_device(0);
+    CudaOptions options;
+    options.activations = DType::kF32;
+    options.random_on_host = true;
+    CudaBackend gpu(runtime, cuda::fiber_kernels(), options, decisions.capacity);
+    const auto cpu = make_cpu_backend(1, decisions.capacity);
+    const auto got = prompt_logits(decisions, source_of(card), gpu, ids, true);
+    const auto wanted = prompt_logits(decisions, source_of(card), *cpu, ids, true);
+    ASSERT_EQ(got.size(), wanted.size());
+    double worst = 0, largest = 0;
+    for (std::size_t i = 0; i < got.size(); ++i) {
+      worst = std::max(worst, std::abs(static_cast<double>(got[i] - wanted[i])));
+      largest = std::max(largest, std::abs(static_cast<double>(wanted[i])));
+    }
+    EXPECT_LT(worst, 5e-3 * largest) << "chunk " << chunk;
+  }
+}
+
+/// Histories behind a residual window, packed and strided, sinks, and a cache that comes from the
+/// host: the device's own kernels draw the tokens of the CPU backend.
+TEST(EngineOnFibers, WindowsHistoriesAndSinksGiveTheTokensOfTheCpuBackend) {
+  DeviceCard cpu;
+  cpu.kind = DeviceKind::kCpu;
+  const std::vector<std::pair<const char*, std::function<void(PlanRequest&)>>> asks = {
+      {"kivi2", [](PlanRequest& r) { r.kv_format = KvFormat::kKivi2; }},
+      {"kivi4", [](PlanRequest& r) { r.kv_format = KvFormat::kKivi4; }},
+      {"strided fp8", [](PlanRequest& r) { r.kv_policy = KvPolicy::kStrided; }},
+      {"strided q8_0",
+       [](PlanRequest& r) {
+         r.kv_policy = KvPolicy::kStrided;
+         r.kv_format = KvFormat::kQ8_0;
+       }},
+      {"sinks",
+       [](PlanRequest& r) {
+         r.kv_policy = KvPolicy::kSinkWindow;
+         r.kv_window = Tokens{30};
+       }},
+      {"mass",
+       [](PlanRequest& r) {
+         r.kv_policy = KvPolicy::kMass;
+         r.kv_budget = Tokens{96};
+         r.block_tokens = 8;
+       }},
+      {"kivi2 on the host",
+       [](PlanRequest& r) {
+         r.kv_format = KvFormat::kKivi2;
+         r.kv_placement = KvPlacement::kHost;
+       }},
+  };
+  for (const auto& [name, ask] : asks) {
+    SCOPED_TRACE(name);
+    const bool far = std::string(name).find("host") != std::string::npos;
+    const ModelCard card = card_of_32(far ? 2 : 1);
+    PlanRequest request;
+    request.model = card.name;
+    request.context = Tokens{108};
+    request.output = Tokens{10};
+    request.batch = 1;
+    request.prefill_chunk = Tokens{27};
+    request.block_tokens = 32;
+    ask(request);
+    if (request.kv_format || request.kv_policy == KvPolicy::kStrided) {
+      request.kv_residual = Tokens{64};
+    }
+    Decisions decisions =
+        make_plan(source_of(card), device_card("h200-sxm-141gb"), request).decisions;
+    decisions.activations = DType::kF32;
+    if (decisions.kv_format == KvFormat::kBF16) decisions.kv_format = KvFormat::kF32;
+    const RunRequest run = request_with_host_values();
+    const auto wanted = run_local(decisions, source_of(card), cpu, run, [](Bytes capacity) {
+                          return make_cpu_backend(1, capacity);
+                        }).output;
+    EXPECT_EQ(run_on_fibers(decisions, card, run).output, wanted);
+  }
+}
+
 /// Weights in fp8 without scales: a byte an element on both sides, and the same tokens.
 TEST(EngineOnFibers, Fp8WeightsGiveTheTokensOfTheCpuBackend) {
   DeviceCard cpu;
@@ -155,6 +268,11 @@ TEST(EngineOnFibers, ScratchIsWhatTheKernelsAskFor) {
               cuda::attention_splits(slices, kv_heads, most_kv, multiprocessors);
           EXPECT_EQ(cuda::attention_workspace(all, kv, params, most_kv, multiprocessors),
                     cuda::attention_decode_workspace(slices, params.heads, kv.value_dim, splits));
+          params.history = &kv;
+          const std::int64_t behind =
+              cuda::attention_history_splits(slices, kv_heads, most_kv, multiprocessors);
+          EXPECT_EQ(cuda::attention_workspace(all, kv, params, most_kv, multiprocessors),
+                    cuda::attention_decode_workspace(slices, params.heads, kv.value_dim, behind));
         }
       }
     }

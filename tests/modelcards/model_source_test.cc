@@ -101,6 +101,21 @@ TEST_F(ModelSourceTest, SafetensorsHeadersAreTheTruth) {
   EXPECT_EQ(source.card.stored_weights, DType::kF16);
 }
 
+// Two of three matrices lie beside the decoder: 16 elements of the header, whatever a config says.
+TEST_F(ModelSourceTest, TensorsBesideTheDecoderArePlacedByTheirHeaders) {
+  write("Model/config.json", std::string(kConfig) + "}");
+  write("Model/model.safetensors", shard({"model.norm.weight", "visual.merger.mlp.0.weight",
+                                          "model.multi_modal_projector.linear_1.weight"}));
+  const ModelSource source = open_model(folder());
+  ASSERT_EQ(source.card.extras.size(), 1U);
+  EXPECT_EQ(source.card.extras[0].group, "encoder");
+  EXPECT_EQ(source.card.extras[0].columns, 16);
+  ASSERT_EQ(source.stored.size(), 2U);
+  EXPECT_EQ(source.stored[1].name, source.card.extras[0].name);
+  EXPECT_EQ(source.stored[1].dtype, DType::kF16);
+  EXPECT_EQ(source.stored[1].bytes, 32_B);
+}
+
 TEST_F(ModelSourceTest, ShardsAreReadThroughTheirIndex) {
   write("Model/config.json", std::string(kConfig) + "}");
   write("Model/m-1.safetensors", shard({"a", "tied"}));

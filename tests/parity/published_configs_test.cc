@@ -163,5 +163,21 @@ TEST(PublishedConfigs, LayersOfFurtherTokensExplainATotalExactly) {
   EXPECT_EQ(count_parameters(card).total.n, 81'324'862'720);
 }
 
+// Towers and projectors as transformers builds them: tests/reference/hf_towers.py.
+TEST(PublishedConfigs, TowersHaveTheParametersOfTheirClasses) {
+  const std::string path = std::string(VRAMPLAN_SOURCE_DIR) + "/tests/reference/hf_towers.json";
+  const JsonNode towers = JsonNode::parse(read_text(*open_file(path), 1_MiB), path).at("towers");
+  ASSERT_GE(towers.size(), 6u);
+  for (const std::string& name : towers.keys()) {
+    const JsonNode entry = towers.at(name);
+    const ModelCard card = parse_hf_config(text_of(entry.at("config")), name);
+    std::int64_t parameters = 0;
+    for (const ExtraTensor& extra : card.extras) {
+      if (extra.group == "encoder") parameters += extra.rows * extra.columns;
+    }
+    EXPECT_EQ(parameters, entry.at("parameters").integer(1, INT64_MAX)) << name;
+  }
+}
+
 }  // namespace
 }  // namespace vramplan

@@ -3,7 +3,9 @@
 #include <gtest/gtest.h>
 
 #include "cards.h"
+#include "modelcards/library.h"
 #include "planner/kv_cache.h"
+#include "planner/preemption.h"
 
 namespace vramplan {
 namespace {
@@ -62,14 +64,35 @@ TEST(PreemptChoice, ThePoolIsWhatFitsAndThePlanThenFits) {
   EXPECT_EQ(write_plan(back), text);
 }
 
+/// Steps of a GPU are captured by their number of rows, of which preemption makes several.
+TEST(PreemptChoice, OnAGpuEveryNumberOfRowsThatComesTwiceIsAGraph) {
+  PlanRequest request = six(PreemptRequest::kSwap);
+  DeviceCard device = gpu_80gb();
+  device.links = device_card("h100-sxm-80gb").links;
+  const Plan plan = plan_of(tiny(), device, request);
+  ASSERT_EQ(plan.decisions.preempt, Preempt::kSwap);
+  const PreemptionForecast forecast = replay_preemption(plan.decisions);
+  std::int64_t graphs = 0, steps = 0;
+  for (const auto& [rows, count] : forecast.captured_steps(plan.decisions.batch)) {
+    EXPECT_TRUE(rows == plan.decisions.batch || (rows & (rows - 1)) == 0) << rows;
+    graphs += count > 1 ? 1 : 0;
+    steps += count;
+  }
+  EXPECT_EQ(steps, forecast.steps);
+  EXPECT_GT(graphs, 1);
+  Bytes bytes;
+  for (const LedgerRow& row : plan.predictions.ledger.rows()) {
+    if (row.category == Category::kGraphs) bytes += row.bytes;
+  }
+  EXPECT_EQ(bytes.n % (graphs << 21), 0);
+}
+
 TEST(PreemptChoice, WhatDoesNotGoWithItIsRefusedByName) {
   const auto code = [](PlanRequest request, const DeviceCard& device, std::string* text) {
     return code_of([&] { plan_of(tiny(), device, request); }, text);
   };
   std::string text;
   PlanRequest request = six(PreemptRequest::kSwap);
-  EXPECT_EQ(code(request, gpu_80gb(), &text), ErrorCode::kUnsupported);
-  EXPECT_NE(text.find("--preempt"), std::string::npos);
   request.kv_pool = 300_tokens;  // less than one sequence
   EXPECT_EQ(code(request, cpu(1_GiB), &text), ErrorCode::kUsage);
   EXPECT_NE(text.find("--kv-pool"), std::string::npos);

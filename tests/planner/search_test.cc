@@ -67,7 +67,7 @@ TEST(Search, ACacheOnTheHostIsThePlannersPlanToTheByte) {
   request.limits.most_devices = 4;
   request.placements = {KvPlacement::kHost};
   const StrategySpace space(source, request);
-  ASSERT_EQ(space.placements().size(), 2u);  // the device is always one
+  ASSERT_EQ(space.tiers().size(), 2u);  // the device is always one
   int far = 0;
   for (const Strategy& s : space.strategies()) {
     if (s.tier == 0) continue;
@@ -86,6 +86,51 @@ TEST(Search, ACacheOnTheHostIsThePlannersPlanToTheByte) {
     EXPECT_GT(e.tpot.v, space.evaluate(near).tpot.v);
   }
   EXPECT_GT(far, 20);
+}
+
+TEST(Search, MatricesOnTheHostAreThePlannersPlanToTheByte) {
+  const ModelSource source = model("llama-3-8b");
+  SearchRequest request = request_of({"rtx-4090-24gb", "a100-sxm-40gb"});
+  request.plan.context = Tokens{32768};
+  request.limits.most_devices = 4;
+  request.weights_on_host = true;
+  const StrategySpace space(source, request);
+  int far = 0;
+  for (const Strategy& s : space.strategies()) {
+    if (s.tier == 0) continue;
+    Strategy near = s;
+    near.tier = 0;
+    const Evaluation e = space.evaluate(s);
+    EXPECT_FALSE(space.evaluate(near).fits);
+    EXPECT_TRUE(e.fits);
+    if (++far % 5 != 0) continue;
+    const Plan plan = make_plan(source, request.devices[s.device], space.plan_request(s));
+    Bytes peak;
+    for (const DevicePrediction& d : plan.predictions.devices) peak = std::max(peak, d.predicted);
+    EXPECT_EQ(e.peak.n, peak.n);
+    EXPECT_NEAR(e.ttft.v / plan.predictions.performance.ttft.v, 1, 1e-9);
+    EXPECT_NEAR(e.tpot.v / plan.predictions.performance.tpot.v, 1, 1e-9);
+    EXPECT_GT(e.tpot.v, space.evaluate(near).tpot.v);
+  }
+  EXPECT_GT(far, 5);
+}
+
+// A device without a price is neither free nor dear: nothing priced is better or worse than it.
+TEST(Search, APriceThatIsNotKnownIsNotZero) {
+  const ModelSource source = model("llama-3-8b");
+  SearchRequest request = request_of({"h100-sxm-80gb", "b200-sxm-180gb"});
+  request.limits.most_devices = 2;
+  request.usd_per_hour = {{"h100-sxm-80gb", 2.5}};
+  const SearchResult some = search(source, request);
+  ASSERT_TRUE(some.cheapest);
+  EXPECT_EQ(request.devices[some.cheapest->strategy.device].name, "h100-sxm-80gb");
+  bool unpriced = false;
+  for (const Evaluation& e : some.front) unpriced = unpriced || !e.usd_per_hour;
+  EXPECT_TRUE(unpriced);
+  request.usd_per_hour = {{"h100-sxm-80gb", 2.5}, {"b200-sxm-180gb", 0}};
+  const SearchResult owned = search(source, request);
+  EXPECT_EQ(request.devices[owned.cheapest->strategy.device].name, "b200-sxm-180gb");
+  EXPECT_EQ(*owned.cheapest->usd_per_million_tokens(), 0);
 }
 
 // Many heads, one kv head and short chunks: the scratch of decode is the peak, and it knows the

@@ -126,6 +126,92 @@ TEST(Serving, RanksWithWholeExpertsWaitForTheBusiest) {
   EXPECT_THROW(experts(), Error);
 }
 
+// With everything kept, k drafts divide a step that is bound by memory by nearly k + 1.
+TEST(Serving, DraftsMakeATokenShorterAndFewRequestsGainMost) {
+  ModelSource source;
+  source.card = model_card("llama-3.1-70b");
+  const DeviceCard device = device_card("h200-sxm-141gb");
+  Decisions d;
+  d.sharding.tp = d.device_count = 4;
+  d.context = {2048};
+  d.capacity = {device.capacity_bytes.value};
+  EngineRequest request;
+  request.id = parse_engine("vllm");
+  const auto tpot = [&](std::int64_t requests, const char* method, double acceptance) {
+    request.speculation.method = method;
+    request.speculation.tokens = 3;
+    request.speculation.acceptance = acceptance;
+    const EngineOutcome outcome = forecast_engine(source, device, d, request);
+    return forecast_serving(source, device, d, request, outcome.devices.front(),
+                            {{1024}, {1024}, requests})
+        .tpot.v;
+  };
+  const double one = tpot(1, "none", 0);
+  EXPECT_NEAR(one / tpot(1, "ngram", 1), 4, 0.6);
+  EXPECT_LT(tpot(1, "eagle3", 0.7), one);
+  EXPECT_GT(tpot(1, "eagle3", 0), one);  // drafts that are never kept cost
+  EXPECT_GT(tpot(256, "eagle3", 0.7) / tpot(256, "none", 0), tpot(1, "eagle3", 0.7) / one);
+}
+
+// Groups read less of the cache each, and hold a copy of the attention's weights each.
+TEST(Serving, AttentionGroupsHoldMoreOfALatentCache) {
+  ModelSource source;
+  source.card = model_card("deepseek-v3");
+  const DeviceCard device = device_card("h200-sxm-141gb");
+  Decisions d;
+  d.sharding.tp = d.device_count = 8;
+  d.context = {8192};
+  d.capacity = {device.capacity_bytes.value};
+  EngineRequest request;
+  request.id = parse_engine("sglang");
+  request.quantization = "fp8_block";
+  const auto run = [&](int groups) {
+    request.attention_dp = groups;
+    const EngineOutcome outcome = forecast_engine(source, device, d, request);
+    const EngineForecast f = outcome.devices.front();
+    return std::pair(f, forecast_serving(source, device, d, request, f, {{8000}, {1000}, 512}));
+  };
+  const auto [one, slow] = run(1);
+  const auto [eight, fast] = run(8);
+  EXPECT_GT(eight.weights, one.weights);
+  EXPECT_LT(eight.weights, one.weights + 20_GiB);
+  EXPECT_GT(8 * eight.kv_tokens.n, 5 * one.kv_tokens.n);  // all groups together
+  EXPECT_GT(fast.running, slow.running);
+  EXPECT_GT(fast.tokens_per_second, slow.tokens_per_second);
+  request.attention_dp = 3;
+  EXPECT_THROW(forecast_engine(source, device, d, request), Error);
+  request.id = parse_engine("llamacpp");
+  request.attention_dp = 8;
+  EXPECT_THROW(forecast_engine(source, device, d, request), Error);
+}
+
+// Eight ranks hold eight copies of a latent cache, or an eighth of its tokens each.
+TEST(Serving, RanksMayShareTheTokensOfALatentCache) {
+  ModelSource source;
+  source.card = model_card("deepseek-v3");
+  const DeviceCard device = device_card("h200-sxm-141gb");
+  Decisions d;
+  d.sharding.tp = d.device_count = 8;
+  d.context = {32768};
+  d.capacity = {device.capacity_bytes.value};
+  EngineRequest request;
+  request.id = parse_engine("vllm");
+  request.quantization = "fp8_block";
+  const auto run = [&](int ranks) {
+    request.context_parallel = ranks;
+    return forecast_engine(source, device, d, request).devices.front();
+  };
+  const EngineForecast copies = run(1), shared = run(8);
+  EXPECT_EQ(shared.kv, copies.kv);
+  EXPECT_EQ(shared.kv_tokens.n, 8 * copies.kv_tokens.n);
+  EXPECT_NEAR(shared.max_concurrency / copies.max_concurrency, 8, 0.01);
+  EXPECT_THROW(run(3), Error);
+  source.card = model_card("llama-3.1-70b");  // 8 kv heads on 8 ranks: nothing is held twice
+  EXPECT_THROW(run(2), Error);
+  request.id = parse_engine("trtllm");
+  EXPECT_THROW(run(8), Error);
+}
+
 TEST(Serving, WhatWasNotFittedIsRefusedByName) {
   EXPECT_THROW(serve("vllm", 0, 1024, 128), Error);
   try {

@@ -40,14 +40,14 @@ Bytes row(const Plan& plan, Category category, const std::string& name, Phase ph
   return sum;
 }
 
-TEST(Speculation, ExpectedTokensAreAGeometricSum) {
+TEST(GuessPlan, ExpectedTokensAreAGeometricSum) {
   EXPECT_DOUBLE_EQ(expected_tokens(4, 0), 1);
   EXPECT_DOUBLE_EQ(expected_tokens(4, 1), 5);
   EXPECT_DOUBLE_EQ(expected_tokens(0, 0.9), 1);
   EXPECT_NEAR(expected_tokens(3, 0.5), (1 - 0.0625) / 0.5, 1e-12);
 }
 
-TEST(Speculation, TheFirstStepAsksAboutTheMost) {
+TEST(GuessPlan, TheFirstStepAsksAboutTheMost) {
   Decisions d = decisions_of();
   d.speculation = {Guess::kNgram, 8, "", 0, 0.5};
   EXPECT_EQ(most_guesses(d), 8);
@@ -59,7 +59,7 @@ TEST(Speculation, TheFirstStepAsksAboutTheMost) {
   EXPECT_EQ(most_guesses(d), 0);
 }
 
-TEST(Speculation, ADraftsWeightsAndCacheAreInTheLedger) {
+TEST(GuessPlan, ADraftsWeightsAndCacheAreInTheLedger) {
   const Plan plan = plan_with(Guess::kDraft, 4, 0.5);
   const Plan own = plan_of(tiny(), cpu(64_GiB), ask(128, 3));
   Bytes weights;
@@ -77,7 +77,7 @@ TEST(Speculation, ADraftsWeightsAndCacheAreInTheLedger) {
             row(none, Category::kKvCache, "blocks", Phase::kLoad));
 }
 
-TEST(Speculation, TheAccountIsTheLedger) {
+TEST(GuessPlan, TheAccountIsTheLedger) {
   for (const Guess guess : {Guess::kNgram, Guess::kDraft}) {
     const Plan plan = plan_with(guess, 4, 0.5);
     const auto stages = stage_accounts(with_draft(), cpu(64_GiB), plan.decisions, {});
@@ -86,7 +86,7 @@ TEST(Speculation, TheAccountIsTheLedger) {
   }
 }
 
-TEST(Speculation, AStepsSecondsAreSharedByItsTokens) {
+TEST(GuessPlan, AStepsSecondsAreSharedByItsTokens) {
   const Plan none = plan_with(Guess::kNgram, 4, 0), all = plan_with(Guess::kNgram, 4, 1);
   ASSERT_TRUE(none.predictions.speculation && all.predictions.speculation);
   const SpeculationPrediction &never = *none.predictions.speculation,
@@ -99,14 +99,14 @@ TEST(Speculation, AStepsSecondsAreSharedByItsTokens) {
   EXPECT_GT(draft.predictions.speculation->step.v, always.step.v) << "a draft computes, too";
 }
 
-TEST(Speculation, ThePlanFileKeepsIt) {
+TEST(GuessPlan, ThePlanFileKeepsIt) {
   const Plan plan = plan_with(Guess::kDraft, 3, 0.25);
   const Plan back = read_plan(write_plan(plan), "plan.yaml");
   EXPECT_EQ(back.decisions.speculation, plan.decisions.speculation);
   EXPECT_EQ(back.predictions.speculation->speedup, plan.predictions.speculation->speedup);
 }
 
-TEST(Speculation, WhatCannotTakeAGuessBackIsRefusedByName) {
+TEST(GuessPlan, WhatCannotTakeAGuessBackIsRefusedByName) {
   const auto code = [](auto change) {
     PlanRequest request = guessing(Guess::kNgram, 4, 0.5);
     change(request);

@@ -75,6 +75,20 @@ TEST(WeightNames, ExpertsAreStacked) {
   EXPECT_EQ(bytes_in(source).n, count_parameters(source.card).total.n * 2);
 }
 
+// A checkpoint that sees: the decoder under another name, a tower, and a layer that predicts
+// further tokens, which is not loaded.
+TEST(WeightNames, WhatLiesBesideTheDecoderHasItsRow) {
+  ModelSource source = folder();
+  const Bytes decoder = bytes_in(source);
+  for (StoredTensor& tensor : source.stored) tensor.name = "language_model." + tensor.name;
+  source.card.extras.push_back({"side_tensors.bf16", "encoder", 1, 1000, Split::kNone, false});
+  source.stored.push_back(stored("side_tensors.bf16", 1, 1000));
+  source.card.mtp_layers = 1;
+  source.stored.push_back(stored("language_model.model.layers.2.eh_proj.weight", 64, 128));
+  ASSERT_FALSE(stored_by_gguf_name(source).empty());
+  EXPECT_EQ(bytes_in(source).n, decoder.n + 2000);
+}
+
 TEST(WeightNames, AnUnknownNameLeavesItToTheCard) {
   ModelSource source = folder();
   source.stored.push_back(stored("transformer.h.0.mystery.weight", 3, 3));

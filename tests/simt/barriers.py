@@ -24,6 +24,7 @@ MEETING = re.compile(r"^\s*(__syncthreads|__syncwarp|dev::copy_wait<\d+>|dev::cl
 WGMMA = "attention_prefill_wgmma.cuh"
 EQUIVALENT = {
     (WGMMA, "dev::named_sync(kTurnBarrier + own.group, 256);"): "turns of the warpgroups are for speed alone",
+    (WGMMA, "dev::named_sync(kOwnBarrier + own.group, 128);"): "the first turn is a meeting of the same threads",
     (WGMMA, "__syncwarp();"): "bytes may come before they are expected; the order spares the counter a negative value",
 }
 

@@ -22,7 +22,7 @@ void check(const AttentionCase& c, std::int64_t splits, AttentionPath path = Att
     Tensor out(c.dtype, problem.rows(), c.params.heads * c.cache_shape.value_dim);
     Tensor workspace(DType::kF32, 1, room(c, splits).n / 4);
     cuda::attention_decode({}, out.view(), problem.q.view(), problem.cache.view(),
-                           problem.slices(path), c.params, workspace.view());
+                           problem.slices(path), problem.params(), workspace.view());
     expect_close(out.values(), expected, tolerance,
                  describe(c) + ", splits " + std::to_string(splits));
   });
@@ -85,6 +85,21 @@ TEST_F(AttentionDecode, WithoutWorkspaceThereIsOneSplit) {
   cuda::attention_decode({}, out.view(), problem.q.view(), problem.cache.view(), problem.slices(),
                          c.params, {});
   expect_close(out.values(), problem.expected(), 1e-5, "no workspace");
+}
+
+/// Windows that hold the sinks, that begin behind them, and rows too short for either.
+TEST_F(AttentionDecode, SinksAreSeenWithTheirOwnQueries) {
+  for (const std::int64_t splits : {4, 7}) {
+    check({{DType::kF16, 2, 32, 32, 8}, {{1, 90}, {1, 3}, {1, 41}, {0, 0}}, sinks_of(6, 4, 40)},
+          splits);
+    check({{DType::kF32, 1, 16, 24, 4}, {{1, 60}, {1, 50}}, sinks_of(1, 37, 10)}, splits);
+  }
+  check({{DType::kI8, 1, 32, 32, 8}, {{1, 70}}, sinks_of(2, 4, 64), DType::kBF16}, 4);
+}
+
+TEST_F(AttentionDecode, SinksOnTensorCores) {
+  check({{DType::kF16, 1, 64, 64, 8}, {{1, 90}, {1, 3}}, sinks_of(3, 4, 40)}, 4,
+        AttentionPath::kTensorCore);
 }
 
 TEST_F(AttentionDecode, TensorCoresGiveTheSameRows) {

@@ -17,7 +17,7 @@ TEST_F(AttentionNaive, RaggedSlicesWindowsAndSoftcaps) {
         Tensor out(DType::kF32, problem.rows(), 4 * 24);
         Tensor scores(DType::kF32, 4 * slices.most_queries, slices.most_kv);
         cuda::attention_naive({}, out.view(), problem.q.view(), problem.cache.view(), slices,
-                              c.params, scores.view());
+                              problem.params(), scores.view());
         expect_close(out.values(), problem.expected(), 1e-5, describe(c));
       });
     }
@@ -31,7 +31,22 @@ TEST_F(AttentionNaive, SmallCase) {
     for_each_schedule([&] {
       Tensor out(DType::kF32, 2, 32), scores(DType::kF32, 2, problem.slices().most_kv);
       cuda::attention_naive({}, out.view(), problem.q.view(), problem.cache.view(),
-                            problem.slices(), c.params, scores.view());
+                            problem.slices(), problem.params(), scores.view());
+      expect_close(out.values(), problem.expected(), 1e-5, describe(c));
+    });
+  }
+}
+
+TEST_F(AttentionNaive, SinksAreSeenWithTheirOwnQueries) {
+  for (const AttentionParams& params : {sinks_of(2, 3, 9), sinks_of(2, 30, 4)}) {
+    const AttentionCase c{{DType::kF32, 1, 16, 16, 4}, {{5, 40}, {6, 6}}, params};
+    const AttentionProblem problem(c);
+    const cuda::DeviceSlices slices = problem.slices();
+    for_each_schedule([&] {
+      Tensor out(DType::kF32, problem.rows(), 2 * 16);
+      Tensor scores(DType::kF32, 2 * slices.most_queries, slices.most_kv);
+      cuda::attention_naive({}, out.view(), problem.q.view(), problem.cache.view(), slices,
+                            problem.params(), scores.view());
       expect_close(out.values(), problem.expected(), 1e-5, describe(c));
     });
   }

@@ -17,7 +17,7 @@ void check(const AttentionCase& c, AttentionPath path = AttentionPath::kSimt) {
   for_each_schedule([&] {
     Tensor out(c.dtype, problem.rows(), c.params.heads * c.cache_shape.value_dim);
     cuda::attention_prefill({}, out.view(), problem.q.view(), problem.cache.view(),
-                            problem.slices(path), c.params);
+                            problem.slices(path), problem.params());
     expect_close(out.values(), expected, tolerance, describe(c));
   });
 }
@@ -45,6 +45,18 @@ TEST_F(AttentionPrefill, WindowsSoftcapsAndOtherValueDims) {
   check({{DType::kF32, 2, 128, 96, 4}, {{2, 33}}, params_of(2, 0.1F, 0, 16)});
   check({{DType::kBF16, 1, 80, 256, 16}, {{2, 20}}, params_of(1)});
   check({{DType::kF16, 1, 576, 512, 16}, {{2, 20}}, params_of(1, 0.04F)});
+}
+
+TEST_F(AttentionPrefill, SinksAreSeenWithTheirOwnQueries) {
+  check({{DType::kF16, 2, 32, 32, 8}, {{20, 90}, {5, 5}, {1, 41}}, sinks_of(4, 4, 40)});
+  check({{DType::kF32, 1, 16, 24, 4}, {{19, 60}, {40, 40}}, sinks_of(1, 37, 10)});
+  check({{DType::kQ8_0, 1, 32, 32, 8}, {{3, 70}}, sinks_of(2, 4, 64), DType::kF16});
+}
+
+TEST_F(AttentionPrefill, TensorCoresAreRefusedForSinksWhenAskedFor) {
+  EXPECT_THROW(check({{DType::kF16, 1, 64, 64, 8}, {{3, 70}}, sinks_of(2, 4, 16)},
+                     AttentionPath::kTensorCore),
+               Error);
 }
 
 TEST_F(AttentionPrefill, ASliceWithoutQueriesWritesNothing) {
@@ -107,9 +119,9 @@ TEST_F(AttentionPrefillWarpgroups, ReadEveryActivationType) {
   }
 }
 
-/// Two tiles, two groups, part of a tile: every barrier matters.
+/// Both stages twice and once more, two groups, part of a tile: every barrier matters.
 TEST_F(AttentionPrefillWarpgroups, SmallCase) {
-  check({{DType::kF16, 1, 64, 64, 8}, {{70, 330}}, params_of(1)}, AttentionPath::kWarpgroup);
+  check({{DType::kF16, 1, 64, 64, 8}, {{70, 560}}, params_of(1)}, AttentionPath::kWarpgroup);
 }
 
 TEST_F(AttentionPrefillWarpgroups, RefuseShapesTheyDoNotHave) {

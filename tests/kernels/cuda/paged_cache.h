@@ -102,8 +102,17 @@ class AttentionProblem {
         blocks_per_row_(blocks_per_row(c)),
         cache(c.cache_shape, static_cast<std::int64_t>(c.shapes.size()) * blocks_per_row_ + 3),
         q(c.dtype, rows_, c.params.heads * c.cache_shape.head_dim,
-          normal(rows_ * c.params.heads * c.cache_shape.head_dim, c.seed)) {
+          normal(rows_ * c.params.heads * c.cache_shape.head_dim, c.seed)),
+        sink_q(c.dtype, rows_, c.params.heads * c.cache_shape.head_dim,
+               normal(rows_ * c.params.heads * c.cache_shape.head_dim, c.seed + 1000)) {
     fill();
+  }
+
+  /// With the queries of sinks, where there are any.
+  AttentionParams params() const {
+    AttentionParams p = case_.params;
+    if (p.sink_tokens > 0) p.sink_q = sink_q.view();
+    return p;
   }
 
   DeviceSlices slices(AttentionPath path = AttentionPath::kSimt) const {
@@ -124,20 +133,29 @@ class AttentionProblem {
   /// softmax over the visible tokens, in double; rows of slices without cached tokens are 0.
   Values expected() const {
     const CacheShape& shape = case_.cache_shape;
-    const Values queries = q.values();
+    const Values queries = q.values(), of_sinks = sink_q.values();
     Values out(static_cast<std::size_t>(rows_ * case_.params.heads * shape.value_dim), 0.0);
     std::int64_t row = 0;
     for (std::size_t s = 0; s < case_.shapes.size(); ++s) {
       for (std::int64_t j = 0; j < case_.shapes[s].queries; ++j, ++row) {
         const std::int64_t position = case_.shapes[s].length - case_.shapes[s].queries + j;
         for (std::int64_t h = 0; h < case_.params.heads; ++h) {
-          one(queries, s, row, position, h, out);
+          one(queries, of_sinks, s, row, position, h, out);
         }
       }
     }
     return out;
   }
   std::int64_t rows() const { return rows_; }
+
+  /// Attention of all queries and heads to each block of [slices, blocks_per_row].
+  std::vector<double> expected_mass() const {
+    std::vector<double> mass(host_tables_.size(), 0.0);
+    mass_ = &mass;
+    expected();
+    mass_ = nullptr;
+    return mass;
+  }
 
  private:
   static std::int64_t query_rows(const AttentionCase& c) {
@@ -198,19 +216,23 @@ class AttentionProblem {
     tables_.emplace(host_tables_);
   }
 
-  void one(const Values& queries, std::size_t s, std::int64_t row, std::int64_t position,
-           std::int64_t h, Values& out) const {
+  void one(const Values& queries, const Values& of_sinks, std::size_t s, std::int64_t row,
+           std::int64_t position, std::int64_t h, Values& out) const {
     const CacheShape& shape = case_.cache_shape;
     const AttentionParams& p = case_.params;
     const std::int64_t kv_head = h / (p.heads / shape.kv_heads);
     const std::int64_t first =
         p.window_tokens > 0 ? std::max<std::int64_t>(0, position - p.window_tokens + 1) : 0;
     std::vector<double> weight;
+    std::vector<std::int64_t> tokens;
     double highest = -1e300, sum = 0;
-    for (std::int64_t t = first; t <= position; ++t) {
+    for (std::int64_t t = 0; t <= position; ++t) {
+      if (t >= p.sink_tokens && t < first) continue;
+      tokens.push_back(t);
+      const Values& from = t < p.sink_tokens ? of_sinks : queries;
       double dot = 0;
       for (std::int64_t d = 0; d < shape.head_dim; ++d) {
-        dot += at(queries, (row * p.heads + h) * shape.head_dim + d) *
+        dot += at(from, (row * p.heads + h) * shape.head_dim + d) *
                cache.element(slot(s, t), kv_head, d, false);
       }
       double score = dot * p.scale;
@@ -219,11 +241,15 @@ class AttentionProblem {
       highest = std::max(highest, score);
     }
     for (double& w : weight) sum += w = std::exp(w - highest);
+    for (std::size_t i = 0; mass_ != nullptr && i < tokens.size(); ++i) {
+      const std::int64_t block = tokens[i] / shape.block_tokens;
+      (*mass_)[s * static_cast<std::size_t>(blocks_per_row_) + static_cast<std::size_t>(block)] +=
+          weight[i] / sum;
+    }
     for (std::int64_t d = 0; d < shape.value_dim; ++d) {
       double value = 0;
       for (std::size_t i = 0; i < weight.size(); ++i) {
-        value += weight[i] / sum *
-                 cache.element(slot(s, first + static_cast<std::int64_t>(i)), kv_head, d, true);
+        value += weight[i] / sum * cache.element(slot(s, tokens[i]), kv_head, d, true);
       }
       out[static_cast<std::size_t>((row * p.heads + h) * shape.value_dim + d)] = value;
     }
@@ -233,10 +259,11 @@ class AttentionProblem {
   std::int64_t rows_, blocks_per_row_;
   std::vector<std::int32_t> host_tables_;
   std::optional<Array<std::int32_t>> begin_, count_, length_, tables_;
+  mutable std::vector<double>* mass_ = nullptr;  // where expected() adds attention up
 
  public:
   PagedCache cache;
-  Tensor q;
+  Tensor q, sink_q;
 };
 
 inline AttentionParams params_of(std::int64_t heads, float scale = 0.125F, float cap = 0,
@@ -249,11 +276,18 @@ inline AttentionParams params_of(std::int64_t heads, float scale = 0.125F, float
   return p;
 }
 
+inline AttentionParams sinks_of(std::int64_t heads, std::int64_t sinks, std::int64_t window) {
+  AttentionParams p = params_of(heads, 0.125F, 0, window);
+  p.sink_tokens = sinks;
+  return p;
+}
+
 inline std::string describe(const AttentionCase& c) {
   return name(c.cache_shape.dtype) + " cache, " + name(c.dtype) + ", heads " +
          std::to_string(c.params.heads) + "/" + std::to_string(c.cache_shape.kv_heads) + ", dims " +
          std::to_string(c.cache_shape.head_dim) + "/" + std::to_string(c.cache_shape.value_dim) +
-         ", window " + std::to_string(c.params.window_tokens);
+         ", window " + std::to_string(c.params.window_tokens) + ", sinks " +
+         std::to_string(c.params.sink_tokens);
 }
 
 /// Formats whose rows are codes under a scale; heads of multiples of 32.

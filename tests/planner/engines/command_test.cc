@@ -33,6 +33,21 @@ EngineSetup any_setup(EngineKind kind) {
   }
   const bool shares = kind != EngineKind::kLlamacpp && *rc::gen::arbitrary<bool>();
   if (shares) s.ep = s.tp;
+  if (kind == EngineKind::kTrtllm && *rc::gen::arbitrary<bool>()) s.attention_dp = s.tp;
+  if (kind == EngineKind::kSglang || (kind == EngineKind::kVllm && s.nodes == 1)) {
+    s.attention_dp = *rc::gen::element(1, s.tp);
+  }
+  if (kind == EngineKind::kVllm || kind == EngineKind::kSglang) {
+    s.context_parallel = *rc::gen::element(1, s.tp);
+  }
+  if (kind != EngineKind::kLlamacpp && *rc::gen::arbitrary<bool>()) {
+    s.speculation.method = *rc::gen::element<std::string>("ngram", "mtp", "eagle3");
+    s.speculation.tokens = *rc::gen::inRange<std::int64_t>(1, 9);
+    if (s.speculation.method == "eagle3") s.speculation.model = "org/it's a \"head\"";
+  }
+  if (kind == EngineKind::kVllm || kind == EngineKind::kSglang) {
+    s.eager = *rc::gen::arbitrary<bool>();
+  }
   s.context = Tokens{*rc::gen::inRange<std::int64_t>(2, 1 << 20)};
   s.sequences = *rc::gen::inRange<std::int64_t>(1, 4096);
   s.chunk = Tokens{*rc::gen::inRange<std::int64_t>(1, 1 << 17)};
@@ -135,9 +150,28 @@ TEST(EngineCommand, WhatNoTwinModelsIsRefusedByName) {
   };
   EXPECT_EQ(read("vllm serve m --cpu-offload-gb 10"), "601");
   EXPECT_EQ(read("vllm serve m --max-model-len -1"), "601");
-  EXPECT_EQ(read("vllm serve m --data-parallel-size 2"), "601");
-  EXPECT_EQ(read("vllm serve m --data-parallel-size 1"), "non");
+  EXPECT_EQ(read("python -m sglang.launch_server --model-path m --dp-size 2"), "601");
+  EXPECT_EQ(read("python -m sglang.launch_server --model-path m --dp-size 1"), "non");
+  EXPECT_EQ(read("llama-server -m f --mmproj p.gguf"), "601");
+  EXPECT_EQ(read("vllm serve m --num-gpu-blocks-override 100"), "601");
   EXPECT_EQ(read("llama-server -m f -ngl 10"), "601");
+}
+
+// vLLM counts the ranks of one engine, SGLang those of all groups.
+TEST(EngineCommand, GroupsOfRanksHaveEachEnginesWords) {
+  const auto read = [](const std::string& line) {
+    const EngineCommand command = parse_command(shell_words(line), "");
+    return setup_of(command, engine_table(command.id));
+  };
+  const EngineSetup vllm = read("vllm serve m -tp 2 -dp 4 -ep --enforce-eager");
+  EXPECT_EQ(vllm.tp, 8);
+  EXPECT_EQ(vllm.attention_dp, 4);
+  EXPECT_EQ(vllm.ep, 8);
+  EXPECT_TRUE(vllm.eager);
+  const EngineSetup sglang =
+      read("python -m sglang.launch_server --model-path m --tp 8 --dp 4 --enable-dp-attention");
+  EXPECT_EQ(sglang.tp, 8);
+  EXPECT_EQ(sglang.attention_dp, 4);
 }
 
 TEST(EngineCommand, ContextOfLlamacppIsSharedByItsSlots) {

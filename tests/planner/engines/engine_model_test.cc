@@ -71,6 +71,29 @@ TEST(EngineModel, WholeExpertsTakeNoPartialTiles) {
       48 * 4 * (split_tiles - whole_tiles));
 }
 
+// Four groups of one rank: attention, router, norms and tables are whole on each; experts are a
+// quarter, as without groups.
+TEST(EngineModel, GroupsHoldWholeAttentionAndPartsOfExperts) {
+  EngineFormats groups;
+  groups.rotary_tables = false;
+  groups.groups.count = 4;
+  EngineFormats none;
+  none.rotary_tables = false;
+  const EngineModel four = model_of("qwen3-30b-a3b", 4, groups);
+  const EngineModel split = model_of("qwen3-30b-a3b", 4, none);
+  const EngineModel whole = model_of("qwen3-30b-a3b", 1, none);
+  EXPECT_EQ(four.expert_weights, split.expert_weights);
+  EXPECT_EQ(four.weights - four.expert_weights, whole.weights - whole.expert_weights);
+  EXPECT_EQ(four.kv_bytes_per_token(), whole.kv_bytes_per_token());
+  EXPECT_EQ(four.heads, whole.heads);
+  EXPECT_EQ(four.expert_intermediate, split.expert_intermediate);
+  groups.groups.whole_head = true;  // SGLang: the head over all ranks
+  EXPECT_EQ((four.weights - model_of("qwen3-30b-a3b", 4, groups).weights).n,
+            151936LL * 2048 * 2 * 3 / 4);
+  groups.groups.count = 3;
+  EXPECT_THROW(model_of("qwen3-30b-a3b", 4, groups), Error);
+}
+
 TEST(EngineModel, LayersOfOneKindAreOneEntry) {
   const EngineModel model = model_of("gemma-3-27b", 1, {});
   ASSERT_EQ(model.kv.size(), 2u);

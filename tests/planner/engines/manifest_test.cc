@@ -98,6 +98,53 @@ TEST(Manifest, AnUnknownFieldOrAWrongTypeIsRefused) {
   EXPECT_EQ(code_of(replaced(good, "--max-num-seqs", "--max-num-seq")), ErrorCode::kUnknownName);
 }
 
+// As "kubectl get deployment -o yaml" prints one that runs the engine in a shell: fields a cluster
+// adds, limits of its own, underscores in flags.
+TEST(Manifest, WhatAClusterPrintsIsRead) {
+  const char* text = R"(apiVersion: apps/v1
+kind: Deployment
+metadata:
+  annotations: {deployment.kubernetes.io/revision: "3"}
+  creationTimestamp: "2026-01-01T00:00:00Z"
+  generation: 3
+  name: mistral-7b
+  resourceVersion: "12345"
+  uid: 1b2c3d
+spec:
+  progressDeadlineSeconds: 600
+  replicas: 1
+  revisionHistoryLimit: 10
+  selector:
+    matchLabels: {app.kubernetes.io/name: mistral-7b}
+  template:
+    metadata:
+      creationTimestamp: null
+      labels: {app.kubernetes.io/name: mistral-7b}
+    spec:
+      containers:
+      - name: mistral-7b
+        image: vllm/vllm-openai:latest
+        command: ["/bin/sh", "-c"]
+        args: ["vllm serve mistralai/Mistral-7B-Instruct-v0.3 --max_num_batched_tokens 1024"]
+        resources:
+          limits: {cpu: "10", memory: 20G, nvidia.com/gpu: "1"}
+          requests: {cpu: "2", memory: 6G, nvidia.com/gpu: "1"}
+        terminationMessagePath: /dev/termination-log
+        terminationMessagePolicy: File
+      dnsPolicy: ClusterFirst
+      schedulerName: default-scheduler
+      securityContext: {}
+      terminationGracePeriodSeconds: 30
+status:
+  readyReplicas: 1
+)";
+  const LintedManifest read = read_manifest(text, "x", "");
+  EXPECT_EQ(read.setup.model, "mistralai/Mistral-7B-Instruct-v0.3");
+  EXPECT_EQ(read.setup.chunk, Tokens{1024});
+  EXPECT_EQ(code_of(replaced(text, "serve mistralai", "serve $(MODEL); mistralai")),
+            ErrorCode::kUsage);
+}
+
 TEST(Manifest, AnUnknownKeyOfATensorRtConfigurationIsRefused) {
   const std::string good =
       write_manifest(ManifestKind::kTrtllmConfig, setup_for(EngineKind::kTrtllm), notes());

@@ -1,0 +1,48 @@
+#include "executor/padded_pass.h"
+
+#include "modelcards/error.h"
+
+namespace vramplan {
+namespace {
+
+template <class T>
+void fill(std::vector<T>& to, std::span<const T> from, std::int64_t rows, T padding) {
+  to.assign(from.begin(), from.end());
+  to.resize(static_cast<std::size_t>(rows), padding);
+}
+
+/// Behind a residual window the first group is a history: it takes no rows of its own.
+bool is_history(const GroupInput& group) { return group.slots.empty(); }
+
+}  // namespace
+
+PassInput PaddedPass::of(const PassInput& pass, std::int64_t rows) {
+  const auto own = static_cast<std::int64_t>(pass.ids.size());
+  VRAMPLAN_CHECK(pass.decode && rows >= own && pass.logit_rows.size() == pass.ids.size());
+  fill(ids_, pass.ids, rows, 0);
+  fill(positions_, pass.positions, rows, 0);
+  fill(logit_rows_, pass.logit_rows, rows, 0);
+  for (std::int64_t row = own; row < rows; ++row) {
+    logit_rows_[static_cast<std::size_t>(row)] = static_cast<std::int32_t>(row);
+  }
+  groups_.resize(pass.groups.size());
+  inputs_.clear();
+  for (std::size_t g = 0; g < pass.groups.size(); ++g) {
+    const GroupInput& from = pass.groups[g];
+    Group& to = groups_[g];
+    const bool history = is_history(from);
+    fill(to.slots, from.slots, history ? 0 : rows, std::int64_t{-1});
+    to.slices.assign(from.slices.begin(), from.slices.end());
+    for (std::int64_t row = own; row < rows; ++row) {
+      const std::int64_t tokens = history ? 0 : 1;
+      to.slices.push_back({row, tokens, tokens, from.slices.front().block_table});
+    }
+    fill(to.sink_positions, from.sink_positions, from.sink_positions.empty() ? 0 : rows, 0);
+    const bool recent = g > 0 && is_history(pass.groups.front());
+    fill(to.packs, from.packs, recent ? rows : 0, KvPack{-1, 0});
+    inputs_.push_back({to.slots, to.slices, to.sink_positions, to.packs});
+  }
+  return {ids_, positions_, inputs_, logit_rows_, true};
+}
+
+}  // namespace vramplan

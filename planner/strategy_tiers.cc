@@ -1,0 +1,72 @@
+// Half of search.h: strategies whose cache or matrices live beyond the device.
+#include <algorithm>
+
+#include "planner/account.h"
+#include "planner/kv_offload.h"
+#include "planner/latency.h"
+#include "planner/search.h"
+#include "planner/weight_offload.h"
+
+namespace vramplan {
+
+StrategySpace::FarTier StrategySpace::far_tier(const ModelSource& source, const Stages& stages,
+                                               const Shard& shard, Decisions d,
+                                               const SearchTier& tier) const {
+  FarTier far{no_peaks(),
+              {batches_.size(), std::vector<double>(devices_.size(), -1)},
+              std::vector<double>(devices_.size(), -1)};
+  const std::int64_t layers = std::max<std::int64_t>(1, layer_count_ / shard.pp);
+  Stages moved;
+  d.kv_placement = tier.cache;
+  try {
+    if (tier.weights_on_host) {
+      if (layers < 3) return far;  // two layers are staged: nothing would leave
+      d.weight_offload = {layers, SearchTier::kStagedLayers};
+      int stage = 0;
+      for (const auto& [unused, count] : stages) {
+        moved.emplace_back(stage_account(source, d, stage), count);
+        stage += count;
+      }
+    } else {
+      d.kv_offload = widest_kv_offload(layers);
+    }
+    for (const auto& [stage, count] : tier.weights_on_host ? moved : stages) {
+      add_peaks(stage, d, far.peaks);
+    }
+  } catch (const Error& error) {
+    const bool unsuitable =
+        error.code() == ErrorCode::kUsage || error.code() == ErrorCode::kUnsupported;
+    if (!unsuitable) throw;
+    return far;  // a model whose layers differ in their cache
+  }
+  const auto decode_wait = [&](const RankModel& model, const Decisions& decisions,
+                               const DeviceCard& card, const PassWork& step) {
+    return tier.weights_on_host ? decode_weight_stall(model, decisions, card, step)
+                                : vramplan::decode_stall(model, decisions, card, step);
+  };
+  const auto prefill_wait = [&](const RankModel& model, const DeviceCard& card) {
+    return tier.weights_on_host ? prefill_weight_stall(model, d, card)
+                                : vramplan::prefill_stall(model, d, card);
+  };
+  for (std::size_t i = 0; i < devices_.size(); ++i) {
+    const DeviceCard& card = request_.devices[i];
+    if (!has_far_link(card, tier.weights_on_host ? KvPlacement::kHost : tier.cache)) continue;
+    for (std::size_t b = 0; b < batches_.size(); ++b) {
+      const bool needed =
+          shard.peaks[b][i] > devices_[i].capacity && far.peaks[b][i] <= devices_[i].capacity;
+      if (!needed) continue;
+      const Decisions batched = with_batch(d, batches_[b]);
+      const PassWork step{batched.batch, batched.batch, batched.batch, mean_context().n};
+      Seconds decode, prefill;
+      for (const auto& [stage, count] : tier.weights_on_host ? moved : stages) {
+        decode.v += decode_wait(stage.model, batched, card, step).v * count;
+        if (far.prefill_stall[i] < 0) prefill.v += prefill_wait(stage.model, card).v * count;
+      }
+      far.decode_stall[b][i] = decode.v;
+      if (far.prefill_stall[i] < 0) far.prefill_stall[i] = prefill.v;
+    }
+  }
+  return far;
+}
+
+}  // namespace vramplan

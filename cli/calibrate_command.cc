@@ -56,7 +56,9 @@ Calibration calibrate_cpu(const CalibrateOptions& options, const CalibrationProg
   request.threads = options.threads.value_or(machine_facts().cores);
   request.quick = options.quick;
   request.disk_directory = options.offload_directory;
-  request.process_base = fresh_process_base(request.threads);
+  const FreshProcess fresh = measure_fresh_process(request.threads);
+  request.process_base = fresh.base;
+  request.replica_base = fresh.replica;
   request.progress = progress;
   return calibrate_this_machine(request);
 }
@@ -128,7 +130,8 @@ void add_calibrate_command(CLI::App& app, Session& session) {
   base->add_option("THREADS", *threads, "threads of the cpu backend")->required();
   base->callback([threads, &session] {
     session.command = [threads] {
-      print_result(fmt::format("{}\n", resident_after_warm_up(*threads).n));
+      const Bytes resident = resident_after_warm_up(*threads);
+      print_result(fmt::format("{} {}\n", resident.n, own_bytes_of_replica(*threads).n));
       return kExitFits;
     };
   });

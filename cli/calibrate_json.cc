@@ -23,6 +23,7 @@ std::string calibration_json(const Calibration& calibration, const std::string& 
                                  {"source", card.multiprocessors.source},
                                  {"capacity_bytes", card.capacity_bytes.value},
                                  {"process_base_bytes", card.process_base_bytes.value},
+                                 {"replica_base_bytes", card.replica_base_bytes.value},
                                  {"memory_bytes_per_s", card.memory_bytes_per_s.value},
                                  {"op_costs", ops}};
   return object.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";

@@ -5,8 +5,10 @@
 #include <fmt/format.h>
 
 #include "cli/interrupt.h"
+#include "cli/result_store.h"
 #include "cli/terminal.h"
 #include "cli/warm_up.h"
+#include "executor/environment.h"
 #include "kernels/cuda/driver.h"
 #include "kernels/cuda/probe.h"
 #include "modelcards/library.h"
@@ -38,8 +40,21 @@ std::vector<std::int32_t> prompt_ids(const Tokenizer& tokenizer, const TextReque
   return tokenizer.encode(tokenizer.apply_chat_template(std::span(&message, 1)), true);
 }
 
-/// Plans again for one sequence with this prompt and output; all other decisions stay.
-void replan(PlannedModel& planned, std::int64_t prompt_tokens, std::int64_t output_tokens) {
+/// The sequences of the plan, which a text replaces by one.
+void keep_sequences(const Decisions& d, PlanRequest& request) {
+  request.batch = d.batch;
+  if (d.samples > 1 && !d.beam_search) request.samples = d.samples;
+  if (d.shared_prefix.n > 0) request.shared_prefix = d.shared_prefix;
+  if (d.preempt == Preempt::kNone) return;
+  request.preempt =
+      d.preempt == Preempt::kSwap ? PreemptRequest::kSwap : PreemptRequest::kRecompute;
+  request.kv_pool = d.block * d.kv_blocks;
+}
+
+/// Plans again for one sequence with this prompt and output, or for those of the plan; all other
+/// decisions stay.
+void replan(PlannedModel& planned, std::int64_t prompt_tokens, std::int64_t output_tokens,
+            bool one_sequence = true) {
   const Decisions& d = planned.plan.decisions;
   PlanRequest request;
   request.model = d.model;
@@ -54,6 +69,7 @@ void replan(PlannedModel& planned, std::int64_t prompt_tokens, std::int64_t outp
   request.activation_offload = d.activation_offload;
   request.batch = d.beam_search ? d.samples : 1;
   if (d.beam_search) request.beams = d.samples;
+  if (!one_sequence) keep_sequences(d, request);
   request.weights = d.weights;
   request.kv_format = d.kv_format;
   request.kv_policy = d.kv_policy;
@@ -71,7 +87,14 @@ void replan(PlannedModel& planned, std::int64_t prompt_tokens, std::int64_t outp
   if (d.kv_layout == KvLayout::kPaged) request.block_tokens = d.block.n;
   request.attention = d.attention;
   if (planned.device.kind == DeviceKind::kCpu) request.linear_inputs = d.linear_inputs;
+  if (d.speculation.any()) {
+    request.guess = d.speculation.guess;
+    request.guess_tokens = d.speculation.tokens;
+    request.acceptance = d.speculation.acceptance;
+    request.draft = d.speculation.draft;
+  }
   request.threads = d.threads;
+  request.replicas = d.replicas;
   request.seed = d.seed;
   request.kv_placement = d.kv_placement;
   if (d.kv_placement != KvPlacement::kDevice) request.kv_offload_layers = d.kv_offload;
@@ -110,6 +133,12 @@ void make_room(PlannedModel& planned, std::int64_t prompt_tokens,
 /// What the text asks for instead of what the plan says.
 void plan_anew(PlannedModel& planned, const RunRequest& request, const TextRequest& text) {
   Decisions& decisions = planned.plan.decisions;
+  if (text.replicas && *text.replicas != decisions.replicas) {
+    const std::int64_t cores = planned.device.multiprocessors.value;
+    decisions.threads =
+        static_cast<int>(std::clamp<std::int64_t>(cores / *text.replicas, 1, decisions.threads));
+    decisions.replicas = *text.replicas;
+  }
   if (text.beams) {
     decisions.samples = *text.beams;
     decisions.beam_search = *text.beams > 1;
@@ -119,7 +148,34 @@ void plan_anew(PlannedModel& planned, const RunRequest& request, const TextReque
   } else if (text.max_tokens || text.beams) {
     make_room(planned, decisions.context.n - decisions.output.n,
               text.max_tokens.value_or(decisions.output.n));
+  } else if (text.replicas) {
+    replan(planned, (decisions.context - decisions.output).n, decisions.output.n, false);
   }
+}
+
+/// By running the plan, or with what the same request was answered before.
+Measurement answer(PlannedModel& planned, const std::string& backend, const RunRequest& request,
+                   const std::string& results) {
+  const auto run = [&] {
+    return run_plan(planned.plan.decisions, planned.source, planned.device, backend, request);
+  };
+  if (results.empty()) return run();
+  ResultStore store(results);
+  const std::string key = result_key(planned, backend, request);
+  const std::vector<std::int32_t>* const known = store.cache().find(key);
+  Measurement measurement;
+  if (known != nullptr) {
+    measurement.output = {*known};
+    measurement.environment = this_environment(backend, planned.plan.decisions.threads);
+    measurement.complete = true;
+    for (const std::int32_t token : *known) request.on_token(0, token);
+  } else {
+    measurement = run();
+    store.cache().insert(key, measurement.output.front());
+  }
+  store.save();  // a hit is the latest use
+  measurement.result_cache = store.use(known != nullptr);
+  return measurement;
 }
 
 }  // namespace
@@ -241,6 +297,7 @@ Measurement execute(PlannedModel& planned, const std::string& backend, const Tex
   request.check_first = text.check_first;
   request.cuda = text.cuda;
   request.offload_directory = text.offload_directory;
+  request.trace = text.trace;
   request.process_base = base;
   if (tokenizer != nullptr)
     request.tokenizer = planned.source_resident + std::max(Bytes{0}, tables);
@@ -263,8 +320,8 @@ Measurement execute(PlannedModel& planned, const std::string& backend, const Tex
     check_interrupt();
     if (!wants_text || fraction < 1) progress.show(stage, fraction);
   };
-  Measurement measurement =
-      run_plan(planned.plan.decisions, planned.source, planned.device, backend, request);
+  request.on_wait = [] { check_interrupt(); };
+  Measurement measurement = answer(planned, backend, request, text.result_cache);
   progress.clear();
   give_text(stream.finish());
   if (wants_text && !measurement.output.empty()) {

@@ -41,11 +41,13 @@ struct TextRequest {
   std::optional<std::string> prompt, chat;  // at most one
   std::optional<std::int64_t> max_tokens;
   Sampling sampling;
-  std::optional<std::int64_t> beams;  // instead of the plan's
-  double length_penalty = 1;          // of beams
-  bool check_first = true;            // refuse before anything is taken
+  std::optional<std::int64_t> beams, replicas;  // instead of the plan's
+  double length_penalty = 1;                    // of beams
+  bool check_first = true;                      // refuse before anything is taken
   std::string offload_directory;
+  std::string result_cache;  // file of results kept before; empty = none are
   CudaRequest cuda;
+  Trace* trace = nullptr;                           // see RunRequest
   std::function<void(const std::string&)> on_text;  // whole UTF-8 characters, as they are generated
 };
 

@@ -5,7 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <charconv>
+#include <sstream>
 #include <string>
 #include <vector>
 
@@ -50,17 +50,18 @@ std::string output_of_fresh_process(int threads) {
 
 }  // namespace
 
-Bytes fresh_process_base(int threads) {
-  std::vector<std::int64_t> resident;
+FreshProcess measure_fresh_process(int threads) {
+  std::vector<std::int64_t> resident, own;
   for (int i = 0; i < kStarts; ++i) {
-    const std::string text = output_of_fresh_process(threads);
-    std::int64_t bytes = 0;
-    const auto [end, status] = std::from_chars(text.data(), text.data() + text.size(), bytes);
-    if (status != std::errc() || *end != '\n' || bytes <= 0) throw cannot_start();
-    resident.push_back(bytes);
+    std::istringstream text(output_of_fresh_process(threads));
+    std::int64_t base = 0, replica = 0;
+    if (!(text >> base >> replica) || base <= 0 || replica < 0) throw cannot_start();
+    resident.push_back(base);
+    own.push_back(replica);
   }
   std::sort(resident.begin(), resident.end());
-  return {resident[resident.size() / 2]};
+  std::sort(own.begin(), own.end());
+  return {{resident[resident.size() / 2]}, {own[own.size() / 2]}};
 }
 
 }  // namespace vramplan::cli

@@ -4,7 +4,12 @@
 
 namespace vramplan::cli {
 
-/// Median over several starts of resident_after_warm_up. Errors: kIo when it cannot be started.
-Bytes fresh_process_base(int threads);
+struct FreshProcess {
+  Bytes base;     // resident_after_warm_up
+  Bytes replica;  // own_bytes_of_replica
+};
+
+/// Medians over several starts. Errors: kIo when it cannot be started.
+FreshProcess measure_fresh_process(int threads);
 
 }  // namespace vramplan::cli

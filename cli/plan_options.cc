@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include <charconv>
+
 #include <fmt/format.h>
 
 #include "cli/model_names.h"
@@ -91,9 +93,10 @@ struct OpenedModel {
 };
 
 OpenedModel open_measured(const std::string& model, const std::vector<std::string>& set,
-                          const std::string& assume_like = {}) {
+                          const std::string& assume_like = {}, const std::string& draft = {}) {
   const Bytes before = this_process_memory().now().resident;
   ModelSource source = open_model(model, assume_like);
+  if (!draft.empty()) source.draft = std::make_shared<const ModelSource>(open_model(draft));
   const Bytes after = this_process_memory().now().resident;
   for (const auto& assignment : set) set_field(source.card, assignment);
   validate(source.card);
@@ -193,6 +196,10 @@ void add_plan_flags(CLI::App& command, PlanOptions& o) {
   command.add_option("--capacity", o.capacity, "bytes a device may give, e.g. 70GiB")
       ->group(kPlace);
   command.add_option("--threads", o.threads, "threads of the cpu backend")->group(kPlace);
+  command
+      .add_option("--replicas", o.replicas,
+                  "processes that each run the plan over one read-only copy of the weights (1)")
+      ->group(kPlace);
   command.add_option("--context", o.context, "tokens of a sequence, e.g. 32k")->group(kWork);
   command.add_option("--output-tokens", o.output, "of which generated")->group(kWork);
   command.add_option("--batch", o.batch, "sequences at the same time")->group(kWork);
@@ -205,11 +212,58 @@ void add_plan_flags(CLI::App& command, PlanOptions& o) {
       .add_option("--beams", o.beams, "beams of a search from each prompt (1); --batch counts all")
       ->group(kWork);
   command
+      .add_option("--speculate", o.speculate,
+                  "guess tokens and ask about all of them in one pass: ngram:4, or 4 with --draft")
+      ->group(kWork);
+  command
+      .add_option("--draft", o.draft, "model that guesses: a smaller one of the same vocabulary")
+      ->group(kWork);
+  command
+      .add_option("--speculate-acceptance", o.acceptance,
+                  "share of guesses that the plan expects the model to agree with (0.6)")
+      ->group(kWork);
+  command
       .add_option("--shared-prefix", o.shared_prefix,
                   "tokens that all prompts begin with, computed once (0)")
       ->group(kWork);
   add_format_flags(command, o);
 }
+
+namespace {
+
+/// "ngram", "ngram:4"; "4" with a draft, or a draft alone.
+void read_speculation(const PlanOptions& o, PlanRequest& request) {
+  if (o.speculate.empty() && o.draft.empty()) {
+    if (!o.acceptance) return;
+    throw Error(ErrorCode::kUsage, "guesses that are kept, and nothing that guesses")
+        .at("", "--speculate-acceptance")
+        .help("add --speculate ngram:4, or --draft MODEL");
+  }
+  request.acceptance = o.acceptance;
+  request.draft = o.draft;
+  request.guess = o.draft.empty() ? Guess::kNgram : Guess::kDraft;
+  std::string count = o.speculate;
+  const std::string word = "ngram";
+  const bool ngram = count.rfind(word, 0) == 0;
+  if (ngram) {
+    count.erase(0, word.size());
+    if (!count.empty() && count[0] == ':') count.erase(0, 1);
+  }
+  std::int64_t tokens = 0;
+  const char* const end = count.data() + count.size();
+  const auto [rest, status] = std::from_chars(count.data(), end, tokens);
+  const bool counted = count.empty() || (status == std::errc() && rest == end && tokens > 0);
+  const bool fits = o.draft.empty() ? ngram : !ngram;
+  if (!counted || !fits) {
+    throw Error(ErrorCode::kUsage, fmt::format("'{}' is no way to guess{}", printable(o.speculate),
+                                               o.draft.empty() ? "" : " with a draft model"))
+        .at("", "--speculate")
+        .help("ngram:4 looks back in the text; a number of guesses goes with --draft MODEL");
+  }
+  if (!count.empty()) request.guess_tokens = tokens;
+}
+
+}  // namespace
 
 PlanRequest request_of(const PlanOptions& o) {
   require_positive(o.count, "--count");
@@ -223,6 +277,7 @@ PlanRequest request_of(const PlanOptions& o) {
   }
   require_positive(o.threads, "--threads");
   require_positive(o.batch, "--batch");
+  require_positive(o.replicas, "--replicas");
   require_positive(o.block_tokens, "--block-size");
   PlanRequest request;
   request.model = o.model;
@@ -246,6 +301,7 @@ PlanRequest request_of(const PlanOptions& o) {
   request.kv_layout = read_choice<KvLayout>("--kv-layout", o.kv_layout, kKvLayouts);
   request.preempt = read_choice<PreemptRequest>("--preempt", o.preempt, kPreemptRequests);
   request.kv_pool = read_tokens(o.kv_pool, "--kv-pool");
+  read_speculation(o, request);
   request.samples = o.samples;
   request.beams = o.beams;
   request.shared_prefix = read_tokens(o.shared_prefix, "--shared-prefix");
@@ -258,6 +314,7 @@ PlanRequest request_of(const PlanOptions& o) {
       read_choice<AttentionAlgorithm>("--attention", o.attention, kAttentionAlgorithms);
   request.linear_inputs = read_linear_inputs(o.linear_inputs);
   request.threads = o.threads;
+  request.replicas = o.replicas;
   if (!o.capacity.empty()) request.capacity = parse_bytes(o.capacity, "--capacity");
   request.seed = o.seed;
   return request;
@@ -267,7 +324,8 @@ PlannedModel plan_model(const PlanOptions& asked) {
   PlanOptions options = asked;
   options.model = named_model(asked.model);
   PlanRequest request = request_of(options);
-  auto [source, source_resident] = open_measured(options.model, options.set, options.assume_like);
+  auto [source, source_resident] =
+      open_measured(options.model, options.set, options.assume_like, options.draft);
   ChosenDevice device = choose_device(options.device);
   request.device = device.name;
   Plan plan = make_plan(source, device.card, request);
@@ -291,7 +349,8 @@ Plan read_plan_file(const std::string& path) {
 
 PlannedModel reopen(Plan plan) {
   auto [source, source_resident] =
-      open_measured(plan.decisions.model, plan.decisions.set, plan.decisions.assume_like);
+      open_measured(plan.decisions.model, plan.decisions.set, plan.decisions.assume_like,
+                    plan.decisions.speculation.draft);
   DeviceCard device = choose_device(plan.decisions.device).card;
   return {std::move(source), source_resident, std::move(device), std::move(plan)};
 }

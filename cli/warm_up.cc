@@ -2,6 +2,7 @@
 
 #include "executor/engine.h"
 #include "executor/process_memory.h"
+#include "executor/replica_group.h"
 #include "modelcards/library.h"
 #include "planner/plan.h"
 
@@ -26,7 +27,9 @@ layers:
 
 }  // namespace
 
-Bytes resident_after_warm_up(int threads) {
+namespace {
+
+void run_tiny_model(int threads) {
   ModelSource source;
   source.card = parse_model_card(kTinyModel, "warm-up");
   const DeviceCard device = device_card("cpu-generic");
@@ -41,7 +44,27 @@ Bytes resident_after_warm_up(int threads) {
   RunRequest run;
   run.random_weights = true;
   run_plan(plan.decisions, source, device, "cpu", run);
+}
+
+}  // namespace
+
+Bytes resident_after_warm_up(int threads) {
+  run_tiny_model(threads);
   return this_process_memory().now().resident;
+}
+
+Bytes own_bytes_of_replica(int threads) {
+  const auto work = [threads](int, const std::function<void()>& meet) {
+    run_tiny_model(threads);
+    meet();
+    return std::string();
+  };
+  ReplicaGroup group(1, work, nullptr);
+  group.gather();
+  const Bytes own = memory_of_process(group.pid(0)).own;
+  group.let_go();
+  group.results();
+  return own;
 }
 
 }  // namespace vramplan::cli

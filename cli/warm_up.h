@@ -10,4 +10,8 @@ namespace vramplan::cli {
 /// card, run and verify observe it in their own process before they open the model.
 Bytes resident_after_warm_up(int threads);
 
+/// Pages of its own that a process forked after that holds once it has run the tiny model, too:
+/// what a replica takes besides its tensors and blocks.
+Bytes own_bytes_of_replica(int threads);
+
 }  // namespace vramplan::cli

@@ -89,6 +89,8 @@ class Backend {
   virtual void price(KvStream&) {}
   virtual void price(WeightStream&) {}
   virtual void price(HiddenStates&) {}
+  /// Every operation from now on is added to `trace`, where a call waits for its result.
+  virtual void trace_to(Trace*) {}
   /// What the operations took since the last call; empty where a call does not wait for its result.
   virtual OpTimings take_timings() { return {}; }
 };

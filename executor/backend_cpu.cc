@@ -15,6 +15,7 @@ class CpuBackend final : public Backend {
 
   const char* name() const override { return "cpu"; }
   Ops& ops() override { return timed_; }
+  void trace_to(Trace* trace) override { timed_.trace_to(trace); }
   OpTimings take_timings() override { return timed_.take(); }
   Tier& tier(TierKind kind) override {
     if (kind == TierKind::kDisk) {

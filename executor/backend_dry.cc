@@ -23,6 +23,10 @@ OpKind op_kind(DryOp op) {
       return OpKind::kAttentionPrefill;
     case DryOp::kAttentionDecode:
       return OpKind::kAttentionDecode;
+    case DryOp::kAttentionMassPrefill:
+      return OpKind::kAttentionMassPrefill;
+    case DryOp::kAttentionMassDecode:
+      return OpKind::kAttentionMassDecode;
     case DryOp::kActivation:
       return OpKind::kActivation;
     case DryOp::kAdd:
@@ -67,13 +71,13 @@ DryBackend::DryBackend(const DeviceCard& card, int threads, DType linear_inputs,
 void DryBackend::price(KvStream& stream) {
   if (!card_) return;
   const KvPlacement placement = stream.placement();
-  stream.run_on(clock_, far_link(*card_, placement), far_overlaps(*card_, placement));
+  stream.run_on(clock_, far_link(*card_, placement), far_overlap(*card_, placement));
 }
 
 void DryBackend::price(WeightStream& stream) {
   if (!card_) return;
   stream.run_on(clock_, far_link(*card_, KvPlacement::kHost),
-                far_overlaps(*card_, KvPlacement::kHost));
+                far_overlap(*card_, KvPlacement::kHost));
 }
 
 void DryBackend::price(HiddenStates& states) {

@@ -13,7 +13,9 @@
 #include <fmt/format.h>
 
 #include "executor/backend.h"
+#include "executor/calibrate_copy.h"
 #include "executor/calibrate_disk.h"
+#include "executor/calibrate_memory.h"
 #include "executor/environment.h"
 #include "executor/memory_speed.h"
 #include "executor/process_memory.h"
@@ -95,19 +97,38 @@ double streaming_bytes_per_s(Bytes pool, int threads, const Clock& clock, int re
   return reading_bytes_per_s(bytes, threads, clock, repetitions);
 }
 
+namespace {
+
+CalibrationEffort effort_of(const MachineFacts& machine, bool quick) {
+  CalibrationEffort effort;
+  effort.pool = pool_size(machine, quick);
+  effort.quick = quick;
+  if (!quick) return effort;
+  effort.rounds = 1;
+  effort.point_seconds = 0.005;
+  effort.least_repetitions = 3;
+  effort.most_repetitions = 15;
+  effort.total_seconds = 15;
+  return effort;
+}
+
+void time_copies(Ops& ops, const Clock& clock, const CalibrationRequest& request, Bytes pool,
+                 const std::string& source, DeviceCard& card) {
+  if (request.progress) request.progress("copies beside computing", 1);
+  const TierBuffer memory(pool);
+  const CopySpeed copy = measure_copy(
+      ops, clock, {memory.data(), static_cast<std::size_t>(memory.size())}, request.quick ? 3 : 9);
+  if (copy.bytes_per_s <= 0) return;
+  card.copy_bytes_per_s = measured(copy.bytes_per_s, source + "; one thread, median");
+  card.copy_overlap = measured(copy.overlap, source + "; beside linear q8_0 of one token, median");
+}
+
+}  // namespace
+
 Calibration calibrate(const MachineFacts& machine, Ops& ops, const Clock& clock,
                       const CalibrationRequest& request) {
-  CalibrationEffort effort;
-  effort.pool = pool_size(machine, request.quick);
-  effort.quick = request.quick;
+  CalibrationEffort effort = effort_of(machine, request.quick);
   effort.unrounded = request.unrounded;
-  if (request.quick) {
-    effort.rounds = 1;
-    effort.point_seconds = 0.005;
-    effort.least_repetitions = 3;
-    effort.most_repetitions = 15;
-    effort.total_seconds = 15;
-  }
   if (request.progress) request.progress("streaming read", 0);
   const double bandwidth =
       streaming_bytes_per_s(effort.pool, request.threads, clock, request.quick ? 5 : 15);
@@ -134,7 +155,12 @@ Calibration calibrate(const MachineFacts& machine, Ops& ops, const Clock& clock,
   card.multiprocessors = measured<std::int64_t>(request.threads, source);
   card.process_base_bytes =
       measured(request.process_base.n, source + "; Rss of a fresh process, median");
+  if (request.replica_base.n > 0) {
+    card.replica_base_bytes =
+        measured(request.replica_base.n, source + "; own pages of a forked process, median");
+  }
   card.launch_s = measured(call_seconds(result.ops, "add"), source + "; add, fitted call term");
+  time_copies(ops, clock, request, effort.pool, source, card);
   card.host_capacity_bytes = measured(machine.total.n, source + "; MemTotal");
   card.devices_per_node = measured<std::int64_t>(1, source);
   for (const auto& op : result.ops) card.op_costs.push_back(op.cost);

@@ -27,6 +27,7 @@ struct CalibrationRequest {
   int threads = 1;
   bool quick = false;
   Bytes process_base;          // resident bytes of a fresh process of the program
+  Bytes replica_base;          // own pages of a process forked from it; 0 = not measured
   std::string disk_directory;  // whose disk becomes a link of the card; empty = none
   RowSampler sample_rows;      // empty: greedy, as a run does it
   Ops* unrounded = nullptr;    // see CalibrationEffort

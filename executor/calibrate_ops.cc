@@ -19,7 +19,6 @@ namespace {
 static_assert(kLinearDecodeTokens == cpu::kGemvTokens, "the planner and the kernels differ");
 constexpr std::int64_t kBlockTokens = 16;
 constexpr std::int64_t kMostTokens = 512, kMostColumns = 4096;
-constexpr double kBatchSeconds = 1e-4;  // well above the resolution of a clock
 
 /// A block of one layer: K and V of kBlockTokens tokens.
 std::int64_t layer_block_bytes(const AttentionShape& shape) {
@@ -67,6 +66,7 @@ class OpBench {
         kv_write(dtype);
         step(std::string("attention, prefill ") + info(dtype).name);
         attention_prefill(dtype);
+        attention_mass(dtype);
       }
       for (const DType dtype : {DType::kKivi2, DType::kKivi4}) {
         step(std::string("attention, behind a window ") + info(dtype).name);
@@ -85,6 +85,7 @@ class OpBench {
   void linear(DType dtype, Ops* unrounded = nullptr);
   void attention_decode(DType dtype);
   void attention_prefill(DType dtype);
+  void attention_mass(DType dtype);
   void attention(const AttentionShape& shape, std::int64_t queries, std::int64_t kv_length,
                  std::int64_t sequences);
   void over_history(DType dtype);
@@ -178,8 +179,10 @@ void OpBench::attention(const AttentionShape& shape, std::int64_t queries, std::
   std::vector<std::int32_t> table(static_cast<std::size_t>(blocks * sequences));
   for (std::size_t i = 0; i < table.size(); ++i) table[i] = static_cast<std::int32_t>(i);
   std::vector<SequenceSlice> slices;
+  std::vector<std::int64_t> mass(table.size());
   for (std::int64_t s = 0; s < sequences; ++s) {
     slices.push_back({s * queries, queries, kv_length, table.data() + s * blocks});
+    if (shape.mass) slices.back().block_mass = mass.data() + s * blocks;
   }
   AttentionParams params;
   params.heads = shape.heads;
@@ -219,6 +222,21 @@ void OpBench::attention_prefill(DType dtype) {
         attention(attention_shape(heads, dtype), queries, before + queries, 1);
       }
     }
+  }
+}
+
+/// Attention that adds up what each block gets, over caches as long as a budget.
+void OpBench::attention_mass(DType dtype) {
+  for (const auto& heads : kHeadShapes) {
+    AttentionShape shape = attention_shape(heads, dtype);
+    shape.mass = true;
+    for (const std::int64_t kv_length : {256, 1024, 4096}) {
+      for (const std::int64_t queries : {1, 16, 128}) {
+        if (effort_.quick && (kv_length == 1024 || queries == 16)) continue;
+        attention(shape, queries, kv_length, 1);
+      }
+    }
+    attention(shape, 1, 1024, 4);
   }
 }
 
@@ -349,28 +367,6 @@ std::vector<CalibratedOp> OpBench::fit() const {
 }
 
 }  // namespace
-
-double time_call(const Clock& clock, const CalibrationEffort& effort,
-                 const std::function<void(std::int64_t)>& call) {
-  std::int64_t count = 0;
-  const auto timed = [&](std::int64_t calls) {
-    const double begin = clock.now().v;
-    for (std::int64_t i = 0; i < calls; ++i) call(count++);
-    return (clock.now().v - begin) / static_cast<double>(calls);
-  };
-  timed(1);  // first touch and thread start
-  const double rough = timed(1);
-  const double wanted = rough > 0 ? kBatchSeconds / rough : 1.0;
-  const auto batch = static_cast<std::int64_t>(std::clamp(wanted, 1.0, 256.0));
-  std::vector<double> seconds;
-  const double begin = clock.now().v;
-  for (int i = 0; i < effort.most_repetitions; ++i) {
-    seconds.push_back(timed(batch));
-    const bool long_enough = clock.now().v - begin > effort.point_seconds;
-    if (long_enough && i + 1 >= effort.least_repetitions) break;
-  }
-  return median_of(std::move(seconds));
-}
 
 std::vector<CalibratedOp> calibrate_ops(Ops& ops, const Clock& clock,
                                         const CalibrationEffort& effort,

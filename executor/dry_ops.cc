@@ -114,7 +114,7 @@ void DryOps::attention(TensorView out, TensorView q, const KvLayerView& kv,
                        TensorView) {
   VRAMPLAN_CHECK(q.columns == params.heads * kv.head_dim &&
                  out.columns == params.heads * kv.value_dim);
-  bool single = true;
+  bool single = true, mass = false;
   double bytes = bytes_in(q) + bytes_in(out), flops = 0;
   const double width = static_cast<double>(kv.head_dim + kv.value_dim);
   const std::int64_t window =
@@ -127,6 +127,7 @@ void DryOps::attention(TensorView out, TensorView q, const KvLayerView& kv,
     flops += 2 * static_cast<double>(params.heads) * width *
              visible_keys(slice.kv_length - slice.query_count, slice.kv_length - 1, window);
     if (slice.block_mass != nullptr) {  // keys are read and multiplied once more
+      mass = true;
       bytes += static_cast<double>((kv_row_bytes(kv.dtype, kv.head_dim) * kv.kv_heads * reach).n);
       flops += 2 * static_cast<double>(params.heads * kv.head_dim) *
                visible_keys(slice.kv_length - slice.query_count, slice.kv_length - 1, window);
@@ -146,8 +147,9 @@ void DryOps::attention(TensorView out, TensorView q, const KvLayerView& kv,
                static_cast<double>(slices[i].query_count) * static_cast<double>(keys);
     }
   }
-  count(
-      {single ? DryOp::kAttentionDecode : DryOp::kAttentionPrefill, format, q.dtype, bytes, flops});
+  const DryOp decode = mass ? DryOp::kAttentionMassDecode : DryOp::kAttentionDecode;
+  const DryOp prefill = mass ? DryOp::kAttentionMassPrefill : DryOp::kAttentionPrefill;
+  count({single ? decode : prefill, format, q.dtype, bytes, flops});
 }
 
 void DryOps::gated_activation(TensorView gate, TensorView up, GateKind) {

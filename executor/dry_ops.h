@@ -19,6 +19,8 @@ enum class DryOp : std::uint8_t {
   kKvWrite,
   kAttentionPrefill,
   kAttentionDecode,
+  kAttentionMassPrefill,
+  kAttentionMassDecode,
   kActivation,
   kAdd,
   kGather,

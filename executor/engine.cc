@@ -7,6 +7,7 @@
 #include "executor/run_cuda.h"
 #include "executor/run_dry.h"
 #include "executor/run_local.h"
+#include "executor/run_replicas.h"
 #include "executor/support.h"
 
 namespace vramplan {
@@ -22,9 +23,11 @@ Measurement run_plan(const Decisions& decisions, const ModelSource& source,
   }
   if (backend == "dry") return run_dry(decisions, source, device, request);
   if (backend == "cpu") {
-    return run_local(decisions, source, device, request, [&](Bytes capacity) {
+    const auto make_backend = [&](Bytes capacity) {
       return make_cpu_backend(decisions.threads, capacity, decisions.linear_inputs);
-    });
+    };
+    return decisions.replicas > 1 ? run_replicas(decisions, source, device, request, make_backend)
+                                  : run_local(decisions, source, device, request, make_backend);
   }
   if (backend == "cuda") return run_cuda(decisions, source, device, request);
   throw Error(ErrorCode::kUsage, "'" + backend + "' is no backend")
@@ -36,7 +39,7 @@ std::vector<float> prompt_logits(const Decisions& decisions, const ModelSource& 
                                  Backend& backend, std::span<const std::int32_t> prompt,
                                  bool random_weights) {
   Decisions one = decisions;
-  one.batch = one.samples = 1;
+  one.batch = one.samples = one.replicas = 1;
   one.preempt = Preempt::kNone;
   one.shared_prefix = {};
   one.output = Tokens{1};

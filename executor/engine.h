@@ -11,6 +11,7 @@
 #include "executor/measurement.h"
 #include "executor/process_memory.h"
 #include "executor/sampler.h"
+#include "executor/trace.h"
 #include "modelcards/model_source.h"
 
 namespace vramplan {
@@ -41,8 +42,11 @@ struct RunRequest {
   ProcessMemory* memory = nullptr;  // null = this process
   std::string offload_directory;    // of a cache on a disk; empty = the system's for large files
   CudaRequest cuda;
+  Trace* trace = nullptr;  // cpu: written as the run goes on
   std::function<void(std::int64_t sequence, std::int32_t token)> on_token;
   std::function<void(const std::string& stage, double fraction)> on_progress;
+  /// Called now and then while other processes run the plan; what it throws ends them.
+  std::function<void()> on_wait;
 };
 
 /// Runs all ranks of `decisions` (more than one only on dry) and measures.

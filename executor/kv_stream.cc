@@ -40,10 +40,9 @@ KvStream::~KvStream() {
   device_.release(region_);
 }
 
-void KvStream::run_on(VirtualClock& clock, const Link& link, bool overlaps) {
-  clock_ = &clock;
+void KvStream::run_on(VirtualClock& clock, const Link& link, double overlap) {
+  clock_.emplace(clock, overlap);
   link_ = link;
-  overlaps_ = overlaps;
 }
 
 std::byte* KvStream::staged(std::int64_t layer) const {
@@ -68,11 +67,8 @@ void KvStream::begin_pass(std::span<const SequenceSlice> slices) {
 
 void KvStream::before(std::int64_t layer) {
   const auto at = static_cast<std::size_t>(layer);
-  if (clock_ != nullptr) {
-    const double missing = ready_[at] - clock_->now().v;
-    if (missing <= 0) return;
-    clock_->advance({missing});
-    waited_ += missing;
+  if (clock_) {
+    waited_ += clock_->wait_until(ready_[at]);
     return;
   }
   if (copies_ != nullptr) return copies_->hold_computing(marks_[at]);
@@ -91,6 +87,7 @@ void KvStream::after(std::int64_t layer) {
 }
 
 void KvStream::drain() {
+  if (clock_) waited_ += clock_->drain();
   if (far_ == nullptr || copies_ != nullptr) return;
   const Seconds begin = steady_.now();
   std::unique_lock lock(mutex_);
@@ -108,16 +105,10 @@ double KvStream::transfer(std::int64_t blocks) const {
 }
 
 void KvStream::push(Job job) {
-  if (clock_ != nullptr) {
+  if (clock_) {
     const std::vector<std::int32_t>& blocks = job.store ? written_ : fetched_;
-    const double seconds = transfer(static_cast<std::int64_t>(blocks.size()));
-    if (!overlaps_) {
-      clock_->advance({seconds});
-      waited_ += seconds;
-      return;
-    }
-    link_free_ = std::max(link_free_, clock_->now().v) + seconds;
-    if (!job.store) ready_[static_cast<std::size_t>(job.layer)] = link_free_;
+    const double done = clock_->push(transfer(static_cast<std::int64_t>(blocks.size())));
+    if (!job.store) ready_[static_cast<std::size_t>(job.layer)] = done;
     return;
   }
   if (copies_ != nullptr) {
@@ -139,11 +130,19 @@ void KvStream::rethrow() {
 
 void KvStream::run(const Job& job) {
   std::byte* const staged_at = staged(job.layer);
+  const Seconds begin = steady_.now();
   if (job.store) {
     far_->store(job.layer, written_, staged_at);
   } else {
     far_->fetch(job.layer, fetched_, staged_at);
   }
+  Trace* const trace = trace_.load();
+  const std::vector<std::int32_t>& blocks = job.store ? written_ : fetched_;
+  if (trace == nullptr || blocks.empty()) return;
+  const std::string what = std::string(job.store ? "store" : "fetch") + " " +
+                           name_of(shape_.placement) + " layer " + std::to_string(job.layer);
+  trace->add({TraceTrack::kKvStream, false, what, begin, steady_.now(),
+              stride_ * static_cast<std::int64_t>(blocks.size())});
 }
 
 void KvStream::work() {

@@ -4,20 +4,25 @@
 // wrote goes back. One worker does the transfers in order, so that the next layer comes in while
 // one computes; on a GPU they are copies beside its computing, which waits for them by itself. On
 // dry nothing moves, and the waiting is what the card's links make of it.
+#include <atomic>
 #include <condition_variable>
 #include <deque>
 #include <exception>
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include "executor/block_file.h"
 #include "executor/clock.h"
+#include "executor/link_clock.h"
 #include "executor/pass_input.h"
 #include "executor/side_copies.h"
+#include "executor/tier.h"
+#include "executor/trace.h"
 #include "modelcards/device_card.h"
 #include "planner/decisions.h"
 
@@ -61,7 +66,8 @@ class KvStream {
   KvStream& operator=(const KvStream&) = delete;
 
   /// Without `far`: waits on a virtual clock for what the transfers would take on `link`.
-  void run_on(VirtualClock& clock, const Link& link, bool overlaps);
+  /// `overlap`: see LinkClock.
+  void run_on(VirtualClock& clock, const Link& link, double overlap);
 
   /// The first byte of block 0 of a layer while it is staged; from block to block far_part_bytes.
   std::byte* staged(std::int64_t layer) const;
@@ -78,6 +84,8 @@ class KvStream {
   void after(std::int64_t layer);
   /// Waits for all transfers. Errors: theirs.
   void drain();
+  /// Every transfer from now on is added to `trace`; null = to none.
+  void trace_to(Trace* trace) { trace_ = trace; }
   /// Seconds waited since the last call.
   Seconds take_waited();
 
@@ -102,11 +110,9 @@ class KvStream {
   double waited_ = 0;
 
   // dry
-  VirtualClock* clock_ = nullptr;
+  std::optional<LinkClock> clock_;
   Link link_;
-  bool overlaps_ = true;
-  double link_free_ = 0;
-  std::vector<double> ready_;
+  std::vector<double> ready_;  // on that clock
 
   // beside a GPU's computing
   SideCopies* copies_ = nullptr;
@@ -119,6 +125,7 @@ class KvStream {
   std::vector<bool> there_;  // by layer: fetched for this pass
   std::exception_ptr failure_;
   bool stop_ = false;
+  std::atomic<Trace*> trace_{nullptr};
   std::thread worker_;
 };
 

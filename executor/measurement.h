@@ -40,14 +40,38 @@ struct Timings {
   std::int64_t prefill_tokens = 0, decode_steps = 0, decode_tokens = 0;
   double prefill_tokens_per_second = 0;  // of the median prompt
   double decode_tokens_per_second = 0;
-  Seconds tpot;  // median decode step, of all rounds
-  // decode_tokens_per_second: tokens of a mean step over tpot
+  Seconds tpot;  // median decode step, of all rounds, over tokens_a_step
+  // decode_tokens_per_second: tokens of a mean step over the median step
+  double tokens_a_step = 1;  // that a sequence takes from a step; more than one when it guesses
   std::vector<double> decode_step_seconds;
   // Rate at which the weights were read right before prefill and right after decode, mean, and the
   // card's rate that the plan counted on; 0 = not measured (weights of a cache's size, no CPU).
   double memory_bytes_per_s = 0, card_memory_bytes_per_s = 0;
   // By operation: prefill of one sequence, and one decode step, both means; empty = not measured.
   std::vector<ObservedTerm> prefill_terms, decode_terms;
+};
+
+/// One of several processes over one copy of the weights, all looked at while every one of them
+/// held what it ran with.
+struct ReplicaMeasurement {
+  Bytes resident, proportional, own;  // Rss; Pss; pages that it shares with nobody
+  Seconds ttft, tpot;
+  bool same_output = true;  // as the first replica
+};
+
+/// Of speculative decoding: guesses that the model was asked about, and how many it agreed with.
+struct SpeculationCounts {
+  std::int64_t steps = 0;  // of a sequence: passes that it had a part in
+  std::int64_t asked = 0, accepted = 0;
+  std::int64_t tokens = 0;  // made in those steps
+  friend bool operator==(const SpeculationCounts&, const SpeculationCounts&) = default;
+};
+
+/// Of a run that may be answered from results kept before.
+struct ResultCacheUse {
+  bool hit = false;
+  std::int64_t entries = 0;
+  Bytes bytes, most;  // kept, and the bound
 };
 
 struct Environment {
@@ -65,8 +89,14 @@ struct Measurement {
   /// Generated ids per sequence; of beams the answers to each prompt, best first.
   std::vector<std::vector<std::int32_t>> output;
   std::optional<PreemptionCounts> preemption;  // of a plan with preemption, rank 0
-  std::vector<double> scores;                  // of beams: what each answer is worth
-  std::string text;                            // of sequence 0, when there is a tokenizer
+  std::optional<SpeculationCounts> speculation;
+  std::optional<ResultCacheUse> result_cache;  // of a run that asked for it
+  /// Of a plan with several: then `process_peak` is the sum of their proportional bytes and of
+  /// `parent_proportional`, times are means over them, and rates and tokens are sums.
+  std::vector<ReplicaMeasurement> replicas;
+  Bytes parent_proportional;
+  std::vector<double> scores;  // of beams: what each answer is worth
+  std::string text;            // of sequence 0, when there is a tokenizer
   bool complete = false;
 };
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "executor/backend_dry.h"
+#include "executor/guesser.h"
 #include "executor/rank_run.h"
 
 namespace vramplan {
@@ -11,6 +12,33 @@ namespace {
 constexpr Bytes kRegion{std::int64_t{1} << 59};  // more than any rank takes
 constexpr Bytes kDevice{std::int64_t{1} << 62};
 constexpr Bytes kGranule{Arena::kAlignment};
+
+/// A draft model with all the room there is.
+struct DraftOnDry {
+  DraftOnDry(Backend& backend, const Decisions& target, const ModelSource& source)
+      : decisions(draft_decisions(target)),
+        part(model_part(source.draft->card, decisions.sharding, 0)),
+        engine({backend, alone, alone}, decisions, *source.draft, part,
+               {kRegion, kRegion, {decisions.kv_blocks}, {kRegion, kRegion, kRegion}, kRegion}) {
+    engine.load({});
+  }
+  RankNeed need() {
+    RankNeed out;
+    const BlockPool& pool = engine.kv().pool(0);
+    out.sizes = {engine.weights_arena().extent(),
+                 engine.activations().extent(),
+                 {decisions.kv_blocks},
+                 {},
+                 {}};
+    out.held = {pool.most_held()};
+    out.block_bytes = {pool.block_bytes()};
+    return out;
+  }
+  Decisions decisions;
+  ModelPart part;
+  SingleCommunicator alone;
+  RankEngine engine;
+};
 
 }  // namespace
 
@@ -52,7 +80,8 @@ void RankNeed::require_blocks(const std::string& who) const {
 }
 
 Bytes RankNeed::total() const {
-  return sizes.weights + sizes.activations + pool_bytes() + sizes.gpu.total();
+  const Bytes beside = draft != nullptr ? draft->total() : Bytes{};
+  return sizes.weights + sizes.activations + pool_bytes() + sizes.gpu.total() + beside;
 }
 
 Bytes RankNeed::reservation(const RegionSizes& fitted) const {
@@ -97,8 +126,16 @@ RankNeed measure_need(const Decisions& decisions, const ModelSource& source,
   engine.load({});
   SchedulerOptions options = scheduler_options(decisions, {});
   options.logits_of_all = logits_of_all;
+  std::optional<DraftOnDry> draft;
+  if (decisions.speculation.guess == Guess::kDraft) draft.emplace(backend, decisions, source);
+  std::optional<Guesser> guesser;
+  if (decisions.speculation.any()) {
+    guesser.emplace(Guesser::Parts{decisions, source.card.vocab, nullptr,
+                                   draft ? &draft->engine : nullptr, prompts});
+  }
   Scheduler scheduler(engine.kv(), std::move(prompts), options);
   RunHooks hooks;
+  if (guesser) hooks.guesser = &*guesser;
   hooks.ends_only = !preempts;  // what is held depends on every step
   run_passes(engine, scheduler, hooks);
 
@@ -114,6 +151,7 @@ RankNeed measure_need(const Decisions& decisions, const ModelSource& source,
     need.staging_block = {stream->staging_bytes().n / pools.front().n};
   }
   if (engine.gpu() != nullptr) need.sizes.gpu = engine.gpu()->extents();
+  if (draft) need.draft = std::make_shared<RankNeed>(draft->need());
   return need;
 }
 

@@ -1,6 +1,7 @@
 #pragma once
 // Need: what a rank will take, found by running the same code on memory that does not exist. Not a
 // formula and not a prediction: the arenas and the pool of that dry run are read off.
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -14,6 +15,7 @@ struct RankNeed {
   /// Of each group of layers: most blocks at the same time, and the bytes of one.
   std::vector<Blocks> held;
   std::vector<Bytes> block_bytes;
+  std::shared_ptr<RankNeed> draft;  // of a draft model beside this one; null without
   Bytes staging_block;  // of a cache beyond the device: its staging, a block of the first group
   Bytes staging_of(std::size_t group) const { return group == 0 ? staging_block : Bytes{}; }
   /// The regions of the plan, or what is left of them on a device with less: weights and

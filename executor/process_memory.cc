@@ -64,7 +64,13 @@ ProcessSample parse_smaps_rollup(const std::string& text) {
   ProcessSample sample;
   sample.resident = parse_kib_field(text, "Rss");
   sample.proportional = parse_kib_field(text, "Pss");
+  sample.own = parse_kib_field(text, "Private_Clean") + parse_kib_field(text, "Private_Dirty");
   return sample;
+}
+
+ProcessSample memory_of_process(int pid) {
+  const std::string path = "/proc/" + std::to_string(pid) + "/smaps_rollup";
+  return parse_smaps_rollup(text_of(path.c_str()));
 }
 
 ProcessMemory& this_process_memory() {

@@ -43,7 +43,8 @@ RankEngine::RankEngine(const Parts& parts, const Decisions& decisions, const Mod
       decisions_(decisions),
       source_(source),
       part_(part),
-      weights_arena_(parts.backend.tier(TierKind::kDevice), sizes.weights, "the weight region"),
+      weights_arena_(parts.backend.tier(TierKind::kDevice),
+                     parts.weights != nullptr ? Bytes{} : sizes.weights, "the weight region"),
       gpu_(gpu_workspace(parts.backend, source.card, part, decisions, sizes.gpu)),
       dry_host_(parts.backend.computes() ? nullptr : make_dry_tier(TierKind::kHost, kAnySize)),
       stream_(make_stream(parts, kv_stream_shape(source.card, part, decisions, sizes.blocks))),
@@ -84,7 +85,12 @@ void RankEngine::load(const LoadOptions& given) {
   if (gpu_) options.f32_vectors = &gpu_->vectors();
   options.upload = parts_.backend.upload();
   if (host_weights_) options.host = &*host_weights_;
-  loaded_ = load_weights(source_, decisions_, part_, weights_arena_, ops, options);
+  if (parts_.weights != nullptr) {
+    loaded_.weights = parts_.weights->loaded.weights;
+    loaded_.group_bytes = parts_.weights->loaded.group_bytes;
+  } else {
+    loaded_ = load_weights(source_, decisions_, part_, weights_arena_, ops, options);
+  }
   parts_.backend.synchronize();
   if (host_weights_) stream_weights();
   const TransformerParts parts{
@@ -167,15 +173,15 @@ std::vector<std::int32_t> RankEngine::sample(const Pass& pass, const TensorView&
   return tokens;
 }
 
-Bytes RankEngine::regions_taken() const {
-  Bytes taken = weights_arena_.live() + kv_.pool_bytes();
+Bytes RankEngine::regions_taken() {
+  Bytes taken = weights_arena().live() + kv_.pool_bytes();
   if (stream_) taken += stream_->staging_bytes();
   if (gpu_) taken += gpu_->gemm_bytes() + gpu_->index_bytes() + gpu_->vector_bytes();
   return taken;
 }
 
-Bytes RankEngine::taken() const {
-  Bytes taken = weights_arena_.live() + kv_.held_bytes() + activations_.live();
+Bytes RankEngine::taken() {
+  Bytes taken = weights_arena().live() + kv_.held_bytes() + activations_.live();
   if (stream_) taken += stream_->staging_bytes();
   if (gpu_) taken += gpu_->gemm_bytes() + gpu_->index_bytes() + gpu_->vector_bytes();
   return taken;

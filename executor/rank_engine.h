@@ -23,13 +23,20 @@ struct RegionSizes {
   Bytes host_weights = {};  // of streamed layers
 };
 
+/// Weights that several engines compute with, loaded before them and there as long as they are.
+struct SharedWeights {
+  Arena& arena;
+  const LoadedWeights& loaded;
+};
+
 class RankEngine {
  public:
   struct Parts {
     Backend& backend;
     Communicator& tensor_group;
     Communicator& stages;
-    std::string offload_directory = {};  // of a cache on a disk
+    std::string offload_directory = {};      // of a cache on a disk
+    const SharedWeights* weights = nullptr;  // instead of those that `load` would bring
   };
   /// `source` must outlive the engine. Errors: kOutOfPlan when a region does not fit its tier.
   RankEngine(const Parts& parts, const Decisions& decisions, const ModelSource& source,
@@ -38,7 +45,7 @@ class RankEngine {
   RankEngine(const RankEngine&) = delete;
   RankEngine& operator=(const RankEngine&) = delete;
 
-  /// Once, before forward. Errors: those of load_weights.
+  /// Once, before forward; of shared weights nothing is read. Errors: those of load_weights.
   void load(const LoadOptions& options);
   /// Runs one pass; see Transformer::forward and Backend::run_pass. On a GPU a decode step gets
   /// Backend::step_rows, and its logits as many. Wait before the logits are
@@ -61,16 +68,20 @@ class RankEngine {
   const Arena* host_weights() const { return host_weights_ ? &*host_weights_ : nullptr; }
   /// Null unless prefill goes layer by layer.
   HiddenStates* hidden_states() { return hidden_states_.get(); }
-  Arena& weights_arena() { return weights_arena_; }
+  Arena& weights_arena() {
+    return parts_.weights != nullptr ? parts_.weights->arena : weights_arena_;
+  }
+  /// What other engines can compute with; after load.
+  SharedWeights shared_weights() { return {weights_arena(), loaded_}; }
   Arena& activations() { return activations_; }
   const std::map<std::string, Bytes>& weight_groups() const { return loaded_.group_bytes; }
   const RankWeights& weights() const { return loaded_.weights; }
   /// Null on a CPU.
   const GpuWorkspace* gpu() const { return gpu_ ? &*gpu_ : nullptr; }
   /// All that the device's regions were made for, whether it is taken or not, but for activations.
-  Bytes regions_taken() const;
+  Bytes regions_taken();
   /// What tensors and held blocks take now: aligned weights and activations, whole blocks.
-  Bytes taken() const;
+  Bytes taken();
 
  private:
   void stream_weights();

@@ -1,99 +1,13 @@
 #include "executor/rank_run.h"
 
 #include <algorithm>
-#include <cmath>
-#include <span>
 #include <string>
 
+#include "executor/guesser.h"
 #include "executor/rng.h"
 
 namespace vramplan {
 namespace {
-
-/// Draws of the rows a pass samples on the device: the ones the sampler would draw on the host.
-std::vector<float> draws(const Pass& pass, const Scheduler& scheduler, const RunHooks& hooks) {
-  std::vector<float> uniform;
-  if (hooks.sampler == nullptr || hooks.sampler->sampling().temperature == 0) return uniform;
-  for (const std::int64_t sequence : pass.sampled) {
-    const auto step = static_cast<std::int64_t>(scheduler.generated(sequence).size());
-    const auto draw = static_cast<float>(hooks.sampler->draw(sequence, step));
-    uniform.push_back(std::min(draw, std::nextafter(1.0F, 0.0F)));
-  }
-  return uniform;
-}
-
-/// Tokens of the rows a pass sampled; zeros where nothing is computed. Waits for the pass.
-std::vector<std::int32_t> sample(RankEngine& engine, const Pass& pass, const TensorView& logits,
-                                 const Scheduler& scheduler, const RunHooks& hooks) {
-  std::vector<std::int32_t> tokens(pass.sampled.size(), 0);
-  if (hooks.charge_sampling && logits.rows > 0)
-    hooks.charge_sampling(static_cast<std::int64_t>(tokens.size()));
-  if (engine.gpu() != nullptr && !tokens.empty() && logits.data != nullptr) {
-    const Sampling sampling = hooks.sampler != nullptr ? hooks.sampler->sampling() : Sampling{};
-    tokens = engine.sample(pass, logits, sampling, draws(pass, scheduler, hooks));
-    for (const std::int32_t token : tokens) {
-      if (token >= 0 && token < logits.columns) continue;
-      throw Error(ErrorCode::kInternal, "the device drew token id " + std::to_string(token))
-          .help("the weights or the cache are damaged; check the model file");
-    }
-    return tokens;
-  }
-  engine.wait();
-  if (hooks.sampler == nullptr) return tokens;
-  // Rows wanted besides the sampled ones come first: the last row of each sequence is sampled.
-  const std::size_t first = pass.logit_rows.size() - pass.sampled.size();
-  for (std::size_t i = 0; i < tokens.size(); ++i) {
-    const auto* row = static_cast<const float*>(logits.data) +
-                      static_cast<std::ptrdiff_t>(first + i) * logits.columns;
-    const std::int64_t sequence = pass.sampled[i];
-    const auto step = static_cast<std::int64_t>(scheduler.generated(sequence).size());
-    tokens[i] = hooks.sampler->sample(std::span(row, static_cast<std::size_t>(hooks.vocab)),
-                                      sequence, step);
-  }
-  return tokens;
-}
-
-/// Tokens of a pass and, with beams, whose tokens each sequence goes on from.
-struct Drawn {
-  std::vector<std::int32_t> tokens;
-  std::vector<std::int64_t> parents;
-};
-
-/// All beams of a prompt are in a pass together, or none.
-Drawn advance_beams(RankEngine& engine, const Pass& pass, const TensorView& logits,
-                    const RunHooks& hooks) {
-  Drawn drawn;
-  const std::int64_t beams = hooks.beams->front().beam_count();
-  const std::size_t first = pass.logit_rows.size() - pass.sampled.size();
-  const auto* sampled =
-      static_cast<const float*>(logits.data) + static_cast<std::ptrdiff_t>(first) * logits.columns;
-  std::vector<float> read;  // from a GPU
-  if (engine.gpu() != nullptr) {
-    read.resize(pass.sampled.size() * static_cast<std::size_t>(logits.columns));
-    engine.backend().read(read.data(), sampled, {static_cast<std::int64_t>(4 * read.size())});
-    sampled = read.data();
-  } else {
-    engine.wait();
-  }
-  for (std::size_t i = 0; i < pass.sampled.size(); i += static_cast<std::size_t>(beams)) {
-    const auto* rows = sampled + static_cast<std::ptrdiff_t>(i) * logits.columns;
-    const std::int64_t prompt = pass.sampled[i] / beams;
-    BeamSearch& search = (*hooks.beams)[static_cast<std::size_t>(prompt)];
-    for (const BeamStep& step : search.advance(rows, logits.columns, hooks.vocab)) {
-      drawn.tokens.push_back(step.token);
-      drawn.parents.push_back(prompt * beams + step.parent);
-    }
-  }
-  return drawn;
-}
-
-void finish_searches(const Pass& pass, Scheduler& scheduler, const std::vector<BeamSearch>& beams) {
-  for (const std::int64_t sequence : pass.sampled) {
-    const BeamSearch& search =
-        beams[static_cast<std::size_t>(sequence / beams.front().beam_count())];
-    if (search.done()) scheduler.finish(sequence);
-  }
-}
 
 double median(std::vector<double> values) {
   if (values.empty()) return 0;
@@ -146,65 +60,6 @@ void add_cache_rows(Ledger& ledger, RankEngine& engine) {
 
 }  // namespace
 
-RankRun run_passes(RankEngine& engine, Scheduler& scheduler, const RunHooks& hooks) {
-  RankRun run;
-  Arena& activations = engine.activations();
-  Clock& clock = engine.backend().clock();
-  Phase phase = Phase::kPrefill;
-  activations.reset_high_water();
-  engine.backend().take_timings();  // of whoever used it before
-  while (const Pass* pass = scheduler.next()) {
-    if (pass->phase != phase) {  // with preemption they take turns
-      Bytes& peak = phase == Phase::kPrefill ? run.prefill_peak : run.decode_peak;
-      peak = std::max(peak, activations.high_water());
-      activations.reset_high_water();
-      phase = pass->phase;
-    }
-    const Seconds begin = clock.now();
-    TensorView logits = engine.forward(*pass);
-    const Seconds sampling = clock.now();
-    const auto [tokens, parents] = hooks.beams != nullptr && !pass->sampled.empty()
-                                       ? advance_beams(engine, *pass, logits, hooks)
-                                       : Drawn{sample(engine, *pass, logits, scheduler, hooks), {}};
-    const Seconds end = clock.now(), seconds = end - begin;
-    // A GPU's pass is waited for together with its tokens: one cannot be told from the other.
-    const bool together = engine.gpu() != nullptr && engine.backend().computes();
-    const double sampled = together ? 0 : (end - sampling).v;
-    OpTimings& ops = phase == Phase::kPrefill ? run.prefill_ops : run.decode_ops;
-    OpTimings timings = engine.backend().take_timings();
-    if (engine.kv_stream() != nullptr && !timings.empty()) {
-      timings["kv_stream"] = {1, engine.kv_stream()->take_waited().v};
-    }
-    if (engine.weight_stream() != nullptr && !timings.empty()) {
-      timings["weight_stream"] = {1, engine.weight_stream()->take_waited().v};
-    }
-    if (engine.hidden_states() != nullptr && !timings.empty() && phase == Phase::kPrefill) {
-      timings["hidden_states"] = {1, engine.hidden_states()->take_moved().v};
-    }
-    for (const auto& [name, timing] : timings) {
-      ops[name].calls += timing.calls;
-      ops[name].seconds += timing.seconds;
-    }
-    if (hooks.on_logits) hooks.on_logits(*pass, logits);
-    if (hooks.after_pass) hooks.after_pass(*pass);
-    engine.give_back(logits);
-    run.passes.push_back({pass->phase, static_cast<std::int64_t>(pass->ids.size()),
-                          static_cast<std::int64_t>(tokens.size()), pass->sequences.front(),
-                          seconds.v, sampled});
-    scheduler.complete(tokens, parents);
-    if (!parents.empty()) finish_searches(*pass, scheduler, *hooks.beams);
-    if (hooks.on_token) {
-      for (std::size_t i = 0; i < tokens.size(); ++i) hooks.on_token(pass->sampled[i], tokens[i]);
-    }
-    if (hooks.ends_only && phase == Phase::kDecode) scheduler.skip_to_last_step();
-  }
-  Bytes& peak = phase == Phase::kPrefill ? run.prefill_peak : run.decode_peak;
-  peak = std::max(peak, activations.high_water());
-  run.preemption = scheduler.preemption();
-  VRAMPLAN_CHECK(activations.tensor_count() == 0);
-  return run;
-}
-
 void add_observed_rows(Ledger& ledger, RankEngine& engine, const RankRun& run) {
   const int rank = engine.part().rank;
   const auto add = [&](Category category, const char* name, Phase phase, Bytes bytes,
@@ -246,6 +101,26 @@ void add_observed_rows(Ledger& ledger, RankEngine& engine, const RankRun& run) {
   add(Category::kRuntime, "arena padding", Phase::kLoad, engine.weights_arena().padding(),
       std::to_string(engine.weights_arena().tensor_count()) + " tensors at multiples of " +
           std::to_string(Arena::kAlignment) + " B");
+}
+
+void add_draft_rows(Ledger& ledger, Guesser& guesser) {
+  RankEngine& draft = *guesser.draft();
+  const auto add = [&](Category category, const char* name, Phase phase, Bytes bytes,
+                       const char* probe) {
+    ledger.add({0, TierKind::kDevice, category, name, phase, bytes, probe});
+  };
+  const Bytes padding = draft.weights_arena().padding();
+  add(Category::kDraft, "weights", Phase::kLoad, draft.weights_arena().live() - padding,
+      "tensors taken from the draft's weight arena");
+  const BlockPool& pool = draft.kv().pool(0);
+  add(Category::kDraft, "blocks", Phase::kLoad, pool.block_bytes() * pool.most_held().n,
+      "blocks of the draft held at most");
+  add(Category::kDraft, "arena padding", Phase::kLoad, padding, "of the draft's weight arena");
+  add(Category::kActivations, "draft peak", Phase::kPrefill, guesser.prefill_peak(),
+      "high-water mark of the draft's activation arena in prefill");
+  if (guesser.decode_peak().n == 0) return;
+  add(Category::kActivations, "draft peak", Phase::kDecode, guesser.decode_peak(),
+      "high-water mark of the draft's activation arena in decode");
 }
 
 SchedulerOptions scheduler_options(const Decisions& decisions,
@@ -373,11 +248,20 @@ Timings timings_of(const std::vector<RankRun>& ranks, const Sharding& sharding) 
     ++timings.decode_steps;
   }
   timings.prefill = {prefill};
-  timings.tpot = {median(timings.decode_step_seconds)};
+  std::int64_t slices = 0;
+  for (const PassRecord& pass : passes) {
+    if (pass.phase == Phase::kDecode) slices += pass.slices;
+  }
+  if (slices > 0 && timings.decode_tokens > 0) {
+    timings.tokens_a_step =
+        static_cast<double>(timings.decode_tokens) / static_cast<double>(slices);
+  }
+  const double step = median(timings.decode_step_seconds);
+  timings.tpot = {step / timings.tokens_a_step};
   timings.prefill_tokens_per_second = median(std::move(prompt_rates));
   if (timings.tpot.v > 0) {
     timings.decode_tokens_per_second = static_cast<double>(timings.decode_tokens) /
-                                       static_cast<double>(timings.decode_steps) / timings.tpot.v;
+                                       static_cast<double>(timings.decode_steps) / step;
   }
   if (ranks.size() == 1) {
     double prompts = 0;

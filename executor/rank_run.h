@@ -10,6 +10,8 @@
 
 namespace vramplan {
 
+class Guesser;
+
 struct PassRecord {
   Phase phase = Phase::kPrefill;
   std::int64_t tokens = 0;    // rows of the pass
@@ -17,6 +19,7 @@ struct PassRecord {
   std::int64_t first_sequence = 0;
   double seconds = 0;  // forward pass, waiting for it, and sampling
   double sampling_seconds = 0;
+  std::int64_t slices = 1;  // sequences in it
 };
 
 struct RankRun {
@@ -24,6 +27,7 @@ struct RankRun {
   Bytes prefill_peak, decode_peak;    // high-water marks of the activation arena
   OpTimings prefill_ops, decode_ops;  // sums over the phase's passes
   PreemptionCounts preemption;
+  SpeculationCounts speculation;
 };
 
 struct RunHooks {
@@ -31,6 +35,8 @@ struct RunHooks {
   std::vector<BeamSearch>* beams = nullptr;                // of each prompt, instead of a sampler
   std::int64_t vocab = 0;                                  // logits of a row that are tokens
   std::function<void(std::int64_t rows)> charge_sampling;  // dry: the time of rows not looked at
+  Guesser* guesser = nullptr;                              // of speculative decoding
+  Trace* trace = nullptr;                                  // passes, and what is live between them
   bool ends_only = false;  // of decode, only the first and the last step: for sizes
   std::function<void(std::int64_t sequence, std::int32_t token)> on_token;
   std::function<void(const Pass& pass)> after_pass;
@@ -41,6 +47,9 @@ RankRun run_passes(RankEngine& engine, Scheduler& scheduler, const RunHooks& hoo
 
 /// The rows of a rank that come from its tensors and blocks.
 void add_observed_rows(Ledger& ledger, RankEngine& engine, const RankRun& run);
+
+/// The rows of a draft model.
+void add_draft_rows(Ledger& ledger, Guesser& guesser);
 
 /// How a run of these decisions is scheduled.
 SchedulerOptions scheduler_options(const Decisions& decisions,

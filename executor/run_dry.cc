@@ -6,8 +6,10 @@
 #include "executor/backend_dry.h"
 #include "executor/cuda_upload.h"
 #include "executor/environment.h"
+#include "executor/guesser.h"
 #include "executor/need.h"
 #include "executor/rank_run.h"
+#include "executor/replica_merge.h"
 #include "executor/support.h"
 
 namespace vramplan {
@@ -18,11 +20,13 @@ namespace {
 /// from.
 class VirtualRuntime {
  public:
-  VirtualRuntime(Backend& backend, const DeviceCard& device, int rank, int ranks, Bytes tokenizer,
-                 Ledger& ledger)
+  VirtualRuntime(Backend& backend, const DeviceCard& device, int rank, const Decisions& decisions,
+                 Bytes tokenizer, Ledger& ledger)
       : backend_(backend), device_(device), rank_(rank), ledger_(ledger) {
     const bool gpu = device.kind != DeviceKind::kCpu;
     const TierKind process = gpu ? TierKind::kHost : TierKind::kDevice;
+    const int ranks = decisions.sharding.ranks();
+    const std::int64_t replicas = decisions.replicas;
     if (gpu) {
       take(TierKind::kDevice, Category::kRuntime, "context", device.context_bytes);
       take(TierKind::kDevice, Category::kRuntime, "modules", device.module_bytes);
@@ -35,6 +39,10 @@ class VirtualRuntime {
     if (tokenizer.n > 0) {
       take(process, Category::kRuntime, "tokenizer",
            {tokenizer.n, Evidence::kMeasured, "this process"});
+    }
+    if (replicas > 1) {
+      take(process, Category::kRuntime, "replicas",
+           {(replica_base(device) * replicas).n, Evidence::kAssumed, "each holds something"});
     }
   }
   ~VirtualRuntime() {
@@ -90,6 +98,22 @@ class VirtualPages {
   std::vector<Region> regions_;
 };
 
+/// The smaller model of speculative decoding, where there is one.
+struct DryDraft {
+  DryDraft(Backend& backend, const Decisions& target, const ModelSource& source,
+           const RankNeed* need)
+      : decisions(draft_decisions(target)) {
+    if (target.speculation.guess != Guess::kDraft) return;
+    const ModelPart part = model_part(source.draft->card, decisions.sharding, 0);
+    engine = std::make_unique<RankEngine>(RankEngine::Parts{backend, alone, alone}, decisions,
+                                          *source.draft, part, need->sizes);
+    engine->load({});
+  }
+  Decisions decisions;
+  SingleCommunicator alone;
+  std::unique_ptr<RankEngine> engine;
+};
+
 /// Decode steps that a GPU would capture: the second of every number of rows.
 struct VirtualGraphs {
   std::map<std::int64_t, std::int64_t> steps;  // by rows
@@ -108,7 +132,7 @@ class DryRun {
          const RunRequest& request)
       : decisions_(decisions),
         source_(source),
-        device_(device),
+        device_(shared_by(device, decisions.replicas)),
         request_(request),
         gpu_(gpu_facts(device)),
         prompts_(prompts_of(decisions, source.card.vocab, request.prompts)) {
@@ -134,7 +158,9 @@ class DryRun {
       }
     }
     const Seconds load = measurement_.timings.load;
-    measurement_.timings = timings_of(runs, decisions_.sharding);
+    const std::vector<Timings> timings(static_cast<std::size_t>(decisions_.replicas),
+                                       timings_of(runs, decisions_.sharding));
+    measurement_.timings = together(timings);
     measurement_.timings.load = load;
     if (decisions_.preempt != Preempt::kNone) measurement_.preemption = runs.front().preemption;
     measurement_.output.resize(
@@ -147,7 +173,9 @@ class DryRun {
  private:
   Bytes runtime_bytes() const {
     if (device_.kind == DeviceKind::kCpu) {
-      return Bytes{device_.process_base_bytes.value} + request_.tokenizer;
+      const Bytes own = decisions_.replicas > 1 ? replica_base(device_) : Bytes{};
+      return Bytes{device_.process_base_bytes.value} + request_.tokenizer +
+             own * decisions_.replicas;
     }
     Bytes bytes = Bytes{device_.context_bytes.value} + Bytes{device_.module_bytes.value};
     if (!gpu_) bytes += Bytes{device_.workspace_bytes.value};
@@ -158,7 +186,8 @@ class DryRun {
   void refuse_if_too_large(int rank, const RankNeed& need) const {
     need.require_blocks("rank " + std::to_string(rank));
     const Bytes tensors = gpu_ ? round_up(need.reservation(need.sizes), kDevicePage) : need.total();
-    const Bytes bytes = tensors + runtime_bytes();
+    const Bytes others = (need.total() - need.sizes.weights) * (decisions_.replicas - 1);
+    const Bytes bytes = tensors + others + runtime_bytes();
     if (bytes <= decisions_.capacity) return;
     throw Error(ErrorCode::kDoesNotFit, "rank " + std::to_string(rank) + " needs " +
                                             to_text(bytes) + " (" + std::to_string(bytes.n) +
@@ -172,7 +201,7 @@ class DryRun {
     DryBackend backend(device_, decisions_.threads, decisions_.linear_inputs, decisions_.capacity,
                        true);
     if (gpu_) backend.stand_for(*gpu_, decisions_.activations, captures_steps(decisions_));
-    VirtualRuntime runtime(backend, device_, rank, decisions_.sharding.ranks(), request_.tokenizer,
+    VirtualRuntime runtime(backend, device_, rank, decisions_, request_.tokenizer,
                            measurement_.observed);
     Tier& tier = backend.tier(TierKind::kDevice);
     VirtualPages pages(tier);
@@ -215,14 +244,53 @@ class DryRun {
       look(engine, pass.phase,
            (prefill ? "prefill chunk " : "decode step ") + std::to_string(pass.number));
     };
+    const auto others = other_replicas(engine, backend, sizes);
+    DryDraft draft(backend, decisions_, source_, need.draft.get());
+    std::optional<Guesser> guesser;
+    if (decisions_.speculation.any()) {
+      guesser.emplace(
+          Guesser::Parts{decisions_, source_.card.vocab, nullptr, draft.engine.get(), prompts_});
+      hooks.guesser = &*guesser;
+    }
     RankRun run = run_passes(engine, scheduler, hooks);
-    add_observed_rows(measurement_.observed, engine, run);
+    add_rows(engine, run, others);
+    if (guesser) measurement_.speculation = run.speculation;
+    if (draft.engine != nullptr) add_draft_rows(measurement_.observed, *guesser);
     if (gpu_) add_gpu_rows(rank, engine, run, graphs);
     const Bytes rows = measurement_.observed.peak(rank, TierKind::kDevice);
     const Bytes free_now = tier.free_now();
     measurement_.capacity.push_back(
         {rank, decisions_.capacity, free_now, rows, decisions_.capacity - free_now - rows});
     return run;
+  }
+
+  /// Engines over the same weights, all there at the same time.
+  std::vector<std::unique_ptr<RankEngine>> other_replicas(RankEngine& first, DryBackend& backend,
+                                                          const RegionSizes& sizes) {
+    shared_.emplace(first.shared_weights());
+    std::vector<std::unique_ptr<RankEngine>> others;
+    for (std::int64_t i = 1; i < decisions_.replicas; ++i) {
+      others.push_back(
+          std::make_unique<RankEngine>(RankEngine::Parts{backend, alone_, alone_, {}, &*shared_},
+                                       decisions_, source_, first.part(), sizes));
+      others.back()->load({});
+    }
+    return others;
+  }
+
+  /// Replicas take their turns here; what each held is added up.
+  void add_rows(RankEngine& first, const RankRun& run,
+                const std::vector<std::unique_ptr<RankEngine>>& others) {
+    std::vector<Ledger> ledgers(1);
+    add_observed_rows(ledgers.front(), first, run);
+    for (const auto& engine : others) {
+      Scheduler scheduler(engine->kv(), prompts_, scheduler_options(decisions_, {}));
+      const RankRun other = run_passes(*engine, scheduler, {});
+      ledgers.emplace_back();
+      add_observed_rows(ledgers.back(), *engine, other);
+    }
+    const Ledger rows = others.empty() ? ledgers.front() : added_up(ledgers);
+    for (const LedgerRow& row : rows.rows()) measurement_.observed.add(row);
   }
 
   Bytes graph_pages(std::int64_t nodes) const {
@@ -257,12 +325,14 @@ class DryRun {
 
   const Decisions& decisions_;
   const ModelSource& source_;
-  const DeviceCard& device_;
+  const DeviceCard device_;  // as one of the replicas sees it
   const RunRequest& request_;
   std::optional<GpuFacts> gpu_;
   std::vector<std::vector<std::int32_t>> prompts_;
   std::vector<std::int64_t> prompt_tokens_;
   Bytes reserved_;  // of the rank that runs, on a GPU
+  std::optional<SharedWeights> shared_;
+  SingleCommunicator alone_;  // of other replicas
   Measurement measurement_;
 };
 

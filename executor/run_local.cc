@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "executor/environment.h"
+#include "executor/guesser.h"
 #include "executor/memory_speed.h"
 #include "executor/rank_run.h"
 #include "executor/run_parts.h"
@@ -18,11 +19,12 @@ constexpr std::int64_t kLeastToRead = std::int64_t{64} << 20, kMostToRead = kLea
 class LocalRun {
  public:
   LocalRun(const Decisions& decisions, const ModelSource& source, const DeviceCard& device,
-           const RunRequest& request)
+           const RunRequest& request, const SharedRun* shared)
       : decisions_(decisions),
         source_(source),
         device_(device),
         request_(request),
+        shared_(shared),
         sampler_(request.sampling),
         memory_(request.memory != nullptr ? *request.memory : this_process_memory()),
         part_(model_part(source.card, decisions.sharding, 0)),
@@ -30,6 +32,7 @@ class LocalRun {
     base_ = request.process_base;
     if (base_.n == 0) base_ = std::max(Bytes{0}, memory_.now().resident - request.tokenizer);
     need_ = need_of_run(decisions, source, device, part_, prompts_, nullptr);
+    if (shared_ != nullptr) need_.sizes.weights = {};
   }
 
   /// What is left of the capacity for tensors and blocks.
@@ -60,25 +63,42 @@ class LocalRun {
 
   Measurement run(Backend& backend) {
     const Bytes free_now = backend.tier(TierKind::kDevice).free_now();
-    if (request_.check_first) refuse_if_too_large(backend, free_now);
+    if (request_.check_first && shared_ == nullptr) refuse_if_too_large(backend, free_now);
     const bool peak_is_ours = memory_.reset_peak();
     begin_ = backend.clock().now();
     SingleCommunicator alone, alone_too;
-    RankEngine engine({backend, alone, alone_too, request_.offload_directory}, decisions_, source_,
-                      part_, need_.within(free_now));
+    const std::optional<DraftModel> draft = load_draft(backend, free_now);
+    RankEngine engine({backend, alone, alone_too, request_.offload_directory,
+                       shared_ != nullptr ? shared_->weights : nullptr},
+                      decisions_, source_, part_,
+                      need_.within(backend.tier(TierKind::kDevice).free_now()));
     look(engine, Phase::kLoad, "regions reserved");
     load_engine(engine, source_, decisions_, request_);
     measurement_.timings.load = backend.clock().now() - begin_;
     look(engine, Phase::kLoad, "weights loaded");
-    const double speed_before = reading_speed(engine);
     engine.activations().commit();  // the region is what the run needs, no more
+    if (shared_ != nullptr) shared_->ready();
+    const double speed_before = reading_speed(engine);
 
     const std::vector<std::int32_t> ends = end_tokens_of(request_, source_);
     beams_ = searches_of(decisions_, request_, prompts_.size(), ends);
     Scheduler scheduler(
         engine.kv(), prompts_,
         scheduler_options(decisions_, beams_.empty() ? ends : std::vector<std::int32_t>{}));
-    const RankRun run = run_passes(engine, scheduler, hooks(engine, scheduler));
+    backend.trace_to(request_.trace);
+    if (engine.kv_stream() != nullptr) engine.kv_stream()->trace_to(request_.trace);
+    if (engine.weight_stream() != nullptr) engine.weight_stream()->trace_to(request_.trace);
+    std::optional<Guesser> guesser;
+    if (decisions_.speculation.any()) {
+      guesser.emplace(Guesser::Parts{decisions_, source_.card.vocab, &sampler_,
+                                     draft ? draft->engine.get() : nullptr, prompts_});
+    }
+    RunHooks with = hooks(engine, scheduler);
+    if (guesser) with.guesser = &*guesser;
+    const RankRun run = run_passes(engine, scheduler, with);
+    if (guesser) measurement_.speculation = run.speculation;
+    if (draft) add_draft_rows(measurement_.observed, *guesser);
+    if (shared_ != nullptr) shared_->done();
     finish(engine, run, peak_is_ours);
     if (decisions_.preempt != Preempt::kNone) measurement_.preemption = run.preemption;
     give_answers(beams_, scheduler, decisions_, request_, measurement_);
@@ -89,9 +109,30 @@ class LocalRun {
   }
 
  private:
+  struct DraftModel {
+    std::unique_ptr<Decisions> decisions;
+    std::unique_ptr<SingleCommunicator> alone;
+    std::unique_ptr<RankEngine> engine;
+  };
+
+  /// The smaller model, in memory before the other: its regions are what it needs.
+  std::optional<DraftModel> load_draft(Backend& backend, Bytes free_now) const {
+    if (decisions_.speculation.guess != Guess::kDraft) return std::nullopt;
+    DraftModel draft{std::make_unique<Decisions>(draft_decisions(decisions_)),
+                     std::make_unique<SingleCommunicator>(), nullptr};
+    const ModelSource& source = *source_.draft;
+    draft.engine = std::make_unique<RankEngine>(
+        RankEngine::Parts{backend, *draft.alone, *draft.alone}, *draft.decisions, source,
+        model_part(source.card, draft.decisions->sharding, 0), need_.draft->within(free_now));
+    load_engine(*draft.engine, source, *draft.decisions, request_);
+    draft.engine->activations().commit();
+    return draft;
+  }
+
   RunHooks hooks(RankEngine& engine, const Scheduler& scheduler) {
     RunHooks hooks;
     hooks.sampler = &sampler_;
+    hooks.trace = request_.trace;
     hooks.vocab = source_.card.vocab;
     if (beams_.empty()) {
       hooks.on_token = request_.on_token;
@@ -131,7 +172,9 @@ class LocalRun {
     sample.phase = phase;
     sample.moment = std::move(moment);
     sample.taken = engine.taken();
-    sample.resident = memory_.now().resident;
+    // Of pages that several processes have each counts its share.
+    const ProcessSample now = memory_.now();
+    sample.resident = shared_ != nullptr ? now.proportional : now.resident;
     measurement_.process_peak = std::max(measurement_.process_peak, sample.resident);
     measurement_.samples.push_back(std::move(sample));
   }
@@ -171,6 +214,7 @@ class LocalRun {
   const ModelSource& source_;
   const DeviceCard& device_;
   const RunRequest& request_;
+  const SharedRun* shared_;  // null: the weights are this run's own
   Sampler sampler_;
   std::vector<BeamSearch> beams_;  // of each prompt, with beam search
   ProcessMemory& memory_;
@@ -186,9 +230,10 @@ class LocalRun {
 
 Measurement run_local(const Decisions& decisions, const ModelSource& source,
                       const DeviceCard& device, const RunRequest& request,
-                      const std::function<std::unique_ptr<Backend>(Bytes capacity)>& make_backend) {
+                      const std::function<std::unique_ptr<Backend>(Bytes capacity)>& make_backend,
+                      const SharedRun* shared) {
   refuse_unsupported(source, decisions, true, request.random_weights);
-  LocalRun run(decisions, source, device, request);
+  LocalRun run(decisions, source, device, request, shared);
   const std::unique_ptr<Backend> backend = make_backend(run.tensor_capacity());
   return run.run(*backend);
 }

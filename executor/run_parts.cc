@@ -61,9 +61,8 @@ void give_answers(const std::vector<BeamSearch>& searches, const Scheduler& sche
   }
 }
 
-void load_engine(RankEngine& engine, const ModelSource& source, const Decisions& decisions,
-                 const RunRequest& request) {
-  std::unique_ptr<File> file;
+LoadOptions load_options(const ModelSource& source, const Decisions& decisions,
+                         const RunRequest& request, std::unique_ptr<File>& file) {
   LoadOptions options;
   options.fill = WeightFill::kRandom;
   options.seed = decisions.seed;
@@ -75,7 +74,13 @@ void load_engine(RankEngine& engine, const ModelSource& source, const Decisions&
   if (request.on_progress) {
     options.progress = [&request](double fraction) { request.on_progress("load", fraction); };
   }
-  engine.load(options);
+  return options;
+}
+
+void load_engine(RankEngine& engine, const ModelSource& source, const Decisions& decisions,
+                 const RunRequest& request) {
+  std::unique_ptr<File> file;
+  engine.load(load_options(source, decisions, request, file));
 }
 
 void report_progress(const RunRequest& request, const Decisions& decisions, const Pass& pass,

@@ -22,6 +22,9 @@ std::vector<BeamSearch> searches_of(const Decisions& decisions, const RunRequest
 /// Tokens of all sequences; of searches their answers, told to the request now that they are known.
 void give_answers(const std::vector<BeamSearch>& searches, const Scheduler& scheduler,
                   const Decisions& decisions, const RunRequest& request, Measurement& measurement);
+/// Where weights come from: the source's file, which `file` then holds open, or a seed.
+LoadOptions load_options(const ModelSource& source, const Decisions& decisions,
+                         const RunRequest& request, std::unique_ptr<File>& file);
 /// Weights from the source's file, or seeded ones.
 void load_engine(RankEngine& engine, const ModelSource& source, const Decisions& decisions,
                  const RunRequest& request);

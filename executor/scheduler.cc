@@ -111,7 +111,7 @@ bool Scheduler::fill_decode() {
   pass_.phase = Phase::kDecode;
   for (std::size_t i = 0; i < sequences_.size(); ++i) {
     if (sequences_[i].running && !sequences_[i].finished) make_room(sequences_[i]);
-    if (sequences_[i].running && !sequences_[i].finished) append(i, 1, true);
+    if (sequences_[i].running && !sequences_[i].finished) append(i, unseen(sequences_[i]), true);
   }
   if (pass_.ids.empty()) return false;
   pass_.number = ++decode_number_;
@@ -135,7 +135,8 @@ void Scheduler::append(std::size_t index, std::int64_t count, bool wants_logits)
     pass_.ids.push_back(token_at(sequence, position));
     pass_.positions.push_back(static_cast<std::int32_t>(position));
     const bool last = position + 1 == end;
-    if (options_.logits_of_all || (wants_logits && last)) {
+    const bool asked = position + 1 >= end - static_cast<std::int64_t>(sequence.guesses.size());
+    if (options_.logits_of_all || (wants_logits && (last || asked))) {
       pass_.logit_rows.push_back(static_cast<std::int32_t>(first_row + position - begin));
     }
   }
@@ -195,6 +196,9 @@ void Scheduler::advance_window(Sequence& sequence, std::int64_t end) {
 
 void Scheduler::grow(Sequence& sequence, std::int64_t length) {
   if (has_residual()) return;
+  if (options_.whole) {
+    length = static_cast<std::int64_t>(sequence.prompt.size()) + options_.output;
+  }
   for (BlockTable& table : sequence.tables) table.grow_to(Tokens{length});
 }
 
@@ -277,10 +281,7 @@ void Scheduler::complete(std::span<const std::int32_t> tokens,
   for (std::size_t i = 0; i < tokens.size(); ++i) {
     Sequence& sequence = sequences_[static_cast<std::size_t>(pass_.sampled[i])];
     sequence.generated.push_back(tokens[i]);
-    const auto& ends = options_.end_tokens;
-    const bool ended = std::find(ends.begin(), ends.end(), tokens[i]) != ends.end();
-    const bool full = static_cast<std::int64_t>(sequence.generated.size()) >= options_.output;
-    if (ended || full) sequence.finished = true;
+    end_if_done(sequence);
     if (!sequence.finished || options_.preempt == Preempt::kNone) continue;
     sequence.running = false;  // others wait for its blocks
     for (BlockTable& table : sequence.tables) table.clear();
@@ -348,10 +349,20 @@ void Scheduler::release_lightest(Sequence& sequence, std::size_t cache) {
   }
 }
 
+void Scheduler::end_if_done(Sequence& sequence) {
+  const auto& ends = options_.end_tokens;
+  const std::int32_t last = sequence.generated.back();
+  const bool ended = std::find(ends.begin(), ends.end(), last) != ends.end();
+  const bool full = static_cast<std::int64_t>(sequence.generated.size()) >= options_.output;
+  if (ended || full) sequence.finished = true;
+}
+
 std::int32_t Scheduler::token_at(const Sequence& sequence, std::int64_t position) const {
-  const auto at = static_cast<std::size_t>(position);
-  return at < sequence.prompt.size() ? sequence.prompt[at]
-                                     : sequence.generated[at - sequence.prompt.size()];
+  auto at = static_cast<std::size_t>(position);
+  if (at < sequence.prompt.size()) return sequence.prompt[at];
+  at -= sequence.prompt.size();
+  if (at < sequence.generated.size()) return sequence.generated[at];
+  return sequence.guesses[at - sequence.generated.size()];
 }
 
 const std::vector<std::int32_t>& Scheduler::generated(std::int64_t sequence) const {

@@ -49,6 +49,7 @@ struct SchedulerOptions {
   /// When blocks run out the sequence that came last gives its own away. Needs one group.
   Preempt preempt = Preempt::kNone;
   KvScore score = KvScore::kSum;  // of blocks in a group with a budget
+  bool whole = false;             // a sequence takes the blocks of all its tokens when it begins
   std::string tenant = {};        // whose prompts these are: blocks are never shared across tenants
   std::int64_t kv_stride = 1;     // of the history behind a residual window
 };
@@ -79,6 +80,22 @@ class Scheduler {
   /// The sequence makes no more tokens.
   void finish(std::int64_t sequence);
 
+  // Guesses, of sequences in groups that keep every token.
+
+  /// The next decode pass asks about these tokens, too, behind what the sequence has: a row of
+  /// logits for the last of those and for each guess.
+  void guess(std::int64_t sequence, std::vector<std::int32_t> tokens);
+  /// The same as complete, for a pass with guesses: made[i] are the tokens of pass.sequences[i]:
+  /// guesses that were kept, and one more. What the cache holds of others is written over.
+  void complete_guesses(std::span<const std::vector<std::int32_t>> made);
+  /// Of a draft: the sequence has said this, whatever was guessed. Its next pass begins one token
+  /// before the last, so that each is of two tokens however many guesses were kept.
+  void rewrite(std::int64_t sequence, std::span<const std::int32_t> generated);
+  bool is_prefilled(std::int64_t sequence) const;
+  bool is_finished(std::int64_t sequence) const;
+  /// Prompt and what was made since.
+  std::vector<std::int32_t> tokens_of(std::int64_t sequence) const;
+
   /// Puts every sequence right before its last decode step, as if the steps between had run: decode
   /// needs the most memory there. For a pass that only asks for sizes. Blocks are taken and given
   /// back as those steps would.
@@ -99,7 +116,7 @@ class Scheduler {
     double score(KvScore kind) const;
   };
   struct Sequence {
-    std::vector<std::int32_t> prompt, generated;
+    std::vector<std::int32_t> prompt, generated, guesses;
     std::vector<BlockTable> tables;               // of each cache
     std::vector<std::vector<Heat>> heat;          // of each cache with a budget, by block
     std::vector<std::vector<std::int64_t>> mass;  // what the running pass adds, by block
@@ -113,6 +130,8 @@ class Scheduler {
   void fill_prefill(std::size_t index);
   bool fill_decode();
   std::int64_t known_tokens(const Sequence& sequence) const;
+  std::int64_t unseen(const Sequence& sequence) const;
+  void end_if_done(Sequence& sequence);
   void admit();
   void come_back(Sequence& sequence);
   void make_room(const Sequence& sequence);

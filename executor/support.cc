@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "executor/guesser.h"
+
 #include "kernels/packed_parts.h"
 
 namespace vramplan {
@@ -337,6 +339,12 @@ void refuse_unsupported(const ModelSource& source, const Decisions& decisions, b
   positive(decisions.samples, "samples");
   check_sharing(decisions);
   check_preemption(decisions);
+  check_replicas(decisions, !gpu);
+  refuse_guesses(source, decisions, gpu);
+  if (source.draft != nullptr) {
+    check_layers(source.draft->card);
+    check_parts(source.draft->card);
+  }
   positive(decisions.threads, "threads");
   if (decisions.context.n > std::int64_t{1} << 30) {
     refuse("a context of " + std::to_string(decisions.context.n) + " tokens", "context",
@@ -354,6 +362,7 @@ void refuse_unsupported(const ModelSource& source, const Decisions& decisions, b
            "--tp, --pp", "run several ranks with --backend dry");
   }
   check_formats(source, decisions, gpu);
+  if (source.draft != nullptr) check_formats(*source.draft, draft_decisions(decisions), gpu);
   if (gpu) check_gpu_heads(source.card);
   if (gpu && decisions.kv_placement == KvPlacement::kDisk) {
     refuse("a KV cache on a disk beside a GPU", "--kv-placement",

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "executor/clock.h"
+#include "executor/trace.h"
 #include "kernels/ops.h"
 
 namespace vramplan {
@@ -21,6 +22,8 @@ class TimedOps final : public Ops {
  public:
   TimedOps(Ops& ops, const Clock& clock) : ops_(ops), clock_(clock) {}
 
+  /// Every call is also added to `trace`; null = to none.
+  void trace_to(Trace* trace) { trace_ = trace; }
   /// What was timed since the last take.
   OpTimings take();
 
@@ -65,16 +68,21 @@ class TimedOps final : public Ops {
     kKvWrite,
     kPrefill,
     kDecode,
+    kMassPrefill,
+    kMassDecode,
     kActivation,
     kAdd,
     kGather,
     kKinds
   };
   template <class Call>
-  void timed(OpTiming& timing, const Call& call);
+  void timed(OpTiming& timing, const char* name, const Call& call);
+  template <class Call>
+  void timed(Kind kind, const Call& call);
 
   Ops& ops_;
   const Clock& clock_;
+  Trace* trace_ = nullptr;
   OpTiming kinds_[kKinds];
   OpTiming linears_[256];  // by dtype
 };

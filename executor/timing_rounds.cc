@@ -50,10 +50,11 @@ Timings median_of_rounds(const std::vector<Timings>& rounds) {
   out.memory_bytes_per_s = median(rounds, [](const Timings& t) { return t.memory_bytes_per_s; });
   out.prefill_tokens_per_second =
       median(rounds, [](const Timings& t) { return t.prefill_tokens_per_second; });
-  if (!out.decode_step_seconds.empty()) out.tpot = {median_of(out.decode_step_seconds)};
-  if (out.tpot.v > 0) {
+  const double step = out.decode_step_seconds.empty() ? 0 : median_of(out.decode_step_seconds);
+  out.tpot = {step / out.tokens_a_step};
+  if (step > 0) {
     out.decode_tokens_per_second =
-        static_cast<double>(out.decode_tokens) / static_cast<double>(out.decode_steps) / out.tpot.v;
+        static_cast<double>(out.decode_tokens) / static_cast<double>(out.decode_steps) / step;
   }
   out.prefill_terms = median_round(rounds, prefill).prefill_terms;
   out.decode_terms = median_round(rounds, decode).decode_terms;

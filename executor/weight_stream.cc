@@ -89,10 +89,9 @@ WeightStream::~WeightStream() {
   worker_.join();
 }
 
-void WeightStream::run_on(VirtualClock& clock, const Link& link, bool overlaps) {
-  clock_ = &clock;
+void WeightStream::run_on(VirtualClock& clock, const Link& link, double overlap) {
+  clock_.emplace(clock, overlap);
   link_ = link;
-  overlaps_ = overlaps;
 }
 
 std::byte* WeightStream::room(std::int64_t k) const {
@@ -104,11 +103,8 @@ void WeightStream::before(std::int64_t layer) {
   const std::int64_t k = place_[static_cast<std::size_t>(layer)];
   if (k < 0) return;
   const auto at = static_cast<std::size_t>(k);
-  if (clock_ != nullptr) {
-    const double missing = ready_[at] - clock_->now().v;
-    if (missing <= 0) return;
-    clock_->advance({missing});
-    waited_ += missing;
+  if (clock_) {
+    waited_ += clock_->wait_until(ready_[at]);
     return;
   }
   if (copies_ != nullptr) return copies_->hold_computing(marks_[at]);
@@ -137,15 +133,9 @@ Seconds WeightStream::take_waited() { return {std::exchange(waited_, 0.0)}; }
 
 void WeightStream::push(std::int64_t k) {
   const auto at = static_cast<std::size_t>(k);
-  if (clock_ != nullptr) {
-    const double seconds = link_.latency_s.value + static_cast<double>(streamed_.bytes[at].size()) /
-                                                       link_.bytes_per_s.value;
-    if (!overlaps_) {
-      clock_->advance({seconds});
-      waited_ += seconds;
-      return;
-    }
-    ready_[at] = link_free_ = std::max(link_free_, clock_->now().v) + seconds;
+  if (clock_) {
+    const auto bytes = static_cast<double>(streamed_.bytes[at].size());
+    ready_[at] = clock_->push(link_.latency_s.value + bytes / link_.bytes_per_s.value);
     return;
   }
   if (!moves_) return;
@@ -169,7 +159,13 @@ void WeightStream::work() {
     jobs_.pop_front();
     const std::span<const std::byte> from = streamed_.bytes[static_cast<std::size_t>(k)];
     lock.unlock();
+    const Seconds begin = steady_.now();
     std::memcpy(room(k), from.data(), from.size());
+    if (Trace* const trace = trace_.load()) {
+      const std::int64_t layer = streamed_.layers[static_cast<std::size_t>(k)];
+      trace->add({TraceTrack::kWeightStream, false, "layer " + std::to_string(layer), begin,
+                  steady_.now(), Bytes{static_cast<std::int64_t>(from.size())}});
+    }
     lock.lock();
     there_[static_cast<std::size_t>(k)] = true;
     changed_.notify_all();

@@ -4,17 +4,21 @@
 // while one computes, the first of the next pass too; on a GPU they are copies beside its
 // computing, which waits for them by itself. On dry nothing moves, and the waiting is what the
 // card's link makes of it.
+#include <atomic>
 #include <condition_variable>
 #include <cstddef>
 #include <deque>
 #include <mutex>
+#include <optional>
 #include <span>
 #include <thread>
 #include <vector>
 
 #include "executor/clock.h"
+#include "executor/link_clock.h"
 #include "executor/rank_weights.h"
 #include "executor/side_copies.h"
+#include "executor/trace.h"
 #include "modelcards/device_card.h"
 #include "planner/decisions.h"
 
@@ -41,12 +45,15 @@ class WeightStream {
   WeightStream& operator=(const WeightStream&) = delete;
 
   /// Without `moves`: waits on a virtual clock for what the transfers would take on `link`.
-  void run_on(VirtualClock& clock, const Link& link, bool overlaps);
+  /// `overlap`: see LinkClock.
+  void run_on(VirtualClock& clock, const Link& link, double overlap);
 
   /// Waits until the matrices of a layer of the rank are there; returns at once for one that stays.
   void before(std::int64_t layer);
   /// A layer was used: another may come into its room.
   void after(std::int64_t layer);
+  /// Every transfer from now on is added to `trace`; null = to none.
+  void trace_to(Trace* trace) { trace_ = trace; }
   /// Seconds waited since the last call.
   Seconds take_waited();
 
@@ -65,11 +72,9 @@ class WeightStream {
   double waited_ = 0;
 
   // dry
-  VirtualClock* clock_ = nullptr;
+  std::optional<LinkClock> clock_;
   Link link_;
-  bool overlaps_ = true;
-  double link_free_ = 0;
-  std::vector<double> ready_;
+  std::vector<double> ready_;  // on that clock
 
   // beside a GPU's computing
   SideCopies* copies_ = nullptr;
@@ -81,6 +86,7 @@ class WeightStream {
   std::deque<std::int64_t> jobs_;
   std::vector<bool> there_;  // by k
   bool stop_ = false;
+  std::atomic<Trace*> trace_{nullptr};
   std::thread worker_;
 };
 

@@ -24,6 +24,8 @@ const std::vector<std::string> kOpWords{"embed",
                                         "kv_write",
                                         "attention_prefill",
                                         "attention_decode",
+                                        "attention_mass_prefill",
+                                        "attention_mass_decode",
                                         "activation",
                                         "add",
                                         "gather",
@@ -50,6 +52,9 @@ void each_number(F&& f) {
   f("module_bytes", &DeviceCard::module_bytes, std::int64_t{0}, kMaxBytes);
   f("workspace_bytes", &DeviceCard::workspace_bytes, std::int64_t{0}, kMaxBytes);
   f("process_base_bytes", &DeviceCard::process_base_bytes, std::int64_t{0}, kMaxBytes);
+  f("replica_base_bytes", &DeviceCard::replica_base_bytes, std::int64_t{0}, kMaxBytes);
+  f("copy_bytes_per_s", &DeviceCard::copy_bytes_per_s, 1.0, kMaxRate);
+  f("copy_overlap", &DeviceCard::copy_overlap, 0.0, 1.0);
   f("comm_bytes", &DeviceCard::comm_bytes, std::int64_t{0}, kMaxBytes);
   f("graph_node_bytes", &DeviceCard::graph_node_bytes, std::int64_t{0}, std::int64_t{1} << 30);
   f("launch_s", &DeviceCard::launch_s, 0.0, kMaxSeconds);
@@ -296,6 +301,24 @@ std::string write_device_card(const DeviceCard& card) {
            ", flops_per_s: " + number_text(cost.flops_per_s) + "}\n";
   }
   return out;
+}
+
+Bytes replica_base(const DeviceCard& device) {
+  const bool known = device.replica_base_bytes.value > 0;
+  return known ? Bytes{device.replica_base_bytes.value} : kReplicaBase;
+}
+
+DeviceCard shared_by(const DeviceCard& device, std::int64_t replicas) {
+  DeviceCard share = device;
+  if (replicas == 1) return share;
+  const auto parts = static_cast<double>(replicas);
+  share.memory_bytes_per_s.value /= parts;
+  for (auto& [dtype, peak] : share.flops_per_s) peak.value /= parts;
+  for (OpCost& cost : share.op_costs) {
+    cost.bytes_per_s /= parts;
+    cost.flops_per_s /= parts;
+  }
+  return share;
 }
 
 }  // namespace vramplan

@@ -30,8 +30,8 @@ struct Link {
 
 /// One measured cost line: seconds = call_s + bytes / bytes_per_s + flops / flops_per_s.
 /// `op` names an operation (embed norm linear linear_decode rope kv_write attention_prefill
-/// attention_decode activation add gather all_reduce all_gather send); `dtype` the format of the
-/// bytes read, or "any".
+/// attention_decode attention_mass_prefill attention_mass_decode activation add gather all_reduce
+/// all_gather send); `dtype` the format of the bytes read, or "any".
 struct OpCost {
   std::string op, dtype;
   double call_s = 0, bytes_per_s = 0, flops_per_s = 0;  // 0 = no such term
@@ -52,7 +52,11 @@ struct DeviceCard {
   Sourced<std::int64_t> module_bytes;     // loaded kernels (gpu)
   Sourced<std::int64_t> workspace_bytes;  // GEMM library workspace (gpu)
   Sourced<std::int64_t>
-      process_base_bytes;            // resident bytes of the program before a model (cpu, host)
+      process_base_bytes;  // resident bytes of the program before a model (cpu, host)
+  Sourced<std::int64_t>
+      replica_base_bytes;            // of its own that a forked process holds besides tensors (cpu)
+  Sourced<double> copy_bytes_per_s;  // one thread's copies within the memory (cpu)
+  Sourced<double> copy_overlap;      // share of its speed a copy keeps beside computing (cpu), 0..1
   Sourced<std::int64_t> comm_bytes;  // communicator buffers per rank when count > 1
   Sourced<std::int64_t> graph_node_bytes;     // of a node of an instantiated graph (gpu)
   Sourced<double> launch_s;                   // spacing of two small operations
@@ -62,6 +66,16 @@ struct DeviceCard {
   std::vector<Link> links;       // from the device outwards
   std::vector<OpCost> op_costs;  // written by calibrate; empty = analytic model
 };
+
+/// The machine as one of `replicas` processes that all compute sees it: cores and memory are
+/// shared, so that bytes and flops take that many times as long; a call does not.
+DeviceCard shared_by(const DeviceCard& device, std::int64_t replicas);
+/// What a process forked from another holds of its own besides tensors and blocks where a card says
+/// nothing: pages of the heap, libraries' data and stacks that it writes. Seen as 0.38 MiB with 1
+/// thread on a 64-bit Linux; allocators differ.
+inline constexpr Bytes kReplicaBase{1 << 20};
+/// `replica_base_bytes` of the card, or kReplicaBase.
+Bytes replica_base(const DeviceCard& device);
 
 /// Errors: kBadCard naming the field: missing or out of range, a number without a source, an
 /// unknown operation in op_costs, overhead above the capacity.

@@ -28,6 +28,7 @@ struct ModelSource {
   // In file order, by the names of the file: a GGUF, or a folder's .safetensors, where what lies
   // beside the decoder is one tensor a format. Empty for a card and for a config.json alone.
   std::vector<StoredTensor> stored;
+  std::shared_ptr<const ModelSource> draft;  // the smaller model of speculative decoding
 };
 
 /// MODEL is a card name, a card file (.yaml), a .gguf file, a config.json, or a folder with one.

@@ -5,6 +5,8 @@
 #include "planner/activations.h"
 #include "planner/kv_cache.h"
 #include "planner/kv_groups.h"
+#include "planner/replicas.h"
+#include "planner/speculation.h"
 
 namespace vramplan {
 
@@ -21,7 +23,12 @@ std::vector<StageAccount> stage_accounts(const ModelSource& source, const Device
     for (const LedgerRow& row : runtime_rows(device, tables, rank, decisions.sharding.ranks())) {
       if (row.tier == TierKind::kDevice) account.runtime += row.bytes;
     }
+    if (decisions.replicas > 1) account.runtime += replica_base(device) * decisions.replicas;
     account.kv_per_token = kv_growing_per_token(account.model, decisions);
+    if (decisions.speculation.guess == Guess::kDraft) {
+      account.draft = draft_account(source, decisions);
+      account.runtime += account.draft->weights + account.draft->padding;
+    }
     if (device.kind == DeviceKind::kGpu) {
       account.gpu = gpu_account(account.model, device, decisions);
     }
@@ -31,7 +38,9 @@ std::vector<StageAccount> stage_accounts(const ModelSource& source, const Device
 }
 
 Bytes kv_bytes(const StageAccount& stage, const Decisions& decisions) {
-  return kv_bytes(stage.model, decisions);
+  Bytes bytes = kv_bytes(stage.model, decisions);
+  if (stage.draft) bytes += draft_kv_bytes(*stage.draft, decisions);
+  return bytes * decisions.replicas;
 }
 
 ScratchRules rules_of(const StageAccount& stage, const Decisions& decisions, DeviceKind kind) {
@@ -40,8 +49,13 @@ ScratchRules rules_of(const StageAccount& stage, const Decisions& decisions, Dev
 
 Bytes activation_peak(const StageAccount& stage, const Decisions& decisions, DeviceKind kind) {
   const ScratchRules rules = rules_of(stage, decisions, kind);
-  return std::max(prefill_peak(stage.model, decisions, rules),
-                  decode_peak(stage.model, decisions, rules));
+  Bytes prefill = prefill_peak(stage.model, decisions, rules);
+  Bytes decode = decode_peak(stage.model, decisions, rules);
+  if (stage.draft) {
+    prefill += draft_peak(*stage.draft, decisions, rules, Phase::kPrefill);
+    decode += draft_peak(*stage.draft, decisions, rules, Phase::kDecode);
+  }
+  return std::max(prefill, decode) * decisions.replicas;
 }
 
 Bytes reservation_bytes(const StageAccount& stage, const Decisions& decisions) {

@@ -13,19 +13,27 @@
 
 namespace vramplan {
 
+/// The smaller model of speculative decoding, whole on the same device.
+struct DraftAccount {
+  RankModel model;
+  Bytes weights, padding;
+};
+
 /// One rank of a pipeline stage; the ranks of a stage are alike.
 struct StageAccount {
   RankModel model;
   Bytes weights, padding;      // on the device
   Bytes runtime;               // rows of the device that load leaves behind, without the two above
   BytesPerToken kv_per_token;  // of the layers that keep every token
+  std::optional<DraftAccount> draft;
   std::optional<GpuAccount> gpu;  // a GPU whose kernels are ours; `runtime` has its gemm too
 };
 ScratchRules rules_of(const StageAccount& stage, const Decisions& decisions, DeviceKind kind);
 std::vector<StageAccount> stage_accounts(const ModelSource& source, const DeviceCard& device,
                                          const Decisions& decisions, const TokenizerTables& tables);
 
-/// Bytes of the rank's KV cache and state, and the most live on its device over all phases.
+/// Bytes of the rank's KV cache and state, and the most live on its device over all phases; of all
+/// replicas.
 Bytes kv_bytes(const StageAccount& stage, const Decisions& decisions);
 Bytes stage_peak(const StageAccount& stage, const Decisions& decisions, DeviceKind kind);
 /// The most live activations of any phase.

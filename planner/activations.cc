@@ -317,6 +317,14 @@ std::vector<PassShape> decode_passes(const Decisions& decisions, bool head, Devi
     return PassShape{rows, head ? rows : 0, rows, decisions.context.n - 1,
                      (decisions.context - decisions.output).n + 1};
   };
+  if (const GuessDecision& guesses = decisions.speculation; guesses.any()) {
+    // The first step asks about the most; the last one may have nothing to ask.
+    const std::int64_t asked = std::clamp<std::int64_t>(decisions.output.n - 2, 0, guesses.tokens);
+    PassShape most = step(decisions.batch);
+    most.tokens = decisions.batch * (asked + 1);
+    most.logit_rows = head ? most.tokens : 0;
+    return {step(decisions.batch), most};
+  }
   if (decisions.preempt == Preempt::kNone) return {step(decisions.batch)};
   const PreemptionForecast forecast = replay_preemption(decisions);
   if (kind != DeviceKind::kGpu || !captures_steps(decisions)) return {step(forecast.most_running)};

@@ -29,7 +29,7 @@ std::int64_t largest(std::int64_t low, std::int64_t most, Fits fits) {
 }
 
 Tokens pool_tokens(const StageAccount& stage, const Decisions& decisions, DeviceKind kind) {
-  const Bytes growing = kv_growing_bytes(stage.model, decisions);
+  const Bytes growing = kv_growing_bytes(stage.model, decisions) * decisions.replicas;
   Bytes left = decisions.capacity - (stage_peak(stage, decisions, kind) - growing);
   if (stage.gpu && kind == DeviceKind::kGpu) {
     // Whole pages are left for the reservation, and what does not grow with the tokens in it stays.
@@ -41,11 +41,12 @@ Tokens pool_tokens(const StageAccount& stage, const Decisions& decisions, Device
     left = Bytes{floor_div(room.n, kGpuPage.n)} * kGpuPage.n - (reservation - cache);
     left = Bytes{left.n / 256 * 256} - (cache - round_up(growing, Bytes{256}));
   }
-  const Bytes block = kv_device_block_bytes(stage.model, decisions);
+  const Bytes block = kv_device_block_bytes(stage.model, decisions) * decisions.replicas;
   if (left.n <= 0) return {};
   if (block.n == 0) return {kMostTokens};
+  const Blocks blocks = Blocks{floor_div(left.n, block.n)} * decisions.replicas;
   // Of a strided history each token kept stands for `stride`.
-  return decisions.block * (Blocks{floor_div(left.n, block.n)} * decisions.kv_residual.stride);
+  return decisions.block * (blocks * decisions.kv_residual.stride);
 }
 
 }  // namespace

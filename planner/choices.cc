@@ -5,8 +5,10 @@
 #include "planner/activation_offload.h"
 #include "planner/kv_choices.h"
 #include "planner/kv_residual.h"
+#include "planner/replicas.h"
 #include "planner/runtime_overhead.h"
 #include "planner/sharding.h"
+#include "planner/speculation.h"
 #include "planner/weight_offload.h"
 
 namespace vramplan {
@@ -32,7 +34,9 @@ class Chooser : private ChoiceList {
     place();
     formats();
     lengths();
+    speculation();
     check_activation_offload(source_.card, d());
+    check_replicas(d(), !gpu_);
     about_model();
     about_device();
   }
@@ -64,9 +68,10 @@ class Chooser : private ChoiceList {
       d().capacity = *request_.capacity;
     }
     d().seed = request_.seed.value_or(0);
+    d().replicas = request_.replicas.value_or(1);
     if (gpu_) return;
-    const std::int64_t cores =
-        std::clamp<std::int64_t>(device_.multiprocessors.value, 1, kMostThreads);
+    const std::int64_t cores = std::clamp<std::int64_t>(
+        device_.multiprocessors.value / std::max<std::int64_t>(1, d().replicas), 1, kMostThreads);
     const std::optional<std::int64_t> asked =
         request_.threads ? std::optional<std::int64_t>(*request_.threads) : std::nullopt;
     d().threads = static_cast<int>(number(asked, cores, "threads", "--threads", kMostThreads));
@@ -177,6 +182,28 @@ class Chooser : private ChoiceList {
     }
   }
 
+  void speculation() {
+    if (!request_.guess || *request_.guess == Guess::kNone) return;
+    constexpr double kUsualAcceptance = 0.6;
+    GuessDecision& s = d().speculation;
+    s.guess = *request_.guess;
+    s.tokens = request_.guess_tokens.value_or(4);
+    s.acceptance = request_.acceptance.value_or(kUsualAcceptance);
+    if (s.guess == Guess::kDraft && source_.draft != nullptr) {
+      s.draft = request_.draft;
+      s.draft_hash = card_hash(source_.draft->card);
+    }
+    if (!request_.acceptance) {
+      assume("guesses that are kept",
+             fmt::format("{} of those whose predecessors were", kUsualAcceptance),
+             "--speculate-acceptance");
+    }
+    if (request_.preempt && *request_.preempt != PreemptRequest::kNone) {
+      d().preempt = Preempt::kSwap;  // whichever: it is refused
+    }
+    check_speculation(source_, d(), !gpu_);
+  }
+
   void about_model() {
     bool moe = false;
     for (const Layer& layer : source_.card.layers) {
@@ -219,6 +246,11 @@ class Chooser : private ChoiceList {
     check("compute_efficiency", device_.compute_efficiency);
     check("launch_s", device_.launch_s);
     check("process_base_bytes", device_.process_base_bytes);
+    if (d().replicas > 1) {
+      check("replica_base_bytes", device_.replica_base_bytes);
+      assume("replicas", fmt::format("all {} compute at the same time", d().replicas),
+             "--replicas");
+    }
     if (!gpu_) return;
     check("context_bytes", device_.context_bytes);
     check("module_bytes", device_.module_bytes);

@@ -32,6 +32,27 @@ const char* name_of(KvLayout layout) {
   return layout == KvLayout::kContiguous ? "contiguous" : "paged";
 }
 
+Decisions draft_decisions(const Decisions& decisions) {
+  Decisions draft = decisions;
+  draft.model = decisions.speculation.draft;
+  draft.card_hash = decisions.speculation.draft_hash;
+  draft.set.clear();
+  draft.assume_like.clear();
+  draft.weights.reset();
+  draft.kv_format = KvFormat::kF16;
+  draft.kv_policy = KvPolicy::kKeepAll;
+  draft.window_pools.clear();
+  draft.kv_blocks = blocks_for(draft.context, draft.block) * draft.batch;
+  draft.speculation = {};
+  draft.engine.reset();
+  return draft;
+}
+
+const char* name_of(Guess guess) {
+  static constexpr const char* kNames[kGuesses] = {"none", "ngram", "draft"};
+  return kNames[static_cast<int>(guess)];
+}
+
 const char* name_of(Preempt preempt) {
   static constexpr const char* kNames[kPreempts] = {"none", "swap", "recompute"};
   return kNames[static_cast<int>(preempt)];

@@ -119,6 +119,30 @@ struct WeightOffload {
   friend bool operator==(const WeightOffload&, const WeightOffload&) = default;
 };
 
+/// Tokens guessed before the model is asked about all of them in one pass: none; from an earlier
+/// place of the sequence that ends alike; or by a smaller model.
+enum class Guess : std::uint8_t { kNone, kNgram, kDraft };
+inline constexpr int kGuesses = 3;
+const char* name_of(Guess guess);  // none ngram draft
+
+/// Speculative decoding: at most `tokens` guesses a step.
+struct GuessDecision {
+  Guess guess = Guess::kNone;
+  std::int64_t tokens = 0;
+  std::string draft;             // MODEL of the smaller one
+  std::uint64_t draft_hash = 0;  // of its card
+  /// How often the model agrees with a guess whose predecessors it agreed with: what is assumed of
+  /// the text. Where nothing is computed (dry), guesses are kept that often.
+  double acceptance = 0;
+  bool any() const { return guess != Guess::kNone; }
+  friend bool operator==(const GuessDecision&, const GuessDecision&) = default;
+};
+
+struct Decisions;
+/// Those of the draft model of `decisions`: as stored, a cache in f16 that keeps every token, and
+/// the same sequences, blocks and threads.
+Decisions draft_decisions(const Decisions& decisions);
+
 struct Sharding {
   int tp = 1, pp = 1, cp = 1, ep = 1;
   int ranks() const { return tp * pp * cp; }
@@ -151,10 +175,11 @@ struct Decisions {
   Tokens context;                        // per sequence, prompt and output together
   Tokens output;                         // of which generated
   std::int64_t batch = 1;                // sequences at the same time
-  std::int64_t samples = 1;  // of them from each prompt, which share its blocks until they write
-  bool beam_search = false;  // the samples are beams of one search: the most probable answers
-  Tokens shared_prefix;      // that all prompts begin with; its whole blocks are computed once
-  Tokens prefill_chunk;      // most tokens of one forward pass
+  std::int64_t samples = 1;   // of them from each prompt, which share its blocks until they write
+  GuessDecision speculation;  // none by default
+  bool beam_search = false;   // the samples are beams of one search: the most probable answers
+  Tokens shared_prefix;       // that all prompts begin with; its whole blocks are computed once
+  Tokens prefill_chunk;       // most tokens of one forward pass
   // Prefill layer by layer over all chunks of a prompt; between the layers its hidden states wait
   // in host memory.
   bool activation_offload = false;
@@ -162,7 +187,8 @@ struct Decisions {
   // CPU: products with block-quantised weights round their input to 8-bit codes (i8), or do not
   // (f32).
   DType linear_inputs = DType::kI8;
-  int threads = 1;  // CPU backend
+  int threads = 1;            // CPU backend, of each replica
+  std::int64_t replicas = 1;  // processes that each run all of this over one copy of the weights
   std::uint64_t seed = 0;
   Bytes capacity;                        // per device: what the run may take, all in all
   std::optional<EngineDecision> engine;  // with --engine: whose settings the plan is for
@@ -204,6 +230,12 @@ struct LayerRange {
   std::int64_t begin = 0, end = 0;
 };
 LayerRange layers_of_stage(std::int64_t layer_count, int pp, int stage);
+
+/// Most processes of a run.
+inline constexpr std::int64_t kMostReplicas = 256;
+/// Errors: kUnsupported naming what several processes do not do over one copy of the weights: a
+/// GPU, ranks, a cache, matrices or hidden states beyond the device, a draft model.
+void check_replicas(const Decisions& decisions, bool cpu);
 
 struct ModelCard;
 /// Errors: kUnsupported naming what gives blocks back or brings them in while a prompt's chunks go

@@ -79,27 +79,30 @@ Seconds kv_stream_stall(const KvOffloadBytes& bytes, const Decisions& decisions,
     return blocks > 0 ? times.latency_s + moved / times.bytes_per_s : 0.0;
   };
   const double fetch = moving(fetched), write = moving(written);
-  if (!times.overlaps) return {static_cast<double>(bytes.far_layers) * (fetch + write)};
+  // Everything on the link's own clock, which goes on at a share of its speed while a pass
+  // computes.
   const auto far = static_cast<std::size_t>(bytes.far_layers);
   std::vector<double> ready(far, 0);
-  double compute = 0, link = 0, stall = 0;
+  double now = 0, link = 0, stall = 0;
+  const auto wait_until = [&](double moment) {
+    const double waits = std::max(0.0, moment - now);
+    stall += waits;
+    now += waits;
+  };
   for (int pass = 0; pass < 2; ++pass) {  // the second meets what the first left to write
-    const double begin = compute;
     stall = 0;
+    wait_until(link);
     for (std::size_t k = 0; k < std::min(far, static_cast<std::size_t>(bytes.staging)); ++k) {
-      link = std::max(link, begin) + fetch;
+      link = std::max(link, now) + fetch;
       ready[k] = link;
     }
     std::size_t k = 0;
     for (std::int64_t layer = 0; layer < bytes.layers; ++layer) {
       const bool far_layer = is_offloaded(decisions, layer, bytes.layers);
-      if (far_layer && ready[k] > compute) {
-        stall += ready[k] - compute;
-        compute = ready[k];
-      }
-      compute += times.layer.v;
+      if (far_layer) wait_until(ready[k]);
+      now += times.overlap * times.layer.v;
       if (!far_layer) continue;
-      link = std::max(link, compute) + write;
+      link = std::max(link, now) + write;
       const std::size_t next = k + static_cast<std::size_t>(bytes.staging);
       if (next < far) {
         link += fetch;
@@ -107,7 +110,7 @@ Seconds kv_stream_stall(const KvOffloadBytes& bytes, const Decisions& decisions,
       }
       ++k;
     }
-    compute += times.rest.v;
+    now += times.overlap * times.rest.v;
   }
   return {stall};
 }

@@ -27,7 +27,7 @@ struct KvStreamTimes {
   Seconds layer;                          // computing of one layer
   Seconds rest;                           // of the pass outside of layers
   double bytes_per_s = 0, latency_s = 0;  // of the way between the tiers, and of one transfer
-  bool overlaps = true;                   // computing goes on meanwhile
+  double overlap = 1;  // share of its speed that a transfer keeps while a pass computes
 };
 /// Seconds that a pass of the steady state waits: layer k's blocks come in once the layer that had
 /// their staging before is done and written back, one transfer after another. `fetched`, `written`:

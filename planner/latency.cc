@@ -7,6 +7,8 @@
 #include "planner/activation_offload.h"
 #include "planner/kv_cache.h"
 #include "planner/kv_offload.h"
+#include "planner/replicas.h"
+#include "planner/speculation.h"
 #include "planner/weight_offload.h"
 
 namespace vramplan {
@@ -19,16 +21,22 @@ const OpCost* find_cost(const DeviceCard& device, OpKind op, DType dtype) {
     if (cost.dtype == info(dtype).name) return &cost;
     if (cost.dtype == "any") any = &cost;
   }
-  // A card may have one line for all linears.
-  if (any == nullptr && op == OpKind::kLinearDecode) {
-    return find_cost(device, OpKind::kLinear, dtype);
-  }
-  // Or none for unrounded inputs: then as f32 weights of their bytes would take.
+  if (any != nullptr) return any;
+  // A card may have one line for all linears,
+  if (op == OpKind::kLinearDecode) return find_cost(device, OpKind::kLinear, dtype);
+  // none for unrounded inputs: then as f32 weights of their bytes would take;
   const bool decode = op == OpKind::kLinearF32Decode;
-  if (any == nullptr && (decode || op == OpKind::kLinearF32)) {
+  if (decode || op == OpKind::kLinearF32) {
     return find_cost(device, decode ? OpKind::kLinearDecode : OpKind::kLinear, DType::kF32);
   }
-  return any;
+  // and none for attention that adds up what blocks get: a CPU's kernels take the way of several
+  // queries then, whatever their number.
+  const bool one = op == OpKind::kAttentionMassDecode;
+  if (one && device.kind != DeviceKind::kCpu) {
+    return find_cost(device, OpKind::kAttentionDecode, dtype);
+  }
+  const bool mass = one || op == OpKind::kAttentionMassPrefill;
+  return mass ? find_cost(device, OpKind::kAttentionPrefill, dtype) : nullptr;
 }
 
 [[noreturn]] void missing(const DeviceCard& device, const char* field) {
@@ -222,11 +230,13 @@ Link far_link(const DeviceCard& device, KvPlacement placement) {
   if (device.kind != DeviceKind::kCpu) missing(device, "links (pcie)");
   Link copy{LinkKind::kHbm, device.memory_bytes_per_s, {}};
   copy.bytes_per_s.value *= positive_or_one(device.memory_efficiency) / 2;  // read and written
+  if (device.copy_bytes_per_s.value > 0) copy.bytes_per_s = device.copy_bytes_per_s;
   return copy;
 }
 
-bool far_overlaps(const DeviceCard& device, KvPlacement placement) {
-  return device.kind != DeviceKind::kCpu || placement == KvPlacement::kDisk;
+double far_overlap(const DeviceCard& device, KvPlacement placement) {
+  const bool copies = device.kind == DeviceKind::kCpu && placement != KvPlacement::kDisk;
+  return copies ? device.copy_overlap.value : 1;
 }
 
 namespace {
@@ -262,7 +272,7 @@ Seconds stream_stall(const RankModel& stage, const Decisions& decisions, const D
   const PassSeconds seconds = pass_seconds(stage, decisions, device, pass.work);
   return kv_stream_stall(kv_offload_bytes(stage, decisions), decisions, pass.fetched, pass.written,
                          {seconds.layer, seconds.rest, link.bytes_per_s.value, link.latency_s.value,
-                          far_overlaps(device, decisions.kv_placement)});
+                          far_overlap(device, decisions.kv_placement)});
 }
 
 /// What passes that go through each layer together wait for matrices in host memory.
@@ -277,7 +287,7 @@ Seconds weight_stall(const RankModel& stage, const Decisions& decisions, const D
   }
   return weight_stream_stall(stage, decisions,
                              {seconds.layer, seconds.rest, link.bytes_per_s.value,
-                              link.latency_s.value, far_overlaps(device, KvPlacement::kHost)});
+                              link.latency_s.value, far_overlap(device, KvPlacement::kHost)});
 }
 
 /// The passes of one prompt, chunk by chunk.
@@ -327,15 +337,16 @@ Seconds prefill_stall(const RankModel& stage, const Decisions& decisions,
 }
 
 Performance predict_performance(const std::vector<RankModel>& stages, const Decisions& decisions,
-                                const DeviceCard& device) {
+                                const DeviceCard& whole, const DraftAccount* draft) {
+  const DeviceCard device = shared_by(whole, decisions.replicas);
   const Tokens prompt = decisions.context - decisions.output;
   const Tokens mean_context = prompt + Tokens{decisions.output.n / 2};
   TermTable prefill, decode;
   Performance performance;
   for (const RankModel& stage : stages) {
     prefill.add(device, prefill_work(stage, decisions, device.kind));
-    const PassWork step{decisions.batch, decisions.batch, decisions.batch,
-                        std::max<std::int64_t>(1, mean_context.n)};
+    const std::int64_t asked = decisions.batch * (most_guesses(decisions) + 1);
+    const PassWork step{asked, asked, decisions.batch, std::max<std::int64_t>(1, mean_context.n)};
     decode.add(device, forward_work(stage, decisions, step, device.kind));
     if (decisions.kv_placement != KvPlacement::kDevice) {
       prefill.add_stall("kv_stream", prefill_stall(stage, decisions, device));
@@ -354,11 +365,19 @@ Performance predict_performance(const std::vector<RankModel>& stages, const Deci
     performance.decode_floor += decode_floor(decode_bytes(stage, decisions, mean_context),
                                              {device.memory_bytes_per_s.value});
   }
+  if (draft != nullptr) {
+    prefill.add(device, draft_prefill_work(*draft, decisions, device.kind));
+    decode.add(device, draft_step_work(*draft, decisions, mean_context.n, device.kind));
+  }
+  const double yield = expected_tokens(most_guesses(decisions), decisions.speculation.acceptance);
   performance.ttft = prefill.total();
-  performance.tpot = decode.total();
+  performance.tpot = {decode.total().v / yield};
   const double tpot = performance.tpot.v, ttft = performance.ttft.v;
-  if (tpot > 0) performance.tokens_per_second = static_cast<double>(decisions.batch) / tpot;
-  if (ttft > 0) performance.prefill_tokens_per_second = static_cast<double>(prompt.n) / ttft;
+  const auto replicas = static_cast<double>(decisions.replicas);
+  const auto sequences = static_cast<double>(decisions.batch) * replicas;
+  if (tpot > 0) performance.tokens_per_second = sequences / tpot;
+  if (ttft > 0)
+    performance.prefill_tokens_per_second = replicas * static_cast<double>(prompt.n) / ttft;
   performance.limited_by = decode.limited_by();
   performance.prefill_terms = prefill.terms();
   performance.decode_terms = decode.terms();

@@ -12,6 +12,8 @@
 
 namespace vramplan {
 
+struct DraftAccount;
+
 /// Seconds by what they are spent on.
 struct OpTime {
   Seconds launch, memory, compute, link;
@@ -25,11 +27,14 @@ OpTime op_time(const DeviceCard& device, const OpWork& work);
 Seconds op_seconds(const DeviceCard& device, const OpWork& work);
 
 /// The way of cache blocks beyond the device: to the host the card's pcie link, or on a CPU copies
-/// in its own memory; to a disk its nvme link. Errors: kBadCard naming the missing link.
+/// in its own memory (copy_bytes_per_s, else half its rate); to a disk its nvme link. Errors:
+/// kBadCard naming the missing link.
 Link far_link(const DeviceCard& device, KvPlacement placement);
 bool has_far_link(const DeviceCard& device, KvPlacement placement);
-/// Whether a pass computes while blocks move: a CPU's own copies take the processor that computes.
-bool far_overlaps(const DeviceCard& device, KvPlacement placement);
+/// Share of its speed that a transfer keeps while a pass computes: all of it over a link of its
+/// own. A CPU's copies take the processor and the memory that compute: what calibrate measured, and
+/// nothing on a card that does not say.
+double far_overlap(const DeviceCard& device, KvPlacement placement);
 
 /// bytes / rate: the least time a step can take that has to read these bytes once.
 /// 140 GB at 3 TB/s = 46.7 ms.
@@ -52,7 +57,10 @@ Seconds prefill_weight_stall(const RankModel& stage, const Decisions& decisions,
                              const DeviceCard& device);
 
 /// Stages one after another (`stages`: one rank of each); ranks of a stage work at the same time.
+/// TTFT and TPOT are those of one replica while all compute; rates are those of all together.
+/// `draft`: null without a draft model. A step that asks about guesses takes what it takes, and
+/// TPOT is its share of the tokens that are expected of it.
 Performance predict_performance(const std::vector<RankModel>& stages, const Decisions& decisions,
-                                const DeviceCard& device);
+                                const DeviceCard& device, const DraftAccount* draft = nullptr);
 
 }  // namespace vramplan

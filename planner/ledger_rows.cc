@@ -9,6 +9,8 @@
 #include "planner/kv_cache.h"
 #include "planner/kv_groups.h"
 #include "planner/kv_offload.h"
+#include "planner/replicas.h"
+#include "planner/speculation.h"
 #include "planner/text.h"
 #include "planner/weight_offload.h"
 
@@ -326,6 +328,11 @@ std::vector<LedgerRow> stage_rows(const StageAccount& stage, const Decisions& de
     rows.push_back(std::move(row));
   }
   if (stage.gpu) add_gpu_rows(stage, decisions, rows);
+  if (stage.draft) {
+    for (LedgerRow& row : draft_rows(*stage.draft, decisions, rules))
+      rows.push_back(std::move(row));
+  }
+  add_up_replicas(rows, device, decisions.replicas);
   return rows;
 }
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "planner/activations.h"
+#include "planner/speculation.h"
 
 namespace vramplan {
 namespace {
@@ -27,8 +28,12 @@ std::vector<CurvePoint> memory_curve(const StageAccount& stage, const Decisions&
   const Bytes shaped = shaped_bytes(stage, decisions, device.kind);
   const Bytes fixed = stage.weights + stage.padding + stage.runtime + shaped;
   const ScratchRules rules = rules_of(stage, decisions, device.kind);
-  const Bytes prefill = prefill_peak(stage.model, decisions, rules);
-  const Bytes decode = decode_peak(stage.model, decisions, rules);
+  Bytes prefill = prefill_peak(stage.model, decisions, rules) * decisions.replicas;
+  Bytes decode = decode_peak(stage.model, decisions, rules) * decisions.replicas;
+  if (stage.draft) {
+    prefill += draft_peak(*stage.draft, decisions, rules, Phase::kPrefill);
+    decode += draft_peak(*stage.draft, decisions, rules, Phase::kDecode);
+  }
   const Tokens prompt = decisions.context - decisions.output;
   const auto cache = [&](std::int64_t sequences, std::int64_t tokens) {
     return kv_bytes(stage, with_context(with_batch(decisions, sequences), Tokens{tokens}));

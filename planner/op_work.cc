@@ -74,6 +74,8 @@ const char* name_of(OpKind op) {
                                            "kv_write",
                                            "attention_prefill",
                                            "attention_decode",
+                                           "attention_mass_prefill",
+                                           "attention_mass_decode",
                                            "activation",
                                            "add",
                                            "gather",
@@ -212,6 +214,7 @@ OpWork attention_work(const AttentionShape& shape, std::int64_t queries, std::in
   work.flops = 2 * pairs * heads * width;
   const double all_tokens = times * (first + last) / 2;
   if (shape.mass) {
+    work.op = queries == 1 ? OpKind::kAttentionMassDecode : OpKind::kAttentionMassPrefill;
     const double key_row = static_cast<double>(shape.head_dim) * bytes_per_element(shape.kv) +
                            row_scale_bytes(shape.kv);
     work.bytes += read_tokens * kv_heads * key_row;

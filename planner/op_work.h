@@ -16,6 +16,8 @@ enum class OpKind : std::uint8_t {
   kKvWrite,
   kAttentionPrefill,
   kAttentionDecode,
+  kAttentionMassPrefill,  // with the attention of each block added up
+  kAttentionMassDecode,
   kActivation,
   kAdd,
   kGather,
@@ -27,8 +29,8 @@ enum class OpKind : std::uint8_t {
   kLinearF32Decode,
 };
 /// The word in OpCost::op: embed norm linear linear_decode rope kv_write attention_prefill
-/// attention_decode activation add gather all_reduce all_gather send sample linear_f32
-/// linear_f32_decode.
+/// attention_decode attention_mass_prefill attention_mass_decode activation add gather all_reduce
+/// all_gather send sample linear_f32 linear_f32_decode.
 const char* name_of(OpKind op);
 
 /// The work of one operation or of many alike. bytes: all that is read and written, weights and

@@ -13,6 +13,7 @@
 #include "planner/ledger_rows.h"
 #include "planner/memory_curve.h"
 #include "planner/preempt_choice.h"
+#include "planner/speculation.h"
 #include "planner/text.h"
 #include "planner/weight_names.h"
 
@@ -34,7 +35,7 @@ Totals whole_model(const ModelSource& source, const Decisions& decisions,
   totals.active_parameters = count.active;
   if (decisions.sharding.ranks() == 1 && decisions.weight_offload == WeightOffload{}) {
     totals.weight_bytes = stages.front().weights;
-    totals.kv_bytes = kv_bytes(stages.front().model, on_device(decisions));
+    totals.kv_bytes = kv_bytes(stages.front(), on_device(decisions));
   } else {
     Decisions one = on_device(decisions);
     one.sharding = {};
@@ -138,6 +139,18 @@ void assume_headers(const ModelSource& given, Plan& plan) {
        "--weights"});
 }
 
+/// Against the same plan without guesses.
+SpeculationPrediction weigh_guesses(const std::vector<StageAccount>& stages, Decisions decisions,
+                                    const DeviceCard& device, const Predictions& p) {
+  SpeculationPrediction out;
+  out.tokens_a_step = expected_tokens(most_guesses(decisions), decisions.speculation.acceptance);
+  out.step = {p.performance.tpot.v * out.tokens_a_step};
+  decisions.speculation = {};
+  out.plain_tpot = predict_performance(models_of(stages), decisions, device).tpot;
+  if (p.performance.tpot.v > 0) out.speedup = out.plain_tpot.v / p.performance.tpot.v;
+  return out;
+}
+
 }  // namespace
 
 Plan make_plan(const ModelSource& given, const DeviceCard& device, const PlanRequest& request) {
@@ -168,7 +181,9 @@ Plan make_plan(const ModelSource& given, const DeviceCard& device, const PlanReq
   if (p.preemption) {  // the batch of a mean step
     timed.batch = std::max<std::int64_t>(1, std::llround(p.preemption->mean_running));
   }
-  p.performance = predict_performance(models_of(stages), timed, device);
+  const std::optional<DraftAccount>& draft = stages.front().draft;
+  p.performance = predict_performance(models_of(stages), timed, device, draft ? &*draft : nullptr);
+  if (decisions.speculation.any()) p.speculation = weigh_guesses(stages, timed, device, p);
   p.curve = memory_curve(stages.front(), decisions, device, p.performance);
   p.advice = advise(source, device, decisions, tables, stages, p.capacity);
   assume_window_saving(stages, plan);

@@ -38,6 +38,10 @@ struct PlanRequest {
   std::optional<PreemptRequest> preempt;
   std::optional<Tokens> kv_pool;        // of all sequences together, at most; with preempt
   std::optional<Tokens> shared_prefix;  // tokens all prompts begin with
+  std::optional<Guess> guess;
+  std::optional<std::int64_t> guess_tokens;  // a step, at most
+  std::optional<double> acceptance;          // see GuessDecision
+  std::string draft;                         // the name of the source's draft
   std::optional<KvPlacement> kv_placement;
   std::optional<double> kv_offload;            // share of the cache that leaves the device
   std::optional<KvOffload> kv_offload_layers;  // the same, decided before
@@ -47,7 +51,8 @@ struct PlanRequest {
   std::optional<AttentionAlgorithm> attention;
   std::optional<DType> linear_inputs;  // i8 or f32, on a CPU
   std::optional<int> threads;
-  std::optional<Bytes> capacity;  // artificial: below the card's
+  std::optional<std::int64_t> replicas;  // processes over one copy of the weights
+  std::optional<Bytes> capacity;         // artificial: below the card's
   std::optional<std::uint64_t> seed;
 };
 
@@ -106,6 +111,14 @@ struct PreemptionPrediction {
   double mean_running = 0;  // sequences of a decode step
 };
 
+/// Of a decode step that asks about guesses.
+struct SpeculationPrediction {
+  double tokens_a_step = 1;  // that a sequence takes from it, expected
+  Seconds step;              // guesses, the pass over them, drawing
+  Seconds plain_tpot;        // of the same plan without guesses
+  double speedup = 1;        // plain_tpot / tpot
+};
+
 struct Predictions {
   Ledger ledger;
   std::vector<DevicePrediction> devices;
@@ -114,6 +127,7 @@ struct Predictions {
   Performance performance;
   std::optional<ServingForecast> serving{};  // with --engine and --concurrency
   std::optional<PreemptionPrediction> preemption{};
+  std::optional<SpeculationPrediction> speculation{};
   std::vector<CurvePoint> curve;
   bool fits = false;
   Bytes missing;                    // largest shortfall of a rank, 0 when it fits

@@ -86,12 +86,19 @@ class Writer {
     line("  batch: {}", d.batch);
     line("  samples: {}", d.samples);
     if (d.beam_search) line("  beam_search: true");
+    if (const GuessDecision& s = d.speculation; s.any()) {
+      line(
+          "  speculation: {{guess: {}, tokens: {}, acceptance: {}, draft: {}, draft_hash: "
+          "\"0x{:016x}\"}}",
+          name_of(s.guess), s.tokens, s.acceptance, yaml_quoted(s.draft), s.draft_hash);
+    }
     line("  shared_prefix_tokens: {}", d.shared_prefix.n);
     line("  prefill_chunk_tokens: {}", d.prefill_chunk.n);
     if (d.activation_offload) line("  activation_offload: true");
     line("  attention: {}", name_of(d.attention));
     line("  linear_inputs: {}", info(d.linear_inputs).name);
     line("  threads: {}", d.threads);
+    if (d.replicas > 1) line("  replicas: {}", d.replicas);
     line("  seed: \"{}\"", d.seed);
     line("  capacity_bytes: {}", d.capacity.n);
     if (d.engine) out_ += "  engine:\n" + write_engine_decision(*d.engine, "    ");
@@ -116,6 +123,12 @@ class Writer {
           "other_seconds: {}, mean_running: {}}}",
           q.counts.preempted, q.counts.moved.n, q.counts.recomputed.n, q.seconds.v,
           q.other_seconds.v, q.mean_running);
+    }
+    if (const auto& s = p.speculation) {
+      line(
+          "  speculation: {{tokens_a_step: {}, step_seconds: {}, plain_tpot_seconds: {}, speedup: "
+          "{}}}",
+          s->tokens_a_step, s->step.v, s->plain_tpot.v, s->speedup);
     }
     line("  binding_constraint: {}", yaml_quoted(p.binding_constraint));
     texts("  ", "advice", p.advice);

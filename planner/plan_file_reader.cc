@@ -19,10 +19,11 @@ constexpr double kMostReal = 1e300;
 /// Keys of the decisions, in no order.
 constexpr const char* kDecisionKeys =
     "model set card_hash device device_count sharding weights weight_offload activations kv_format "
-    "kv_policy kv_keep kv_residual samples beam_search shared_prefix_tokens kv_placement "
+    "kv_policy kv_keep kv_residual samples beam_search speculation shared_prefix_tokens "
+    "kv_placement "
     "kv_offload kv_layout block_tokens kv_blocks preempt swap_blocks window_pools context_tokens "
     "output_tokens batch prefill_chunk_tokens activation_offload attention linear_inputs threads "
-    "seed capacity_bytes assume_like engine";
+    "replicas seed capacity_bytes assume_like engine";
 
 std::vector<std::string> words(const std::string& text) {
   std::istringstream in(text);
@@ -96,6 +97,12 @@ class Reader {
     return *found;
   }
 
+  static GuessDecision speculation(const YamlNode& in) {
+    in.allow_only({"guess", "tokens", "acceptance", "draft", "draft_hash"});
+    return {named<Guess>(in.at("guess"), kGuesses), count(in, "tokens", 1), in.at("draft").text(),
+            wide(in.at("draft_hash"), 16), in.at("acceptance").real(0, 1)};
+  }
+
   static void decisions(const YamlNode& in, Decisions& d) {
     in.allow_only(words(kDecisionKeys));
     d.model = in.at("model").text();
@@ -140,6 +147,7 @@ class Reader {
       offload.allow_only({"resident_layers", "staging_layers"});
       d.kv_offload = {count(offload, "resident_layers"), count(offload, "staging_layers", 1)};
     }
+    if (in.has("speculation")) d.speculation = speculation(in.at("speculation"));
     d.kv_layout = named<KvLayout>(in.at("kv_layout"), kKvLayouts);
     d.block = {count(in, "block_tokens", 1)};
     d.kv_blocks = {count(in, "kv_blocks")};
@@ -166,14 +174,15 @@ class Reader {
     d.linear_inputs =
         choice(in.at("linear_inputs"), {"int8", "f32"}) == 0 ? DType::kI8 : DType::kF32;
     d.threads = small(in, "threads");
+    if (in.has("replicas")) d.replicas = in.at("replicas").integer(1, kMostReplicas);
     d.seed = wide(in.at("seed"), 10);
     d.capacity = {count(in, "capacity_bytes")};
     if (d.output >= d.context) in.at("output_tokens").fail("leaves no prompt in the context");
   }
 
   static void predictions(const YamlNode& in, Predictions& p) {
-    in.allow_only({"missing_bytes", "preemption", "binding_constraint", "advice", "totals",
-                   "capacity", "performance", "curve", "devices", "ledger"});
+    in.allow_only({"missing_bytes", "preemption", "speculation", "binding_constraint", "advice",
+                   "totals", "capacity", "performance", "curve", "devices", "ledger"});
     p.missing = {count(in, "missing_bytes")};
     if (in.has("preemption")) {
       const YamlNode q = in.at("preemption");
@@ -184,6 +193,14 @@ class Reader {
           {real(q, "seconds")},
           {real(q, "other_seconds")},
           real(q, "mean_running")};
+    }
+    if (in.has("speculation")) {
+      const YamlNode s = in.at("speculation");
+      s.allow_only({"tokens_a_step", "step_seconds", "plain_tpot_seconds", "speedup"});
+      p.speculation = {real(s, "tokens_a_step"),
+                       {real(s, "step_seconds")},
+                       {real(s, "plain_tpot_seconds")},
+                       real(s, "speedup")};
     }
     p.binding_constraint = in.at("binding_constraint").text();
     p.advice = texts(in.at("advice"));

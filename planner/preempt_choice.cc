@@ -16,7 +16,7 @@ namespace {
 Blocks pool_of(const std::vector<StageAccount>& stages, const DeviceCard& device,
                const PlanRequest& request, const Decisions& d) {
   const Capacity capacity = find_capacity(stages, d, device.kind, {});
-  Tokens tokens = capacity.kv_tokens;
+  Tokens tokens{capacity.kv_tokens.n / d.replicas};
   if (request.kv_pool) tokens = std::min(tokens, *request.kv_pool);
   return std::min(kv_blocks(d), Blocks{floor_div(std::max<std::int64_t>(0, tokens.n), d.block.n)});
 }

@@ -40,7 +40,11 @@ std::string tokenizer_formula(const TokenizerTables& t) {
   add(t.types, "types", c.bytes_per_type);
   add(t.scores, "scores", c.bytes_per_score);
   add(t.long_texts, "long texts", c.heap_block_bytes);
-  return text + fmt::format(" + {} B of long text", t.long_text_bytes);
+  text += fmt::format(" + {} B of long text", t.long_text_bytes);
+  if (t.draft_header_bytes > 0) {
+    text += fmt::format(" + {} B of the draft's header", t.draft_header_bytes);
+  }
+  return text;
 }
 
 }  // namespace
@@ -50,6 +54,18 @@ const char* name_of(Evidence evidence) {
   return kNames[static_cast<int>(evidence)];
 }
 
+namespace {
+
+/// Each text is a string object, long ones in a block of the heap; types and scores are 4 bytes.
+std::int64_t header_bytes(const ModelSource& source) {
+  const TokenizerTables t = tokenizer_tables(source);
+  const std::int64_t object = 32, number = 4;
+  return object * (t.tokens + t.merges) + number * (t.types + t.scores) + t.long_text_bytes +
+         kTokenizerConstants.heap_block_bytes * t.long_texts;
+}
+
+}  // namespace
+
 TokenizerTables tokenizer_tables(const ModelSource& source) {
   TokenizerTables tables;
   if (!source.gguf) return tables;
@@ -58,6 +74,7 @@ TokenizerTables tokenizer_tables(const ModelSource& source) {
   count_texts(gguf, "tokenizer.ggml.merges", tables.merges, tables);
   if (gguf.has("tokenizer.ggml.token_type")) tables.types = tables.tokens;
   if (gguf.has("tokenizer.ggml.scores")) tables.scores = tables.tokens;
+  if (source.draft != nullptr) tables.draft_header_bytes = header_bytes(*source.draft);
   return tables;
 }
 
@@ -67,7 +84,7 @@ Bytes tokenizer_bytes(const TokenizerTables& t) {
   return Bytes{c.fixed_bytes} + Bytes{c.bytes_per_token} * t.tokens + Bytes{t.token_text_bytes} +
          Bytes{c.bytes_per_merge} * t.merges + Bytes{c.bytes_per_type} * t.types +
          Bytes{c.bytes_per_score} * t.scores + Bytes{c.heap_block_bytes} * t.long_texts +
-         Bytes{t.long_text_bytes};
+         Bytes{t.long_text_bytes} + Bytes{t.draft_header_bytes};
 }
 
 std::vector<LedgerRow> runtime_rows(const DeviceCard& device, const TokenizerTables& tables,

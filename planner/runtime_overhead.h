@@ -33,6 +33,7 @@ struct TokenizerTables {
   std::int64_t token_text_bytes = 0;
   std::int64_t long_texts = 0;  // texts longer than fit a string object
   std::int64_t long_text_bytes = 0;
+  std::int64_t draft_header_bytes = 0;  // texts of a draft's vocabulary, read and not made a table
   bool present() const { return tokens > 0; }
 };
 TokenizerTables tokenizer_tables(const ModelSource& source);

@@ -91,29 +91,27 @@ Seconds weight_stream_stall(const RankModel& model, const Decisions& decisions,
     const std::int64_t next = next_streamed(k, count, staging);
     return next == k ? 0.0 : moving[static_cast<std::size_t>(next)];
   };
-  double sum = 0;
-  for (std::int64_t k = 0; k < count; ++k) sum += moves(k);
-  if (!times.overlaps) return {sum};
+  // Everything on the link's own clock, which goes on at a share of its speed while a pass
+  // computes.
   std::vector<double> ready(moving.size(), 0);
-  double compute = 0, link = 0, stall = 0;
+  double now = 0, link = 0, stall = 0;
   for (int pass = 0; pass < 3; ++pass) {  // the last begins as every later one
     stall = 0;
     std::int64_t k = 0;
     for (std::int64_t layer = 0; layer < layers; ++layer) {
       const bool streamed = is_streamed(decisions, layer, layers);
       if (streamed) {
-        const double waits = std::max(0.0, ready[static_cast<std::size_t>(k)] - compute);
+        const double waits = std::max(0.0, ready[static_cast<std::size_t>(k)] - now);
         stall += waits;
-        compute += waits;
+        now += waits;
       }
-      compute += times.layer.v;
+      now += times.overlap * times.layer.v;
       if (!streamed) continue;
       const std::int64_t next = next_streamed(k, count, staging);
-      if (next != k)
-        ready[static_cast<std::size_t>(next)] = link = std::max(link, compute) + moves(k);
+      if (next != k) ready[static_cast<std::size_t>(next)] = link = std::max(link, now) + moves(k);
       ++k;
     }
-    compute += times.rest.v;
+    now += times.overlap * times.rest.v;
   }
   return {stall};
 }

@@ -27,7 +27,7 @@ struct WeightStreamTimes {
   Seconds layer;                          // computing of one layer
   Seconds rest;                           // of the pass outside of layers
   double bytes_per_s = 0, latency_s = 0;  // from host memory, and of one transfer
-  bool overlaps = true;                   // computing goes on meanwhile
+  double overlap = 1;  // share of its speed that a transfer keeps while a pass computes
 };
 /// Seconds that a pass of the steady state waits: the matrices of a streamed layer come in once the
 /// layer that had their room is done, across the end of a pass too.

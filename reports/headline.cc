@@ -102,6 +102,12 @@ std::string configuration(const Decisions& d) {
       d.weights ? info(*d.weights).name : "as stored", name_of(d.kv_format), d.block.n,
       info(d.activations).name, name_of(d.attention), grouped(d.prefill_chunk.n),
       d.linear_inputs == DType::kF32 ? ", linear inputs f32" : "");
+  if (d.speculation.any()) {
+    text +=
+        fmt::format(", {} guesses a step by {}", d.speculation.tokens,
+                    d.speculation.guess == Guess::kDraft ? d.speculation.draft : "looking back");
+  }
+  if (d.replicas > 1) text += fmt::format(", {} replicas", d.replicas);
   if (d.sharding.ranks() > 1) text += fmt::format(", tp {} pp {}", d.sharding.tp, d.sharding.pp);
   if (d.engine && d.engine->expert_parallel > 1) {
     text += fmt::format(" ep {}", d.engine->expert_parallel);

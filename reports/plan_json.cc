@@ -24,6 +24,14 @@ json pools_array(const Decisions& d) {
   return pools;
 }
 
+json speculation_object(const GuessDecision& s) {
+  return {{"guess", name_of(s.guess)},
+          {"tokens", s.tokens},
+          {"acceptance", s.acceptance},
+          {"draft", s.draft},
+          {"draft_hash", fmt::format("{:016x}", s.draft_hash)}};
+}
+
 json decisions_object(const Decisions& d) {
   json out = {
       {"model", d.model},
@@ -68,10 +76,12 @@ json decisions_object(const Decisions& d) {
       {"attention", name_of(d.attention)},
       {"linear_inputs", info(d.linear_inputs).name},
       {"threads", d.threads},
+      {"replicas", d.replicas},
       {"seed", d.seed},
       {"capacity_bytes", d.capacity.n},
   };
   if (!d.assume_like.empty()) out["assume_like"] = d.assume_like;
+  if (d.speculation.any()) out["speculation"] = speculation_object(d.speculation);
   if (d.engine) out["engine"] = engine_decision_object(*d.engine);
   return out;
 }
@@ -96,6 +106,25 @@ std::uint64_t hash_from(const JsonReader& value) {
     value.fail("a hash has 16 hexadecimal digits");
   }
   return hash;
+}
+
+void pools_from(const JsonReader& in, Decisions& d) {
+  d.kv_blocks = {in.at("kv_blocks").count()};
+  if (in.has("preempt")) {
+    d.preempt = in.at("preempt").word<Preempt>(kPreempts);
+    d.swap_blocks = {in.at("swap_blocks").count()};
+  }
+  if (!in.has("window_pools")) return;  // records of before have none
+  for (const JsonReader& pool : in.at("window_pools").items()) {
+    d.window_pools.push_back({{pool.at("window_tokens").count()}, {pool.at("blocks").count()}});
+  }
+}
+
+GuessDecision speculation_from(const JsonReader& in) {
+  GuessDecision s{in.at("guess").word<Guess>(kGuesses), in.at("tokens").count(),
+                  in.at("draft").text(), 0, in.at("acceptance").number()};
+  if (s.guess == Guess::kDraft) s.draft_hash = hash_from(in.at("draft_hash"));
+  return s;
 }
 
 Decisions decisions_from(const JsonReader& in) {
@@ -136,16 +165,8 @@ Decisions decisions_from(const JsonReader& in) {
   if (in.has("beam_search")) d.beam_search = in.at("beam_search").boolean();
   if (in.has("shared_prefix_tokens")) d.shared_prefix = {in.at("shared_prefix_tokens").count()};
   d.block = {in.at("block_tokens").count()};
-  d.kv_blocks = {in.at("kv_blocks").count()};
-  if (in.has("preempt")) {
-    d.preempt = in.at("preempt").word<Preempt>(kPreempts);
-    d.swap_blocks = {in.at("swap_blocks").count()};
-  }
-  if (in.has("window_pools")) {  // records of before have none
-    for (const JsonReader& pool : in.at("window_pools").items()) {
-      d.window_pools.push_back({{pool.at("window_tokens").count()}, {pool.at("blocks").count()}});
-    }
-  }
+  pools_from(in, d);
+  if (in.has("speculation")) d.speculation = speculation_from(in.at("speculation"));
   d.context = {in.at("context_tokens").count()};
   d.output = {in.at("output_tokens").count()};
   d.batch = in.at("batch").count();
@@ -154,6 +175,7 @@ Decisions decisions_from(const JsonReader& in) {
   d.attention = in.at("attention").word<AttentionAlgorithm>(2);
   d.linear_inputs = dtype_from(in.at("linear_inputs"));
   d.threads = small_count(in.at("threads"));
+  if (in.has("replicas")) d.replicas = in.at("replicas").count();
   d.seed = in.at("seed").unsigned_integer();
   d.capacity = in.at("capacity_bytes").bytes();
   if (in.has("assume_like")) d.assume_like = in.at("assume_like").text();
@@ -319,6 +341,12 @@ json plan_object(const Plan& plan) {
       {"decisions", decisions_object(plan.decisions)},
       {"assumptions", assumptions_array(plan.assumptions)},
   };
+  if (const auto& s = p.speculation) {
+    out["speculation"] = {{"tokens_a_step", finite(s->tokens_a_step)},
+                          {"step_seconds", finite(s->step.v)},
+                          {"plain_tpot_seconds", finite(s->plain_tpot.v)},
+                          {"speedup", finite(s->speedup)}};
+  }
   if (p.preemption) out["preemption"] = preemption_object(*p.preemption);
   if (p.serving) out["serving"] = serving_object(*p.serving);
   return out;
@@ -348,6 +376,13 @@ Plan plan_from(const JsonReader& in) {
                        point.at("bytes").bytes()});
   }
   plan.decisions = decisions_from(in.at("decisions"));
+  if (in.has("speculation")) {
+    const JsonReader s = in.at("speculation");
+    p.speculation = {s.at("tokens_a_step").number(),
+                     {s.at("step_seconds").number()},
+                     {s.at("plain_tpot_seconds").number()},
+                     s.at("speedup").number()};
+  }
   if (in.has("preemption")) p.preemption = preemption_from(in.at("preemption"));
   for (const JsonReader& a : in.at("assumptions").items()) {
     plan.assumptions.push_back({a.at("what").text(), a.at("value").text(), a.at("flag").text()});

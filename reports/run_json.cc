@@ -146,6 +146,32 @@ json tolerances_object(const Tolerances& t) {
           {"gate_times", t.gate_times}};
 }
 
+json replicas_object(const Measurement& m) {
+  json list = json::array();
+  for (const ReplicaMeasurement& r : m.replicas) {
+    list.push_back({{"resident_bytes", r.resident.n},
+                    {"proportional_bytes", r.proportional.n},
+                    {"own_bytes", r.own.n},
+                    {"ttft_seconds", finite(r.ttft.v)},
+                    {"tpot_seconds", finite(r.tpot.v)},
+                    {"same_output", r.same_output}});
+  }
+  return {{"parent_proportional_bytes", m.parent_proportional.n}, {"processes", std::move(list)}};
+}
+
+std::vector<ReplicaMeasurement> replicas_from(const JsonReader& in) {
+  std::vector<ReplicaMeasurement> replicas;
+  for (const JsonReader& r : in.items()) {
+    replicas.push_back({r.at("resident_bytes").bytes(),
+                        r.at("proportional_bytes").bytes(),
+                        r.at("own_bytes").bytes(),
+                        {r.at("ttft_seconds").number()},
+                        {r.at("tpot_seconds").number()},
+                        r.at("same_output").boolean()});
+  }
+  return replicas;
+}
+
 std::string document(const RunRecord& run, const char* schema) {
   const Measurement& m = run.measurement;
   json object = {
@@ -173,6 +199,21 @@ std::string document(const RunRecord& run, const char* schema) {
                             {"recomputed_tokens", m.preemption->recomputed.n}};
   }
   if (!m.scores.empty()) object["output"]["scores"] = m.scores;
+  if (const auto& s = m.speculation) {
+    object["speculation"] = {{"steps", s->steps},
+                             {"asked", s->asked},
+                             {"accepted", s->accepted},
+                             {"tokens", s->tokens},
+                             {"tokens_a_step", finite(m.timings.tokens_a_step)}};
+  }
+  object["result_cache"] = {{"on", m.result_cache.has_value()}};
+  if (const auto& cache = m.result_cache) {
+    object["result_cache"].update({{"hit", cache->hit},
+                                   {"entries", cache->entries},
+                                   {"bytes", cache->bytes.n},
+                                   {"most_bytes", cache->most.n}});
+  }
+  if (!m.replicas.empty()) object["replicas"] = replicas_object(m);
   return write_json(object);
 }
 
@@ -280,6 +321,21 @@ Measurement measurement_from(const JsonReader& in) {
     m.preemption = {p.at("preempted").count(),
                     {p.at("moved_blocks").count()},
                     {p.at("recomputed_tokens").count()}};
+  }
+  if (in.has("speculation")) {
+    const JsonReader s = in.at("speculation");
+    m.speculation = {s.at("steps").count(), s.at("asked").count(), s.at("accepted").count(),
+                     s.at("tokens").count()};
+    m.timings.tokens_a_step = s.at("tokens_a_step").number();
+  }
+  if (in.has("result_cache") && in.at("result_cache").at("on").boolean()) {
+    const JsonReader c = in.at("result_cache");
+    m.result_cache = {c.at("hit").boolean(), c.at("entries").count(), c.at("bytes").bytes(),
+                      c.at("most_bytes").bytes()};
+  }
+  if (in.has("replicas")) {
+    m.parent_proportional = in.at("replicas").at("parent_proportional_bytes").bytes();
+    m.replicas = replicas_from(in.at("replicas").at("processes"));
   }
   m.output = tokens_from(in.at("output").at("token_ids"));
   m.text = in.at("output").at("text").text();

@@ -124,6 +124,10 @@ VerdictRow judge_process(const Plan& plan, const Measurement& measurement,
   if (is_dry(measurement) || measurement.process_peak.n == 0) return row;
   row.observed = measurement.process_peak;
   row.probe = one_memory ? "highest resident bytes of the process" : "highest bytes the driver saw";
+  if (!measurement.replicas.empty()) {
+    row.probe = fmt::format("proportional bytes of {} replicas and their parent, smaps_rollup",
+                            measurement.replicas.size());
+  }
   set_process_tolerance(row, tolerances);
   set_outcome(row);
   return row;
@@ -246,6 +250,20 @@ void list_preemption(const Plan& plan, const Measurement& measurement, Verdict& 
   (predicted == observed ? verdict.notes : verdict.failures).push_back(text);
 }
 
+/// What of the guesses was kept is the text's business: it does not gate.
+void list_speculation(const Plan& plan, const Measurement& measurement, Verdict& verdict) {
+  if (!plan.predictions.speculation || !measurement.speculation) return;
+  const SpeculationCounts& seen = *measurement.speculation;
+  const SpeculationPrediction& predicted = *plan.predictions.speculation;
+  verdict.notes.push_back(fmt::format(
+      "speculation: {} of {} guesses kept in {} steps; {:.2f} tokens a step where {:.2f} were "
+      "expected of {:.0f} % acceptance; without guesses a token was predicted to take {}, {:.2f} "
+      "times as long",
+      seen.accepted, seen.asked, seen.steps, measurement.timings.tokens_a_step,
+      predicted.tokens_a_step, 100 * plan.decisions.speculation.acceptance,
+      to_text(predicted.plain_tpot), predicted.speedup));
+}
+
 void list_failures(Verdict& verdict, const Measurement& measurement) {
   std::vector<std::string>& failures = verdict.failures;
   if (!measurement.complete) failures.push_back("the run did not complete");
@@ -274,7 +292,16 @@ void list_failures(Verdict& verdict, const Measurement& measurement) {
   }
 }
 
+/// A request that was answered before takes nothing: there is nothing to compare.
+bool is_answered(const Measurement& measurement) {
+  return measurement.result_cache && measurement.result_cache->hit;
+}
+
 void list_notes(Verdict& verdict, const Measurement& measurement) {
+  if (is_answered(measurement)) {
+    verdict.failures.clear();
+    verdict.notes.push_back("answered from the result cache: nothing was run, nothing is measured");
+  }
   if (is_dry(measurement)) {
     verdict.notes.push_back(
         "dry backend: the process takes no model memory, so there is no process peak to measure; "
@@ -315,6 +342,7 @@ Verdict judge(const Plan& plan, const Measurement& measurement, const Tolerances
   score(verdict);
   list_failures(verdict, measurement);
   list_preemption(plan, measurement, verdict);
+  list_speculation(plan, measurement, verdict);
   list_notes(verdict, measurement);
   verdict.within = verdict.failures.empty();
   return verdict;

@@ -133,6 +133,32 @@ std::string terms_text(const RunRecord& run, const TextOptions& o) {
   return heading("time by operation", o) + table.render();
 }
 
+/// What each process over the one copy of the weights held.
+std::string replicas_text(const RunRecord& run, const TextOptions& o) {
+  const Measurement& m = run.measurement;
+  if (m.replicas.empty()) return "";
+  TextTable table({{"replica"},
+                   {"resident", true, 1},
+                   {"proportional", true},
+                   {"own", true},
+                   {"TTFT", true},
+                   {"TPOT", true},
+                   {"output", false, 2}},
+                  o);
+  Bytes shared, alone;
+  for (std::size_t i = 0; i < m.replicas.size(); ++i) {
+    const ReplicaMeasurement& r = m.replicas[i];
+    shared += r.proportional;
+    alone += r.resident;
+    table.add({std::to_string(i), grouped(r.resident.n), grouped(r.proportional.n),
+               grouped(r.own.n), to_text(r.ttft), to_text(r.tpot),
+               r.same_output ? "as the first" : "another"});
+  }
+  return heading("replicas over one copy of the weights, bytes", o) + table.render() +
+         fmt::format("  together {}, with {} of the parent; copies of their own would be {}\n",
+                     to_text(shared), to_text(m.parent_proportional), to_text(alone));
+}
+
 std::string scoring_text(const Verdict& verdict, const TextOptions& o) {
   TextTable table({{"term"},
                    {"rows", true},
@@ -167,8 +193,9 @@ std::string verify_text(const RunRecord& run, const TextOptions& o) {
   out += "  " + wrapped(safe(score_line(verdict), o), 2, o) + "\n";
   out += "  " + wrapped(safe(configuration(run.plan.decisions), o), 2, o) + "\n";
   out += list("out of tolerance", verdict.failures, Ink::kBad, o);
-  out += rows_text(run, o) + capacity_text(run.measurement, o) + times_text(run, o) +
-         speed_text(run.measurement.timings) + terms_text(run, o) + scoring_text(verdict, o);
+  out += rows_text(run, o) + replicas_text(run, o) + capacity_text(run.measurement, o) +
+         times_text(run, o) + speed_text(run.measurement.timings) + terms_text(run, o) +
+         scoring_text(verdict, o);
   out += list("notes", verdict.notes, Ink::kBold, o);
   out += machine_text(run.measurement.environment, o) + assumptions_text(run.plan, o);
   return out;

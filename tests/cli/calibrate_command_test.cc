@@ -11,6 +11,8 @@ TEST(CalibrateCommand, WritesACardThatPlanUses) {
   const auto card = run.json();
   EXPECT_EQ(card["schema"], "vramplan.calibration/1");
   EXPECT_GT(card["process_base_bytes"].get<std::int64_t>(), 1 << 20);
+  EXPECT_GT(card["replica_base_bytes"].get<std::int64_t>(), 1 << 16);
+  EXPECT_LT(card["replica_base_bytes"].get<std::int64_t>(), 32 << 20);
   EXPECT_GT(card["capacity_bytes"].get<std::int64_t>(), 1 << 28);
   EXPECT_TRUE(std::filesystem::exists(card["path"].get<std::string>()));
 

@@ -56,6 +56,71 @@ TEST(RunCommand, ACapacityBelowThePlanStopsAtTheFirstTakeThatGoesOver) {
   EXPECT_HOLDS(stopped.err, "VP0302");
 }
 
+TEST(RunCommand, ATraceIsWrittenOfTheCpuAndRefusedElsewhere) {
+  const Folder folder;
+  const std::string plan = plan_file(folder, kSmall);
+  const std::string file = folder / "trace.json";
+  const Outcome run = run_program({"run", plan, "--trace", file, "--json"});
+  ASSERT_EQ(run.code, 0) << run.err;
+  EXPECT_HOLDS(run.err, "events");
+  const auto trace = nlohmann::json::parse(contents(file));
+  int passes = 0, operations = 0;
+  for (const auto& event : trace["traceEvents"]) {
+    if (event["ph"] != "X") continue;
+    ++(event["cat"] == "pass" ? passes : operations);
+  }
+  EXPECT_EQ(passes, 1 + 7);  // a chunk, and a step for each token but the first
+  EXPECT_GT(operations, 8 * passes);
+  EXPECT_EQ(run_program({"run", plan, "--backend", "dry", "--trace", file}).code, 6);
+  EXPECT_EQ(run_program({"run", plan, "--replicas", "2", "--trace", file}).code, 6);
+}
+
+TEST(RunCommand, ReplicasOfAPlanAreThoseThatAreAskedFor) {
+  const Folder folder;
+  const std::string plan = plan_file(folder, kSmall);
+  const Outcome run = run_program({"run", plan, "--replicas", "2", "--json"});
+  ASSERT_EQ(run.code, 0) << run.err;
+  EXPECT_EQ(run.json()["replicas"]["processes"].size(), 2U);
+  EXPECT_EQ(run.json()["plan"]["decisions"]["replicas"], 2);
+}
+
+TEST(RunCommand, ResultsAreKeptOfPromptsOnly) {
+  const Folder folder;
+  const std::string plan = plan_file(folder, kSmall);
+  const Outcome run = run_program({"run", plan, "--result-cache", folder / "results"});
+  EXPECT_EQ(run.code, 2);
+  EXPECT_HOLDS(run.err, "--result-cache");
+}
+
+TEST(RunCommand, TheSameRequestIsAnsweredFromWhatWasKept) {
+  const char* model = std::getenv("VRAMPLAN_TEST_MODEL");
+  if (model == nullptr) GTEST_SKIP() << "VRAMPLAN_TEST_MODEL names no GGUF file";
+  const Folder folder;
+  const Outcome planned = run_program(
+      {"plan", model, "--context", "128", "--output-tokens", "8", "--out", folder / "plan.yaml"});
+  ASSERT_EQ(planned.code, 0) << planned.err;
+  const auto ask = [&](std::vector<std::string> more) {
+    std::vector<std::string> arguments = {"run",        folder / "plan.yaml", "--prompt",
+                                          "The sky is", "--max-tokens",       "8",
+                                          "--json",     "--result-cache",     folder / "results"};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    const Outcome run = run_program(arguments);
+    EXPECT_EQ(run.code, 0) << run.err;
+    return run.json();
+  };
+  const auto first = ask({}), again = ask({});
+  EXPECT_EQ(first["result_cache"]["hit"], false);
+  EXPECT_EQ(again["result_cache"]["hit"], true);
+  EXPECT_EQ(again["output"], first["output"]);
+  EXPECT_EQ(again["result_cache"]["entries"], 1);
+  EXPECT_GT(again["result_cache"]["bytes"], 0);
+  EXPECT_EQ(ask({"--seed", "5"})["result_cache"]["hit"], true) << "greedy tokens need no seed";
+  const std::vector<std::string> drawn = {"--temperature", "1", "--seed", "5"};
+  EXPECT_EQ(ask(drawn)["result_cache"]["hit"], false);
+  EXPECT_EQ(ask(drawn)["result_cache"]["hit"], true);
+  EXPECT_EQ(ask({"--temperature", "1", "--seed", "6"})["result_cache"]["hit"], false);
+}
+
 TEST(RunCommand, AnotherCardThanAtPlanTimeIsStale) {
   const Folder folder;
   const std::string plan = plan_file(folder, kSmall);

@@ -45,6 +45,63 @@ TEST(VerifyCommand, ACpuRunIsMeasuredAndEveryTensorRowIsExact) {
   EXPECT_HOLDS(run.out, "random");  // the card has no weights: said as an assumption
 }
 
+const std::vector<std::string> kLoose = {"--tolerance", "process-floor=64MiB", "--tolerance",
+                                         "process-under=1", "--json"};
+
+std::vector<std::string> loose(std::vector<std::string> more) {
+  more.insert(more.end(), kLoose.begin(), kLoose.end());
+  return small("verify", more);
+}
+
+TEST(VerifyCommand, ReplicasHoldOneCopyOfTheWeights) {
+  const Outcome run = run_program(loose({"--replicas", "3"}));
+  ASSERT_EQ(run.code, 0) << run.err << run.out;
+  const auto verdict = run.json();
+  for (const auto& row : verdict["rows"]) {
+    if (row["category"] != "weights" && row["category"] != "kv_cache") continue;
+    EXPECT_EQ(row["predicted_bytes"], row["observed_bytes"]) << row.dump();
+  }
+  ASSERT_EQ(verdict["replicas"]["processes"].size(), 3U);
+  std::int64_t sum = verdict["replicas"]["parent_proportional_bytes"].get<std::int64_t>();
+  for (const auto& replica : verdict["replicas"]["processes"]) {
+    EXPECT_EQ(replica["same_output"], true);
+    EXPECT_LT(replica["proportional_bytes"], replica["resident_bytes"]);
+    sum += replica["proportional_bytes"].get<std::int64_t>();
+  }
+  EXPECT_EQ(verdict["process"]["observed_bytes"], sum);
+  const Outcome refused = run_program(loose({"--replicas", "2", "--weight-offload", "0.5"}));
+  EXPECT_EQ(refused.code, 6);
+  EXPECT_HOLDS(refused.err, "--replicas");
+}
+
+TEST(VerifyCommand, GuessesAreAskedAboutAndCounted) {
+  const Outcome run =
+      run_program(loose({"--speculate", "ngram:3", "--speculate-acceptance", "0.5"}));
+  ASSERT_EQ(run.code, 0) << run.err << run.out;
+  const auto verdict = run.json();
+  EXPECT_EQ(verdict["speculation"]["tokens"], 7);  // of 8, one comes from prefill
+  EXPECT_GT(verdict["speculation"]["asked"], 3);
+  EXPECT_NEAR(verdict["plan"]["speculation"]["tokens_a_step"].get<double>(), 1.875, 1e-9);
+  EXPECT_EQ(run_program(loose({"--speculate", "4"})).code, 2) << "nobody to guess";
+  EXPECT_EQ(run_program(loose({"--speculate", "ngram:x"})).code, 2);
+  EXPECT_EQ(run_program(loose({"--speculate-acceptance", "0.5"})).code, 2);
+  EXPECT_EQ(run_program(loose({"--speculate", "ngram:2", "--kv-policy", "mass"})).code, 6);
+}
+
+TEST(VerifyCommand, ADraftModelRunsBesideTheOtherOnDry) {
+  const Outcome run = run_program({"verify", "llama-3.1-8b", "--draft", "llama-3.2-1b", "--device",
+                                   "cpu-generic", "--weights", "q4_k", "--context", "2k", "--batch",
+                                   "2", "--backend", "dry", "--json"});
+  ASSERT_EQ(run.code, 0) << run.err;
+  const auto verdict = run.json();
+  int draft = 0;
+  for (const auto& row : verdict["rows"]) {
+    EXPECT_EQ(row["outcome"], "within") << row.dump();
+    draft += row["category"] == "draft";
+  }
+  EXPECT_EQ(draft, 3);
+}
+
 /// Codes and scales as published checkpoints pack them; tables, head and norms in 16 bits beside.
 TEST(VerifyCommand, PackedWeightsRunOnTheCpuExactToTheByte) {
   for (const char* format : {"fp8", "fp8-tensor", "fp8-block", "int8-channel", "awq-int4-g64",

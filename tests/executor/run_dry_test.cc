@@ -24,6 +24,7 @@ struct Case {
   std::int64_t samples = 1, shared_prefix = 0;
   bool contiguous = false;
   bool beams = false;  // the samples are
+  std::int64_t replicas = 1;
 };
 
 using Key = std::tuple<int, int, int, std::string, int>;
@@ -52,6 +53,7 @@ Plan plan_of(const Case& c, const ModelSource& source, const DeviceCard& device)
   if (c.naive) request.attention = AttentionAlgorithm::kNaive;
   (c.beams ? request.beams : request.samples) = c.samples;
   request.shared_prefix = Tokens{c.shared_prefix};
+  request.replicas = c.replicas;
   if (c.contiguous) request.kv_layout = KvLayout::kContiguous;
   if (c.keep.budget.n > 0) {
     request.kv_policy = KvPolicy::kMass;
@@ -95,6 +97,8 @@ TEST(RunDry, TakesWhatThePlannersFormulasSayRowByRow) {
       {"smollm2-135m", "cpu-generic", 1, 1, 600, 20, 3, 128, false, {}, {}, 1, 0, true},
       {"smollm2-135m", "cpu-generic", 1, 1, 1024, 90, 6, 128, false, {}, {}, 3, 0, false, true},
       {"smollm2-135m", "cpu-generic", 1, 1, 1500, 100, 3, 128, false, {}, {{}, {}, {300}}},
+      {"smollm2-135m", "cpu-generic", 1, 1, 300, 20, 2, 128, false, {}, {}, 1, 0, false, false, 4},
+      {"smollm2-135m", "cpu-generic", 1, 1, 1024, 90, 6, 128, false, {}, {}, 3, 0, false, true, 2},
       {"llama-3.1-8b", "h100-sxm-80gb", 2, 2, 9000, 33, 2, 1000, true, {}, {{}, {}, {1800}}},
   };
   for (const Case& c : cases) {

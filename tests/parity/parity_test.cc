@@ -122,33 +122,39 @@ TEST_P(TinyParity, AWrongCardIsSeen) {
 }
 
 /// Same answers, in the same order, worth the same: prompts that share blocks and copy them.
+void expect_beams(const ModelSource& source, const std::vector<std::int32_t>& prompt,
+                  const nlohmann::json& entry, DType linear_inputs, double tolerance) {
+  SCOPED_TRACE(entry.dump());
+  DeviceCard device;
+  device.kind = DeviceKind::kCpu;
+  Decisions decisions =
+      decisions_for(source, prompt.size(), entry.at("output").get<std::int64_t>());
+  decisions.linear_inputs = linear_inputs;
+  decisions.block = TokensPerBlock{8};  // the prompt ends within a block, the answer in another
+  decisions.batch = decisions.samples = entry.at("beams").get<std::int64_t>();
+  decisions.beam_search = true;
+  decisions.kv_blocks = kv_blocks(decisions);
+  RunRequest request;
+  request.prompts = {prompt};
+  request.length_penalty = entry.at("penalty").get<double>();
+  request.stop_at_end = !entry.at("end").is_null();
+  if (request.stop_at_end) request.end_tokens = {entry.at("end").get<std::int32_t>()};
+  const Measurement m = run_plan(decisions, source, device, "cpu", request);
+  const auto& answers = entry.at("answers");
+  ASSERT_EQ(m.output.size(), answers.size());
+  for (std::size_t i = 0; i < answers.size(); ++i) {
+    EXPECT_EQ(m.output[i], answers[i].at("ids").get<std::vector<std::int32_t>>()) << i;
+    const double score = answers[i].at("score").get<double>();  // kept in f32 there
+    EXPECT_NEAR(m.scores[i], score, tolerance * std::abs(score));
+  }
+}
+
 TEST(TinyBeams, AnswersAreThoseOfTransformers) {
   const auto fixture = reference::read_json("beams_tiny_llama.json");
   const auto prompt = fixture.at("prompt").get<std::vector<std::int32_t>>();
   const ModelSource source = open_model(reference::path_of(fixture.at("model").get<std::string>()));
-  DeviceCard device;
-  device.kind = DeviceKind::kCpu;
   for (const auto& entry : fixture.at("cases")) {
-    SCOPED_TRACE(entry.dump());
-    Decisions decisions =
-        decisions_for(source, prompt.size(), entry.at("output").get<std::int64_t>());
-    decisions.block = TokensPerBlock{8};  // the prompt ends within a block, the answer in another
-    decisions.batch = decisions.samples = entry.at("beams").get<std::int64_t>();
-    decisions.beam_search = true;
-    decisions.kv_blocks = kv_blocks(decisions);
-    RunRequest request;
-    request.prompts = {prompt};
-    request.length_penalty = entry.at("penalty").get<double>();
-    request.stop_at_end = !entry.at("end").is_null();
-    if (request.stop_at_end) request.end_tokens = {entry.at("end").get<std::int32_t>()};
-    const Measurement m = run_plan(decisions, source, device, "cpu", request);
-    const auto& answers = entry.at("answers");
-    ASSERT_EQ(m.output.size(), answers.size());
-    for (std::size_t i = 0; i < answers.size(); ++i) {
-      EXPECT_EQ(m.output[i], answers[i].at("ids").get<std::vector<std::int32_t>>()) << i;
-      const double score = answers[i].at("score").get<double>();  // kept in f32 there
-      EXPECT_NEAR(m.scores[i], score, 2e-6 * std::abs(score));
-    }
+    expect_beams(source, prompt, entry, DType::kI8, 2e-6);
   }
 }
 
@@ -198,6 +204,18 @@ struct RealModel {
         fixture(reference::read_json(name + ".json")),
         prompts(prompts_of(fixture, name + ".bin")) {}
 };
+
+/// A real model, its weights as they are: the answers of transformers on the dequantised ones.
+TEST(QuantisedBeams, AnswersAreThoseOfTransformers) {
+  const std::string path = reference::model_path("VRAMPLAN_TEST_MODEL");
+  if (path.empty()) GTEST_SKIP() << "VRAMPLAN_TEST_MODEL names no SmolLM2-135M-Instruct GGUF";
+  const auto fixture = reference::read_json("beams_smollm2.json");
+  const ModelSource source = open_model(path);
+  for (const auto& entry : fixture.at("cases")) {
+    expect_beams(source, entry.at("prompt").get<std::vector<std::int32_t>>(), entry, DType::kF32,
+                 1e-4);
+  }
+}
 
 // llama.cpp rounds each activation vector to 8 bits, which alone puts it 0.02 to 0.05 away from
 // exact arithmetic on the same weights, and no program with other sums can follow its roundings one

@@ -34,7 +34,10 @@ RC_GTEST_PROP(Account, PeakOfTheAccountIsPeakOfTheLedger, ()) {
   const ModelCard card = any_card();
   const DeviceCard device = any_device();
   PlanRequest request = any_request();
-  if (device.kind == DeviceKind::kCpu) request.count = 1;
+  if (device.kind == DeviceKind::kCpu) {
+    request.count = 1;
+    request.replicas = *rc::gen::inRange<std::int64_t>(1, 5);
+  }
   const Plan plan = plan_of(card, device, request);
   const auto stages = stage_accounts(source_of(card), device, plan.decisions, {});
   for (const StageAccount& stage : stages) {

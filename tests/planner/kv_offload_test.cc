@@ -91,14 +91,16 @@ TEST(KvStreamStall, IsWhatOneTransferAfterAnotherLeavesOver) {
   const KvOffloadBytes bytes = kv_offload_bytes(rank_model(seven_b(), d, {}, 0), d);
   ASSERT_EQ(bytes.far_layers, 32);
   const double block = static_cast<double>(bytes.far_part.n);
-  KvStreamTimes times{{1.0}, {0.0}, block, 0, true};  // a block a second, a second a layer
+  KvStreamTimes times{{1.0}, {0.0}, block, 0, 1};  // a block a second, a second a layer
   // Half a second's worth a layer hides behind a second of computing: only the first is waited for.
   times.bytes_per_s = block * 2;
   EXPECT_DOUBLE_EQ(kv_stream_stall(bytes, d, 1, 0, times).v, 0.5);
   // Three seconds' worth a layer: the pass takes as long as the link, 96 s, and computing the rest.
   times.bytes_per_s = block / 3;
   EXPECT_DOUBLE_EQ(kv_stream_stall(bytes, d, 1, 0, times).v, 96 + 1 - 32);
-  times.overlaps = false;
+  times.overlap = 0.5;  // of each second that computes half a second of the link
+  EXPECT_DOUBLE_EQ(kv_stream_stall(bytes, d, 1, 0, times).v, 96 - 0.5 * 31);
+  times.overlap = 0;
   EXPECT_DOUBLE_EQ(kv_stream_stall(bytes, d, 1, 1, times).v, 32 * 6.0);
   times.latency_s = 1;
   EXPECT_DOUBLE_EQ(kv_stream_stall(bytes, d, 1, 0, times).v, 32 * 4.0);

@@ -28,7 +28,7 @@ FOLDERS = {
 NARROW = {
     ("kernels", "modelcards"): {"units.h", "dtype.h", "error.h"},
     ("executor", "planner"): {"decisions.h", "ledger.h", "latency.h"},
-    ("reports", "executor"): {"measurement.h"},
+    ("reports", "executor"): {"measurement.h", "trace.h"},
 }
 # The dry clock alone may ask the latency model; calibrate builds the same operations to fit it.
 LATENCY_USERS = re.compile(r"executor/(backend_dry|dry_|calibrate)")

@@ -37,13 +37,12 @@ Plan Setting::plan_of(PlanRequest request, std::int64_t prompt, std::int64_t out
 }
 
 PlannedRun Setting::run_of(const PlanRequest& request,
-                           std::vector<std::vector<std::int32_t>> prompts, std::int64_t output,
-                           Sampling sampling) const {
+                           std::vector<std::vector<std::int32_t>> prompts,
+                           std::int64_t output) const {
   PlannedRun result;
   result.plan = plan_of(request, static_cast<std::int64_t>(prompts.front().size()), output);
   RunRequest run;
   run.prompts = std::move(prompts);
-  run.sampling = sampling;
   result.measurement = run_plan(result.plan.decisions, source, device, "cpu", run);
   return result;
 }

@@ -37,9 +37,9 @@ struct Setting {
 
   std::vector<std::int32_t> first(std::size_t count) const;
   Plan plan_of(PlanRequest request, std::int64_t prompt, std::int64_t output) const;
-  /// On the cpu backend. Prompts are of one length.
+  /// On the cpu backend, greedy. Prompts are of one length.
   PlannedRun run_of(const PlanRequest& request, std::vector<std::vector<std::int32_t>> prompts,
-                    std::int64_t output, Sampling sampling = {1.0, 1.0, 7}) const;
+                    std::int64_t output) const;
 };
 
 /// Tables of what lies beyond the device, and of pools too small for all: Markdown.

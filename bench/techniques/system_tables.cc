@@ -77,7 +77,7 @@ class SystemTables {
     std::vector<std::vector<std::int32_t>> said;
     double full = 0;
     for (const Row& row : beyond_the_device(setting_.device)) {
-      const PlannedRun r = setting_.run_of(row.request, {setting_.first(kPrompt)}, kOutput, {});
+      const PlannedRun r = setting_.run_of(row.request, {setting_.first(kPrompt)}, kOutput);
       const Timings& seen = r.measurement.timings;
       const Performance& planned = r.plan.predictions.performance;
       const auto bytes = static_cast<double>(tensors(r.measurement.observed).n);
@@ -106,7 +106,7 @@ class SystemTables {
       request.preempt = way;
       request.kv_pool = Tokens{kPool};
       const std::vector<std::vector<std::int32_t>> prompts(4, setting_.first(kPrompt));
-      const PlannedRun r = setting_.run_of(request, prompts, 200, {});
+      const PlannedRun r = setting_.run_of(request, prompts, 200);
       const PreemptionPrediction planned = r.plan.predictions.preemption.value();
       const PreemptionCounts seen = r.measurement.preemption.value();
       line("| {} | {} | {} | {} | {} | {} | {} | {:.0f} ms |", name_of(way),

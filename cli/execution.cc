@@ -86,7 +86,9 @@ void replan(PlannedModel& planned, std::int64_t prompt_tokens, std::int64_t outp
   request.kv_layout = d.kv_layout;
   if (d.kv_layout == KvLayout::kPaged) request.block_tokens = d.block.n;
   request.attention = d.attention;
-  if (planned.device.kind == DeviceKind::kCpu) request.linear_inputs = d.linear_inputs;
+  if (planned.device.kind == DeviceKind::kCpu || d.linear_inputs == DType::kF8E4M3) {
+    request.linear_inputs = d.linear_inputs;
+  }
   if (d.speculation.any()) {
     request.guess = d.speculation.guess;
     request.guess_tokens = d.speculation.tokens;

@@ -76,10 +76,10 @@ std::optional<Enum> read_choice(const char* flag, const std::string& text, int c
 
 std::optional<DType> read_linear_inputs(const std::string& text) {
   if (text.empty()) return std::nullopt;
-  for (const DType dtype : {DType::kI8, DType::kF32}) {
+  for (const DType dtype : {DType::kI8, DType::kF32, DType::kF8E4M3}) {
     if (dtype_from_name(text) == dtype) return dtype;
   }
-  fail_choice("--linear-inputs", text, {"int8", "f32"});
+  fail_choice("--linear-inputs", text, {"int8", "f32", "fp8"});
 }
 
 std::optional<Tokens> read_tokens(const std::string& text, const std::string& flag) {
@@ -171,7 +171,8 @@ void add_format_flags(CLI::App& command, PlanOptions& o) {
       ->group(kFormats);
   command
       .add_option("--linear-inputs", o.linear_inputs,
-                  "CPU, quantised weights: int8 rounds inputs to 8-bit codes, f32 keeps them")
+                  "quantised weights: on a CPU int8 rounds inputs to 8-bit codes, f32 keeps them; "
+                  "fp8 weights: fp8 rounds a row of inputs to e4m3")
       ->group(kFormats);
   command.add_option("--set", o.set, "path=value on the model card, e.g. layers.kv_heads=64")
       ->take_all()

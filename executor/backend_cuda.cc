@@ -8,6 +8,11 @@
 namespace vramplan {
 namespace {
 
+/// The GEMM library multiplies fp8 from compute capability 8.9 on.
+bool multiplies_fp8(const cuda::DeviceProperties& properties) {
+  return 10 * properties.major + properties.minor >= 89;
+}
+
 GpuFacts facts_of(const cuda::DeviceProperties& properties) {
   return {properties.multiprocessors, cuda::gemm_workspace_bytes(properties.major)};
 }
@@ -27,6 +32,9 @@ CudaBackend::CudaBackend(cuda::Runtime& runtime, const cuda::KernelTable& kernel
       ops_(runtime, kernels, stream_.value, facts_.multiprocessors, options.activations),
       upload_(runtime, kernels, stream_.value, host_, options.random_on_host) {
   runtime_.make_gemm();
+  if (options.linear_inputs == DType::kF8E4M3) {
+    ops_.use_fp8_inputs(multiplies_fp8(runtime.properties(options.device)));
+  }
 }
 
 CudaBackend::~CudaBackend() { drop_pass_state(); }

@@ -15,6 +15,10 @@ OpKind op_kind(DryOp op) {
       return OpKind::kLinear;
     case DryOp::kLinearDecode:
       return OpKind::kLinearDecode;
+    case DryOp::kLinearFp8:
+      return OpKind::kLinearFp8;
+    case DryOp::kLinearFp8Decode:
+      return OpKind::kLinearFp8Decode;
     case DryOp::kRope:
       return OpKind::kRope;
     case DryOp::kKvWrite:
@@ -27,6 +31,10 @@ OpKind op_kind(DryOp op) {
       return OpKind::kAttentionMassPrefill;
     case DryOp::kAttentionMassDecode:
       return OpKind::kAttentionMassDecode;
+    case DryOp::kAttentionHistoryPrefill:
+      return OpKind::kAttentionHistoryPrefill;
+    case DryOp::kAttentionHistoryDecode:
+      return OpKind::kAttentionHistoryDecode;
     case DryOp::kActivation:
       return OpKind::kActivation;
     case DryOp::kAdd:

@@ -21,10 +21,16 @@ class GpuCalibration {
       : bench_(bench), request_(request) {}
 
   std::vector<CalibratedOp> run() {
-    const DType formats[] = {DType::kBF16, DType::kF16,  DType::kQ8_0, DType::kQ4_0,
-                             DType::kQ4_1, DType::kQ4_K, DType::kQ6_K};
-    const DType caches[] = {DType::kBF16, DType::kF16, DType::kF32};
-    const double steps = static_cast<double>(std::size(formats) + std::size(caches) + 1);
+    const DType formats[] = {DType::kBF16,       DType::kF16,      DType::kQ8_0,
+                             DType::kQ4_0,       DType::kQ4_1,     DType::kQ4_K,
+                             DType::kQ6_K,       DType::kF8E4M3,   DType::kFp8Tensor,
+                             DType::kFp8Channel, DType::kFp8Block, DType::kInt8Channel,
+                             DType::kAwqI4,      DType::kGptqI4,   DType::kPackedI4};
+    const DType caches[] = {DType::kBF16, DType::kF16,  DType::kF32, DType::kF8E4M3,
+                            DType::kI8,   DType::kQ8_0, DType::kQ4_0};
+    const DType packed[] = {DType::kKivi2, DType::kKivi4};
+    const double steps = static_cast<double>(std::size(formats) + 2 * std::size(caches) +
+                                             std::size(packed) + 2);
     double done = 0;
     const auto step = [&](const std::string& stage) {
       if (request_.progress) request_.progress(stage, done++ / steps);
@@ -33,9 +39,20 @@ class GpuCalibration {
       step(std::string("linear ") + info(format).name);
       linear(format);
     }
+    if (bench_.multiplies_fp8()) {
+      step("linear with fp8 inputs");
+      linear_fp8();
+    }
     for (const DType cache : caches) {
       step(std::string("attention ") + info(cache).name);
       attention(cache);
+      mass(cache);
+      step(std::string("attention behind a window ") + info(cache).name);
+      history(cache, 4);
+    }
+    for (const DType format : packed) {
+      step(std::string("attention behind a window ") + info(format).name);
+      history(format, 1);
     }
     step("norm, rope, activation, add, embed");
     elementwise();
@@ -64,21 +81,38 @@ class GpuCalibration {
     if (p.seconds > 0) points.push_back({p.work.bytes, p.work.flops, p.seconds});
   }
 
+  struct Shape {
+    std::int64_t in, out;
+  };
+  static constexpr Shape kMatrices[] = {{512, 1536}, {4096, 4096}, {4096, 14336}, {14336, 4096}};
+
+  /// Rows of fp8 inputs: every format's scales take the same way.
+  void linear_fp8() {
+    for (const Shape& shape : kMatrices) {
+      const std::int64_t in = scaled(shape.in, 256), out = scaled(shape.out, 32);
+      for (const std::int64_t tokens : {1, 8, 16, 64, 256, 1024, 4096}) {
+        if (request_.quick && (tokens == 16 || tokens == 256)) continue;
+        const bool few = tokens <= cuda::kGemvTokens;
+        const std::int64_t rows = few ? tokens : std::max(scaled(tokens, 1), cuda::kGemvTokens + 1);
+        point(few ? "linear_fp8_decode" : "linear_fp8", "any",
+              [&] { return bench_.linear_fp8(DType::kFp8Channel, rows, in, out); });
+      }
+    }
+  }
+
   void linear(DType format) {
-    const bool own_kernel = is_block_quantised(format);
-    struct Shape {
-      std::int64_t in, out;
-    };
-    for (const Shape shape :
-         {Shape{512, 1536}, Shape{4096, 4096}, Shape{4096, 14336}, Shape{14336, 4096}}) {
+    const bool packed = packed_rule(format) != nullptr;
+    const bool own_kernel = is_block_quantised(format) || packed || format == DType::kF8E4M3;
+    for (const Shape& shape : kMatrices) {
+      if (packed && shape.in > 4096) continue;  // fewer points: many formats, two kernels
       const std::int64_t in = scaled(shape.in, 256), out = scaled(shape.out, 32);
       for (const std::int64_t tokens : {1, 2, 4, 8}) {
-        if (request_.quick && tokens % 8 > 1) continue;
+        if ((request_.quick || packed) && tokens % 8 > 1) continue;
         point("linear_decode", info(format).name,
               [&] { return bench_.linear(format, tokens, in, out, GpuBench::kActivations); });
       }
       for (const std::int64_t tokens : {16, 64, 256, 1024, 4096}) {
-        if (request_.quick && (tokens == 16 || tokens == 256)) continue;
+        if ((request_.quick || packed) && (tokens == 16 || tokens == 256)) continue;
         if (own_kernel && tokens < cuda::kDequantTokens) continue;  // few plans have such a pass
         const std::int64_t rows = std::max(scaled(tokens, 1), cuda::kDequantTokens + 1);
         if (format == DType::kF16) {
@@ -114,6 +148,45 @@ class GpuCalibration {
       for (const std::int64_t tokens : {1, 64, 4096}) {
         point("kv_write", info(cache).name,
               [&] { return bench_.kv_write(cache, heads, scaled(tokens, 1)); });
+      }
+    }
+  }
+
+  /// What adds up the attention of blocks, over caches as long as a budget.
+  void mass(DType cache) {
+    for (AttentionHeads heads : kHeads) {
+      for (const std::int64_t length : {1024, 8192}) {
+        const std::int64_t kv = scaled(length, 16);
+        for (const std::int64_t sequences : {1, 8}) {
+          point("attention_mass_decode", info(cache).name,
+                [&] { return bench_.attention(cache, heads, 1, kv, sequences, true); });
+        }
+        const std::int64_t queries = std::max<std::int64_t>(2, scaled(512, 1));
+        point("attention_mass_prefill", info(cache).name,
+              [&] { return bench_.attention(cache, heads, queries, kv + queries, 1, true); });
+      }
+    }
+  }
+
+  /// A history that keeps every stride'th token, the window behind it, and the way between them.
+  void history(DType format, std::int64_t stride) {
+    for (AttentionHeads heads : kHeads) {
+      for (const std::int64_t length : {2048, 16384}) {
+        const std::int64_t kv = GpuBench::kResidualTokens + scaled(length, 32);
+        for (const std::int64_t sequences : {1, 8}) {
+          if (request_.quick && sequences == 8) continue;
+          point("attention_history_decode", info(format).name, [&] {
+            return bench_.attention_history(format, heads, 1, kv, sequences, stride);
+          });
+        }
+        const std::int64_t queries = GpuBench::kResidualTokens - kResidualBlockTokens;
+        point("attention_history_prefill", info(format).name, [&] {
+          return bench_.attention_history(format, heads, queries, kv, 1, stride);
+        });
+      }
+      for (const std::int64_t blocks : {1, 32}) {
+        point("kv_write", info(format).name,
+              [&] { return bench_.kv_pack(format, heads, blocks, stride); });
       }
     }
   }
@@ -201,10 +274,11 @@ GpuRates rates_of(GpuBench& bench) {
   return rates;
 }
 
-double best_product(const std::vector<CalibratedOp>& ops) {
+double best_product(const std::vector<CalibratedOp>& ops, const std::string& name,
+                    const std::string& dtype) {
   double best = 0;
   for (const CalibratedOp& op : ops) {
-    if (op.cost.op != "linear" || op.cost.dtype != "bf16") continue;
+    if (op.cost.op != name || op.cost.dtype != dtype) continue;
     for (const CostPoint& p : op.points) best = std::max(best, p.flops / p.seconds);
   }
   return best;
@@ -266,7 +340,12 @@ Calibration calibrate_cuda(cuda::Runtime& runtime, const cuda::KernelTable& kern
   card.title = device.name;
   card.kind = DeviceKind::kGpu;
   card.capacity_bytes = measured(driver.last().total.n, source + "; cudaMemGetInfo total");
-  card.flops_per_s["bf16"] = measured(best_product(result.ops), source + "; best bf16 product");
+  card.flops_per_s["bf16"] =
+      measured(best_product(result.ops, "linear", "bf16"), source + "; best bf16 product");
+  if (const double fp8 = best_product(result.ops, "linear_fp8", "any"); fp8 > 0) {
+    card.flops_per_s["fp8"] =
+        measured(fp8, source + "; best fp8 product, its input quantised on the way");
+  }
   card.multiprocessors = measured<std::int64_t>(device.multiprocessors, source);
   card.context_bytes = measured(context.n, source + "; growth at the context, " + driver.method());
   card.module_bytes =

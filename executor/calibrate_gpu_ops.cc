@@ -4,18 +4,18 @@
 #include <cstring>
 
 #include "kernels/cuda/workspace.h"
+#include "kernels/packed_parts.h"
 
 namespace vramplan {
 namespace {
 
-constexpr std::int64_t kBlockTokens = 16;
 constexpr std::int64_t kMostTokens = 8192, kMostSequences = 256, kMostContext = 131072;
 constexpr int kSlots = 8;  // tensors of a call: each a sixteenth of the pool
 
 /// The longest pass and caches a point may have.
 Decisions bench_decisions(std::int64_t divisor) {
   Decisions d;
-  d.block = TokensPerBlock{kBlockTokens};
+  d.block = TokensPerBlock{GpuBench::kBlockTokens};
   d.batch = kMostSequences;
   d.context = Tokens{kMostContext / divisor};
   d.output = Tokens{1};
@@ -29,28 +29,6 @@ Rope plain_rope() {
   return rope;
 }
 
-std::string shape_text(std::int64_t a, std::int64_t b) {
-  return std::to_string(a) + " x " + std::to_string(b);
-}
-
-std::string heads_text(const AttentionHeads& heads) {
-  return std::to_string(heads.heads) + "/" + std::to_string(heads.kv_heads) + " heads x " +
-         std::to_string(heads.head_dim);
-}
-
-/// A pool of blocks that hold nothing but this layer.
-KvLayerView one_layer(DType format, const AttentionHeads& heads, std::int64_t blocks) {
-  KvLayerView kv;
-  kv.dtype = format;
-  kv.block_tokens = kBlockTokens;
-  kv.kv_heads = heads.kv_heads;
-  kv.head_dim = kv.value_dim = heads.head_dim;
-  kv.value_offset = (kv_row_bytes(format, heads.head_dim) * (kBlockTokens * heads.kv_heads)).n;
-  kv.block_stride = 2 * kv.value_offset;
-  kv.block_count = blocks;
-  return kv;
-}
-
 }  // namespace
 
 GpuBench::GpuBench(cuda::Runtime& runtime, const cuda::KernelTable& kernels,
@@ -59,6 +37,7 @@ GpuBench::GpuBench(cuda::Runtime& runtime, const cuda::KernelTable& kernels,
       kernels_(kernels),
       options_(options),
       multiprocessors_(device.multiprocessors),
+      compute_capability_(10 * device.major + device.minor),
       tier_(runtime, options.pool * 2 + Bytes{std::int64_t{1} << 30}) {
   runtime_.make_gemm();
   const GpuFacts facts{device.multiprocessors, cuda::gemm_workspace_bytes(device.major)};
@@ -239,99 +218,57 @@ Bytes GpuBench::graph_bytes(std::int64_t nodes, const std::function<Bytes()>& gr
   return taken;
 }
 
+std::string gpu_shape_text(std::int64_t a, std::int64_t b) {
+  return std::to_string(a) + " x " + std::to_string(b);
+}
+
+bool GpuBench::multiplies_fp8() const { return compute_capability_ >= 89; }
+
+/// GPTQ's groups are indices and must be some; all else is small numbers already.
+void GpuBench::make_weights(DType weight, std::int64_t in, std::int64_t out) {
+  if (packed_kind(weight) != PackedKind::kGptq) return;
+  const PackedParts parts = packed_parts(weight, out, in);
+  std::vector<std::int32_t> groups(static_cast<std::size_t>(in));
+  for (std::int64_t c = 0; c < in; ++c) {
+    groups[static_cast<std::size_t>(c)] = static_cast<std::int32_t>(c / parts.group);
+  }
+  const Bytes bytes = bytes_of(weight, out, in);
+  const std::int64_t count = options_.pool.n / 2 / round_up(bytes, Bytes{256}).n;
+  for (std::int64_t i = 0; i < count; ++i) {
+    runtime_.copy(stream_, stretch(bytes, i) + parts.groups, groups.data(), Bytes{4} * in,
+                  cuda::CopyKind::kToDevice);
+  }
+  runtime_.synchronize(stream_);
+}
+
+GpuPoint GpuBench::linear_fp8(DType weight, std::int64_t tokens, std::int64_t in, std::int64_t out) {
+  CudaOps ops(runtime_, kernels_, stream_, multiprocessors_, kActivations);
+  ops.bind(workspace_.get());
+  ops.use_fp8_inputs(multiplies_fp8());
+  const TensorView x = tensor(0, kActivations, tokens, in);
+  const TensorView y = tensor(1, kActivations, tokens, out);
+  const TensorView workspace = tensor(2, DType::kI8, 1, ops.linear_workspace(tokens, in, weight).n);
+  const Bytes bytes = bytes_of(weight, out, in);
+  GpuPoint point{linear_fp8_work(tokens, in, out, weight, kActivations),
+                 gpu_shape_text(tokens, in) + " x " + std::to_string(out), 0};
+  point.seconds = time([&](std::int64_t call) {
+    ops.linear(y, x, {{stretch(bytes, call), weight, out, in}, 0}, {}, workspace);
+  });
+  return point;
+}
+
 GpuPoint GpuBench::linear(DType weight, std::int64_t tokens, std::int64_t in, std::int64_t out,
                           DType activations) {
+  make_weights(weight, in, out);
   const TensorView x = tensor(0, activations, tokens, in);
   const TensorView y = tensor(1, activations, tokens, out);
   const Bytes scratch = cuda::linear_workspace(tokens, in, weight, activations);
   const TensorView workspace = tensor(2, DType::kI8, 1, scratch.n);
   const Bytes bytes = bytes_of(weight, out, in);
   GpuPoint point{linear_work(tokens, in, out, weight, activations),
-                 shape_text(tokens, in) + " x " + std::to_string(out), 0};
+                 gpu_shape_text(tokens, in) + " x " + std::to_string(out), 0};
   point.seconds = time([&](std::int64_t call) {
     ops_->linear(y, x, {{stretch(bytes, call), weight, out, in}, 0}, {}, workspace);
-  });
-  return point;
-}
-
-GpuPoint GpuBench::attention(DType kv_format, AttentionHeads heads, std::int64_t queries,
-                             std::int64_t kv_length, std::int64_t sequences) {
-  const std::int64_t rows = queries * sequences;
-  const TensorView q = tensor(0, kActivations, rows, heads.heads * heads.head_dim);
-  const TensorView out = tensor(1, kActivations, rows, heads.heads * heads.head_dim);
-  const std::int64_t blocks = ceil_div(kv_length, kBlockTokens);
-  KvLayerView kv = one_layer(kv_format, heads, blocks * sequences);
-  AttentionParams params;
-  params.heads = heads.heads;
-  params.scale = 0.1F;
-
-  const IndexArrays& a = workspace_->arrays();
-  const auto shadow = [&](const TensorView& array) {
-    return reinterpret_cast<std::int32_t*>(shadow_.data() + (static_cast<std::byte*>(array.data) -
-                                                             static_cast<std::byte*>(a.ids.data)));
-  };
-  slices_.clear();
-  // Rows of a block table lie `blocks` apart, so that no two sequences share a block.
-  std::int32_t* const tables = shadow(a.groups.front().block_tables);
-  for (std::int64_t s = 0; s < sequences; ++s) {
-    slices_.push_back({s * queries, queries, kv_length, tables + s * blocks});
-    shadow(a.query_begin)[s] = static_cast<std::int32_t>(s * queries);
-    shadow(a.query_count)[s] = static_cast<std::int32_t>(queries);
-    shadow(a.groups.front().kv_length)[s] = static_cast<std::int32_t>(kv_length);
-  }
-  runtime_.copy(stream_, a.query_begin.data, shadow(a.query_begin),
-                Bytes{static_cast<std::byte*>(a.groups.front().block_tables.data) -
-                      static_cast<std::byte*>(a.query_begin.data)},
-                cuda::CopyKind::kToDevice);
-  cuda::DeviceSlices on;
-  on.count = sequences;
-  on.query_begin = static_cast<const std::int32_t*>(a.query_begin.data);
-  on.query_count = static_cast<const std::int32_t*>(a.query_count.data);
-  on.kv_length = static_cast<const std::int32_t*>(a.groups.front().kv_length.data);
-  on.block_tables = static_cast<const std::int32_t*>(a.groups.front().block_tables.data);
-  on.blocks_per_row = blocks;
-  on.most_queries = queries;
-  on.most_kv = kv_length;
-  const Bytes scratch = cuda::attention_workspace(slices_, kv, params, kv_length, multiprocessors_);
-  const TensorView workspace = tensor(2, DType::kI8, 1, scratch.n);
-  const AttentionShape shape{heads.heads, heads.kv_heads, heads.head_dim, heads.head_dim,
-                             0,           kv_format,      kActivations,   false};
-  GpuPoint point{attention_work(shape, queries, kv_length),
-                 heads_text(heads) + ", " + shape_text(sequences, queries) + " over " +
-                     std::to_string(kv_length),
-                 0};
-  point.work.bytes *= static_cast<double>(sequences);
-  point.work.flops *= static_cast<double>(sequences);
-  const Bytes bytes = Bytes{kv.block_stride} * kv.block_count;
-  point.seconds = time([&](std::int64_t call) {
-    kv.base = stretch(bytes, call);
-    if (queries == 1)
-      kernels_.attention_decode(stream_, out, q, kv, on, params, workspace);
-    else
-      kernels_.attention_prefill(stream_, out, q, kv, on, params);
-  });
-  return point;
-}
-
-GpuPoint GpuBench::kv_write(DType kv_format, AttentionHeads heads, std::int64_t tokens) {
-  const std::int64_t width = heads.kv_heads * heads.head_dim;
-  const TensorView k = tensor(0, kActivations, tokens, width);
-  const TensorView v = tensor(1, kActivations, tokens, width);
-  KvLayerView kv = one_layer(kv_format, heads, ceil_div(tokens, kBlockTokens));
-  const IndexArrays& a = workspace_->arrays();
-  auto* const slots = reinterpret_cast<std::int64_t*>(
-      shadow_.data() +
-      (static_cast<std::byte*>(a.groups.front().slots.data) - static_cast<std::byte*>(a.ids.data)));
-  for (std::int64_t t = 0; t < tokens; ++t) slots[t] = t;
-  runtime_.copy(stream_, a.groups.front().slots.data, slots, Bytes{8} * tokens,
-                cuda::CopyKind::kToDevice);
-  GpuPoint point{kv_write_work(tokens, 2 * width, 2 * heads.kv_heads, kActivations, kv_format),
-                 heads_text(heads) + ", " + std::to_string(tokens), 0};
-  const Bytes bytes = Bytes{kv.block_stride} * kv.block_count;
-  point.seconds = time([&](std::int64_t call) {
-    kv.base = stretch(bytes, call);
-    kernels_.kv_write(stream_, kv, k, v,
-                      static_cast<const std::int64_t*>(a.groups.front().slots.data));
   });
   return point;
 }
@@ -339,7 +276,7 @@ GpuPoint GpuBench::kv_write(DType kv_format, AttentionHeads heads, std::int64_t 
 GpuPoint GpuBench::norm(std::int64_t tokens, std::int64_t columns) {
   const TensorView out = tensor(0, kActivations, tokens, columns);
   const TensorView weight = tensor(1, DType::kF32, 1, columns);
-  GpuPoint point{norm_work(tokens, columns, kActivations), shape_text(tokens, columns), 0};
+  GpuPoint point{norm_work(tokens, columns, kActivations), gpu_shape_text(tokens, columns), 0};
   point.seconds = time([&](std::int64_t call) {
     const TensorView x{stretch(out.bytes(), call), kActivations, tokens, columns};
     kernels_.rmsnorm(stream_, out, x, weight, 1e-5F, false);
@@ -353,7 +290,7 @@ GpuPoint GpuBench::rope(std::int64_t tokens, AttentionHeads heads) {
   const float* const table = workspace_->rope_table(rope_table_->inverse_frequency().data());
   const auto* const positions =
       static_cast<const std::int32_t*>(workspace_->arrays().positions.data);
-  GpuPoint point{rope_work(tokens, columns, kActivations), shape_text(tokens, columns), 0};
+  GpuPoint point{rope_work(tokens, columns, kActivations), gpu_shape_text(tokens, columns), 0};
   point.seconds = time([&](std::int64_t call) {
     kernels_.rope(stream_, {stretch(bytes, call), kActivations, tokens, columns}, positions,
                   {128, 128, false, table, 1.0F});
@@ -363,7 +300,7 @@ GpuPoint GpuBench::rope(std::int64_t tokens, AttentionHeads heads) {
 
 GpuPoint GpuBench::activation(std::int64_t tokens, std::int64_t columns) {
   const TensorView up = tensor(0, kActivations, tokens, columns);
-  GpuPoint point{activation_work(tokens, columns, true, kActivations), shape_text(tokens, columns),
+  GpuPoint point{activation_work(tokens, columns, true, kActivations), gpu_shape_text(tokens, columns),
                  0};
   point.seconds = time([&](std::int64_t call) {
     kernels_.gated_activation(stream_, {stretch(up.bytes(), call), kActivations, tokens, columns},
@@ -374,7 +311,7 @@ GpuPoint GpuBench::activation(std::int64_t tokens, std::int64_t columns) {
 
 GpuPoint GpuBench::add(std::int64_t tokens, std::int64_t columns) {
   const TensorView y = tensor(0, kActivations, tokens, columns);
-  GpuPoint point{add_work(tokens, columns, kActivations), shape_text(tokens, columns), 0};
+  GpuPoint point{add_work(tokens, columns, kActivations), gpu_shape_text(tokens, columns), 0};
   point.seconds = time([&](std::int64_t call) {
     kernels_.add(stream_, {stretch(y.bytes(), call), kActivations, tokens, columns}, y);
   });
@@ -385,7 +322,7 @@ GpuPoint GpuBench::embed(DType table, std::int64_t tokens, std::int64_t columns)
   const TensorView out = tensor(0, kActivations, tokens, columns);
   const Bytes bytes = bytes_of(table, kMostTokens, columns);
   const auto* const ids = static_cast<const std::int32_t*>(workspace_->arrays().ids.data);
-  GpuPoint point{embed_work(tokens, columns, table, kActivations), shape_text(tokens, columns), 0};
+  GpuPoint point{embed_work(tokens, columns, table, kActivations), gpu_shape_text(tokens, columns), 0};
   point.seconds = time([&](std::int64_t call) {
     kernels_.embed(stream_, out, {stretch(bytes, call), table, kMostTokens, columns}, ids, 1.0F);
   });

@@ -29,6 +29,8 @@ struct GpuPoint {
   double flops_per_s() const { return seconds > 0 ? work.flops / seconds : 0; }
 };
 
+std::string gpu_shape_text(std::int64_t a, std::int64_t b);  // "a x b"
+
 struct AttentionHeads {
   std::int64_t heads = 32, kv_heads = 8, head_dim = 128;
 };
@@ -57,8 +59,17 @@ class GpuBench {
 
   GpuPoint linear(DType weight, std::int64_t tokens, std::int64_t in, std::int64_t out,
                   DType activations);
+  /// With inputs rounded to fp8: by the GEMM library above kGemvTokens tokens where it can.
+  GpuPoint linear_fp8(DType weight, std::int64_t tokens, std::int64_t in, std::int64_t out);
+  bool multiplies_fp8() const;  // the GEMM library, on this device
+  /// `mass`: adds up what each block gets.
   GpuPoint attention(DType kv, AttentionHeads heads, std::int64_t queries, std::int64_t kv_length,
-                     std::int64_t sequences);
+                     std::int64_t sequences, bool mass = false);
+  /// Over a window of at most kResidualTokens and a history that keeps every stride'th token.
+  GpuPoint attention_history(DType format, AttentionHeads heads, std::int64_t queries,
+                             std::int64_t kv_length, std::int64_t sequences, std::int64_t stride);
+  /// Blocks of the window into the history.
+  GpuPoint kv_pack(DType format, AttentionHeads heads, std::int64_t blocks, std::int64_t stride);
   GpuPoint kv_write(DType kv, AttentionHeads heads, std::int64_t tokens);
   GpuPoint norm(std::int64_t tokens, std::int64_t columns);
   GpuPoint rope(std::int64_t tokens, AttentionHeads heads);
@@ -69,9 +80,15 @@ class GpuBench {
   /// Least of three timings of the captured calls call(0), call(1) ..., each a stretch of memory.
   double time(const std::function<void(std::int64_t call)>& call);
   static constexpr DType kActivations = DType::kBF16;
+  static constexpr std::int64_t kBlockTokens = 16, kResidualTokens = 128;
 
  private:
+  static constexpr int kLists = 3, kMass = 4;  // slots of tensor()
   void small_kernel();
+  void make_weights(DType weight, std::int64_t in, std::int64_t out);
+  cuda::DeviceSlices alike(std::size_t& first, const SequenceSlice& slice,
+                           std::int64_t block_tokens, std::int64_t sequences);
+  void send_lists();
   std::int64_t scaled(std::int64_t n, std::int64_t granule) const;
   /// `count` stretches of `bytes` of the pool's second half, in turn.
   std::byte* stretch(Bytes bytes, std::int64_t call) const;
@@ -81,7 +98,7 @@ class GpuBench {
   cuda::Runtime& runtime_;
   const cuda::KernelTable& kernels_;
   GpuBenchOptions options_;
-  int multiprocessors_;
+  int multiprocessors_, compute_capability_;
   cuda::Stream stream_;
   cuda::Event begin_, end_;
   CudaDeviceTier tier_;
@@ -91,7 +108,7 @@ class GpuBench {
   std::unique_ptr<RopeTable> rope_table_;
   TensorView pool_;
   std::vector<std::byte> shadow_;  // the arrays of a pass, at the offsets of the device's
-  std::vector<SequenceSlice> slices_;
+  std::vector<std::int32_t> lists_;  // of slices, or packs, on their way to the device
 };
 
 }  // namespace vramplan

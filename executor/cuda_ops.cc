@@ -38,6 +38,9 @@ void CudaOps::layernorm(TensorView out, TensorView x, TensorView weight, TensorV
 void CudaOps::linear(TensorView out, TensorView in, const WeightView& weight, TensorView bias,
                      TensorView workspace) {
   const DType format = weight.tensor.dtype;
+  if (linear_inputs_ == DType::kF8E4M3 && has_fp8_rows(format)) {
+    return fp8_linear(out, in, weight, bias, workspace);
+  }
   const bool tiled = cuda::linear_workspace(in.rows, in.columns, format, in.dtype).n > 0;
   const bool plain = in.rows > cuda::kGemvTokens && format == in.dtype;
   if (!tiled && !plain) return kernels_.linear(stream_, out, in, weight, bias);
@@ -51,6 +54,30 @@ void CudaOps::linear(TensorView out, TensorView in, const WeightView& weight, Te
 void CudaOps::gemm(TensorView out, std::int64_t out_stride, TensorView in, TensorView weight) {
   VRAMPLAN_CHECK(workspace_ != nullptr);
   runtime_.gemm(stream_, {out, in, weight, out_stride, workspace_->gemm()});
+}
+
+/// The factors of the weight's rows lie in the GEMM library's workspace while it is used, which so
+/// loses a few pages: they take no bytes of their own.
+void CudaOps::fp8_linear(TensorView out, TensorView in, const WeightView& weight, TensorView bias,
+                         TensorView workspace) {
+  const TensorView& w = weight.tensor;
+  VRAMPLAN_CHECK(workspace.bytes() >= linear_workspace(in.rows, in.columns, w.dtype));
+  const cuda::Fp8Input x = cuda::fp8_input_in(workspace.data, in.rows, in.columns);
+  VRAMPLAN_CHECK(workspace_ != nullptr);
+  const TensorView& all = workspace_->gemm();
+  const Bytes factors = round_up(Bytes{4} * w.rows, Bytes{Arena::kAlignment});
+  const bool shape = in.columns % 16 == 0 && w.rows % 16 == 0 && factors + factors <= all.bytes();
+  if (!fp8_library_ || !shape || in.rows <= cuda::kGemvTokens) {
+    kernels_.quantise_rows(stream_, x.codes, x.scales, in, nullptr, {});
+    return kernels_.linear_fp8(stream_, out, x.codes, x.scales, weight, bias);
+  }
+  auto* const scales = static_cast<float*>(all.data);
+  kernels_.quantise_rows(stream_, x.codes, x.scales, in, scales, w);
+  const TensorView rest{static_cast<std::byte*>(all.data) + factors.n, DType::kI8, 1,
+                        (all.bytes() - factors).n};
+  const TensorView codes{w.data, DType::kF8E4M3, w.rows, w.columns};
+  runtime_.gemm(stream_, {out, x.codes, codes, out.columns, rest, x.scales, scales});
+  if (bias.data != nullptr) kernels_.add_bias(stream_, out, bias);
 }
 
 void CudaOps::dequantised_gemm(TensorView out, TensorView in, const WeightView& weight,
@@ -154,7 +181,7 @@ void CudaOps::copy(TensorView out, TensorView x) {
 void CudaOps::softcap(TensorView x, float cap) { kernels_.softcap(stream_, x, cap); }
 
 Bytes CudaOps::linear_workspace(std::int64_t tokens, std::int64_t in_features, DType weight) const {
-  return cuda::linear_workspace(tokens, in_features, weight, activations_);
+  return cuda::linear_workspace(tokens, in_features, weight, activations_, linear_inputs_);
 }
 
 Bytes CudaOps::attention_workspace(std::span<const SequenceSlice> slices, const KvLayerView& kv,

@@ -32,6 +32,12 @@ class CudaOps final : public Ops {
         multiprocessors_(multiprocessors),
         activations_(activations) {}
 
+  /// From now on fp8 weights with at most one scale a row meet inputs rounded to fp8: by the GEMM
+  /// library above kGemvTokens tokens, where `library` and it has the shape, else by our kernel.
+  void use_fp8_inputs(bool library) {
+    linear_inputs_ = DType::kF8E4M3;
+    fp8_library_ = library;
+  }
   void bind(GpuWorkspace* workspace) { workspace_ = workspace; }
   void begin(CudaPass pass) { pass_ = std::move(pass); }
 
@@ -77,6 +83,8 @@ class CudaOps final : public Ops {
   template <class T>
   const T* on_device(std::span<const T> staged) const;
   void gemm(TensorView out, std::int64_t out_stride, TensorView in, TensorView weight);
+  void fp8_linear(TensorView out, TensorView in, const WeightView& weight, TensorView bias,
+                  TensorView workspace);
   void dequantised_gemm(TensorView out, TensorView in, const WeightView& weight,
                         TensorView workspace);
 
@@ -85,6 +93,8 @@ class CudaOps final : public Ops {
   cuda::Stream stream_;
   int multiprocessors_;
   DType activations_;
+  DType linear_inputs_ = DType::kI8;
+  bool fp8_library_ = false;
   GpuWorkspace* workspace_ = nullptr;
   CudaPass pass_;
 };

@@ -78,12 +78,17 @@ void DryOps::linear(TensorView out, TensorView in, const WeightView& weight, Ten
                     TensorView) {
   VRAMPLAN_CHECK(in.columns == weight.tensor.columns && out.columns == weight.tensor.rows);
   VRAMPLAN_CHECK(in.rows == out.rows);
-  const DryOp op = in.rows <= cpu::kGemvTokens ? DryOp::kLinearDecode : DryOp::kLinear;
+  const bool few = in.rows <= cpu::kGemvTokens;
+  const double bytes = bytes_in(weight.tensor) + bytes_in(in) + bytes_in(out);
+  const double flops = 2 * static_cast<double>(in.rows) * elements_in(weight.tensor);
+  if (linear_inputs_ == DType::kF8E4M3 && has_fp8_rows(weight.tensor.dtype)) {
+    return count({few ? DryOp::kLinearFp8Decode : DryOp::kLinearFp8, weight.tensor.dtype,
+                  DType::kF8E4M3, bytes + 2 * elements_in(in), flops});  // codes: there and back
+  }
+  const DryOp op = few ? DryOp::kLinearDecode : DryOp::kLinear;
   // With unrounded inputs the products are those of f32 weights.
   const bool unrounded = is_block_quantised(weight.tensor.dtype) && linear_inputs_ == DType::kF32;
-  count({op, unrounded ? DType::kF32 : weight.tensor.dtype, in.dtype,
-         bytes_in(weight.tensor) + bytes_in(in) + bytes_in(out),
-         2 * static_cast<double>(in.rows) * elements_in(weight.tensor)});
+  count({op, unrounded ? DType::kF32 : weight.tensor.dtype, in.dtype, bytes, flops});
 }
 
 void DryOps::rope(TensorView x, std::span<const std::int32_t>, const RopeParams&) {
@@ -147,8 +152,13 @@ void DryOps::attention(TensorView out, TensorView q, const KvLayerView& kv,
                static_cast<double>(slices[i].query_count) * static_cast<double>(keys);
     }
   }
-  const DryOp decode = mass ? DryOp::kAttentionMassDecode : DryOp::kAttentionDecode;
-  const DryOp prefill = mass ? DryOp::kAttentionMassPrefill : DryOp::kAttentionPrefill;
+  const bool behind = params.history != nullptr;
+  const DryOp decode = mass     ? DryOp::kAttentionMassDecode
+                       : behind ? DryOp::kAttentionHistoryDecode
+                                : DryOp::kAttentionDecode;
+  const DryOp prefill = mass     ? DryOp::kAttentionMassPrefill
+                        : behind ? DryOp::kAttentionHistoryPrefill
+                                 : DryOp::kAttentionPrefill;
   count({single ? decode : prefill, format, q.dtype, bytes, flops});
 }
 
@@ -187,7 +197,9 @@ void DryOps::softcap(TensorView x, float) {
 }
 
 Bytes DryOps::linear_workspace(std::int64_t tokens, std::int64_t in_features, DType weight) const {
-  if (gpu_) return cuda::linear_workspace(tokens, in_features, weight, gpu_->activations);
+  if (gpu_) {
+    return cuda::linear_workspace(tokens, in_features, weight, gpu_->activations, linear_inputs_);
+  }
   if (kind_ != DeviceKind::kCpu) return {};
   return cpu::linear_workspace(tokens, in_features, weight, linear_inputs_, threads_);
 }

@@ -15,12 +15,16 @@ enum class DryOp : std::uint8_t {
   kNorm,
   kLinear,
   kLinearDecode,  // few tokens: the weights set the pace
+  kLinearFp8,     // both with inputs rounded to fp8
+  kLinearFp8Decode,
   kRope,
   kKvWrite,
   kAttentionPrefill,
   kAttentionDecode,
   kAttentionMassPrefill,
   kAttentionMassDecode,
+  kAttentionHistoryPrefill,
+  kAttentionHistoryDecode,
   kActivation,
   kAdd,
   kGather,

@@ -75,6 +75,7 @@ class CudaRun {
     CudaOptions options;
     options.device = request_.cuda.device;
     options.activations = decisions_.activations;
+    options.linear_inputs = decisions_.linear_inputs;
     options.graphs = request_.cuda.graphs && captures_steps(decisions_);
     options.naive = decisions_.attention == AttentionAlgorithm::kNaive;
     options.by_layer = decisions_.activation_offload;

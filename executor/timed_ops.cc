@@ -15,6 +15,8 @@ constexpr const char* kNames[] = {"embed",
                                   "attention_decode",
                                   "attention_mass_prefill",
                                   "attention_mass_decode",
+                                  "attention_history_prefill",
+                                  "attention_history_decode",
                                   "activation",
                                   "add",
                                   "gather"};
@@ -97,7 +99,9 @@ void TimedOps::attention(TensorView out, TensorView q, const KvLayerView& kv,
   const bool single = std::all_of(slices.begin(), slices.end(),
                                   [](const SequenceSlice& s) { return s.query_count == 1; });
   const bool mass = !slices.empty() && slices.front().block_mass != nullptr;
-  const Kind decode = mass ? kMassDecode : kDecode, prefill = mass ? kMassPrefill : kPrefill;
+  const bool behind = params.history != nullptr;
+  const Kind decode = mass ? kMassDecode : behind ? kHistoryDecode : kDecode;
+  const Kind prefill = mass ? kMassPrefill : behind ? kHistoryPrefill : kPrefill;
   timed(single ? decode : prefill, [&] { ops_.attention(out, q, kv, slices, params, workspace); });
 }
 

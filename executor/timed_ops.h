@@ -70,6 +70,8 @@ class TimedOps final : public Ops {
     kDecode,
     kMassPrefill,
     kMassDecode,
+    kHistoryPrefill,
+    kHistoryDecode,
     kActivation,
     kAdd,
     kGather,

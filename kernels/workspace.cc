@@ -23,9 +23,11 @@ namespace cpu {
 Bytes linear_workspace(std::int64_t tokens, std::int64_t in_features, DType weight, DType inputs,
                        int threads) {
   const bool packed = packed_rule(weight) != nullptr;
-  if (!packed && !is_block_quantised(weight)) return {};
+  const bool rounded = inputs == DType::kF8E4M3 && has_fp8_rows(weight);
+  const Bytes codes = rounded ? bytes_of(DType::kF32, tokens, in_features) : Bytes{};
+  if (!packed && !is_block_quantised(weight)) return codes;
   if (packed || inputs == DType::kF32)
-    return Bytes{4} * dequantised_rows(tokens) * in_features * threads;
+    return codes + Bytes{4} * dequantised_rows(tokens) * in_features * threads;
   return Bytes{40} * ceil_div(in_features, 32) * tokens;
 }
 

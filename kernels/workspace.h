@@ -13,7 +13,9 @@ inline constexpr std::int64_t kGemvTokens = 8;
 /// linear, block-quantised weights. `inputs` i8: the input as 8-bit codes, per 32 elements 32
 /// codes, a scale and a sum (f32 each): tokens * ceil(in / 32) * 40 bytes. f32, and formats of
 /// checkpoints: the input as it is, and per thread weight rows in f32: threads *
-/// dequantised_rows(tokens) * in * 4 bytes. Other weights: 0, whatever `inputs` is.
+/// dequantised_rows(tokens) * in * 4 bytes. Other weights: 0, whatever `inputs` is. f8_e4m3: before
+/// that, where fp8 weights have at most one scale a row, the input as its codes say: tokens * in *
+/// 4 bytes; other weights as with i8.
 inline constexpr std::int64_t kDequantisedRows = 4;    // at a time
 inline constexpr std::int64_t kDequantisedPanel = 16;  // as many again, interleaved
 /// Many tokens meet a panel of rows, a few the rows as they are read.

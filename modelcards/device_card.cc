@@ -34,7 +34,11 @@ const std::vector<std::string> kOpWords{"embed",
                                         "send",
                                         "sample",
                                         "linear_f32",
-                                        "linear_f32_decode"};
+                                        "linear_f32_decode",
+                                        "linear_fp8",
+                                        "linear_fp8_decode",
+                                        "attention_history_prefill",
+                                        "attention_history_decode"};
 
 constexpr std::int64_t kMaxBytes = std::int64_t{1} << 50;
 constexpr double kMaxRate = 1e21;

@@ -231,7 +231,11 @@ Bytes most(const RankModel& model, const ScratchRules& rules,
 Bytes linear_scratch(const ScratchRules& rules, std::int64_t tokens, std::int64_t in_features,
                      DType weight) {
   const bool packed = packed_rule(weight) != nullptr;
+  const bool fp8 = rules.linear_inputs == DType::kF8E4M3 && has_fp8_rows(weight);
   if (rules.multiprocessors > 0) {
+    // The input's codes and their scales.
+    if (fp8) return round_up(Bytes{detail::checked_mul(tokens, in_features)}, Bytes{256}) +
+                    Bytes{4} * tokens;
     // Above 32 tokens, rows of a quantised weight are made plain in a tile: at most 8192 of them
     // and at most 64 MiB. Packed ones are read by our kernel as they are.
     const bool tiled =
@@ -240,11 +244,14 @@ Bytes linear_scratch(const ScratchRules& rules, std::int64_t tokens, std::int64_
     return tiled ? bytes_of(DType::kBF16, std::clamp<std::int64_t>(fitting, 1, 8192), in_features)
                  : Bytes{};
   }
-  if (rules.kind != DeviceKind::kCpu || !(packed || is_block_quantised(weight))) return {};
+  if (rules.kind != DeviceKind::kCpu) return {};
+  const Bytes rounded = fp8 ? bytes_of(DType::kF32, tokens, in_features) : Bytes{};
+  if (!packed && !is_block_quantised(weight)) return rounded;
   if (packed || rules.linear_inputs == DType::kF32)
-    return bytes_of(DType::kF32, tokens > kFewTokens ? kDequantisedPanels : kDequantisedRows,
+    return rounded +
+           bytes_of(DType::kF32, tokens > kFewTokens ? kDequantisedPanels : kDequantisedRows,
                     in_features) *
-           rules.threads;
+               rules.threads;
   // 32 codes of 8 bits, their scale and their sum (f32 each) per 32 inputs of a token.
   return Bytes{32 + 4 + 4} * ceil_div(in_features, 32) * tokens;
 }

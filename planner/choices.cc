@@ -116,12 +116,35 @@ class Chooser : private ChoiceList {
     d().weight_offload = weight_offload_for(share, std::max<std::int64_t>(1, layers));
   }
 
-  /// How a CPU's products with block-quantised weights read their inputs.
+  /// Whether fp8 inputs have something to meet, and a GPU that multiplies them.
+  void fp8_inputs() {
+    const auto& stored = source_.stored;
+    const bool recoded = request_.weights.has_value() || stored.empty();
+    const DType all = request_.weights.value_or(source_.card.stored_weights);
+    const bool any = recoded ? has_fp8_rows(all)
+                             : std::any_of(stored.begin(), stored.end(), [](const auto& tensor) {
+                                 return has_fp8_rows(tensor.dtype);
+                               });
+    if (!any) {
+      refuse_choice("--linear-inputs", "fp8 inputs, and no fp8 weights with a scale a row to meet",
+                    "--weights fp8, fp8-tensor or fp8-channel, or leave it out");
+    }
+    if (gpu_ && device_.flops_per_s.count(info(DType::kF8E4M3).name) == 0) {
+      throw Error(ErrorCode::kUnsupported, "fp8 products on " + device_.name)
+          .at(device_.name, "flops_per_s")
+          .help("devices from compute capability 8.9 on have them; leave --linear-inputs out");
+    }
+    d().linear_inputs = DType::kF8E4M3;
+  }
+
+  /// How products with quantised weights read their inputs.
   void linear_inputs() {
+    if (request_.linear_inputs == DType::kF8E4M3) return fp8_inputs();
     if (gpu_) {
       if (request_.linear_inputs) {
         refuse_choice("--linear-inputs",
-                      "a GPU's products read their inputs as the activations are", "leave it out");
+                      "a GPU's products read their inputs as the activations are",
+                      "leave it out, or fp8 with fp8 weights");
       }
       return;
     }
@@ -129,7 +152,7 @@ class Chooser : private ChoiceList {
     if (d().linear_inputs != DType::kI8 && d().linear_inputs != DType::kF32) {
       refuse_choice("--linear-inputs",
                     fmt::format("linear inputs of format {}", info(d().linear_inputs).name),
-                    "int8 or f32");
+                    "int8, f32 or fp8");
     }
     if (!request_.linear_inputs)
       assume("inputs of quantised linears", "8-bit codes", "--linear-inputs");

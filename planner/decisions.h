@@ -185,7 +185,7 @@ struct Decisions {
   bool activation_offload = false;
   AttentionAlgorithm attention = AttentionAlgorithm::kTiled;
   // CPU: products with block-quantised weights round their input to 8-bit codes (i8), or do not
-  // (f32).
+  // (f32). fp8: fp8 weights with at most one scale a row meet a row of inputs rounded to e4m3.
   DType linear_inputs = DType::kI8;
   int threads = 1;            // CPU backend, of each replica
   std::int64_t replicas = 1;  // processes that each run all of this over one copy of the weights

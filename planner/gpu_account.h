@@ -21,7 +21,7 @@ struct GpuAccount {
   Bytes gemm;                     // workspace of the GEMM library
   Bytes vectors;                  // f32 copies of 16-bit norms and biases, each rounded up to 256 B
   Bytes rope;                     // distinct rotary tables, 4 B x rotary_dim / 2 each, rounded
-  std::int64_t decode_calls = 0;  // operations of a decode step
+  std::int64_t decode_calls = 0;  // kernels of a decode step
   std::vector<KvKeep> groups;     // of layers that keep the same tokens, at least one
   Bytes graph_node;               // of one of them in a graph, as the device card says
 };

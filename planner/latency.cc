@@ -29,6 +29,17 @@ const OpCost* find_cost(const DeviceCard& device, OpKind op, DType dtype) {
   if (decode || op == OpKind::kLinearF32) {
     return find_cost(device, decode ? OpKind::kLinearDecode : OpKind::kLinear, DType::kF32);
   }
+  // none for fp8 inputs: weights set the pace of few tokens, and a CPU multiplies in f32 anyway;
+  if (op == OpKind::kLinearFp8Decode) return find_cost(device, OpKind::kLinearDecode, dtype);
+  if (op == OpKind::kLinearFp8) {
+    const bool same = device.kind == DeviceKind::kCpu;
+    return same ? find_cost(device, OpKind::kLinear, dtype) : nullptr;
+  }
+  // none for what lies behind a residual window: as over one cache of its format;
+  if (op == OpKind::kAttentionHistoryDecode)
+    return find_cost(device, OpKind::kAttentionDecode, dtype);
+  if (op == OpKind::kAttentionHistoryPrefill)
+    return find_cost(device, OpKind::kAttentionPrefill, dtype);
   // and none for attention that adds up what blocks get: a CPU's kernels take the way of several
   // queries then, whatever their number.
   const bool one = op == OpKind::kAttentionMassDecode;
@@ -115,7 +126,8 @@ class TermTable {
  private:
   static std::string term_name(const OpWork& work) {
     const bool linear = work.op == OpKind::kLinear || work.op == OpKind::kLinearDecode ||
-                        work.op == OpKind::kLinearF32 || work.op == OpKind::kLinearF32Decode;
+                        work.op == OpKind::kLinearF32 || work.op == OpKind::kLinearF32Decode ||
+                        work.op == OpKind::kLinearFp8 || work.op == OpKind::kLinearFp8Decode;
     return linear ? fmt::format("linear {}", info(work.dtype).name) : name_of(work.op);
   }
   static void accumulate(OpTime& sum, const OpTime& time) {
@@ -159,7 +171,9 @@ OpTime op_time(const DeviceCard& device, const OpWork& work) {
     return time;
   }
   if (device.memory_bytes_per_s.value <= 0) missing(device, "memory_bytes_per_s");
-  time.launch.v = calls * device.launch_s.value;
+  const bool gpu = device.kind == DeviceKind::kGpu;
+  const double kernels = gpu ? static_cast<double>(gpu_kernels_of(work.op)) : 1;
+  time.launch.v = calls * kernels * device.launch_s.value;
   time.memory.v =
       work.bytes / (device.memory_bytes_per_s.value * positive_or_one(device.memory_efficiency));
   if (work.flops > 0) {

@@ -39,7 +39,7 @@ OpWork history_work(const AttentionShape& shape, std::int64_t queries, std::int6
   const double row_bytes = width * bytes_per_element(shape.kv) + 2 * row_scale_bytes(shape.kv);
   const double recent_bytes = width * bytes_per_element(DType::kF16);
   OpWork work;
-  work.op = queries == 1 ? OpKind::kAttentionDecode : OpKind::kAttentionPrefill;
+  work.op = queries == 1 ? OpKind::kAttentionHistoryDecode : OpKind::kAttentionHistoryPrefill;
   work.dtype = shape.kv;
   work.compute = shape.activation;
   work.calls = repeat;
@@ -84,8 +84,16 @@ const char* name_of(OpKind op) {
                                            "send",
                                            "sample",
                                            "linear_f32",
-                                           "linear_f32_decode"};
+                                           "linear_f32_decode",
+                                           "linear_fp8",
+                                           "linear_fp8_decode",
+                                           "attention_history_prefill",
+                                           "attention_history_decode"};
   return kNames[static_cast<int>(op)];
+}
+
+std::int64_t gpu_kernels_of(OpKind op) {
+  return op == OpKind::kLinearFp8 || op == OpKind::kLinearFp8Decode ? 2 : 1;
 }
 
 OpWork embed_work(std::int64_t tokens, std::int64_t hidden, DType table, DType activation) {
@@ -115,6 +123,15 @@ OpWork linear_f32_work(std::int64_t tokens, std::int64_t in, std::int64_t out, D
                        DType activation) {
   OpWork work = linear_work(tokens, in, out, weight, activation);
   work.op = work.op == OpKind::kLinear ? OpKind::kLinearF32 : OpKind::kLinearF32Decode;
+  return work;
+}
+
+OpWork linear_fp8_work(std::int64_t tokens, std::int64_t in, std::int64_t out, DType weight,
+                       DType activation) {
+  OpWork work = linear_work(tokens, in, out, weight, activation);
+  work.op = work.op == OpKind::kLinear ? OpKind::kLinearFp8 : OpKind::kLinearFp8Decode;
+  work.compute = DType::kF8E4M3;
+  work.bytes += 2 * elements(tokens, in);
   return work;
 }
 

@@ -27,11 +27,18 @@ enum class OpKind : std::uint8_t {
   kSample,
   kLinearF32,
   kLinearF32Decode,
+  kLinearFp8,
+  kLinearFp8Decode,
+  kAttentionHistoryPrefill,  // a residual window and the history before it
+  kAttentionHistoryDecode,
 };
 /// The word in OpCost::op: embed norm linear linear_decode rope kv_write attention_prefill
 /// attention_decode attention_mass_prefill attention_mass_decode activation add gather all_reduce
-/// all_gather send sample linear_f32 linear_f32_decode.
+/// all_gather send sample linear_f32 linear_f32_decode linear_fp8 linear_fp8_decode
+/// attention_history_prefill attention_history_decode.
 const char* name_of(OpKind op);
+/// Kernels that a GPU runs for a call: 2 where the input is quantised before it is multiplied.
+std::int64_t gpu_kernels_of(OpKind op);
 
 /// The work of one operation or of many alike. bytes: all that is read and written, weights and
 /// activations; on a link, what one rank moves. flops: 2 per multiply-add.
@@ -56,6 +63,10 @@ OpWork linear_work(std::int64_t tokens, std::int64_t in, std::int64_t out, DType
                    DType activation);
 /// The same with block-quantised weights that meet unrounded inputs: linear_f32(_decode).
 OpWork linear_f32_work(std::int64_t tokens, std::int64_t in, std::int64_t out, DType weight,
+                       DType activation);
+/// fp8 weights that meet inputs rounded to fp8, a row at a time: linear_fp8(_decode). The codes are
+/// written and read beside the input; flops run at the peak of fp8.
+OpWork linear_fp8_work(std::int64_t tokens, std::int64_t in, std::int64_t out, DType weight,
                        DType activation);
 OpWork rope_work(std::int64_t tokens, std::int64_t columns, DType activation);
 /// kv_columns: elements of K and V of a token; kv_rows: in how many rows (two a head).

@@ -49,7 +49,7 @@ struct PlanRequest {
   std::optional<WeightOffload> weight_offload_layers;  // the same, decided before
   std::optional<std::int64_t> block_tokens;
   std::optional<AttentionAlgorithm> attention;
-  std::optional<DType> linear_inputs;  // i8 or f32, on a CPU
+  std::optional<DType> linear_inputs;  // i8 or f32, on a CPU; fp8 with fp8 weights
   std::optional<int> threads;
   std::optional<std::int64_t> replicas;  // processes over one copy of the weights
   std::optional<Bytes> capacity;         // artificial: below the card's

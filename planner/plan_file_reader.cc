@@ -171,8 +171,8 @@ class Reader {
     d.prefill_chunk = {count(in, "prefill_chunk_tokens", 1)};
     d.activation_offload = in.boolean_or("activation_offload", false);
     d.attention = named<AttentionAlgorithm>(in.at("attention"), kAttentionAlgorithms);
-    d.linear_inputs =
-        choice(in.at("linear_inputs"), {"int8", "f32"}) == 0 ? DType::kI8 : DType::kF32;
+    constexpr DType kInputs[] = {DType::kI8, DType::kF32, DType::kF8E4M3};
+    d.linear_inputs = kInputs[choice(in.at("linear_inputs"), {"int8", "f32", "fp8"})];
     d.threads = small(in, "threads");
     if (in.has("replicas")) d.replicas = in.at("replicas").integer(1, kMostReplicas);
     d.seed = wide(in.at("seed"), 10);

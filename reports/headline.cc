@@ -101,7 +101,9 @@ std::string configuration(const Decisions& d) {
       grouped(d.context.n), grouped(d.output.n), d.batch,
       d.weights ? info(*d.weights).name : "as stored", name_of(d.kv_format), d.block.n,
       info(d.activations).name, name_of(d.attention), grouped(d.prefill_chunk.n),
-      d.linear_inputs == DType::kF32 ? ", linear inputs f32" : "");
+      d.linear_inputs == DType::kI8
+          ? ""
+          : fmt::format(", linear inputs {}", info(d.linear_inputs).name));
   if (d.speculation.any()) {
     text +=
         fmt::format(", {} guesses a step by {}", d.speculation.tokens,

@@ -17,10 +17,11 @@ namespace cpu {
 void CpuOps::Free::operator()(void* p) const { std::free(p); }
 
 CpuOps::CpuOps(int threads, DType linear_inputs) : pool_(threads), linear_inputs_(linear_inputs) {
-  if (linear_inputs != DType::kI8 && linear_inputs != DType::kF32) {
+  if (linear_inputs != DType::kI8 && linear_inputs != DType::kF32 &&
+      linear_inputs != DType::kF8E4M3) {
     throw Error(ErrorCode::kUsage,
                 std::string("linear inputs of format ") + info(linear_inputs).name)
-        .help("int8 or f32");
+        .help("int8, f32 or fp8");
   }
   const auto bytes = static_cast<std::size_t>(kScratchBytes) * static_cast<std::size_t>(threads);
   scratch_.reset(static_cast<float*>(std::aligned_alloc(4096, bytes)));

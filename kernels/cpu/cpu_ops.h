@@ -11,7 +11,9 @@ namespace vramplan {
 
 /// threads >= 1, the calling thread included. `linear_inputs`: how products with block-quantised
 /// weights read their input: i8 rounds 32 elements at a time to 8-bit codes (fast), f32 takes it as
-/// it is (the sums of the dequantised matrix; slow, for exactness). Beside the workspace an Ops
+/// it is (the sums of the dequantised matrix; slow, for exactness); f8_e4m3 rounds a row to fp8 where
+/// the weights are fp8 with at most one scale a row (has_fp8_rows), and is i8 elsewhere. Beside the
+/// workspace an Ops
 /// keeps kScratchBytes a thread, and touches only what its operations use. One caller at a time.
 /// Errors: kUsage for a bad thread count or input format; operations throw kUnsupported for a
 /// format they do not read, and stop the program when shapes contradict each other.
@@ -69,6 +71,8 @@ class CpuOps final : public Ops {
 
   void linear_quantised(TensorView out, TensorView in, const WeightView& weight, const float* bias,
                         TensorView workspace);
+  /// `in` rounded to fp8, row by row, at the head of the workspace, which ends up without it.
+  TensorView round_to_fp8(TensorView in, DType weight, TensorView& workspace);
   /// The same with the input unrounded, over rows dequantised a few at a time.
   void linear_dequantised(TensorView out, TensorView in, const WeightView& weight,
                           const float* bias, TensorView workspace);

@@ -6,6 +6,7 @@
 #include "kernels/cpu/cpu_ops.h"
 #include "kernels/cpu/dense_gemm.h"
 #include "kernels/cpu/dequantise.h"
+#include "kernels/cpu/fp8_input.h"
 #include "kernels/cpu/packed_weight.h"
 #include "kernels/cpu/quant_gemm.h"
 #include "kernels/workspace.h"
@@ -69,10 +70,30 @@ void CpuOps::linear(TensorView out, TensorView in, const WeightView& weight, Ten
   VRAMPLAN_CHECK(bias.data == nullptr || bias.columns == w.rows);
   if (in.rows == 0 || w.rows == 0) return;
   const float* b = bias.data == nullptr ? nullptr : f32_data(bias);
+  if (linear_inputs_ == DType::kF8E4M3 && has_fp8_rows(w.dtype))
+    in = round_to_fp8(in, w.dtype, workspace);
   if (is_dense_weight(w.dtype)) return linear_dense(out, in, weight, b);
   if (scaled || linear_inputs_ == DType::kF32)
     return linear_dequantised(out, in, weight, b, workspace);
   linear_quantised(out, in, weight, b, workspace);
+}
+
+/// The values that a row's e4m3 codes stand for, at the head of the workspace: the arithmetic of
+/// an fp8 product, but for the order in which its factors are applied.
+TensorView CpuOps::round_to_fp8(TensorView in, DType weight, TensorView& workspace) {
+  const TensorView rounded{workspace.data, DType::kF32, in.rows, in.columns};
+  VRAMPLAN_CHECK(workspace.data != nullptr &&
+                 workspace.bytes() >= linear_workspace(in.rows, in.columns, weight));
+  const float* x = f32_data(in);
+  float* y = f32_data(rounded);
+  for_rows(in.rows, in.columns, [&](std::int64_t first, std::int64_t last) {
+    for (std::int64_t t = first; t < last; ++t) {
+      round_row_to_fp8(x + t * in.columns, in.columns, y + t * in.columns);
+    }
+  });
+  workspace = {static_cast<std::byte*>(workspace.data) + rounded.bytes().n, DType::kI8, 1,
+               (workspace.bytes() - rounded.bytes()).n};
+  return rounded;
 }
 
 namespace {
@@ -105,10 +126,10 @@ class DequantisedRows {
 void CpuOps::linear_dequantised(TensorView out, TensorView in, const WeightView& weight,
                                 const float* bias, TensorView workspace) {
   const TensorView& w = weight.tensor;
-  VRAMPLAN_CHECK(weight.packing == 0 && workspace.data != nullptr &&
-                 workspace.bytes() >= linear_workspace(in.rows, in.columns, w.dtype));
   const DequantisedRows source(w);
   const std::int64_t held = dequantised_rows(in.rows), columns = w.columns;
+  VRAMPLAN_CHECK(weight.packing == 0 && workspace.data != nullptr &&
+                 workspace.bytes() >= Bytes{4} * held * columns * pool_.size());
   const std::int64_t step = in.rows > kGemvTokens ? kDequantisedPanel : kDequantisedRows;
   const std::int64_t items = ceil_div(w.rows, step);
   const float* x = f32_data(in);

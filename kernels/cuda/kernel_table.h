@@ -12,6 +12,8 @@ struct KernelTable {
   decltype(&cuda::layernorm) layernorm = nullptr;
   decltype(&cuda::add_rmsnorm) add_rmsnorm = nullptr;
   decltype(&cuda::linear) linear = nullptr;
+  decltype(&cuda::quantise_rows) quantise_rows = nullptr;
+  decltype(&cuda::linear_fp8) linear_fp8 = nullptr;
   decltype(&cuda::dequantise) dequantise = nullptr;
   decltype(&cuda::add_bias) add_bias = nullptr;
   decltype(&cuda::rope) rope = nullptr;

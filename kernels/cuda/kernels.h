@@ -74,8 +74,15 @@ void linear(Stream, TensorView out, TensorView in, const WeightView& weight, Ten
 /// out[rows, columns] (f16 or bf16) = dequantised weight rows.
 void dequantise(Stream, TensorView out, const WeightView& weight);
 /// Rows of `in` as e4m3 codes: scales[t] = max |in[t, :]| / 448, out[t, i] = in[t, i] / scales[t]
-/// to the nearest; a row of zeros has scale 1. What an fp8 product (Gemm of runtime.h) takes.
-void quantise_rows(Stream, TensorView out, float* scales, TensorView in);
+/// to the nearest; a row whose scale would be no normal number is zeros of scale 1. With
+/// `weight_scales` [rows of `weight`] also the factor of each row of fp8 weights (has_fp8_rows).
+/// What an fp8 product (Gemm of runtime.h) takes.
+void quantise_rows(Stream, TensorView out, float* scales, TensorView in,
+                   float* weight_scales = nullptr, const TensorView& weight = {});
+/// linear of fp8 weights (has_fp8_rows) with the codes and scales that quantise_rows made of its
+/// inputs, at any number of tokens: the sum over the codes, then both factors, then the bias.
+void linear_fp8(Stream, TensorView out, TensorView in, const float* in_scales,
+                const WeightView& weight, TensorView bias);
 void add_bias(Stream, TensorView x, TensorView bias);
 void rope(Stream, TensorView x, const std::int32_t* positions, const DeviceRope& rope);
 /// A slot below 0 writes nothing (rows that pad a captured graph).

@@ -14,7 +14,8 @@ struct LinearArguments {
   const float* bias = nullptr;  // [rows], may be null
   std::int64_t tokens = 0, rows = 0, columns = 0, row_bytes = 0;
   DType in_dtype = DType::kF32, out_dtype = DType::kF32;
-  bool vector = false;  // see load_part
+  const float* in_scales = nullptr;  // [tokens], of inputs in e4m3 codes
+  bool vector = false;               // see load_part
   PackedRows packed;    // of packed formats: what lies beside the codes
 };
 
@@ -31,6 +32,29 @@ VRAMPLAN_DEVICE void load_weight(const LinearArguments& a, const std::uint8_t* a
   } else {
     dev::load_part<F>(at, sub, j, a.columns, a.vector, w);
   }
+}
+
+/// Formats that also meet inputs in e4m3 codes (kFp8Block reads every packed fp8). The others keep
+/// kernels without that branch.
+template <DType F>
+inline constexpr bool kFp8Inputs = F == DType::kF8E4M3 || F == DType::kFp8Block;
+
+template <DType F>
+VRAMPLAN_DEVICE float load_input(const LinearArguments& a, std::int64_t i) {
+  if constexpr (kFp8Inputs<F>) {
+    if (a.in_scales != nullptr) return dev::to_f32(static_cast<const F8*>(a.in)[i]);
+  }
+  return dev::load_as(a.in_dtype, a.in, i);
+}
+/// A sum over all columns as it is stored: scaled, with its bias.
+template <DType F>
+VRAMPLAN_DEVICE void store_sum(const LinearArguments& a, std::int64_t t, std::int64_t row,
+                               float sum) {
+  if constexpr (kFp8Inputs<F>) {
+    if (a.in_scales != nullptr) sum *= a.in_scales[t];
+  }
+  dev::store_as(a.out_dtype, a.out, t * a.rows + row,
+                sum + (a.bias == nullptr ? 0.0F : a.bias[row]));
 }
 
 /// One step of the GEMV: part j of sub-block `sub` against kTokens staged inputs. `x` holds, per
@@ -51,15 +75,14 @@ VRAMPLAN_DEVICE void multiply_part(const float (&w)[8], const float* x, int at,
 }
 
 /// Stages elements [begin, begin + kGemvChunk) of up to kTokens inputs; zeros beyond the ends.
-template <int kTokens>
+template <DType F, int kTokens>
 VRAMPLAN_DEVICE void stage_inputs(const LinearArguments& a, std::int64_t begin, float* x) {
   for (int i = static_cast<int>(threadIdx.x); i < kTokens * kGemvChunk;
        i += static_cast<int>(blockDim.x)) {
     const int t = i / kGemvChunk, k = i % kGemvChunk;
     const bool inside = t < a.tokens && begin + k < a.columns;
     const int place = k / 32 * 16 + k % 16 + (k % 32 < 16 ? 0 : kGemvChunk / 2);
-    x[t * kGemvChunk + place] =
-        inside ? dev::load_as(a.in_dtype, a.in, t * a.columns + begin + k) : 0.0F;
+    x[t * kGemvChunk + place] = inside ? load_input<F>(a, t * a.columns + begin + k) : 0.0F;
   }
 }
 
@@ -77,7 +100,7 @@ VRAMPLAN_KERNEL VRAMPLAN_BOUNDS(128) gemv_kernel(LinearArguments a) {
   float sum[kGemvRows][kTokens] = {};
   for (std::int64_t begin = 0; begin < a.columns; begin += kGemvChunk) {
     __syncthreads();
-    stage_inputs<kTokens>(a, begin, x);
+    stage_inputs<F, kTokens>(a, begin, x);
     __syncthreads();
     const std::int64_t left = (a.columns - begin + 31) / 32;
     const int subs = static_cast<int>(dev::least<std::int64_t>(left, kGemvChunk / 32));
@@ -97,9 +120,7 @@ VRAMPLAN_KERNEL VRAMPLAN_BOUNDS(128) gemv_kernel(LinearArguments a) {
     for (int t = 0; t < kTokens; ++t) {
       const float total = dev::warp_sum(sum[r][t]);
       const std::int64_t row = first + r;
-      if (lane != 0 || row >= a.rows || t >= a.tokens) continue;
-      dev::store_as(a.out_dtype, a.out, t * a.rows + row,
-                    total + (a.bias == nullptr ? 0.0F : a.bias[row]));
+      if (lane == 0 && row < a.rows && t < a.tokens) store_sum<F>(a, t, row, total);
     }
   }
 }
@@ -129,7 +150,7 @@ VRAMPLAN_KERNEL VRAMPLAN_BOUNDS(256) gemm_kernel(LinearArguments a) {
       const std::int64_t t = token0 + i / kGemmDepth, k = sub * kGemmDepth + i % kGemmDepth;
       const bool inside = t < a.tokens && k < a.columns;
       x_tile[i % kGemmDepth * kTokenPitch + i / kGemmDepth] =
-          inside ? dev::load_as(a.in_dtype, a.in, t * a.columns + k) : 0.0F;
+          inside ? load_input<F>(a, t * a.columns + k) : 0.0F;
     }
     __syncthreads();
 #pragma unroll 8
@@ -151,9 +172,7 @@ VRAMPLAN_KERNEL VRAMPLAN_BOUNDS(256) gemm_kernel(LinearArguments a) {
 #pragma unroll
     for (int r = 0; r < 4; ++r) {
       const std::int64_t row = row0 + 4 * tx + r;
-      if (t >= a.tokens || row >= a.rows) continue;
-      dev::store_as(a.out_dtype, a.out, t * a.rows + row,
-                    sum[m][r] + (a.bias == nullptr ? 0.0F : a.bias[row]));
+      if (t < a.tokens && row < a.rows) store_sum<F>(a, t, row, sum[m][r]);
     }
   }
 }

@@ -5,6 +5,8 @@
 namespace vramplan::cuda {
 namespace {
 
+constexpr Bytes kGranule{256};  // where tensors begin
+
 /// Blocks of the decode kernel per sequence and kv head: enough to give every multiprocessor
 /// two, of no less than 256 tokens each, at most 64.
 std::int64_t decode_splits(std::int64_t slices, std::int64_t kv_heads, std::int64_t most_kv,
@@ -20,8 +22,17 @@ std::int64_t tile_rows(std::int64_t in_features) {
   return std::clamp<std::int64_t>(kTileBytes / (2 * in_features), 1, kTileRows);
 }
 
+Fp8Input fp8_input_in(void* workspace, std::int64_t tokens, std::int64_t in_features) {
+  const TensorView codes{workspace, DType::kF8E4M3, tokens, in_features};
+  auto* const behind = static_cast<std::byte*>(workspace) + round_up(codes.bytes(), kGranule).n;
+  return {codes, reinterpret_cast<float*>(behind)};
+}
+
 Bytes linear_workspace(std::int64_t tokens, std::int64_t in_features, DType weight,
-                       DType activations) {
+                       DType activations, DType inputs) {
+  if (inputs == DType::kF8E4M3 && has_fp8_rows(weight)) {
+    return round_up(bytes_of(DType::kF8E4M3, tokens, in_features), kGranule) + Bytes{4} * tokens;
+  }
   // Packed weights stay with our kernel: their rows do not lie one after another.
   if (activations == DType::kF32 || !is_block_quantised(weight) || packed_rule(weight)) return {};
   if (tokens <= kDequantTokens) return {};

@@ -17,8 +17,16 @@ inline constexpr std::int64_t kDequantTokens = 32;
 inline constexpr std::int64_t kTileRows = 8192;
 inline constexpr std::int64_t kTileBytes = 64 * 1024 * 1024;
 std::int64_t tile_rows(std::int64_t in_features);
+/// With `inputs` fp8 and fp8 weights (has_fp8_rows): the input's codes, rounded up to 256 B, and
+/// their scales, tokens * 4.
 Bytes linear_workspace(std::int64_t tokens, std::int64_t in_features, DType weight,
-                       DType activations);
+                       DType activations, DType inputs = DType::kI8);
+/// Those codes and scales in such a workspace.
+struct Fp8Input {
+  TensorView codes;  // [tokens, in] e4m3
+  float* scales = nullptr;
+};
+Fp8Input fp8_input_in(void* workspace, std::int64_t tokens, std::int64_t in_features);
 
 /// attention. Naive: the scores of the largest slice, heads * most_queries * most_kv * 4. Slices of
 /// one query each: the decode kernel's partial results for a cache of up to `most_kv` tokens, and

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <set>
 
 #include "tests/fake_cuda/fake_runtime.h"
@@ -12,7 +13,6 @@ namespace {
 
 TEST(CalibrateCuda, AFakeDeviceGivesACardThatReadsBack) {
   cuda::FakeDevice device;
-  device.major = 8;
   device.graph_node = Bytes{9 * 1024};
   GpuCalibrationRequest request;
   request.quick = true;
@@ -37,9 +37,27 @@ TEST(CalibrateCuda, AFakeDeviceGivesACardThatReadsBack) {
     EXPECT_NEAR(card.links[1].bytes_per_s.value, 5e10, 0.1 * 5e10);
     std::set<std::string> ops;
     for (const OpCost& cost : card.op_costs) ops.insert(cost.op);
-    EXPECT_EQ(ops, (std::set<std::string>{"activation", "add", "attention_decode",
-                                          "attention_prefill", "embed", "kv_write", "linear",
-                                          "linear_decode", "norm", "rope"}));
+    EXPECT_EQ(ops, (std::set<std::string>{
+                       "activation", "add", "attention_decode", "attention_history_decode",
+                       "attention_history_prefill", "attention_mass_decode",
+                       "attention_mass_prefill", "attention_prefill", "embed", "kv_write",
+                       "linear", "linear_decode", "linear_fp8", "linear_fp8_decode", "norm",
+                       "rope"}));
+    // Every format that a plan may ask for has its lines.
+    const auto has = [&](const char* op, const char* dtype) {
+      return std::any_of(card.op_costs.begin(), card.op_costs.end(), [&](const OpCost& cost) {
+        return cost.op == op && cost.dtype == dtype;
+      });
+    };
+    for (const char* kv : {"fp8", "int8", "q8_0", "q4_0", "kivi2", "kivi4"}) {
+      EXPECT_TRUE(has("attention_history_decode", kv) && has("attention_history_prefill", kv) &&
+                  has("kv_write", kv))
+          << kv;
+    }
+    for (const char* weights : {"fp8-channel", "int8-channel", "awq-int4", "gptq-int4"}) {
+      EXPECT_TRUE(has("linear", weights) && has("linear_decode", weights)) << weights;
+    }
+    EXPECT_GT(card.flops_per_s.at("fp8").value, 0);
     EXPECT_EQ(write_device_card(parse_device_card(write_device_card(card), "card.yaml")),
               write_device_card(card));
     EXPECT_EQ(runtime.live_allocations(), 0);

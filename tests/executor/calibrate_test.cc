@@ -183,8 +183,10 @@ TEST(Calibrate, FindsTheCostLineOfEveryOperation) {
   EXPECT_EQ(lines["linear"], 15);
   EXPECT_EQ(lines["linear_f32_decode"], 5);
   EXPECT_EQ(lines["linear_f32"], 5);
-  EXPECT_EQ(lines["attention_decode"], 9);
-  EXPECT_EQ(lines["attention_prefill"], 9);
+  EXPECT_EQ(lines["attention_decode"], 7);
+  EXPECT_EQ(lines["attention_prefill"], 7);
+  EXPECT_EQ(lines["attention_history_decode"], 2);  // kivi2 kivi4
+  EXPECT_EQ(lines["attention_history_prefill"], 2);
   EXPECT_EQ(lines["kv_write"], 9);  // f16 bf16 f32 fp8 int8 q8_0 q4_0 kivi2 kivi4
   for (const char* op : {"norm", "rope", "activation", "add", "embed", "sample"}) {
     EXPECT_EQ(lines[op], 1) << op;

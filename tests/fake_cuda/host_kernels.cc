@@ -1,68 +1,15 @@
 #include "tests/fake_cuda/host_kernels.h"
 
 #include <algorithm>
-#include <functional>
-#include <memory>
 
 #include "executor/rng.h"
 #include "executor/sampler.h"
-#include "kernels/cpu/cpu_ops.h"
-#include "kernels/cpu/dequantise.h"
-#include "kernels/cpu/half.h"
-#include "tests/fake_cuda/fake_runtime.h"
+#include "tests/fake_cuda/host_linear.h"
+#include "tests/fake_cuda/host_values.h"
 
 namespace vramplan::cuda {
 namespace host {
 namespace {
-
-Ops& math() {
-  static const std::unique_ptr<Ops> ops = make_cpu_ops(1);
-  return *ops;
-}
-
-/// The values of a device tensor as f32; written back by `done`.
-class Values {
- public:
-  explicit Values(const TensorView& t, bool read = true) : tensor_(t) {
-    if (t.data == nullptr) return;
-    const auto count = static_cast<std::size_t>(t.rows * t.columns);
-    values_.resize(count);
-    if (!read) return;
-    for (std::size_t i = 0; i < count; ++i) values_[i] = load(i);
-  }
-  TensorView view() {
-    return {values_.empty() ? nullptr : values_.data(), DType::kF32, tensor_.rows, tensor_.columns};
-  }
-  void done() const {
-    for (std::size_t i = 0; i < values_.size(); ++i) store(i, values_[i]);
-  }
-
- private:
-  float load(std::size_t i) const {
-    if (tensor_.dtype == DType::kF32) return static_cast<const float*>(tensor_.data)[i];
-    const std::uint16_t bits = static_cast<const std::uint16_t*>(tensor_.data)[i];
-    return tensor_.dtype == DType::kF16 ? cpu::f16_to_f32(bits) : cpu::bf16_to_f32(bits);
-  }
-  void store(std::size_t i, float value) const {
-    if (tensor_.dtype == DType::kF32) {
-      static_cast<float*>(tensor_.data)[i] = value;
-      return;
-    }
-    static_cast<std::uint16_t*>(tensor_.data)[i] =
-        tensor_.dtype == DType::kF16 ? cpu::f32_to_f16(value) : cpu::f32_to_bf16(value);
-  }
-  TensorView tensor_;
-  std::vector<float> values_;
-};
-
-template <class T>
-std::span<const T> span_of(const T* data, std::int64_t count) {
-  return {data, static_cast<std::size_t>(count)};
-}
-
-void later(Stream stream, std::function<void()> work) {
-  FakeRuntime::enqueue(stream, std::move(work));
-}
 
 void embed(Stream stream, TensorView out, TensorView table, const std::int32_t* ids, float scale) {
   later(stream, [=] {
@@ -96,42 +43,6 @@ void layernorm(Stream stream, TensorView out, TensorView x, TensorView weight, T
     Values o(out, false), in(x);
     math().layernorm(o.view(), in.view(), weight, bias, eps);
     o.done();
-  });
-}
-
-void linear(Stream stream, TensorView out, TensorView in, const WeightView& weight,
-            TensorView bias) {
-  later(stream, [=] {
-    Values o(out, false), i(in);
-    std::vector<std::byte> scratch(static_cast<std::size_t>(
-        math().linear_workspace(in.rows, in.columns, weight.tensor.dtype).n));
-    math().linear(o.view(), i.view(), weight, bias,
-                  {scratch.data(), DType::kI8, 1, static_cast<std::int64_t>(scratch.size())});
-    o.done();
-  });
-}
-
-void dequantise(Stream stream, TensorView out, const WeightView& weight) {
-  later(stream, [=] {
-    Values o(out, false);
-    const TensorView values = o.view();
-    const std::int64_t row_bytes = bytes_of(weight.tensor.dtype, 1, out.columns).n;
-    for (std::int64_t r = 0; r < out.rows; ++r) {
-      cpu::dequantise_row(weight.tensor.dtype,
-                          static_cast<const std::byte*>(weight.tensor.data) + r * row_bytes,
-                          static_cast<float*>(values.data) + r * out.columns, out.columns);
-    }
-    o.done();
-  });
-}
-
-void add_bias(Stream stream, TensorView x, TensorView bias) {
-  later(stream, [=] {
-    Values values(x);
-    auto* const at = static_cast<float*>(values.view().data);
-    const auto* const b = static_cast<const float*>(bias.data);
-    for (std::int64_t i = 0; i < x.rows * x.columns; ++i) at[i] += b[i % x.columns];
-    values.done();
   });
 }
 
@@ -360,6 +271,8 @@ const KernelTable& host_kernels() {
                                  host::layernorm,
                                  host::add_rmsnorm,
                                  host::linear,
+                                 host::quantise_rows,
+                                 host::linear_fp8,
                                  host::dequantise,
                                  host::add_bias,
                                  host::rope,

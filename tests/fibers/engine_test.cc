@@ -227,6 +227,30 @@ TEST(EngineOnFibers, Fp8WeightsGiveTheTokensOfTheCpuBackend) {
   EXPECT_EQ(run_on_fibers(decisions, card, request).output, wanted);
 }
 
+/// Inputs of fp8 weights rounded to fp8, by the device's own kernels.
+TEST(EngineOnFibers, Fp8InputsGiveTheTokensOfTheCpuBackend) {
+  DeviceCard cpu;
+  cpu.kind = DeviceKind::kCpu;
+  ModelCard card = tiny_card();
+  card.hidden = 64;
+  for (Layer& layer : card.layers) {
+    layer.mixer.head_dim = layer.mixer.value_dim = layer.mixer.rope.rotary_dim = 16;
+    layer.feed_forward.intermediate = 96;
+  }
+  for (const DType weights : {DType::kF8E4M3, DType::kFp8Channel}) {
+    SCOPED_TRACE(info(weights).name);
+    Decisions decisions = tiny_decisions(card, 20, 6, 2);
+    decisions.weights = weights;
+    decisions.linear_inputs = DType::kF8E4M3;
+    decisions.prefill_chunk = Tokens{9};
+    const RunRequest request = request_with_host_values();
+    const auto wanted = run_local(decisions, source_of(card), cpu, request, [](Bytes capacity) {
+                          return make_cpu_backend(1, capacity, DType::kF8E4M3);
+                        }).output;
+    EXPECT_EQ(run_on_fibers(decisions, card, request).output, wanted);
+  }
+}
+
 /// Codes and scales of published checkpoints, both sides from the same bytes.
 TEST(EngineOnFibers, PackedWeightsGiveTheTokensOfTheCpuBackend) {
   DeviceCard cpu;

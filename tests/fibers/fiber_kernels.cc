@@ -14,6 +14,8 @@ const KernelTable& fiber_kernels() {
                                  cuda::layernorm,
                                  cuda::add_rmsnorm,
                                  cuda::linear,
+                                 cuda::quantise_rows,
+                                 cuda::linear_fp8,
                                  cuda::dequantise,
                                  cuda::add_bias,
                                  cuda::rope,

@@ -132,8 +132,9 @@ RC_GTEST_PROP(Activations, ScratchIsWhatTheCpuOperationsAskFor, ()) {
   const std::int64_t tokens = *rc::gen::inRange<std::int64_t>(1, 600);
   const std::int64_t features = 32 * *rc::gen::inRange<std::int64_t>(1, 400);
   const DType dtype = *rc::gen::element(DType::kF32, DType::kF16, DType::kBF16, DType::kQ4_1,
-                                        DType::kQ8_0, DType::kI8, DType::kQ6_K);
-  const DType inputs = *rc::gen::element(DType::kI8, DType::kF32);
+                                        DType::kQ8_0, DType::kI8, DType::kQ6_K, DType::kF8E4M3,
+                                        DType::kFp8Channel, DType::kFp8Block);
+  const DType inputs = *rc::gen::element(DType::kI8, DType::kF32, DType::kF8E4M3);
   ScratchRules r{DeviceKind::kCpu, threads, DType::kF32, AttentionAlgorithm::kTiled, inputs};
   RC_ASSERT(linear_scratch(r, tokens, features, dtype) ==
             cpu::linear_workspace(tokens, features, dtype, inputs, threads));

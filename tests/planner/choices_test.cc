@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "cards.h"
+#include "modelcards/library.h"
 #include "planner/kv_cache.h"
 
 namespace vramplan {
@@ -60,6 +61,28 @@ TEST(Choices, LinearInputsAreTheCpusToChoose) {
             DType::kI8);
   ask_f32.linear_inputs = DType::kBF16;
   EXPECT_THROW(make_choices(source_of(tiny()), cpu(1_GiB), ask_f32), Error);
+}
+
+TEST(Choices, Fp8InputsWantFp8WeightsAndADeviceThatMultipliesThem) {
+  PlanRequest ask_fp8 = ask(64, 1);
+  ask_fp8.linear_inputs = DType::kF8E4M3;
+  const auto code_of = [&](const DeviceCard& device) {
+    try {
+      make_choices(source_of(tiny()), device, ask_fp8);
+    } catch (const Error& error) {
+      return error.code();
+    }
+    return ErrorCode::kInternal;
+  };
+  EXPECT_EQ(code_of(cpu(1_GiB)), ErrorCode::kUsage);  // no fp8 weights
+  ask_fp8.weights = DType::kFp8Block;                 // a scale a block
+  EXPECT_EQ(code_of(cpu(1_GiB)), ErrorCode::kUsage);
+  ask_fp8.weights = DType::kFp8Channel;
+  EXPECT_EQ(code_of(device_card("a100-sxm-80gb")), ErrorCode::kUnsupported);
+  for (const DeviceCard& device : {cpu(1_GiB), device_card("h100-sxm-80gb")}) {
+    EXPECT_EQ(make_choices(source_of(tiny()), device, ask_fp8).decisions.linear_inputs,
+              DType::kF8E4M3);
+  }
 }
 
 TEST(Choices, WhatWasAskedForIsNoAssumption) {

@@ -65,6 +65,48 @@ TEST(Latency, UnroundedInputsTakeTheirOwnLineOrThatOfF32) {
   EXPECT_DOUBLE_EQ(op_seconds(device, many).v, many.bytes / 5e10);
 }
 
+/// Without lines: two kernels and the peak of fp8. A GPU's line of wider inputs says nothing about
+/// many tokens; a CPU multiplies in f32 either way.
+TEST(Latency, Fp8InputsTakeTheirOwnLineOrThePeakOfFp8) {
+  DeviceCard device = bare_gpu(80_GiB);
+  device.launch_s.value = 1e-6;
+  device.flops_per_s["fp8"].value = 4e15;
+  const OpWork few = linear_fp8_work(8, 4096, 4096, DType::kFp8Channel, DType::kBF16);
+  const OpWork many = linear_fp8_work(9, 4096, 4096, DType::kFp8Channel, DType::kBF16);
+  EXPECT_DOUBLE_EQ(many.bytes, linear_work(9, 4096, 4096, DType::kFp8Channel, DType::kBF16).bytes +
+                                   2 * 9 * 4096);
+  EXPECT_DOUBLE_EQ(op_time(device, many).launch.v, 2e-6);
+  const double efficiency = device.compute_efficiency.value;
+  EXPECT_DOUBLE_EQ(op_time(device, many).compute.v, many.flops / (4e15 * efficiency));
+  device.op_costs = {{"linear", "fp8-channel", 0, 1e11, 0},
+                     {"linear_decode", "fp8-channel", 0, 4e11, 0}};
+  EXPECT_DOUBLE_EQ(op_seconds(device, few).v, few.bytes / 4e11);
+  EXPECT_DOUBLE_EQ(op_time(device, many).compute.v, many.flops / (4e15 * efficiency));
+  DeviceCard cpu = device;
+  cpu.kind = DeviceKind::kCpu;
+  EXPECT_DOUBLE_EQ(op_seconds(cpu, many).v, many.bytes / 1e11);
+  device.op_costs.push_back({"linear_fp8", "any", 1e-5, 0, 0});
+  EXPECT_DOUBLE_EQ(op_seconds(device, many).v, 1e-5);
+}
+
+TEST(Latency, AHistoryBehindAWindowTakesItsOwnLineOrThatOfItsFormat) {
+  DeviceCard device = bare_gpu(80_GiB);
+  AttentionShape shape;
+  shape.heads = shape.kv_heads = 8;
+  shape.head_dim = shape.value_dim = 64;
+  shape.kv = DType::kKivi2;
+  shape.residual_tokens = 128;
+  const OpWork one = attention_work(shape, 1, 1000), many = attention_work(shape, 16, 1000);
+  device.op_costs = {{"attention_decode", "kivi2", 0, 1e11, 0},
+                     {"attention_prefill", "kivi2", 0, 2e11, 0}};
+  EXPECT_DOUBLE_EQ(op_seconds(device, one).v, one.bytes / 1e11);
+  EXPECT_DOUBLE_EQ(op_seconds(device, many).v, many.bytes / 2e11);
+  device.op_costs.push_back({"attention_history_decode", "kivi2", 0, 5e11, 0});
+  device.op_costs.push_back({"attention_history_prefill", "kivi2", 0, 7e11, 0});
+  EXPECT_DOUBLE_EQ(op_seconds(device, one).v, one.bytes / 5e11);
+  EXPECT_DOUBLE_EQ(op_seconds(device, many).v, many.bytes / 7e11);
+}
+
 TEST(Latency, AFewTokensMayHaveACostLineOfTheirOwn) {
   DeviceCard device = bare_gpu(80_GiB);
   device.op_costs = {{"linear", "q4_0", 0, 1e11, 0}};

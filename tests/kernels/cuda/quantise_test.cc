@@ -1,4 +1,5 @@
 #include "harness.h"
+#include "tests/kernels/published_weight.h"
 
 namespace vramplan::cuda_test {
 namespace {
@@ -44,6 +45,41 @@ TEST_F(Quantise, ARowOfZerosHasScaleOne) {
   cuda::quantise_rows({}, codes.view(), static_cast<float*>(scales.view().data), in.view());
   for (const double code : codes.values()) EXPECT_EQ(code, 0.0);
   for (const double scale : scales.values()) EXPECT_EQ(scale, 1.0);
+}
+
+/// So small that their scale would not be a normal number: codes of it could be NaN.
+TEST_F(Quantise, ARowOfTheSmallestNumbersIsZeros) {
+  const Tensor in(DType::kF32, 1, 33, std::vector<float>(33, 1e-37F));
+  Tensor codes(DType::kF8E4M3, 1, 33), scales(DType::kF32, 1, 1);
+  cuda::quantise_rows({}, codes.view(), static_cast<float*>(scales.view().data), in.view());
+  for (const double code : codes.values()) EXPECT_EQ(code, 0.0);
+  EXPECT_EQ(at(scales.values(), 0), 1.0);
+}
+
+TEST_F(Quantise, TheFactorsOfWeightRowsComeWithTheCodes) {
+  const Tensor in(DType::kF32, 2, 64, normal(128, 4));
+  for (const DType format : {DType::kF8E4M3, DType::kFp8Tensor, DType::kFp8Channel}) {
+    const std::int64_t rows = 520;
+    Memory memory(static_cast<std::size_t>(bytes_of(format, rows, 64).n));
+    Values expected(static_cast<std::size_t>(rows), 1.0);
+    if (format != DType::kF8E4M3) {
+      const Published matrix(format, rows, 64);
+      memory.write(matrix.stored().data(), matrix.stored().size());
+      for (std::int64_t r = 0; r < rows; ++r) {
+        const float code = simt::e4m3_to_f32(matrix.stored()[static_cast<std::size_t>(r * 64 + 1)]);
+        const float value = matrix.values()[static_cast<std::size_t>(r * 64 + 1)];
+        expected[static_cast<std::size_t>(r)] = static_cast<double>(value / code);
+      }
+    }
+    for_each_schedule([&] {
+      Tensor codes(DType::kF8E4M3, 2, 64), scales(DType::kF32, 1, 2), factors(DType::kF32, 1, rows);
+      cuda::quantise_rows({}, codes.view(), static_cast<float*>(scales.view().data), in.view(),
+                          static_cast<float*>(factors.view().data),
+                          {memory.data(), format, rows, 64});
+      expect_close(factors.values(), expected, 1e-6, name(format));
+      for (const double code : codes.values()) ASSERT_LE(std::abs(code), 448.0);
+    });
+  }
 }
 
 }  // namespace

@@ -112,7 +112,32 @@ VRAMPLAN_DEVICE void store_decode(const AttentionArguments& a, const Slice& slic
 /// Which part of the work a block of the decode kernels has.
 struct DecodePart {
   int slice_index, head0, used, split, group;  // `used` of `group` rows are heads
+  int kv_head;
 };
+
+/// The part of this block. Grid: splits, kv heads x groups of up to kGroup heads, slices.
+template <int kGroup>
+VRAMPLAN_DEVICE DecodePart decode_part(const AttentionArguments& a) {
+  const int heads_per_kv = static_cast<int>(a.heads / a.kv.kv_heads);
+  const int groups = (heads_per_kv + kGroup - 1) / kGroup;
+  const int kv_head = static_cast<int>(blockIdx.y) / groups;
+  const int first_of_group = static_cast<int>(blockIdx.y) % groups * kGroup;
+  return {static_cast<int>(blockIdx.z), kv_head * heads_per_kv + first_of_group,
+          dev::least(kGroup, heads_per_kv - first_of_group), static_cast<int>(blockIdx.x), kGroup,
+          kv_head};
+}
+
+/// Its heads' queries to shared memory [kGroup][head_dim]; unused rows repeat the last head.
+template <int kGroup>
+VRAMPLAN_DEVICE void stage_decode_queries(const AttentionArguments& a, const Slice& slice,
+                                          const DecodePart& part, float* q) {
+  const int head_dim = static_cast<int>(a.kv.head_dim);
+  for (int i = static_cast<int>(threadIdx.x); i < kGroup * head_dim; i += 32 * kDecodeWarps) {
+    const int head = part.head0 + dev::least(i / head_dim, part.used - 1);
+    q[i] = dev::load_as(a.dtype, a.q,
+                        (slice.query_begin * a.heads + head) * head_dim + i % head_dim);
+  }
+}
 
 /// Merges the warps' results in `merged` [warps][group][dim + 2], in order, and stores them.
 VRAMPLAN_DEVICE void merge_warps(const AttentionArguments& a, const Slice& slice,
@@ -142,26 +167,16 @@ template <class C, int kGroup, int kDims>
 VRAMPLAN_KERNEL VRAMPLAN_BOUNDS(128) attention_decode_kernel(AttentionArguments a) {
   VRAMPLAN_DYNAMIC_SHARED(float, memory);
   const int head_dim = static_cast<int>(a.kv.head_dim), dim = static_cast<int>(a.kv.value_dim);
-  const int heads_per_kv = static_cast<int>(a.heads / a.kv.kv_heads);
-  const int groups = (heads_per_kv + kGroup - 1) / kGroup;
-  const int kv_head = static_cast<int>(blockIdx.y) / groups;
-  const int first_of_group = static_cast<int>(blockIdx.y) % groups * kGroup;
-  const int head0 = kv_head * heads_per_kv + first_of_group;
-  const int used = dev::least(kGroup, heads_per_kv - first_of_group);
-  const int slice_index = static_cast<int>(blockIdx.z), split = static_cast<int>(blockIdx.x);
-  const Slice slice = slice_at(a, slice_index);
+  const DecodePart part = decode_part<kGroup>(a);
+  const Slice slice = slice_at(a, part.slice_index);
   if (slice.query_count == 0) return;              // the whole block
   float* q = memory;                               // [kGroup][head_dim]
   float* p = q + kGroup * head_dim;                // [warps][kGroup][32]
   float* merged = p + kDecodeWarps * kGroup * 32;  // [warps][kGroup][dim + 2]
-  for (int i = static_cast<int>(threadIdx.x); i < kGroup * head_dim; i += 32 * kDecodeWarps) {
-    const int head = dev::least(i / head_dim, used - 1);  // unused rows repeat the last head
-    q[i] = dev::load_as(a.dtype, a.q,
-                        (slice.query_begin * a.heads + head0 + head) * head_dim + i % head_dim);
-  }
+  stage_decode_queries<kGroup>(a, slice, part, q);
   __syncthreads();
 
-  const TokenRange range = split_range(a, slice.kv_length, split);
+  const TokenRange range = split_range(a, slice.kv_length, part.split);
   DecodeState<kGroup, kDims> state{};
 #pragma unroll
   for (int g = 0; g < kGroup; ++g) state.highest[g] = dev::minus_infinity();
@@ -169,7 +184,7 @@ VRAMPLAN_KERNEL VRAMPLAN_BOUNDS(128) attention_decode_kernel(AttentionArguments 
   for (int tile = range.begin + dev::warp() * 32; tile < range.end; tile += kDecodeWarps * 32) {
     const bool inside = tile + dev::lane() < range.end;
     const TokenPlace place =
-        token_place<C>(a, slice, dev::least(tile + dev::lane(), range.end - 1), kv_head);
+        token_place<C>(a, slice, dev::least(tile + dev::lane(), range.end - 1), part.kv_head);
     score_tile<C>(a, q, a.kv.base + place.key, inside, my_p, state);
     __syncwarp();
     add_values<C>(a, my_p, place.value, dev::least(32, range.end - tile), state);
@@ -191,7 +206,7 @@ VRAMPLAN_KERNEL VRAMPLAN_BOUNDS(128) attention_decode_kernel(AttentionArguments 
     }
   }
   __syncthreads();
-  merge_warps(a, slice, DecodePart{slice_index, head0, used, split, kGroup}, merged);
+  merge_warps(a, slice, part, merged);
 }
 
 }  // namespace vramplan::cuda::VRAMPLAN_KERNELS

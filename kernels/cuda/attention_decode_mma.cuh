@@ -40,33 +40,27 @@ template <class T, class C, int kDim>
 VRAMPLAN_KERNEL VRAMPLAN_BOUNDS(128) attention_decode_mma_kernel(AttentionArguments a) {
   VRAMPLAN_DYNAMIC_SHARED(std::byte, memory);
   constexpr int kTileBytes = kMmaTile * kDim * static_cast<int>(sizeof(C));
-  const int heads_per_kv = static_cast<int>(a.heads / a.kv.kv_heads);
-  const int groups = (heads_per_kv + kMmaHeads - 1) / kMmaHeads;
-  const int kv_head = static_cast<int>(blockIdx.y) / groups;
-  const int first_of_group = static_cast<int>(blockIdx.y) % groups * kMmaHeads;
-  const int head0 = kv_head * heads_per_kv + first_of_group;
-  const int used = dev::least(kMmaHeads, heads_per_kv - first_of_group);
-  const int slice_index = static_cast<int>(blockIdx.z), split = static_cast<int>(blockIdx.x);
-  const Slice slice = slice_at(a, slice_index);
+  const DecodePart part = decode_part<kMmaHeads>(a);
+  const Slice slice = slice_at(a, part.slice_index);
   if (slice.query_count == 0) return;  // the whole block
   std::byte* queries = memory;
   std::byte* staged = memory + kMmaHeads * kDim * sizeof(T);
   std::byte* ring = staged + dev::warp() * kRing * 2 * kTileBytes;  // of this warp: K, V, K, V
-  const TokenRange range = split_range(a, slice.kv_length, split);
+  const TokenRange range = split_range(a, slice.kv_length, part.split);
   const int begin = range.begin + kMmaTile * dev::warp(), stride = kMmaTile * kDecodeWarps;
   const auto stage = [&](int token, int slot) {
     if (token < range.end) {
       std::byte* tile = ring + slot * 2 * kTileBytes;
-      stage_rows<C, kDim>(a, slice, kv_head, token, kMmaTile, range.end, false, tile, dev::lane(),
+      stage_rows<C, kDim>(a, slice, part.kv_head, token, kMmaTile, range.end, false, tile, dev::lane(),
                           32);
-      stage_rows<C, kDim>(a, slice, kv_head, token, kMmaTile, range.end, true, tile + kTileBytes,
+      stage_rows<C, kDim>(a, slice, part.kv_head, token, kMmaTile, range.end, true, tile + kTileBytes,
                           dev::lane(), 32);
     }
     dev::copy_commit();  // also when empty: waits count groups
   };
   stage(begin, 0);
   stage_queries<T, kDim>(a, kMmaHeads, queries, [&](int r) -> std::int64_t {
-    return r < used ? (slice.query_begin * a.heads + head0 + r) * kDim : -1;
+    return r < part.used ? (slice.query_begin * a.heads + part.head0 + r) * kDim : -1;
   });
   __syncthreads();
   RowState<kDim> state;
@@ -96,7 +90,7 @@ VRAMPLAN_KERNEL VRAMPLAN_BOUNDS(128) attention_decode_mma_kernel(AttentionArgume
   auto* merged = reinterpret_cast<float*>(staged);
   store_rows(state, merged + dev::warp() * kMmaHeads * (kDim + 2));
   __syncthreads();
-  merge_warps(a, slice, DecodePart{slice_index, head0, used, split, kMmaHeads}, merged);
+  merge_warps(a, slice, part, merged);
 }
 
 }  // namespace vramplan::cuda::VRAMPLAN_KERNELS

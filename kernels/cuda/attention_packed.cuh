@@ -97,33 +97,23 @@ template <int kBits, int kGroup, int kParts>
 VRAMPLAN_KERNEL VRAMPLAN_BOUNDS(128) attention_packed_kernel(AttentionArguments a) {
   VRAMPLAN_DYNAMIC_SHARED(float, memory);
   const int head_dim = static_cast<int>(a.kv.head_dim), dim = static_cast<int>(a.kv.value_dim);
-  const int heads_per_kv = static_cast<int>(a.heads / a.kv.kv_heads);
-  const int groups = (heads_per_kv + kGroup - 1) / kGroup;
-  const int kv_head = static_cast<int>(blockIdx.y) / groups;
-  const int first_of_group = static_cast<int>(blockIdx.y) % groups * kGroup;
-  const int head0 = kv_head * heads_per_kv + first_of_group;
-  const int used = dev::least(kGroup, heads_per_kv - first_of_group);
-  const int slice_index = static_cast<int>(blockIdx.z), split = static_cast<int>(blockIdx.x);
-  const Slice slice = slice_at(a, slice_index);
+  const DecodePart part = decode_part<kGroup>(a);
+  const Slice slice = slice_at(a, part.slice_index);
   if (slice.query_count == 0) return;                     // the whole block
   float* q = memory;                                      // [kGroup][head_dim]
   float* factors = q + kGroup * head_dim;                 // [warps][kGroup][head_dim]
   float* p = factors + kDecodeWarps * kGroup * head_dim;  // [warps][kGroup][32]
   float* merged = p + kDecodeWarps * kGroup * 32;         // [warps][kGroup][dim + 2]
-  for (int i = static_cast<int>(threadIdx.x); i < kGroup * head_dim; i += 32 * kDecodeWarps) {
-    const int head = dev::least(i / head_dim, used - 1);  // unused rows repeat the last head
-    q[i] = dev::load_as(a.dtype, a.q,
-                        (slice.query_begin * a.heads + head0 + head) * head_dim + i % head_dim);
-  }
+  stage_decode_queries<kGroup>(a, slice, part, q);
   __syncthreads();
 
   const int tiles = slice.kv_length / kTileLanes, each = (tiles + a.splits - 1) / a.splits;
-  const int end = dev::least((split + 1) * each, tiles);
+  const int end = dev::least((part.split + 1) * each, tiles);
   PackedState<kGroup, kParts> state{};
 #pragma unroll
   for (int g = 0; g < kGroup; ++g) state.highest[g] = dev::minus_infinity();
-  for (int tile = split * each + dev::warp(); tile < end; tile += kDecodeWarps) {
-    read_tile<kBits>(a, slice, tile, kv_head, q, factors + dev::warp() * kGroup * head_dim,
+  for (int tile = part.split * each + dev::warp(); tile < end; tile += kDecodeWarps) {
+    read_tile<kBits>(a, slice, tile, part.kv_head, q, factors + dev::warp() * kGroup * head_dim,
                      p + dev::warp() * kGroup * 32, state);
   }
 
@@ -136,13 +126,13 @@ VRAMPLAN_KERNEL VRAMPLAN_BOUNDS(128) attention_packed_kernel(AttentionArguments 
       mine[g * (dim + 2) + dim + 1] = sum;
     }
 #pragma unroll
-    for (int part = 0; part < kParts; ++part) {
-      const int d = part * kTileLanes + dev::lane();
-      if (d < dim) mine[g * (dim + 2) + d] = state.value[g][part];
+    for (int n = 0; n < kParts; ++n) {
+      const int d = n * kTileLanes + dev::lane();
+      if (d < dim) mine[g * (dim + 2) + d] = state.value[g][n];
     }
   }
   __syncthreads();
-  merge_warps(a, slice, DecodePart{slice_index, head0, used, split, kGroup}, merged);
+  merge_warps(a, slice, part, merged);
 }
 
 /// Merges the splits of a history and of the window behind it. Grid: heads, slices.

@@ -185,35 +185,66 @@ VRAMPLAN_DEVICE PrefillPlace prefill_place(const AttentionArguments& a) {
           head / static_cast<int>(a.heads / a.kv.kv_heads), thread / 8, thread % 8};
 }
 
-/// Grid: query tiles, heads, slices. kChunks = ceil(value_dim / 32).
+/// A block of the prefill kernels: its place, its shared memory and its positions.
+struct PrefillBlock {
+  PrefillPlace at;
+  int head_dim, q_pitch, pitch;
+  float *q, *tile, *p;       // [16][q_pitch], [32][pitch], [16][33]; what is behind them is `end`
+  float* end;
+  int first_position, last;  // of the block's first query; behind its last
+  PrefillShared shared;
+
+  VRAMPLAN_DEVICE bool idle(const Slice& slice) const { return at.query0 >= slice.query_count; }
+  VRAMPLAN_DEVICE int position() const { return first_position + at.r; }
+};
+
+/// kChunks = ceil(value_dim / 32).
+template <int kChunks>
+VRAMPLAN_DEVICE PrefillBlock prefill_block(const AttentionArguments& a, const Slice& slice,
+                                           float* memory) {
+  PrefillBlock b;
+  b.at = prefill_place(a);
+  b.head_dim = static_cast<int>(a.kv.head_dim);
+  b.q_pitch = b.head_dim + 4;
+  b.pitch = dev::most(b.head_dim, 32 * kChunks) + 4;
+  b.q = memory;
+  b.tile = b.q + kPrefillQueries * b.q_pitch;
+  b.p = b.tile + kPrefillTokens * b.pitch;
+  b.end = b.p + kPrefillQueries * (kPrefillTokens + 1);
+  b.first_position = slice.kv_length - slice.query_count + b.at.query0;
+  b.last = dev::least(b.first_position + kPrefillQueries, slice.kv_length);
+  b.shared = {b.q + b.at.r * b.q_pitch, b.tile, b.p + b.at.r * (kPrefillTokens + 1), b.pitch,
+              b.at.c};
+  return b;
+}
+
+/// Tiles of the paged cache from `first` on, up to the block's last position.
+template <class C, int kChunks>
+VRAMPLAN_DEVICE void attend_tokens(const AttentionArguments& a, const Slice& slice,
+                                   const PrefillBlock& b, int first, SeenTokens seen,
+                                   PrefillState<kChunks>& state) {
+  for (int token = first; token < b.last; token += kPrefillTokens) {
+    const auto stage = [&](bool values) {
+      stage_tokens<C>(a, slice, b.at.kv_head, token, b.last, values, b.tile,
+                      values ? 32 * kChunks : b.head_dim, b.pitch);
+    };
+    attend_tile(a, b.shared, token, seen, stage, state);
+  }
+}
+
+/// Grid: query tiles, heads, slices.
 template <class C, int kChunks>
 VRAMPLAN_KERNEL VRAMPLAN_BOUNDS(128) attention_prefill_kernel(AttentionArguments a) {
   VRAMPLAN_DYNAMIC_SHARED(float, memory);
   const Slice slice = slice_at(a, blockIdx.z);
-  const PrefillPlace at = prefill_place(a);
-  if (at.query0 >= slice.query_count) return;  // the whole block
-  const int head_dim = static_cast<int>(a.kv.head_dim), q_pitch = head_dim + 4;
-  const int pitch = dev::most(head_dim, 32 * kChunks) + 4;
-  float* q = memory;                            // [16][q_pitch]
-  float* tile = q + kPrefillQueries * q_pitch;  // [32][pitch]
-  float* p = tile + kPrefillTokens * pitch;     // [16][33]
-  const PrefillShared shared{q + at.r * q_pitch, tile, p + at.r * (kPrefillTokens + 1), pitch,
-                             at.c};
-  stage_query_tile(a, a.q, slice, at, q, q_pitch);
-  const int base = slice.kv_length - slice.query_count;  // position of query 0
-  const int last = dev::least(base + at.query0 + kPrefillQueries, slice.kv_length);
-  const int position = base + at.query0 + at.r;
-  const SeenTokens seen{first_visible(a, position), position};
-  const int first = first_visible(a, base + at.query0);  // blocks before it may be gone
+  const PrefillBlock b = prefill_block<kChunks>(a, slice, memory);
+  if (b.idle(slice)) return;  // the whole block
+  stage_query_tile(a, a.q, slice, b.at, b.q, b.q_pitch);
+  const SeenTokens seen{first_visible(a, b.position()), b.position()};
+  const int first = first_visible(a, b.first_position);  // blocks before it may be gone
   PrefillState<kChunks> state{dev::minus_infinity(), 0.0F, {}};
-  for (int token = first; token < last; token += kPrefillTokens) {
-    const auto stage = [&](bool values) {
-      stage_tokens<C>(a, slice, at.kv_head, token, last, values, tile,
-                      values ? 32 * kChunks : head_dim, pitch);
-    };
-    attend_tile(a, shared, token, seen, stage, state);
-  }
-  store_query(a, slice, at, state);
+  attend_tokens<C>(a, slice, b, first, seen, state);
+  store_query(a, slice, b.at, state);
 }
 
 }  // namespace vramplan::cuda::VRAMPLAN_KERNELS

@@ -67,34 +67,19 @@ VRAMPLAN_KERNEL VRAMPLAN_BOUNDS(128)
     attention_prefill_history_kernel(AttentionArguments a, AttentionArguments old) {
   VRAMPLAN_DYNAMIC_SHARED(float, memory);
   const Slice slice = slice_at(a, blockIdx.z), behind = slice_at(old, blockIdx.z);
-  const PrefillPlace at = prefill_place(a);
-  if (at.query0 >= slice.query_count) return;  // the whole block
-  const int head_dim = static_cast<int>(a.kv.head_dim), q_pitch = head_dim + 4;
-  const int pitch = dev::most(head_dim, 32 * kChunks) + 4;
-  float* q = memory;                            // [16][q_pitch]
-  float* tile = q + kPrefillQueries * q_pitch;  // [32][pitch]
-  float* p = tile + kPrefillTokens * pitch;     // [16][33]
-  const PrefillShared shared{q + at.r * q_pitch, tile, p + at.r * (kPrefillTokens + 1), pitch,
-                             at.c};
-  stage_query_tile(a, a.q, slice, at, q, q_pitch);
+  const PrefillBlock b = prefill_block<kChunks>(a, slice, memory);
+  if (b.idle(slice)) return;  // the whole block
+  stage_query_tile(a, a.q, slice, b.at, b.q, b.q_pitch);
   PrefillState<kChunks> state{dev::minus_infinity(), 0.0F, {}};
   for (int token = 0; token < behind.kv_length; token += kPrefillTokens) {
     const auto stage = [&](bool values) {
-      stage_history<H>(old, behind, at.kv_head, token, values, tile,
-                       values ? 32 * kChunks : head_dim, pitch);
+      stage_history<H>(old, behind, b.at.kv_head, token, values, b.tile,
+                       values ? 32 * kChunks : b.head_dim, b.pitch);
     };
-    attend_tile(a, shared, token, {0, behind.kv_length - 1}, stage, state);
+    attend_tile(a, b.shared, token, {0, behind.kv_length - 1}, stage, state);
   }
-  const int base = slice.kv_length - slice.query_count;  // position of query 0 in the window
-  const int last = dev::least(base + at.query0 + kPrefillQueries, slice.kv_length);
-  for (int token = 0; token < last; token += kPrefillTokens) {
-    const auto stage = [&](bool values) {
-      stage_tokens<F16>(a, slice, at.kv_head, token, last, values, tile,
-                        values ? 32 * kChunks : head_dim, pitch);
-    };
-    attend_tile(a, shared, token, {0, base + at.query0 + at.r}, stage, state);
-  }
-  store_query(a, slice, at, state);
+  attend_tokens<F16>(a, slice, b, 0, {0, b.position()}, state);
+  store_query(a, slice, b.at, state);
 }
 
 }  // namespace vramplan::cuda::VRAMPLAN_KERNELS

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "kernels/cuda/workspace.h"
+#include "kernels/packed_parts.h"
 
 namespace vramplan {
 

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "kernels/cuda/workspace.h"
+#include "kernels/packed_parts.h"
 #include "kernels/workspace.h"
 
 namespace vramplan {

@@ -56,6 +56,12 @@ inline PackedKind packed_kind(DType dtype) {
 /// Whether kernels compute with it.
 inline bool is_packed_weight(DType dtype) { return packed_kind(dtype) != PackedKind::kNone; }
 
+/// fp8 weights with at most one scale a row: a sum over a row of them and fp8 inputs takes its
+/// scales once, at the end.
+inline bool has_fp8_rows(DType dtype) {
+  return dtype == DType::kF8E4M3 || dtype == DType::kFp8Tensor || dtype == DType::kFp8Channel;
+}
+
 /// Byte offsets of the parts of a packed tensor; a part may be empty.
 struct PackedParts {
   std::int64_t scales = 0, zeros = 0, groups = 0, matrix = 0;

@@ -4,6 +4,8 @@
 #include <numeric>
 #include <vector>
 
+#include "kernels/packed_parts.h"
+
 namespace vramplan {
 
 void Ops::copy(TensorView out, TensorView x) {

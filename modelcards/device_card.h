@@ -29,10 +29,9 @@ struct Link {
 };
 
 /// One measured cost line: seconds = call_s + bytes / bytes_per_s + flops / flops_per_s.
-/// `op` names an operation (embed norm linear linear_decode linear_f32 linear_f32_decode linear_fp8
-/// linear_fp8_decode rope kv_write attention_prefill attention_decode attention_mass_prefill
-/// attention_mass_decode attention_history_prefill attention_history_decode activation add gather
-/// all_reduce all_gather send sample); `dtype` the format of the bytes read, or "any".
+/// `op` names an operation (embed norm linear linear_decode linear_f32 linear_fp8 rope kv_write
+/// attention_prefill attention_decode attention_mass_decode attention_history_decode activation
+/// add gather all_reduce ...: planner/op_work.h); `dtype` the format of the bytes read, or "any".
 struct OpCost {
   std::string op, dtype;
   double call_s = 0, bytes_per_s = 0, flops_per_s = 0;  // 0 = no such term

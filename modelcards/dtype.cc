@@ -151,10 +151,6 @@ std::optional<DType> dtype_from_ggml(std::uint32_t ggml_type) {
 
 bool is_block_quantised(DType dtype) { return info(dtype).block_elements > 1; }
 
-bool has_fp8_rows(DType dtype) {
-  return dtype == DType::kF8E4M3 || dtype == DType::kFp8Tensor || dtype == DType::kFp8Channel;
-}
-
 const PackedRule* packed_rule(DType dtype) {
   if (dtype < DType::kFp8Tensor) return nullptr;
   return &kPacked[static_cast<std::size_t>(dtype) - static_cast<std::size_t>(DType::kFp8Tensor)];

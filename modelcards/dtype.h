@@ -87,9 +87,6 @@ const DTypeInfo& info(DType dtype);
 std::optional<DType> dtype_from_name(const std::string& name);  // "fp16" and "f16" are one
 std::optional<DType> dtype_from_ggml(std::uint32_t ggml_type);
 bool is_block_quantised(DType dtype);
-/// fp8 weights with at most one scale a row: a sum over a row of them and fp8 inputs takes its
-/// scales once, at the end. fp8, fp8-tensor, fp8-channel.
-bool has_fp8_rows(DType dtype);
 
 /// How a packed format stores what decodes it. Bytes of one matrix [rows, columns]:
 /// rows * columns * bits / 8 + groups * (scale_bytes + zero_bits / 8) + columns * column_bytes +

@@ -5,6 +5,7 @@
 #include "planner/fused_norms.h"
 #include "planner/kv_groups.h"
 #include "planner/live_set.h"
+#include "planner/op_work.h"
 #include "planner/preemption.h"
 
 namespace vramplan {
@@ -231,7 +232,7 @@ Bytes most(const RankModel& model, const ScratchRules& rules,
 Bytes linear_scratch(const ScratchRules& rules, std::int64_t tokens, std::int64_t in_features,
                      DType weight) {
   const bool packed = packed_rule(weight) != nullptr;
-  const bool fp8 = rules.linear_inputs == DType::kF8E4M3 && has_fp8_rows(weight);
+  const bool fp8 = rules.linear_inputs == DType::kF8E4M3 && takes_fp8_inputs(weight);
   if (rules.multiprocessors > 0) {
     // The input's codes and their scales.
     if (fp8) return round_up(Bytes{detail::checked_mul(tokens, in_features)}, Bytes{256}) +

@@ -5,6 +5,7 @@
 #include "planner/activation_offload.h"
 #include "planner/kv_choices.h"
 #include "planner/kv_residual.h"
+#include "planner/op_work.h"
 #include "planner/replicas.h"
 #include "planner/runtime_overhead.h"
 #include "planner/sharding.h"
@@ -121,9 +122,9 @@ class Chooser : private ChoiceList {
     const auto& stored = source_.stored;
     const bool recoded = request_.weights.has_value() || stored.empty();
     const DType all = request_.weights.value_or(source_.card.stored_weights);
-    const bool any = recoded ? has_fp8_rows(all)
+    const bool any = recoded ? takes_fp8_inputs(all)
                              : std::any_of(stored.begin(), stored.end(), [](const auto& tensor) {
-                                 return has_fp8_rows(tensor.dtype);
+                                 return takes_fp8_inputs(tensor.dtype);
                                });
     if (!any) {
       refuse_choice("--linear-inputs", "fp8 inputs, and no fp8 weights with a scale a row to meet",

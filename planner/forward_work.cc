@@ -58,7 +58,7 @@ class PassWorks {
   void add(const OpWork& work, std::int64_t count) { sum_.add(work, count * passes_.repeat); }
 
   OpWork linear_of(std::int64_t tokens, std::int64_t in, std::int64_t out, DType weight) const {
-    if (decisions_.linear_inputs == DType::kF8E4M3 && has_fp8_rows(weight)) {
+    if (decisions_.linear_inputs == DType::kF8E4M3 && takes_fp8_inputs(weight)) {
       return linear_fp8_work(tokens, in, out, weight, a_);
     }
     const bool unrounded = is_block_quantised(weight) && decisions_.linear_inputs == DType::kF32;

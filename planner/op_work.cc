@@ -126,6 +126,14 @@ OpWork linear_f32_work(std::int64_t tokens, std::int64_t in, std::int64_t out, D
   return work;
 }
 
+bool takes_fp8_inputs(DType weight) {
+  if (weight == DType::kF8E4M3) return true;
+  const PackedRule* rule = packed_rule(weight);
+  const bool fp8 = weight == DType::kFp8Tensor || weight == DType::kFp8Channel ||
+                   weight == DType::kFp8Block;
+  return fp8 && rule->group != PackedRule::kPerBlock;
+}
+
 OpWork linear_fp8_work(std::int64_t tokens, std::int64_t in, std::int64_t out, DType weight,
                        DType activation) {
   OpWork work = linear_work(tokens, in, out, weight, activation);

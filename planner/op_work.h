@@ -64,6 +64,8 @@ OpWork linear_work(std::int64_t tokens, std::int64_t in, std::int64_t out, DType
 /// The same with block-quantised weights that meet unrounded inputs: linear_f32(_decode).
 OpWork linear_f32_work(std::int64_t tokens, std::int64_t in, std::int64_t out, DType weight,
                        DType activation);
+/// Whether fp8 inputs can meet these weights: fp8 with at most one scale a row.
+bool takes_fp8_inputs(DType weight);
 /// fp8 weights that meet inputs rounded to fp8, a row at a time: linear_fp8(_decode). The codes are
 /// written and read beside the input; flops run at the peak of fp8.
 OpWork linear_fp8_work(std::int64_t tokens, std::int64_t in, std::int64_t out, DType weight,

@@ -57,6 +57,8 @@ struct Product {
   const float* bias;
   float* out;
   std::int64_t out_stride;
+  std::int64_t x_stride = columns;  // of a row of x, of which these columns are a part
+  bool adds = false;                // to what `out` holds, instead of the bias
 };
 
 /// kTokens tokens from `token`; kChains partial sums a token hide the latency of the additions.
@@ -69,7 +71,7 @@ inline void token_tile(const Product& p, const typename W::Element* panel, int p
     VRAMPLAN_UNROLL
     for (Vf& chain : chains) chain = zero();
   }
-  const float* x = p.x + token * p.columns;
+  const float* x = p.x + token * p.x_stride;
   const typename W::Element* w = panel + part * kLanes;
   std::int64_t c = 0;
   for (; c + kChains <= p.columns; c += kChains, w += kChains * kPanel) {
@@ -78,14 +80,14 @@ inline void token_tile(const Product& p, const typename W::Element* panel, int p
       const Vf weight = W::vector(w + k * kPanel);
       VRAMPLAN_UNROLL
       for (int t = 0; t < kTokens; ++t) {
-        acc[t][k] = fma(weight, set1(x[t * p.columns + c + k]), acc[t][k]);
+        acc[t][k] = fma(weight, set1(x[t * p.x_stride + c + k]), acc[t][k]);
       }
     }
   }
   for (; c < p.columns; ++c, w += kPanel) {
     VRAMPLAN_UNROLL
     for (int t = 0; t < kTokens; ++t) {
-      acc[t][0] = fma(W::vector(w), set1(x[t * p.columns + c]), acc[t][0]);
+      acc[t][0] = fma(W::vector(w), set1(x[t * p.x_stride + c]), acc[t][0]);
     }
   }
   const Vf bias = p.bias == nullptr ? zero() : load(p.bias + part * kLanes);
@@ -94,7 +96,8 @@ inline void token_tile(const Product& p, const typename W::Element* panel, int p
     Vf sum = acc[t][0];
     VRAMPLAN_UNROLL
     for (int k = 1; k < kChains; ++k) sum = sum + acc[t][k];
-    store(p.out + (token + t) * p.out_stride + part * kLanes, sum + bias);
+    float* const out = p.out + (token + t) * p.out_stride + part * kLanes;
+    store(out, sum + (p.adds ? load(out) : bias));
   }
 }
 
@@ -163,6 +166,12 @@ void dense_panel_product(DType dtype, std::int64_t columns, const void* panel, c
     using W = decltype(weight);
     panel_product<W>(p, static_cast<const typename W::Element*>(panel), token_begin, token_end);
   });
+}
+
+void f32_panel_part(const F32PanelPart& part, std::int64_t token_begin, std::int64_t token_end,
+                    const float* bias, float* out, std::int64_t out_stride) {
+  const Product p{part.columns, part.x, bias, out, out_stride, part.x_stride, part.adds};
+  panel_product<F32Weight>(p, part.panel, token_begin, token_end);
 }
 
 void dense_row_product(DType dtype, std::int64_t columns, const void* rows, int row_count,

@@ -24,4 +24,16 @@ void dense_row_product(DType dtype, std::int64_t columns, const void* rows, int 
                        const float* x, std::int64_t token_begin, std::int64_t token_end,
                        const float* bias, float* out, std::int64_t out_stride);
 
+/// A part of the columns of an f32 panel: x and panel begin at its first column; `adds` to what out
+/// holds, which the part before has written, and not the bias.
+struct F32PanelPart {
+  const float* panel;
+  std::int64_t columns;
+  const float* x;
+  std::int64_t x_stride;
+  bool adds;
+};
+void f32_panel_part(const F32PanelPart& part, std::int64_t token_begin, std::int64_t token_end,
+                    const float* bias, float* out, std::int64_t out_stride);
+
 }  // namespace vramplan::cpu

@@ -121,43 +121,95 @@ class DequantisedRows {
   std::int64_t row_bytes_;
 };
 
-}  // namespace
+/// Rows of such a weight times all inputs.
+struct RowsTimes {
+  DequantisedRows source;
+  const TensorView& w;
+  const float* x;
+  std::int64_t tokens;
+  float* y;
+  const float* bias;
 
-void CpuOps::linear_dequantised(TensorView out, TensorView in, const WeightView& weight,
-                                const float* bias, TensorView workspace) {
-  const TensorView& w = weight.tensor;
-  const DequantisedRows source(w);
-  const std::int64_t held = dequantised_rows(in.rows), columns = w.columns;
-  VRAMPLAN_CHECK(weight.packing == 0 && workspace.data != nullptr &&
-                 workspace.bytes() >= Bytes{4} * held * columns * pool_.size());
-  const std::int64_t step = in.rows > kGemvTokens ? kDequantisedPanel : kDequantisedRows;
-  const std::int64_t items = ceil_div(w.rows, step);
-  const float* x = f32_data(in);
-  float* y = f32_data(out);
-  const auto multiply = [&](std::int64_t row, std::int64_t count, float* rows) {
-    source.read(row, count, rows);
-    const auto bias_of = [&](std::int64_t r) { return bias ? bias + r : nullptr; };
-    if (count == kDequantisedPanel) {
-      float* panel = rows + kDequantisedPanel * columns;
-      pack_dense_panel(DType::kF32, columns, rows, panel);
-      const std::int64_t block = token_block(in.columns * 4);
-      for (std::int64_t begin = 0; begin < in.rows; begin += block) {
-        dense_panel_product(DType::kF32, columns, panel, x, begin, std::min(begin + block, in.rows),
-                            bias_of(row), y + row, out.columns);
+  const float* bias_of(std::int64_t row) const { return bias ? bias + row : nullptr; }
+
+  /// A few rows as they lie, or a panel of 16 for many tokens; `room` holds them, and the panel.
+  void by_rows(std::int64_t row, std::int64_t count, float* room) const {
+    const std::int64_t columns = w.columns;
+    source.read(row, count, room);
+    if (count == kDequantisedPanel && tokens > kGemvTokens) {
+      float* panel = room + kDequantisedPanel * columns;
+      pack_dense_panel(DType::kF32, columns, room, panel);
+      const std::int64_t block = token_block(columns * 4);
+      for (std::int64_t begin = 0; begin < tokens; begin += block) {
+        dense_panel_product(DType::kF32, columns, panel, x, begin, std::min(begin + block, tokens),
+                            bias_of(row), y + row, w.rows);
       }
       return;
     }
     for (std::int64_t r = 0; r < count; r += kDequantisedRows) {
       const auto few = static_cast<int>(std::min(kDequantisedRows, count - r));
-      dense_row_product(DType::kF32, columns, rows + r * columns, few, x, 0, in.rows,
-                        bias_of(row + r), y + row + r, out.columns);
+      dense_row_product(DType::kF32, columns, room + r * columns, few, x, 0, tokens,
+                        bias_of(row + r), y + row + r, w.rows);
     }
+  }
+
+  /// Many rows, as many columns at a time as `held` floats take, so that each word is read once.
+  void by_columns(std::int64_t row, std::int64_t count, float* room, std::int64_t held) const {
+    const std::int64_t rows = count / 16 * 16;
+    const std::int64_t most = rows == 0 ? 0 : held / rows / 8 * 8;
+    for (std::int64_t column = 0; rows > 0 && column < w.columns; column += most) {
+      const std::int64_t columns = std::min(most, w.columns - column);
+      dequantise_panels(w, {row, rows, column, columns}, room);
+      const std::int64_t block = token_block(columns * 4);
+      for (std::int64_t begin = 0; begin < tokens; begin += block) {
+        const std::int64_t end = std::min(begin + block, tokens);
+        for (std::int64_t r = 0; r < rows; r += 16) {
+          f32_panel_part({room + r * columns, columns, x + column, w.columns, column > 0}, begin,
+                         end, bias_of(row + r), y + row + r, w.rows);
+        }
+      }
+    }
+    for (std::int64_t r = rows; r < count; r += kDequantisedRows) {
+      by_rows(row + r, std::min(kDequantisedRows, count - r), room);
+    }
+  }
+};
+
+/// Rows of an item whose columns are read together: up to a cache line of them, but enough items
+/// for the threads, and eight columns in `held` floats.
+std::int64_t rows_at_once(std::int64_t rows, std::int64_t columns, std::int64_t held, int threads) {
+  std::int64_t at_once = kMostPanelRows;
+  const auto few = [&] {
+    return rows < 2 * at_once * threads || held < at_once * std::min<std::int64_t>(8, columns);
   };
+  while (at_once > 16 && few()) at_once /= 2;
+  return at_once;
+}
+
+}  // namespace
+
+void CpuOps::linear_dequantised(TensorView out, TensorView in, const WeightView& weight,
+                                const float* bias, TensorView workspace) {
+  const TensorView& w = weight.tensor;
+  const std::int64_t held = dequantised_rows(in.rows) * w.columns;  // floats of a thread
+  VRAMPLAN_CHECK(weight.packing == 0 && workspace.data != nullptr &&
+                 workspace.bytes() >= Bytes{4} * held * pool_.size());
+  const RowsTimes product{DequantisedRows(w), w,   f32_data(in), in.rows,
+                          f32_data(out),      bias};
+  const std::int64_t step =
+      lies_by_columns(w.dtype) ? rows_at_once(w.rows, w.columns, held, pool_.size())
+      : in.rows > kGemvTokens  ? kDequantisedPanel
+                               : kDequantisedRows;
+  const std::int64_t items = ceil_div(w.rows, step);
   pool_.parallel_for(items, chunk_of(items, pool_.size()),
                      [&](std::int64_t first, std::int64_t last, int thread) {
-                       float* rows = static_cast<float*>(workspace.data) + thread * held * columns;
+                       float* room = static_cast<float*>(workspace.data) + thread * held;
                        for (std::int64_t i = first; i < last; ++i) {
-                         multiply(i * step, std::min(step, w.rows - i * step), rows);
+                         const std::int64_t count = std::min(step, w.rows - i * step);
+                         if (lies_by_columns(w.dtype))
+                           product.by_columns(i * step, count, room, held);
+                         else
+                           product.by_rows(i * step, count, room);
                        }
                      });
 }

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "kernels/packed_parts.h"
+
 namespace vramplan::cuda {
 namespace {
 

@@ -4,7 +4,9 @@
 #include <rapidcheck/gtest.h>
 
 #include "cards.h"
+#include "kernels/packed_parts.h"
 #include "kernels/workspace.h"
+#include "planner/op_work.h"
 
 namespace vramplan {
 namespace {
@@ -152,6 +154,13 @@ RC_GTEST_PROP(Activations, ScratchIsWhatTheCpuOperationsAskFor, ()) {
   RC_ASSERT(
       attention_scratch(r, {queries * sequences, 0, sequences, kv}, model.kinds[0]) ==
       cpu::attention_workspace(slices, model.kinds[0].layer.mixer.value_dim, params, threads));
+}
+
+TEST(Activations, Fp8InputsMeetTheWeightsThatKernelsTakeThemFor) {
+  for (int i = 0; i <= static_cast<int>(DType::kNvfp4Packed); ++i) {
+    const auto dtype = static_cast<DType>(i);
+    EXPECT_EQ(takes_fp8_inputs(dtype), has_fp8_rows(dtype)) << info(dtype).name;
+  }
 }
 
 RC_GTEST_PROP(Activations, MoreTokensNeverTakeLess, ()) {

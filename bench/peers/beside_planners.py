@@ -65,7 +65,7 @@ def make_venv(folder):
     python = os.path.join(folder, "bin", "python")
     if not os.path.exists(python):
         subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-        subprocess.run([python, "-m", "pip", "install", "-q", *PEERS], check=True)
+    subprocess.run([python, "-m", "pip", "install", "-q", *PEERS], check=True)
     listed = subprocess.run([python, "-m", "pip", "list", "--format=json"], capture_output=True, text=True, check=True)
     names = [p.split("==")[0] for p in PEERS]
     return python, {p["name"]: p["version"] for p in json.loads(listed.stdout) if p["name"] in names}

@@ -6,7 +6,7 @@ namespace {
 class Random : public CudaKernel {};
 
 TEST_F(Random, ValuesAreUniformAndDependOnTheNameAlone) {
-  for (const DType dtype : kActivations) {
+  for (const DType dtype : {DType::kF32, DType::kF16, DType::kBF16, DType::kF8E4M3}) {
     for_each_schedule([&] {
       Tensor a(dtype, 40, 250), b(dtype, 40, 250), other(dtype, 40, 250);
       cuda::fill_random({}, a.view(), 42, 0.5F);

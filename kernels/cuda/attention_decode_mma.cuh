@@ -59,7 +59,7 @@ VRAMPLAN_KERNEL VRAMPLAN_BOUNDS(128) attention_decode_mma_kernel(AttentionArgume
     dev::copy_commit();  // also when empty: waits count groups
   };
   stage(begin, 0);
-  stage_queries<T, kDim>(a, kMmaHeads, queries, [&](int r) -> std::int64_t {
+  stage_queries<T, kDim>(a, a.q, kMmaHeads, queries, [&](int r) -> std::int64_t {
     return r < part.used ? (slice.query_begin * a.heads + part.head0 + r) * kDim : -1;
   });
   __syncthreads();

@@ -42,8 +42,8 @@ void attention_prefill(Stream stream, TensorView out, TensorView q, const KvLaye
   const AttentionArguments a = attention_arguments("attention_prefill", out, q, kv, slices, params);
   if (slices.count == 0 || slices.most_queries == 0 || slices.most_kv == 0) return;
   if (a.sinks > 0) {
-    if (slices.path != AttentionPath::kDefault && slices.path != AttentionPath::kSimt) {
-      unsupported("attention_prefill", "tensor-core version for sinks");
+    if (use_tensor_cores("attention_prefill_sinks", kv, slices.path)) {
+      return attention_prefill_sinks_mma(stream, a);
     }
     return attention_prefill_sinks(stream, a);
   }

@@ -1,6 +1,7 @@
 #include "kernels/cuda/attention_prefill_history.cuh"
 
 #include "kernels/cuda/attention_host.h"
+#include "kernels/cuda/attention_prefill_mma.h"
 #include "kernels/cuda/kv_dispatch.h"
 
 namespace vramplan::cuda::VRAMPLAN_KERNELS {
@@ -35,6 +36,17 @@ void attention_prefill_history(Stream stream, TensorView out, TensorView q,
   const AttentionArguments old = attention_arguments(kName, out, q, history, behind, params);
   check_history(kName, recent, slices, history, behind, params);
   if (slices.count == 0 || slices.most_queries == 0 || slices.most_kv == 0) return;
+  const AttentionPath path = slices.path;
+  if (path == AttentionPath::kWarpgroup) unsupported(kName, "warpgroup version");
+  if (path == AttentionPath::kTensorCore && !has_history_mma(history)) {
+    unsupported(kName, std::string("tensor-core version for ") + info(history.dtype).name +
+                           " with head dimensions " + std::to_string(history.head_dim) + " and " +
+                           std::to_string(history.value_dim));
+  }
+  const bool by_default = path == AttentionPath::kDefault && kTensorCoresByDefault;
+  if (path == AttentionPath::kTensorCore || (by_default && has_history_mma(history))) {
+    return attention_prefill_history_mma(stream, a, old);
+  }
   if (history.dtype == DType::kKivi2) return run_width<KvPacked<2>>(stream, a, old);
   if (history.dtype == DType::kKivi4) return run_width<KvPacked<4>>(stream, a, old);
   with_kv(kName, history.dtype,

@@ -1,10 +1,16 @@
 #pragma once
-// The tensor-core version of attention_prefill, behind its entry point.
+// The tensor-core versions of prefill, behind its entry points.
 #include "kernels/cuda/attention.cuh"
 
 namespace vramplan::cuda::VRAMPLAN_KERNELS {
 
-/// Arguments are checked and has_tensor_core_path holds.
+/// Arguments are checked and has_tensor_core_path holds; with sinks the second one.
 void attention_prefill_mma(Stream stream, const AttentionArguments& arguments);
+void attention_prefill_sinks_mma(Stream stream, const AttentionArguments& arguments);
+/// Histories of every format but f32, heads of 64 and 128.
+bool has_history_mma(const KvLayerView& history);
+/// `arguments`: of the window, in f16; `old`: of the history.
+void attention_prefill_history_mma(Stream stream, const AttentionArguments& arguments,
+                                   const AttentionArguments& old);
 
 }  // namespace vramplan::cuda::VRAMPLAN_KERNELS

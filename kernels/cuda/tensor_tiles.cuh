@@ -36,16 +36,17 @@ VRAMPLAN_DEVICE void stage_rows(const AttentionArguments& a, const Slice& slice,
   }
 }
 
-/// Rows of q as T in a tile. row_of(r) is the offset of row r in elements, or below 0 for zeros.
+/// Rows of `q` (as a.dtype says) as T in a tile. row_of(r) is the offset of row r in elements, or
+/// below 0 for zeros.
 template <class T, int kDim, class RowOf>
-VRAMPLAN_DEVICE void stage_queries(const AttentionArguments& a, int rows, std::byte* tile,
-                                   RowOf row_of) {
+VRAMPLAN_DEVICE void stage_queries(const AttentionArguments& a, const void* q, int rows,
+                                   std::byte* tile, RowOf row_of) {
   for (int i = static_cast<int>(threadIdx.x); i < rows * kDim / 2;
        i += static_cast<int>(blockDim.x)) {
     const int r = i / (kDim / 2), d = i % (kDim / 2) * 2;
     const std::int64_t at = row_of(r);
-    const float low = at < 0 ? 0.0F : dev::load_as(a.dtype, a.q, at + d);
-    const float high = at < 0 ? 0.0F : dev::load_as(a.dtype, a.q, at + d + 1);
+    const float low = at < 0 ? 0.0F : dev::load_as(a.dtype, q, at + d);
+    const float high = at < 0 ? 0.0F : dev::load_as(a.dtype, q, at + d + 1);
     dev::store(tile + swizzled<T, kDim>(r, 2 * d), dev::pack2<T>(low, high));
   }
 }

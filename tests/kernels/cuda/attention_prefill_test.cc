@@ -63,9 +63,34 @@ TEST_F(AttentionPrefill, SinksAreSeenWithTheirOwnQueries) {
   check({{DType::kQ8_0, 1, 32, 32, 8}, {{3, 70}}, sinks_of(2, 4, 64), DType::kF16});
 }
 
-TEST_F(AttentionPrefill, TensorCoresAreRefusedForSinksWhenAskedFor) {
+/// Sinks that end inside a tile and behind one, windows that begin inside the sinks, slices shorter
+/// than the sinks.
+TEST_F(AttentionPrefill, TensorCoresSeeSinksWithTheirOwnQueries) {
+  check({{DType::kF16, 2, 64, 64, 8}, {{20, 90}, {5, 5}, {1, 41}}, sinks_of(2, 4, 40)},
+        AttentionPath::kTensorCore);
+  check({{DType::kBF16, 1, 128, 128, 16}, {{19, 160}, {70, 70}}, sinks_of(1, 67, 30, 0.09F)},
+        AttentionPath::kTensorCore);
+  check({{DType::kF8E4M3, 1, 64, 64, 16}, {{70, 130}}, sinks_of(1, 4, 16), DType::kF16},
+        AttentionPath::kTensorCore);
+}
+
+TEST_F(AttentionPrefill, SmallTensorCoreCaseWithSinks) {
+  check({{DType::kF16, 1, 64, 64, 8}, {{3, 150}}, sinks_of(1, 4, 100)},
+        AttentionPath::kTensorCore);
+}
+
+TEST_F(AttentionPrefill, EveryInstanceOfSinksOnTensorCores) {
+  for (const DType kv : {DType::kF16, DType::kBF16, DType::kF8E4M3}) {
+    for (const std::int64_t dim : {64, 128, 256}) {
+      check({{kv, 1, dim, dim, 16}, {{2, 40}}, sinks_of(1, 4, 12, 0.06F)},
+            AttentionPath::kTensorCore);
+    }
+  }
+}
+
+TEST_F(AttentionPrefill, WarpgroupsAreRefusedForSinksWhenAskedFor) {
   EXPECT_THROW(check({{DType::kF16, 1, 64, 64, 8}, {{3, 70}}, sinks_of(2, 4, 16)},
-                     AttentionPath::kTensorCore),
+                     AttentionPath::kWarpgroup),
                Error);
 }
 

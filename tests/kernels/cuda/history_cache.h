@@ -58,7 +58,7 @@ class HistoryProblem {
 
   KvLayerView history() const { return history_.view(); }
   KvLayerView recent() const { return recent_.view(); }
-  DeviceSlices slices(bool old) const {
+  DeviceSlices slices(bool old, AttentionPath path = AttentionPath::kSimt) const {
     DeviceSlices s;
     s.count = static_cast<std::int64_t>(case_.slices.size());
     s.query_begin = begin_->data();
@@ -69,7 +69,7 @@ class HistoryProblem {
     for (const HistoryLengths& l : case_.slices)
       s.most_queries = std::max(s.most_queries, l.queries);
     s.most_kv = kPerSlice * (old ? case_.shape.block_tokens : 32);
-    s.path = AttentionPath::kSimt;
+    s.path = path;
     return s;
   }
 

@@ -276,8 +276,9 @@ inline AttentionParams params_of(std::int64_t heads, float scale = 0.125F, float
   return p;
 }
 
-inline AttentionParams sinks_of(std::int64_t heads, std::int64_t sinks, std::int64_t window) {
-  AttentionParams p = params_of(heads, 0.125F, 0, window);
+inline AttentionParams sinks_of(std::int64_t heads, std::int64_t sinks, std::int64_t window,
+                                float scale = 0.125F) {
+  AttentionParams p = params_of(heads, scale, 0, window);
   p.sink_tokens = sinks;
   return p;
 }

@@ -16,6 +16,8 @@
 
 #include "kernels/cpu/cpu_ops.h"
 #include "kernels/cpu/half.h"
+#include "kernels/cpu/packed_weight.h"
+#include "kernels/cpu/thread_pool.h"
 
 namespace vramplan {
 namespace {
@@ -93,6 +95,32 @@ void linear(benchmark::State& state, DType dtype, std::int64_t tokens, std::int6
         2.0 * static_cast<double>(tokens * rows * columns) * static_cast<double>(runs),
         benchmark::Counter::kIsRate);
   }
+}
+
+/// A matrix that lies by columns made f32: four rows at a time, or 128 rows by 128 columns.
+void read_awq(benchmark::State& state, std::int64_t rows, std::int64_t columns, bool panels) {
+  cpu::ThreadPool pool(thread_count());
+  const DType dtype = DType::kAwqI4;
+  std::vector<std::uint8_t> bytes(static_cast<std::size_t>(bytes_of(dtype, rows, columns).n), 0x2c);
+  const TensorView weight{bytes.data(), dtype, rows, columns};
+  const std::int64_t step = panels ? cpu::kMostPanelRows : 4;
+  for (auto _ : state) {
+    pool.parallel_for(rows / step, 1, [&](std::int64_t first, std::int64_t last, int) {
+      std::vector<float> out(static_cast<std::size_t>(panels ? 128 * 128 : 4 * columns));
+      for (std::int64_t i = first; i < last; ++i) {
+        if (!panels) {
+          cpu::dequantise_packed(weight, 4 * i, 4, out.data());
+          continue;
+        }
+        for (std::int64_t c = 0; c < columns; c += 128) {
+          cpu::dequantise_panels(weight, {step * i, step, c, 128}, out.data());
+        }
+      }
+      benchmark::DoNotOptimize(out.data());
+    });
+  }
+  state.SetBytesProcessed(static_cast<std::int64_t>(state.iterations()) *
+                          static_cast<std::int64_t>(bytes.size()));
 }
 
 void attention(benchmark::State& state, std::int64_t queries, std::int64_t length,
@@ -231,6 +259,15 @@ void register_all() {
     // One matrix of less than a second-level cache: what the instructions alone allow.
     add(std::string("gemv_cached/") + info(d).name + "/576x768",
         [d](benchmark::State& s) { linear(s, d, 1, 576, 768, 0); });
+  }
+  // Formats of checkpoints: AWQ lies by columns, compressed-tensors by rows.
+  add("read_awq/rows/8192x4096", [](benchmark::State& s) { read_awq(s, 8192, 4096, false); });
+  add("read_awq/panels/8192x4096", [](benchmark::State& s) { read_awq(s, 8192, 4096, true); });
+  for (const DType d : {DType::kAwqI4, DType::kPackedI4}) {
+    for (const std::int64_t tokens : {1, 64}) {
+      add(std::string(tokens == 1 ? "gemv/" : "gemm/64x") + info(d).name + "/8192x4096",
+          [d, tokens](benchmark::State& s) { linear(s, d, tokens, 8192, 4096, 0); });
+    }
   }
   add("gemv/q8_0/49152x576",
       [](benchmark::State& s) { linear(s, DType::kQ8_0, 1, 49152, 576, kStreamBytes); });

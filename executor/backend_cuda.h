@@ -19,10 +19,10 @@ struct CudaOptions {
   int device = 0;
   DType activations = DType::kBF16;
   DType linear_inputs = DType::kI8;  // fp8: of products with fp8 weights, see CudaOps
-  bool graphs = true;           // decode steps are captured and replayed
-  bool naive = false;           // attention by all scores: its scratch grows with the cache
-  bool by_layer = false;        // a prompt's pass comes in parts: see stage_part
-  bool random_on_host = false;  // the values every other backend makes, not the device's own
+  bool graphs = true;                // decode steps are captured and replayed
+  bool naive = false;                // attention by all scores: its scratch grows with the cache
+  bool by_layer = false;             // a prompt's pass comes in parts: see stage_part
+  bool random_on_host = false;       // the values every other backend makes, not the device's own
 };
 
 class CudaBackend final : public Backend {

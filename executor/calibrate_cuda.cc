@@ -29,8 +29,8 @@ class GpuCalibration {
     const DType caches[] = {DType::kBF16, DType::kF16,  DType::kF32, DType::kF8E4M3,
                             DType::kI8,   DType::kQ8_0, DType::kQ4_0};
     const DType packed[] = {DType::kKivi2, DType::kKivi4};
-    const double steps = static_cast<double>(std::size(formats) + 2 * std::size(caches) +
-                                             std::size(packed) + 2);
+    const double steps =
+        static_cast<double>(std::size(formats) + 2 * std::size(caches) + std::size(packed) + 2);
     double done = 0;
     const auto step = [&](const std::string& stage) {
       if (request_.progress) request_.progress(stage, done++ / steps);
@@ -175,14 +175,12 @@ class GpuCalibration {
         const std::int64_t kv = GpuBench::kResidualTokens + scaled(length, 32);
         for (const std::int64_t sequences : {1, 8}) {
           if (request_.quick && sequences == 8) continue;
-          point("attention_history_decode", info(format).name, [&] {
-            return bench_.attention_history(format, heads, 1, kv, sequences, stride);
-          });
+          point("attention_history_decode", info(format).name,
+                [&] { return bench_.attention_history(format, heads, 1, kv, sequences, stride); });
         }
         const std::int64_t queries = GpuBench::kResidualTokens - kResidualBlockTokens;
-        point("attention_history_prefill", info(format).name, [&] {
-          return bench_.attention_history(format, heads, queries, kv, 1, stride);
-        });
+        point("attention_history_prefill", info(format).name,
+              [&] { return bench_.attention_history(format, heads, queries, kv, 1, stride); });
       }
       for (const std::int64_t blocks : {1, 32}) {
         point("kv_write", info(format).name,

@@ -103,13 +103,12 @@ GpuPoint GpuBench::attention(DType kv_format, AttentionHeads heads, std::int64_t
   send_lists();
   KvLayerView kv = one_layer(kv_format, heads, kBlockTokens, on.blocks_per_row * sequences);
   if (mass) {
-    on.block_mass = static_cast<std::int64_t*>(
-        tensor(kMass, DType::kI64, sequences, on.blocks_per_row).data);
+    on.block_mass =
+        static_cast<std::int64_t*>(tensor(kMass, DType::kI64, sequences, on.blocks_per_row).data);
   }
   const std::vector<SequenceSlice> slices(static_cast<std::size_t>(sequences), slice);
   const Bytes scratch =
-      mass ? Bytes{}
-           : cuda::attention_workspace(slices, kv, params, kv_length, multiprocessors_);
+      mass ? Bytes{} : cuda::attention_workspace(slices, kv, params, kv_length, multiprocessors_);
   const TensorView workspace = tensor(2, DType::kI8, 1, scratch.n);
   AttentionShape shape = shape_of(kv_format, heads);
   shape.mass = mass;
@@ -152,9 +151,9 @@ GpuPoint GpuBench::attention_history(DType format, AttentionHeads heads, std::in
   AttentionParams params = params_of(heads);
   params.history = &history;
   const std::vector<SequenceSlice> slices(static_cast<std::size_t>(sequences), slice);
-  const TensorView workspace = tensor(
-      2, DType::kI8, 1,
-      cuda::attention_workspace(slices, recent, params, kv_length, multiprocessors_).n);
+  const TensorView workspace =
+      tensor(2, DType::kI8, 1,
+             cuda::attention_workspace(slices, recent, params, kv_length, multiprocessors_).n);
   GpuPoint point{times(attention_work(shape, queries, kv_length), sequences),
                  heads_text(heads) + ", " + gpu_shape_text(sequences, queries) + " over " +
                      std::to_string(kv_length) + " of which every " + std::to_string(stride) +

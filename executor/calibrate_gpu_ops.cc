@@ -241,7 +241,8 @@ void GpuBench::make_weights(DType weight, std::int64_t in, std::int64_t out) {
   runtime_.synchronize(stream_);
 }
 
-GpuPoint GpuBench::linear_fp8(DType weight, std::int64_t tokens, std::int64_t in, std::int64_t out) {
+GpuPoint GpuBench::linear_fp8(DType weight, std::int64_t tokens, std::int64_t in,
+                              std::int64_t out) {
   CudaOps ops(runtime_, kernels_, stream_, multiprocessors_, kActivations);
   ops.bind(workspace_.get());
   ops.use_fp8_inputs(multiplies_fp8());
@@ -300,8 +301,8 @@ GpuPoint GpuBench::rope(std::int64_t tokens, AttentionHeads heads) {
 
 GpuPoint GpuBench::activation(std::int64_t tokens, std::int64_t columns) {
   const TensorView up = tensor(0, kActivations, tokens, columns);
-  GpuPoint point{activation_work(tokens, columns, true, kActivations), gpu_shape_text(tokens, columns),
-                 0};
+  GpuPoint point{activation_work(tokens, columns, true, kActivations),
+                 gpu_shape_text(tokens, columns), 0};
   point.seconds = time([&](std::int64_t call) {
     kernels_.gated_activation(stream_, {stretch(up.bytes(), call), kActivations, tokens, columns},
                               up, GateKind::kSilu);
@@ -322,7 +323,8 @@ GpuPoint GpuBench::embed(DType table, std::int64_t tokens, std::int64_t columns)
   const TensorView out = tensor(0, kActivations, tokens, columns);
   const Bytes bytes = bytes_of(table, kMostTokens, columns);
   const auto* const ids = static_cast<const std::int32_t*>(workspace_->arrays().ids.data);
-  GpuPoint point{embed_work(tokens, columns, table, kActivations), gpu_shape_text(tokens, columns), 0};
+  GpuPoint point{embed_work(tokens, columns, table, kActivations), gpu_shape_text(tokens, columns),
+                 0};
   point.seconds = time([&](std::int64_t call) {
     kernels_.embed(stream_, out, {stretch(bytes, call), table, kMostTokens, columns}, ids, 1.0F);
   });

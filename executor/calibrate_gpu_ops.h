@@ -107,7 +107,7 @@ class GpuBench {
   std::unique_ptr<CudaOps> ops_;
   std::unique_ptr<RopeTable> rope_table_;
   TensorView pool_;
-  std::vector<std::byte> shadow_;  // the arrays of a pass, at the offsets of the device's
+  std::vector<std::byte> shadow_;    // the arrays of a pass, at the offsets of the device's
   std::vector<std::int32_t> lists_;  // of slices, or packs, on their way to the device
 };
 

@@ -37,8 +37,9 @@ using CalibrationProgress = std::function<void(const std::string& stage, double 
 
 /// linear and linear_decode per weight format, linear_f32 and linear_f32_decode per format that
 /// rounds inputs otherwise; attention_decode, attention_prefill and kv_write per
-/// KV format, attention_history_decode and _prefill per format that needs a residual window; norm, rope, activation, add, embed and sample for "any". The work of a call is what
-/// planner/latency.h says it is.
+/// KV format, attention_history_decode and _prefill per format that needs a residual window; norm,
+/// rope, activation, add, embed and sample for "any". The work of a call is what planner/latency.h
+/// says it is.
 std::vector<CalibratedOp> calibrate_ops(Ops& ops, const Clock& clock,
                                         const CalibrationEffort& effort,
                                         const RowSampler& sample_rows,

@@ -235,8 +235,9 @@ Bytes linear_scratch(const ScratchRules& rules, std::int64_t tokens, std::int64_
   const bool fp8 = rules.linear_inputs == DType::kF8E4M3 && takes_fp8_inputs(weight);
   if (rules.multiprocessors > 0) {
     // The input's codes and their scales.
-    if (fp8) return round_up(Bytes{detail::checked_mul(tokens, in_features)}, Bytes{256}) +
-                    Bytes{4} * tokens;
+    if (fp8)
+      return round_up(Bytes{detail::checked_mul(tokens, in_features)}, Bytes{256}) +
+             Bytes{4} * tokens;
     // Above 32 tokens, rows of a quantised weight are made plain in a tile: at most 8192 of them
     // and at most 64 MiB. Packed ones are read by our kernel as they are.
     const bool tiled =
@@ -249,10 +250,10 @@ Bytes linear_scratch(const ScratchRules& rules, std::int64_t tokens, std::int64_
   const Bytes rounded = fp8 ? bytes_of(DType::kF32, tokens, in_features) : Bytes{};
   if (!packed && !is_block_quantised(weight)) return rounded;
   if (packed || rules.linear_inputs == DType::kF32)
-    return rounded +
-           bytes_of(DType::kF32, tokens > kFewTokens ? kDequantisedPanels : kDequantisedRows,
-                    in_features) *
-               rules.threads;
+    return rounded + bytes_of(DType::kF32,
+                              tokens > kFewTokens ? kDequantisedPanels : kDequantisedRows,
+                              in_features) *
+                         rules.threads;
   // 32 codes of 8 bits, their scale and their sum (f32 each) per 32 inputs of a token.
   return Bytes{32 + 4 + 4} * ceil_div(in_features, 32) * tokens;
 }

@@ -32,8 +32,7 @@ const OpCost* find_cost(const DeviceCard& device, OpKind op, DType dtype) {
   // none for fp8 inputs: weights set the pace of few tokens, and a CPU multiplies in f32 anyway;
   if (op == OpKind::kLinearFp8Decode) return find_cost(device, OpKind::kLinearDecode, dtype);
   if (op == OpKind::kLinearFp8) {
-    const bool same = device.kind == DeviceKind::kCpu;
-    return same ? find_cost(device, OpKind::kLinear, dtype) : nullptr;
+    return device.kind == DeviceKind::kCpu ? find_cost(device, OpKind::kLinear, dtype) : nullptr;
   }
   // none for what lies behind a residual window: as over one cache of its format;
   if (op == OpKind::kAttentionHistoryDecode)
@@ -125,10 +124,9 @@ class TermTable {
 
  private:
   static std::string term_name(const OpWork& work) {
-    const bool linear = work.op == OpKind::kLinear || work.op == OpKind::kLinearDecode ||
-                        work.op == OpKind::kLinearF32 || work.op == OpKind::kLinearF32Decode ||
-                        work.op == OpKind::kLinearFp8 || work.op == OpKind::kLinearFp8Decode;
-    return linear ? fmt::format("linear {}", info(work.dtype).name) : name_of(work.op);
+    const std::string name = name_of(work.op);
+    const bool linear = name.compare(0, 6, "linear") == 0;
+    return linear ? fmt::format("linear {}", info(work.dtype).name) : name;
   }
   static void accumulate(OpTime& sum, const OpTime& time) {
     sum.launch += time.launch;

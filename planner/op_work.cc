@@ -129,8 +129,8 @@ OpWork linear_f32_work(std::int64_t tokens, std::int64_t in, std::int64_t out, D
 bool takes_fp8_inputs(DType weight) {
   if (weight == DType::kF8E4M3) return true;
   const PackedRule* rule = packed_rule(weight);
-  const bool fp8 = weight == DType::kFp8Tensor || weight == DType::kFp8Channel ||
-                   weight == DType::kFp8Block;
+  const bool fp8 =
+      weight == DType::kFp8Tensor || weight == DType::kFp8Channel || weight == DType::kFp8Block;
   return fp8 && rule->group != PackedRule::kPerBlock;
 }
 

@@ -11,12 +11,12 @@ namespace vramplan {
 
 /// threads >= 1, the calling thread included. `linear_inputs`: how products with block-quantised
 /// weights read their input: i8 rounds 32 elements at a time to 8-bit codes (fast), f32 takes it as
-/// it is (the sums of the dequantised matrix; slow, for exactness); f8_e4m3 rounds a row to fp8 where
-/// the weights are fp8 with at most one scale a row (has_fp8_rows), and is i8 elsewhere. Beside the
-/// workspace an Ops
-/// keeps kScratchBytes a thread, and touches only what its operations use. One caller at a time.
-/// Errors: kUsage for a bad thread count or input format; operations throw kUnsupported for a
-/// format they do not read, and stop the program when shapes contradict each other.
+/// it is (the sums of the dequantised matrix; slow, for exactness); f8_e4m3 rounds a row to fp8
+/// where the weights are fp8 with at most one scale a row (has_fp8_rows), and is i8 elsewhere.
+/// Beside the workspace an Ops keeps kScratchBytes a thread, and touches only what its operations
+/// use. One caller at a time. Errors: kUsage for a bad thread count or input format; operations
+/// throw kUnsupported for a format they do not read, and stop the program when shapes contradict
+/// each other.
 std::unique_ptr<Ops> make_cpu_ops(int threads, DType linear_inputs = DType::kI8);
 
 namespace cpu {

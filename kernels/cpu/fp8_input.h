@@ -4,8 +4,9 @@
 
 namespace vramplan::cpu {
 
-/// scale = max |x| / 448; out[i] = scale * e4m3(x[i] / scale), to the nearest, even of equals. A row
-/// whose scale would be no normal number is zeros. NaN stays NaN; an infinity makes the row NaN.
+/// scale = max |x| / 448; out[i] = scale * e4m3(x[i] / scale), to the nearest, even of equals. A
+/// row whose scale would be no normal number is zeros. NaN stays NaN; an infinity makes the row
+/// NaN.
 void round_row_to_fp8(const float* x, std::int64_t count, float* out);
 
 }  // namespace vramplan::cpu

@@ -194,12 +194,11 @@ void CpuOps::linear_dequantised(TensorView out, TensorView in, const WeightView&
   const std::int64_t held = dequantised_rows(in.rows) * w.columns;  // floats of a thread
   VRAMPLAN_CHECK(weight.packing == 0 && workspace.data != nullptr &&
                  workspace.bytes() >= Bytes{4} * held * pool_.size());
-  const RowsTimes product{DequantisedRows(w), w,   f32_data(in), in.rows,
-                          f32_data(out),      bias};
-  const std::int64_t step =
-      lies_by_columns(w.dtype) ? rows_at_once(w.rows, w.columns, held, pool_.size())
-      : in.rows > kGemvTokens  ? kDequantisedPanel
-                               : kDequantisedRows;
+  const RowsTimes product{DequantisedRows(w), w, f32_data(in), in.rows, f32_data(out), bias};
+  const std::int64_t step = lies_by_columns(w.dtype)
+                                ? rows_at_once(w.rows, w.columns, held, pool_.size())
+                            : in.rows > kGemvTokens ? kDequantisedPanel
+                                                    : kDequantisedRows;
   const std::int64_t items = ceil_div(w.rows, step);
   pool_.parallel_for(items, chunk_of(items, pool_.size()),
                      [&](std::int64_t first, std::int64_t last, int thread) {

@@ -8,8 +8,8 @@ namespace vramplan::cpu {
 /// out[count, columns] = rows row..row + count of the matrix. count <= 4.
 void dequantise_packed(const TensorView& weight, std::int64_t row, int count, float* out);
 
-/// Formats that keep rows beside each other in memory, a column (AWQ) or eight (GPTQ) after another:
-/// a row alone touches a cache line for each of its words, so many rows are read at once.
+/// Formats that keep rows beside each other in memory, a column (AWQ) or eight (GPTQ) after
+/// another: a row alone touches a cache line for each of its words, so many rows are read at once.
 bool lies_by_columns(DType dtype);
 inline constexpr std::int64_t kMostPanelRows = 128;  // a cache line of AWQ's words
 /// Columns [column, column + count) of `rows` rows from `row` on as panels of 16 rows: element

@@ -122,8 +122,11 @@ VRAMPLAN_DEVICE DecodePart decode_part(const AttentionArguments& a) {
   const int groups = (heads_per_kv + kGroup - 1) / kGroup;
   const int kv_head = static_cast<int>(blockIdx.y) / groups;
   const int first_of_group = static_cast<int>(blockIdx.y) % groups * kGroup;
-  return {static_cast<int>(blockIdx.z), kv_head * heads_per_kv + first_of_group,
-          dev::least(kGroup, heads_per_kv - first_of_group), static_cast<int>(blockIdx.x), kGroup,
+  return {static_cast<int>(blockIdx.z),
+          kv_head * heads_per_kv + first_of_group,
+          dev::least(kGroup, heads_per_kv - first_of_group),
+          static_cast<int>(blockIdx.x),
+          kGroup,
           kv_head};
 }
 
@@ -134,8 +137,8 @@ VRAMPLAN_DEVICE void stage_decode_queries(const AttentionArguments& a, const Sli
   const int head_dim = static_cast<int>(a.kv.head_dim);
   for (int i = static_cast<int>(threadIdx.x); i < kGroup * head_dim; i += 32 * kDecodeWarps) {
     const int head = part.head0 + dev::least(i / head_dim, part.used - 1);
-    q[i] = dev::load_as(a.dtype, a.q,
-                        (slice.query_begin * a.heads + head) * head_dim + i % head_dim);
+    q[i] =
+        dev::load_as(a.dtype, a.q, (slice.query_begin * a.heads + head) * head_dim + i % head_dim);
   }
 }
 

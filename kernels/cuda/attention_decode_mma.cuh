@@ -51,10 +51,10 @@ VRAMPLAN_KERNEL VRAMPLAN_BOUNDS(128) attention_decode_mma_kernel(AttentionArgume
   const auto stage = [&](int token, int slot) {
     if (token < range.end) {
       std::byte* tile = ring + slot * 2 * kTileBytes;
-      stage_rows<C, kDim>(a, slice, part.kv_head, token, kMmaTile, range.end, false, tile, dev::lane(),
-                          32);
-      stage_rows<C, kDim>(a, slice, part.kv_head, token, kMmaTile, range.end, true, tile + kTileBytes,
+      stage_rows<C, kDim>(a, slice, part.kv_head, token, kMmaTile, range.end, false, tile,
                           dev::lane(), 32);
+      stage_rows<C, kDim>(a, slice, part.kv_head, token, kMmaTile, range.end, true,
+                          tile + kTileBytes, dev::lane(), 32);
     }
     dev::copy_commit();  // also when empty: waits count groups
   };

@@ -189,7 +189,7 @@ VRAMPLAN_DEVICE PrefillPlace prefill_place(const AttentionArguments& a) {
 struct PrefillBlock {
   PrefillPlace at;
   int head_dim, q_pitch, pitch;
-  float *q, *tile, *p;       // [16][q_pitch], [32][pitch], [16][33]; what is behind them is `end`
+  float *q, *tile, *p;  // [16][q_pitch], [32][pitch], [16][33]; what is behind them is `end`
   float* end;
   int first_position, last;  // of the block's first query; behind its last
   PrefillShared shared;

@@ -1,8 +1,8 @@
 #pragma once
 // Prefill on tensor cores over a history and the residual window behind it: attention_prefill_mma's
-// tiles of f16 over two caches. The window's rows are copied in the background; those of the history
-// are made f16 on their way to the tile, whatever their format. What left the window was f16, so
-// that its range holds them; codes of kivi2 and kivi4 are rounded once more.
+// tiles of f16 over two caches. The window's rows are copied in the background; those of the
+// history are made f16 on their way to the tile, whatever their format. What left the window was
+// f16, so that its range holds them; codes of kivi2 and kivi4 are rounded once more.
 #include "kernels/cuda/attention_prefill_history.cuh"
 #include "kernels/cuda/attention_prefill_mma.cuh"
 
@@ -32,8 +32,7 @@ VRAMPLAN_DEVICE void widen_packed(const AttentionArguments& old, const Slice& sl
     std::byte* const from = tile_at<kBits>(old.kv, block, kv_head, token0 % block_tokens, values) +
                             part * tile_bytes<kBits>(count);
     const std::uint16_t* const scales = tile_scales<kBits>(from, count) + element;
-    const std::uint32_t word =
-        inside ? reinterpret_cast<const std::uint32_t*>(from)[at] : 0U;
+    const std::uint32_t word = inside ? reinterpret_cast<const std::uint32_t*>(from)[at] : 0U;
     for (int i = 0; i < kPerWord; ++i) {
       float x = 0.0F;
       if (inside) {
@@ -88,8 +87,8 @@ VRAMPLAN_KERNEL VRAMPLAN_BOUNDS(128)
     }
   };
   if (behind.kv_length > 0) {
-    attend_span<F16, F16, kDim>(a, after, tiles, {0, behind.kv_length, 0}, stage_history, [] {},
-                                state);
+    attend_span<F16, F16, kDim>(
+        a, after, tiles, {0, behind.kv_length, 0}, stage_history, [] {}, state);
   }
   const TokenSpan window{0, dev::least(b.first_position + kMmaQueries, slice.kv_length), 0};
   attend_span<F16, F16, kDim>(

@@ -36,8 +36,7 @@ VRAMPLAN_DEVICE void mask_scores(const AttentionArguments& a, const TokenSpan& s
 #pragma unroll
     for (int e = 0; e < 4; ++e) {
       const int at = token + 8 * n + 2 * (dev::lane() % 4) + e % 2, own = position + 8 * (e / 2);
-      const bool visible =
-          all || (at <= own && at < span.end && at >= first_of_span(a, span, own));
+      const bool visible = all || (at <= own && at < span.end && at >= first_of_span(a, span, own));
       score[n][e] = visible ? scaled_score(a, score[n][e]) : dev::minus_infinity();
     }
   }

@@ -12,7 +12,7 @@ VRAMPLAN_KERNEL VRAMPLAN_BOUNDS(128) attention_prefill_sinks_kernel(AttentionArg
   VRAMPLAN_DYNAMIC_SHARED(float, memory);
   const Slice slice = slice_at(a, blockIdx.z);
   const PrefillBlock b = prefill_block<kChunks>(a, slice, memory);
-  if (b.idle(slice)) return;  // the whole block
+  if (b.idle(slice)) return;    // the whole block
   float* const sink_q = b.end;  // [16][q_pitch]
   stage_query_tile(a, a.q, slice, b.at, b.q, b.q_pitch);
   stage_query_tile(a, a.sink_q, slice, b.at, sink_q, b.q_pitch);
@@ -23,8 +23,8 @@ VRAMPLAN_KERNEL VRAMPLAN_BOUNDS(128) attention_prefill_sinks_kernel(AttentionArg
   of_sinks.last = sinks;
   of_sinks.shared.q = sink_q + b.at.r * b.q_pitch;
   attend_tokens<C>(a, slice, of_sinks, 0, {0, dev::least(position, sinks - 1)}, state);
-  attend_tokens<C>(a, slice, b, first,
-                   {dev::most(first_visible(a, position), a.sinks), position}, state);
+  attend_tokens<C>(a, slice, b, first, {dev::most(first_visible(a, position), a.sinks), position},
+                   state);
   store_query(a, slice, b.at, state);
 }
 

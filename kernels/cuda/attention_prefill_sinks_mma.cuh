@@ -41,7 +41,8 @@ VRAMPLAN_KERNEL VRAMPLAN_BOUNDS(128) attention_prefill_sinks_mma_kernel(Attentio
       },
       state);
   if (window.first < window.end) {
-    attend_span<T, C, kDim>(a, b, tiles, window, stage_of(window), [] {}, state);
+    attend_span<T, C, kDim>(
+        a, b, tiles, window, stage_of(window), [] {}, state);
   }
   store_query_rows(a, slice, b.query0 + b.row0, b.head, state);
 }

@@ -16,7 +16,7 @@ struct LinearArguments {
   DType in_dtype = DType::kF32, out_dtype = DType::kF32;
   const float* in_scales = nullptr;  // [tokens], of inputs in e4m3 codes
   bool vector = false;               // see load_part
-  PackedRows packed;    // of packed formats: what lies beside the codes
+  PackedRows packed;                 // of packed formats: what lies beside the codes
 };
 
 inline constexpr int kGemvWarps = 4, kGemvRows = 2;    // rows of a warp

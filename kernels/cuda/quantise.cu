@@ -15,8 +15,8 @@ WeightScales weight_scales_of(float* out, const TensorView& weight) {
   if (weight.dtype == DType::kF8E4M3) return scales;
   const PackedParts parts = packed_parts(weight.dtype, weight.rows, weight.columns);
   scales.each_row = weight.dtype == DType::kFp8Channel;
-  scales.stored = static_cast<const std::byte*>(weight.data) +
-                  (scales.each_row ? parts.scales : parts.matrix);
+  scales.stored =
+      static_cast<const std::byte*>(weight.data) + (scales.each_row ? parts.scales : parts.matrix);
   if (!aligned(scales.stored, scales.each_row ? 2 : 4)) {
     unsupported("quantise_rows", "version for scales that begin at an odd byte");
   }

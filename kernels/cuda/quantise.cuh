@@ -1,7 +1,7 @@
 #pragma once
-// Rows of activations as e4m3 codes with a scale a row, for fp8 products, and in the same launch the
-// f32 factors of the weight's rows. A block takes a row and reads it twice; the second time it is in
-// the cache.
+// Rows of activations as e4m3 codes with a scale a row, for fp8 products, and in the same launch
+// the f32 factors of the weight's rows. A block takes a row and reads it twice; the second time it
+// is in the cache.
 #include "kernels/cuda/packed_weight.cuh"
 
 namespace vramplan::cuda::VRAMPLAN_KERNELS {

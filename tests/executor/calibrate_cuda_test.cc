@@ -40,14 +40,12 @@ TEST(CalibrateCuda, AFakeDeviceGivesACardThatReadsBack) {
     EXPECT_EQ(ops, (std::set<std::string>{
                        "activation", "add", "attention_decode", "attention_history_decode",
                        "attention_history_prefill", "attention_mass_decode",
-                       "attention_mass_prefill", "attention_prefill", "embed", "kv_write",
-                       "linear", "linear_decode", "linear_fp8", "linear_fp8_decode", "norm",
-                       "rope"}));
+                       "attention_mass_prefill", "attention_prefill", "embed", "kv_write", "linear",
+                       "linear_decode", "linear_fp8", "linear_fp8_decode", "norm", "rope"}));
     // Every format that a plan may ask for has its lines.
     const auto has = [&](const char* op, const char* dtype) {
-      return std::any_of(card.op_costs.begin(), card.op_costs.end(), [&](const OpCost& cost) {
-        return cost.op == op && cost.dtype == dtype;
-      });
+      return std::any_of(card.op_costs.begin(), card.op_costs.end(),
+                         [&](const OpCost& cost) { return cost.op == op && cost.dtype == dtype; });
     };
     for (const char* kv : {"fp8", "int8", "q8_0", "q4_0", "kivi2", "kivi4"}) {
       EXPECT_TRUE(has("attention_history_decode", kv) && has("attention_history_prefill", kv) &&

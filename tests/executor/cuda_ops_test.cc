@@ -60,8 +60,8 @@ TEST(CudaOps, Fp8InputsGiveTheTokensOfTheCpuBackend) {
       device.major = major;
       cuda::FakeRuntime runtime({device});
       EXPECT_EQ(run_on(runtime, decisions, card, request).output, wanted) << major;
-      const auto products = std::count(runtime.log().begin(), runtime.log().end(),
-                                       std::string("cublasLtMatmul"));
+      const auto products =
+          std::count(runtime.log().begin(), runtime.log().end(), std::string("cublasLtMatmul"));
       // f32 matrices beside packed ones go to the library on every device.
       const std::int64_t fp8 = 2 * 3 * 3 * 7;  // sequences, chunks, layers, linears
       EXPECT_EQ(products >= fp8, major == 9) << products;
@@ -90,8 +90,8 @@ TEST(CudaOps, RowsOfFp8InputsAreThePlansToTheByte) {
       RunRequest request = request_with_host_values();
       request.process_base = Bytes{device.process_base_bytes.value};
       cuda::FakeRuntime runtime({fake_device(device)});
-      const Measurement m = run_cuda(plan.decisions, source_of(card), device, request, runtime,
-                                     cuda::host_kernels());
+      const Measurement m =
+          run_cuda(plan.decisions, source_of(card), device, request, runtime, cuda::host_kernels());
       const auto predicted = table(plan.predictions.ledger), observed = table(m.observed);
       for (const auto& [key, bytes] : predicted) {
         const auto found = observed.find(key);

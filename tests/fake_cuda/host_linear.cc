@@ -61,8 +61,8 @@ void linear_fp8(Stream stream, TensorView out, TensorView in, const float* in_sc
       for (std::int64_t r = 0; r < w.rows; ++r) {
         float sum = 0;
         for (std::int64_t i = 0; i < w.columns; ++i) {
-          sum += cpu::f8_to_f32(codes[t * w.columns + i]) *
-                 cpu::f8_to_f32(matrix[r * w.columns + i]);
+          sum +=
+              cpu::f8_to_f32(codes[t * w.columns + i]) * cpu::f8_to_f32(matrix[r * w.columns + i]);
         }
         sum *= in_scales[t] * row_scale(w, r);
         y[t * w.rows + r] = sum + (bias.data ? static_cast<const float*>(bias.data)[r] : 0.0F);

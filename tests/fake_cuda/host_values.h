@@ -1,6 +1,6 @@
 #pragma once
-// What kernels on the host stand on: the CPU operations in f32, the values of a tensor of the fake's
-// memory, and work whose turn comes on a stream.
+// What kernels on the host stand on: the CPU operations in f32, the values of a tensor of the
+// fake's memory, and work whose turn comes on a stream.
 #include <functional>
 #include <memory>
 #include <span>

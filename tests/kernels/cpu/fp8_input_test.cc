@@ -56,8 +56,8 @@ TEST(Fp8Input, LinearsOfFp8WeightsTakeIt) {
       for (std::int64_t t = 0; t < tokens && dtype != DType::kFp8Block; ++t) {
         cpu::round_row_to_fp8(x.data() + t * 256, 256, rounded.data() + t * 256);
       }
-      std::vector<float> room(static_cast<std::size_t>(
-          ops->linear_workspace(tokens, 256, dtype).n / 4));
+      std::vector<float> room(
+          static_cast<std::size_t>(ops->linear_workspace(tokens, 256, dtype).n / 4));
       ops->linear(view(y, tokens, 48), view(x, tokens, 256), weight, {},
                   {room.data(), DType::kF32, 1, static_cast<std::int64_t>(room.size())});
       for (std::int64_t t = 0; t < tokens; ++t) {
@@ -83,7 +83,8 @@ TEST(Fp8Input, PlainFp8WeightsTakeIt) {
   const std::int64_t in = 96, out = 40;
   std::vector<std::uint8_t> codes;
   for (const float v : random_floats(in * out, 8)) codes.push_back(cpu::f32_to_f8(v));
-  std::vector<float> x = random_floats(in * 3, 2), rounded = x, y(static_cast<std::size_t>(3 * out));
+  std::vector<float> x = random_floats(in * 3, 2), rounded = x,
+                     y(static_cast<std::size_t>(3 * out));
   for (std::int64_t t = 0; t < 3; ++t) {
     cpu::round_row_to_fp8(x.data() + t * in, in, rounded.data() + t * in);
   }

@@ -34,8 +34,8 @@ TEST(PackedWeight, PanelsHoldTheValuesOfTheRows) {
     if (!cpu::lies_by_columns(dtype)) continue;
     SCOPED_TRACE(info(dtype).name);
     Published matrix(dtype, 160, 256);
-    for (const cpu::PanelPart& part : {cpu::PanelPart{0, 128, 0, 256}, {24, 16, 8, 40},
-                                       {96, 64, 120, 136}}) {
+    for (const cpu::PanelPart& part :
+         {cpu::PanelPart{0, 128, 0, 256}, {24, 16, 8, 40}, {96, 64, 120, 136}}) {
       std::vector<float> out(static_cast<std::size_t>(part.rows * part.count));
       cpu::dequantise_panels(matrix.weight().tensor, part, out.data());
       for (std::int64_t r = 0; r < part.rows; ++r) {
@@ -59,10 +59,9 @@ TEST(PackedWeight, LinearByColumnsAddsItsPartsUp) {
       Published matrix(dtype, rows, 384);
       std::vector<float> x = random_floats(tokens * 384, 3), bias = random_floats(rows, 5),
                          y(static_cast<std::size_t>(tokens * rows), 7.0F);
-      std::vector<float> room(static_cast<std::size_t>(
-          ops->linear_workspace(tokens, 384, dtype).n / 4));
-      ops->linear(view(y, tokens, rows), view(x, tokens, 384), matrix.weight(),
-                  view(bias, 1, rows),
+      std::vector<float> room(
+          static_cast<std::size_t>(ops->linear_workspace(tokens, 384, dtype).n / 4));
+      ops->linear(view(y, tokens, rows), view(x, tokens, 384), matrix.weight(), view(bias, 1, rows),
                   {room.data(), DType::kF32, 1, static_cast<std::int64_t>(room.size())});
       for (std::int64_t t = 0; t < tokens; ++t) {
         for (std::int64_t r = 0; r < rows; ++r) {

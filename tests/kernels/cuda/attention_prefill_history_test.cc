@@ -57,8 +57,9 @@ TEST_F(AttentionPrefillHistory, SmallTensorCoreCase) {
   }
 }
 
-constexpr DType kTensorCoreHistories[] = {DType::kF16,  DType::kBF16, DType::kF8E4M3, DType::kI8,
-                                          DType::kQ8_0, DType::kQ4_0, DType::kKivi2,  DType::kKivi4};
+constexpr DType kTensorCoreHistories[] = {DType::kF16,   DType::kBF16, DType::kF8E4M3,
+                                          DType::kI8,    DType::kQ8_0, DType::kQ4_0,
+                                          DType::kKivi2, DType::kKivi4};
 
 TEST_F(AttentionPrefillHistory, TensorCoresReadEveryHistory) {
   for (const DType dtype : kTensorCoreHistories) {

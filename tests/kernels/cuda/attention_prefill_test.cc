@@ -75,8 +75,7 @@ TEST_F(AttentionPrefill, TensorCoresSeeSinksWithTheirOwnQueries) {
 }
 
 TEST_F(AttentionPrefill, SmallTensorCoreCaseWithSinks) {
-  check({{DType::kF16, 1, 64, 64, 8}, {{3, 150}}, sinks_of(1, 4, 100)},
-        AttentionPath::kTensorCore);
+  check({{DType::kF16, 1, 64, 64, 8}, {{3, 150}}, sinks_of(1, 4, 100)}, AttentionPath::kTensorCore);
 }
 
 TEST_F(AttentionPrefill, EveryInstanceOfSinksOnTensorCores) {

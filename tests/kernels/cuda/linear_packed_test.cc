@@ -83,8 +83,8 @@ void check_fp8(DType format, std::int64_t tokens, std::int64_t rows, std::int64_
       for (std::int64_t c = 0; c < columns; ++c) {
         sum += at(x, t * columns + c) * at(weight, r * columns + c);
       }
-      expected.push_back(
-          static_cast<double>(factors[static_cast<std::size_t>(t)]) * sum + at(b, r));
+      expected.push_back(static_cast<double>(factors[static_cast<std::size_t>(t)]) * sum +
+                         at(b, r));
     }
   }
   for_each_schedule([&] {

@@ -136,6 +136,9 @@ class Chooser : private ChoiceList {
           .help("devices from compute capability 8.9 on have them; leave --linear-inputs out");
     }
     d().linear_inputs = DType::kF8E4M3;
+    if (has_line("linear_fp8")) return;
+    assume("time of linears with fp8 inputs",
+           gpu_ ? "two kernels at the peak of fp8" : "that of wider inputs", "--linear-inputs");
   }
 
   /// How products with quantised weights read their inputs.
@@ -157,13 +160,13 @@ class Chooser : private ChoiceList {
     }
     if (!request_.linear_inputs)
       assume("inputs of quantised linears", "8-bit codes", "--linear-inputs");
-    else if (d().linear_inputs == DType::kF32 && !times_unrounded_inputs())
+    else if (d().linear_inputs == DType::kF32 && !has_line("linear_f32"))
       assume("time of quantised linears", "that of f32 weights of their bytes", "--linear-inputs");
   }
 
-  bool times_unrounded_inputs() const {
+  bool has_line(const char* op) const {
     return std::any_of(device_.op_costs.begin(), device_.op_costs.end(),
-                       [](const OpCost& cost) { return cost.op == "linear_f32"; });
+                       [&](const OpCost& cost) { return cost.op == op; });
   }
 
   void lengths() {

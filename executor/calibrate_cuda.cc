@@ -178,11 +178,12 @@ class GpuCalibration {
           point("attention_history_decode", info(format).name,
                 [&] { return bench_.attention_history(format, heads, 1, kv, sequences, stride); });
         }
-        const std::int64_t queries = GpuBench::kResidualTokens - kResidualBlockTokens;
+        const std::int64_t queries =
+            std::max<std::int64_t>(2, scaled(GpuBench::kResidualTokens - kResidualBlockTokens, 1));
         point("attention_history_prefill", info(format).name,
               [&] { return bench_.attention_history(format, heads, queries, kv, 1, stride); });
       }
-      for (const std::int64_t blocks : {1, 32}) {
+      for (const std::int64_t blocks : {std::int64_t{1}, scaled(32, 1)}) {
         point("kv_write", info(format).name,
               [&] { return bench_.kv_pack(format, heads, blocks, stride); });
       }

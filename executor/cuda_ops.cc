@@ -118,7 +118,7 @@ void CudaOps::attention(TensorView out, TensorView q, const KvLayerView& kv,
                         std::span<const SequenceSlice> slices, const AttentionParams& params,
                         TensorView workspace) {
   const cuda::DeviceSlices& on = on_device(slices);
-  const bool decode = cuda::is_decode(slices);
+  const bool decode = cuda::is_decode(slices) && !params.many_queries;
   if (params.history != nullptr) {
     const cuda::DeviceSlices& behind = on_device(params.history_slices);
     if (decode) {

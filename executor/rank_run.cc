@@ -103,6 +103,16 @@ void add_observed_rows(Ledger& ledger, RankEngine& engine, const RankRun& run) {
           std::to_string(Arena::kAlignment) + " B");
 }
 
+Bytes taken_in_reservation(RankEngine& engine, const RankRun& run, Guesser* guesser) {
+  Bytes prefill = run.prefill_peak, decode = run.decode_peak, regions = engine.regions_taken();
+  if (guesser != nullptr && guesser->draft() != nullptr) {
+    prefill += guesser->prefill_peak();
+    decode += guesser->decode_peak();
+    regions += guesser->draft()->regions_taken();
+  }
+  return regions + std::max(prefill, decode);
+}
+
 void add_draft_rows(Ledger& ledger, Guesser& guesser) {
   RankEngine& draft = *guesser.draft();
   const auto add = [&](Category category, const char* name, Phase phase, Bytes bytes,
@@ -137,6 +147,7 @@ SchedulerOptions scheduler_options(const Decisions& decisions,
   options.preempt = decisions.preempt;
   options.score = decisions.kv_score;
   options.prefix_cache = decisions.shared_prefix.n > 0;
+  options.step_queries = step_queries(decisions);
   return options;
 }
 

@@ -340,7 +340,7 @@ void refuse_unsupported(const ModelSource& source, const Decisions& decisions, b
   check_sharing(decisions);
   check_preemption(decisions);
   check_replicas(decisions, !gpu);
-  refuse_guesses(source, decisions, gpu);
+  refuse_guesses(source, decisions);
   if (source.draft != nullptr) {
     check_layers(source.draft->card);
     check_parts(source.draft->card);
@@ -364,6 +364,7 @@ void refuse_unsupported(const ModelSource& source, const Decisions& decisions, b
   check_formats(source, decisions, gpu);
   if (source.draft != nullptr) check_formats(*source.draft, draft_decisions(decisions), gpu);
   if (gpu) check_gpu_heads(source.card);
+  if (gpu && source.draft != nullptr) check_gpu_heads(source.draft->card);
   if (gpu && decisions.kv_placement == KvPlacement::kDisk) {
     refuse("a KV cache on a disk beside a GPU", "--kv-placement",
            "--kv-placement host runs there; disk runs on the cpu and dry backends");

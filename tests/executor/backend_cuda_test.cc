@@ -104,6 +104,11 @@ const std::vector<Technique>& techniques() {
          r.weight_offload = 0.5;
        },
        2, false},
+      {"guesses",
+       [](PlanRequest& r) {
+         r.guess = Guess::kNgram;
+         r.guess_tokens = 4;
+       }},
   };
   return all;
 }

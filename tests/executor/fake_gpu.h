@@ -41,16 +41,24 @@ inline RunRequest request_with_host_values() {
 }
 
 inline Measurement run_on(cuda::FakeRuntime& runtime, const Decisions& decisions,
+                          const ModelSource& source, const RunRequest& request) {
+  return run_cuda(decisions, source, fake_card(), request, runtime, cuda::host_kernels());
+}
+inline Measurement run_on(cuda::FakeRuntime& runtime, const Decisions& decisions,
                           const ModelCard& card, const RunRequest& request) {
-  return run_cuda(decisions, source_of(card), fake_card(), request, runtime, cuda::host_kernels());
+  return run_on(runtime, decisions, source_of(card), request);
 }
 
-inline Measurement run_on_cpu(const Decisions& decisions, const ModelCard& card,
+inline Measurement run_on_cpu(const Decisions& decisions, const ModelSource& source,
                               const RunRequest& request) {
   DeviceCard cpu;
   cpu.kind = DeviceKind::kCpu;
-  return run_local(decisions, source_of(card), cpu, request,
+  return run_local(decisions, source, cpu, request,
                    [](Bytes capacity) { return make_cpu_backend(1, capacity); });
+}
+inline Measurement run_on_cpu(const Decisions& decisions, const ModelCard& card,
+                              const RunRequest& request) {
+  return run_on_cpu(decisions, source_of(card), request);
 }
 
 }  // namespace vramplan

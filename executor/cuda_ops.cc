@@ -129,7 +129,8 @@ void CudaOps::attention(TensorView out, TensorView q, const KvLayerView& kv,
                                               params);
   }
   if (on.block_mass != nullptr) {
-    return kernels_.attention_mass(stream_, out, q, kv, on, params);
+    kernels_.attention_mass(stream_, out, q, kv, on, params);
+    if (!params.naive) return;  // else the output is made once more, from all scores
   }
   if (params.naive) return kernels_.attention_naive(stream_, out, q, kv, on, params, workspace);
   if (decode) return kernels_.attention_decode(stream_, out, q, kv, on, params, workspace);

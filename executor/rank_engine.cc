@@ -24,11 +24,16 @@ std::unique_ptr<KvStream> make_stream(const RankEngine::Parts& parts,
   KvStreamShape shape = *asked;
   shape.directory = parts.offload_directory.empty() ? "/var/tmp" : parts.offload_directory;
   Backend& backend = parts.backend;
+  shape.gpu = backend.gpu() != nullptr;
   std::unique_ptr<KvFar> far;
   if (backend.computes()) {
-    far = shape.placement == KvPlacement::kDisk
-              ? make_disk_far(shape)
-              : make_host_far(backend.tier(TierKind::kHost), shape, backend.side_copies());
+    Tier& host = backend.tier(TierKind::kHost);
+    SideCopies* const copies = backend.side_copies();
+    if (shape.placement == KvPlacement::kHost) {
+      far = make_host_far(host, shape, copies);
+    } else {
+      far = copies != nullptr ? make_gpu_disk_far(host, *copies, shape) : make_disk_far(shape);
+    }
   }
   auto stream = std::make_unique<KvStream>(backend.tier(TierKind::kDevice), shape, std::move(far),
                                            backend.side_copies());
@@ -139,13 +144,14 @@ TensorView RankEngine::forward(const Pass& pass) {
   for (std::size_t g = 0; g < pass.groups.size(); ++g) {
     const BlockPool& pool = kv_.pool(g);
     const BlockPool* const host = kv_.swap_pool();
-    for (const BlockCopy& block : pass.groups[g].swap_out) {
-      parts_.backend.swap(host->data(block.to), pool.data(block.from), pool.block_bytes(),
-                          HostCopy::kToHost);
-    }
+    // What comes back leaves blocks on the host that others may take in the same pass.
     for (const BlockCopy& block : pass.groups[g].swap_in) {
       parts_.backend.swap(pool.data(block.to), host->data(block.from), pool.block_bytes(),
                           HostCopy::kToDevice);
+    }
+    for (const BlockCopy& block : pass.groups[g].swap_out) {
+      parts_.backend.swap(host->data(block.to), pool.data(block.from), pool.block_bytes(),
+                          HostCopy::kToHost);
     }
     for (const BlockCopy& block : pass.groups[g].copies) {
       parts_.backend.copy(pool.data(block.to), pool.data(block.from), pool.block_bytes());

@@ -52,6 +52,10 @@ void add_cache_rows(Ledger& ledger, RankEngine& engine) {
   };
   beyond(TierKind::kDevice, "staging", stream->staging_bytes(),
          "taken for layers that come and go");
+  if (stream->pinned_bytes().n > 0) {
+    beyond(TierKind::kHost, "staging", stream->pinned_bytes(),
+           "pinned memory that records of the disk pass through");
+  }
   const bool disk = stream->placement() == KvPlacement::kDisk;
   beyond(disk ? TierKind::kDisk : TierKind::kHost, "blocks",
          stream->far_bytes(kv.pool(0).most_held()),

@@ -54,7 +54,8 @@ class CudaRun {
     reservation_ = driver_.look("reservation");
 
     SingleCommunicator alone, alone_too;
-    RankEngine engine({backend, alone, alone_too}, decisions_, source_, part_, sizes.own);
+    RankEngine engine({backend, alone, alone_too, request_.offload_directory}, decisions_, source_,
+                      part_, sizes.own);
     look(engine, Phase::kLoad, "regions reserved");
     load_engine(engine, source_, decisions_, request_);
     const std::unique_ptr<DraftModel> draft = load_draft(backend, engine, sizes.draft);

@@ -1,5 +1,7 @@
 #pragma once
 // A virtual GPU whose driver takes what its card says, and runs on it.
+#include <gtest/gtest.h>
+
 #include "executor/run_cuda.h"
 #include "executor/run_local.h"
 #include "modelcards/library.h"
@@ -37,6 +39,7 @@ inline RunRequest request_with_host_values() {
   request.random_weights = true;
   request.cuda.random_on_host = true;
   request.process_base = Bytes{1 << 20};
+  request.offload_directory = testing::TempDir();
   return request;
 }
 

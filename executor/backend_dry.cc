@@ -108,6 +108,17 @@ std::int64_t DryBackend::step_rows(std::int64_t rows) const {
   return gpu_ && captures_ ? captured_rows(rows, most_rows_) : rows;
 }
 
+TensorView DryBackend::run_pass(const PassInput& pass, Arena& activations,
+                                const ForwardPass& forward) {
+  const std::int64_t before = ops_.counts().calls;
+  const TensorView logits = forward(pass);
+  const auto rows = static_cast<std::int64_t>(pass.ids.size());
+  if (gpu_ && captures_ && pass.decode && ++steps_[{&activations, rows}] == 2) {
+    captured_calls_.push_back(ops_.counts().calls - before);
+  }
+  return logits;
+}
+
 void DryBackend::bind(GpuWorkspace* workspace) {
   most_rows_ = workspace == nullptr ? 0 : workspace->shape().slices;
   ops_.use_gpu_rules(

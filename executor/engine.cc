@@ -42,6 +42,7 @@ std::vector<float> prompt_logits(const Decisions& decisions, const ModelSource& 
   one.batch = one.samples = one.replicas = 1;
   one.preempt = Preempt::kNone;
   one.shared_prefix = {};
+  one.speculation = {};
   one.output = Tokens{1};
   one.context = Tokens{static_cast<std::int64_t>(prompt.size()) + 1};
   one.kv_blocks = blocks_for(one.context, one.block);

@@ -1,5 +1,6 @@
 // KvFar: blocks of layers beyond the device, in host memory and in a file.
 #include <cstring>
+#include <utility>
 
 #include "executor/kv_stream.h"
 
@@ -7,6 +8,14 @@ namespace vramplan {
 namespace {
 
 /// Blocks that follow each other lie behind each other on both sides, and move together.
+template <class F>
+void each_run(const std::vector<std::int32_t>& blocks, F&& f) {
+  for (std::size_t i = 0, next = 0; i < blocks.size(); i = next) {
+    for (next = i + 1; next < blocks.size() && blocks[next] == blocks[next - 1] + 1;) ++next;
+    f(blocks[i], static_cast<std::int64_t>(next - i));
+  }
+}
+
 class HostFar final : public KvFar {
  public:
   HostFar(Tier& tier, const KvStreamShape& shape, SideCopies* copies)
@@ -32,13 +41,6 @@ class HostFar final : public KvFar {
   }
 
  private:
-  template <class F>
-  static void each_run(const std::vector<std::int32_t>& blocks, F&& f) {
-    for (std::size_t i = 0, next = 0; i < blocks.size(); i = next) {
-      for (next = i + 1; next < blocks.size() && blocks[next] == blocks[next - 1] + 1;) ++next;
-      f(blocks[i], static_cast<std::int64_t>(next - i));
-    }
-  }
   void move(void* to, const void* from, std::int64_t count, HostCopy way) const {
     const Bytes size = shape_.part * count;
     if (copies_ != nullptr) return copies_->copy(to, from, size, way);
@@ -53,48 +55,147 @@ class HostFar final : public KvFar {
   Region region_;
 };
 
-/// A block of a layer is a record; what is staged are whole records.
-class DiskFar final : public KvFar {
+/// A block of a layer is a record; a room holds records by block.
+class LayerFile {
  public:
-  explicit DiskFar(const KvStreamShape& shape)
-      : shape_(shape),
-        queue_(make_disk_queue(kDepth)),
+  LayerFile(const KvStreamShape& shape, std::unique_ptr<DiskQueue> queue)
+      : blocks_(shape.blocks),
+        queue_(queue != nullptr ? std::move(queue) : make_disk_queue(kDepth)),
         file_(*queue_, {shape.directory, shape.part, shape.layers * shape.blocks.n, shape.identity,
                         kDeadline}) {}
 
-  void fetch(std::int64_t layer, const std::vector<std::int32_t>& blocks,
-             std::byte* staged) override {
+  void read(std::int64_t layer, const std::vector<std::int32_t>& blocks, std::byte* room) {
     std::vector<std::uint64_t> tickets;
     for (const std::int32_t block : blocks) {
-      tickets.push_back(file_.begin_read(index(layer, block), record(staged, block)));
+      tickets.push_back(file_.begin_read(index(layer, block), record(room, block)));
     }
     for (std::size_t i = 0; i < blocks.size(); ++i) {
-      file_.finish_read(index(layer, blocks[i]), tickets[i], record(staged, blocks[i]));
+      file_.finish_read(index(layer, blocks[i]), tickets[i], record(room, blocks[i]));
     }
   }
-  void store(std::int64_t layer, const std::vector<std::int32_t>& blocks,
-             std::byte* staged) override {
+  void write(std::int64_t layer, const std::vector<std::int32_t>& blocks, std::byte* room) {
     std::vector<std::uint64_t> tickets;
     for (const std::int32_t block : blocks) {
-      tickets.push_back(file_.begin_write(index(layer, block), record(staged, block)));
+      tickets.push_back(file_.begin_write(index(layer, block), record(room, block)));
     }
     for (std::size_t i = 0; i < blocks.size(); ++i) {
       file_.finish_write(index(layer, blocks[i]), tickets[i]);
     }
   }
+  std::byte* record(std::byte* room, std::int32_t block) const {
+    return room + file_.record_bytes().n * block;
+  }
+  Bytes record_bytes() const { return file_.record_bytes(); }
 
  private:
   static constexpr int kDepth = 32;
   static constexpr Seconds kDeadline{10};
   std::int64_t index(std::int64_t layer, std::int32_t block) const {
-    return layer * shape_.blocks.n + block;
+    return layer * blocks_.n + block;
   }
-  std::byte* record(std::byte* staged, std::int32_t block) const {
-    return staged - BlockFile::kHeader + file_.record_bytes().n * block;
-  }
-  KvStreamShape shape_;
+  Blocks blocks_;
   std::unique_ptr<DiskQueue> queue_;
   BlockFile file_;
+};
+
+/// What is staged are whole records.
+class DiskFar final : public KvFar {
+ public:
+  explicit DiskFar(const KvStreamShape& shape) : file_(shape, nullptr) {}
+
+  void fetch(std::int64_t layer, const std::vector<std::int32_t>& blocks,
+             std::byte* staged) override {
+    file_.read(layer, blocks, staged - BlockFile::kHeader);
+  }
+  void store(std::int64_t layer, const std::vector<std::int32_t>& blocks,
+             std::byte* staged) override {
+    file_.write(layer, blocks, staged - BlockFile::kHeader);
+  }
+
+ private:
+  LayerFile file_;
+};
+
+/// Records in pinned memory between the file and the device, which has the same places for them. A
+/// room's last store is written when another layer wants the room: by then the device has long sent
+/// it, and went on to compute.
+class GpuDiskFar final : public KvFar {
+ public:
+  GpuDiskFar(Tier& host, SideCopies& copies, const KvStreamShape& shape,
+             std::unique_ptr<DiskQueue> queue)
+      : host_(host),
+        copies_(copies),
+        shape_(shape),
+        file_(shape, std::move(queue)),
+        rooms_(static_cast<std::size_t>(shape.staging)) {
+    for (Room& room : rooms_) room.sent = copies.make_mark();
+    region_ = host.reserve(pinned_records(shape), "pinned records of the KV cache on a disk");
+    const auto address = reinterpret_cast<std::uintptr_t>(region_.data);
+    const auto align = static_cast<std::uintptr_t>(BlockFile::kAlignment);
+    std::byte* at = region_.data + (align - address % align) % align;
+    for (Room& room : rooms_) {
+      room.data = at;
+      at += file_.record_bytes().n * shape.blocks.n;
+    }
+  }
+  ~GpuDiskFar() override { host_.release(region_); }
+  GpuDiskFar(const GpuDiskFar&) = delete;
+  GpuDiskFar& operator=(const GpuDiskFar&) = delete;
+
+  void fetch(std::int64_t layer, const std::vector<std::int32_t>& blocks,
+             std::byte* staged) override {
+    Room& room = room_of(layer);
+    empty(room);
+    file_.read(layer, blocks, room.data);
+    move(room, blocks, staged, HostCopy::kToDevice);
+  }
+  void store(std::int64_t layer, const std::vector<std::int32_t>& blocks,
+             std::byte* staged) override {
+    Room& room = room_of(layer);
+    VRAMPLAN_CHECK(room.stored.empty());
+    move(room, blocks, staged, HostCopy::kToHost);
+    room.layer = layer;
+    room.stored = blocks;
+  }
+  Bytes pinned_bytes() const override { return region_.size; }
+
+ private:
+  struct Room {
+    std::byte* data = nullptr;
+    std::size_t sent = 0;  // behind its copies
+    bool in_flight = false;
+    std::int64_t layer = 0;
+    std::vector<std::int32_t> stored;  // not yet in the file
+  };
+  Room& room_of(std::int64_t layer) {
+    return rooms_[static_cast<std::size_t>(layer % shape_.staging)];
+  }
+  /// Waits until nothing is on its way any more, and writes what came.
+  void empty(Room& room) {
+    if (room.in_flight) copies_.wait(room.sent);
+    room.in_flight = false;
+    if (room.stored.empty()) return;
+    file_.write(room.layer, room.stored, room.data);
+    room.stored.clear();
+  }
+  /// Whole records, header and all: it is the file's, and of no use on the device.
+  void move(Room& room, const std::vector<std::int32_t>& blocks, std::byte* staged, HostCopy way) {
+    each_run(blocks, [&](std::int32_t first, std::int64_t count) {
+      std::byte* const here = file_.record(room.data, first);
+      std::byte* const there = file_.record(staged - BlockFile::kHeader, first);
+      const bool up = way == HostCopy::kToDevice;
+      copies_.copy(up ? there : here, up ? here : there, file_.record_bytes() * count, way);
+    });
+    copies_.set_mark(room.sent);
+    room.in_flight = true;
+  }
+
+  Tier& host_;
+  SideCopies& copies_;
+  KvStreamShape shape_;
+  LayerFile file_;
+  std::vector<Room> rooms_;
+  Region region_;
 };
 
 }  // namespace
@@ -105,6 +206,11 @@ std::unique_ptr<KvFar> make_host_far(Tier& tier, const KvStreamShape& shape, Sid
 
 std::unique_ptr<KvFar> make_disk_far(const KvStreamShape& shape) {
   return std::make_unique<DiskFar>(shape);
+}
+
+std::unique_ptr<KvFar> make_gpu_disk_far(Tier& host, SideCopies& copies, const KvStreamShape& shape,
+                                         std::unique_ptr<DiskQueue> queue) {
+  return std::make_unique<GpuDiskFar>(host, copies, shape, std::move(queue));
 }
 
 }  // namespace vramplan

@@ -50,6 +50,12 @@ std::byte* KvStream::staged(std::int64_t layer) const {
   return region_.data + (stride_ * (place * shape_.blocks.n) + offset_).n;
 }
 
+Bytes pinned_records(const KvStreamShape& shape) {
+  if (!shape.gpu || shape.placement != KvPlacement::kDisk) return {};
+  const Bytes record = BlockFile::record_bytes(shape.part);
+  return record * (shape.staging * shape.blocks.n) + Bytes{BlockFile::kAlignment};
+}
+
 void KvStream::begin_pass(std::span<const SequenceSlice> slices) {
   drain();
   fetched_.clear();
@@ -62,7 +68,7 @@ void KvStream::begin_pass(std::span<const SequenceSlice> slices) {
     written_.insert(written_.end(), slice.block_table + first, slice.block_table + end);
   }
   std::fill(there_.begin(), there_.end(), false);
-  for (std::int64_t layer = 0; layer < shape_.staging; ++layer) push({false, layer});
+  for (std::int64_t layer = 0; layer < shape_.staging && !by_turns(); ++layer) push({false, layer});
 }
 
 void KvStream::before(std::int64_t layer) {
@@ -71,6 +77,7 @@ void KvStream::before(std::int64_t layer) {
     waited_ += clock_->wait_until(ready_[at]);
     return;
   }
+  if (by_turns()) push({false, layer});  // now: what computes are the layers before
   if (copies_ != nullptr) return copies_->hold_computing(marks_[at]);
   if (far_ == nullptr) return;
   const Seconds begin = steady_.now();
@@ -83,7 +90,7 @@ void KvStream::before(std::int64_t layer) {
 void KvStream::after(std::int64_t layer) {
   push({true, layer});
   const std::int64_t next = layer + shape_.staging;
-  if (next < shape_.layers) push({false, next});
+  if (next < shape_.layers && !by_turns()) push({false, next});
 }
 
 void KvStream::drain() {

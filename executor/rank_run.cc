@@ -52,6 +52,10 @@ void add_cache_rows(Ledger& ledger, RankEngine& engine) {
   };
   beyond(TierKind::kDevice, "staging", stream->staging_bytes(),
          "taken for layers that come and go");
+  if (stream->pinned_bytes().n > 0) {
+    beyond(TierKind::kHost, "staging", stream->pinned_bytes(),
+           "pinned memory that records of the disk pass through");
+  }
   const bool disk = stream->placement() == KvPlacement::kDisk;
   beyond(disk ? TierKind::kDisk : TierKind::kHost, "blocks",
          stream->far_bytes(kv.pool(0).most_held()),
@@ -103,6 +107,16 @@ void add_observed_rows(Ledger& ledger, RankEngine& engine, const RankRun& run) {
           std::to_string(Arena::kAlignment) + " B");
 }
 
+Bytes taken_in_reservation(RankEngine& engine, const RankRun& run, Guesser* guesser) {
+  Bytes prefill = run.prefill_peak, decode = run.decode_peak, regions = engine.regions_taken();
+  if (guesser != nullptr && guesser->draft() != nullptr) {
+    prefill += guesser->prefill_peak();
+    decode += guesser->decode_peak();
+    regions += guesser->draft()->regions_taken();
+  }
+  return regions + std::max(prefill, decode);
+}
+
 void add_draft_rows(Ledger& ledger, Guesser& guesser) {
   RankEngine& draft = *guesser.draft();
   const auto add = [&](Category category, const char* name, Phase phase, Bytes bytes,
@@ -137,6 +151,7 @@ SchedulerOptions scheduler_options(const Decisions& decisions,
   options.preempt = decisions.preempt;
   options.score = decisions.kv_score;
   options.prefix_cache = decisions.shared_prefix.n > 0;
+  options.step_queries = step_queries(decisions);
   return options;
 }
 

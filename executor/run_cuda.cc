@@ -6,6 +6,7 @@
 #include "executor/backend_cuda.h"
 #include "executor/driver_memory.h"
 #include "executor/environment.h"
+#include "executor/guesser.h"
 #include "executor/rank_run.h"
 #include "executor/run_parts.h"
 #include "executor/support.h"
@@ -48,14 +49,16 @@ class CudaRun {
     need_ = need_of_run(decisions_, source_, card_, part_, prompts_, backend.gpu());
     const Bytes free_now = backend.tier(TierKind::kDevice).free_now();
     if (request_.check_first) refuse_if_too_large(free_now);
-    const RegionSizes sizes = need_.within(Bytes{free_now.n / kDevicePage.n * kDevicePage.n});
-    backend.reserve_all(need_.reservation(sizes));
+    const FittedRegions sizes = need_.reserved_within(free_now);
+    backend.reserve_all(sizes.reservation);
     reservation_ = driver_.look("reservation");
 
     SingleCommunicator alone, alone_too;
-    RankEngine engine({backend, alone, alone_too}, decisions_, source_, part_, sizes);
+    RankEngine engine({backend, alone, alone_too, request_.offload_directory}, decisions_, source_,
+                      part_, sizes.own);
     look(engine, Phase::kLoad, "regions reserved");
     load_engine(engine, source_, decisions_, request_);
+    const std::unique_ptr<DraftModel> draft = load_draft(backend, engine, sizes.draft);
     measurement_.timings.load = backend.clock().now() - begin_;
     modules_ += driver_.look("weights loaded");
     look(engine, Phase::kLoad, "weights loaded");
@@ -64,13 +67,44 @@ class CudaRun {
     Scheduler scheduler(
         engine.kv(), prompts_,
         scheduler_options(decisions_, beams_.empty() ? ends : std::vector<std::int32_t>{}));
-    const RankRun run = run_passes(engine, scheduler, hooks(engine, backend, scheduler));
+    RunHooks with = hooks(engine, backend, scheduler);
+    std::optional<Guesser> guesser;
+    if (decisions_.speculation.any()) {
+      guesser.emplace(Guesser::Parts{
+          decisions_, source_.card.vocab, &sampler_, draft ? draft->engine.get() : nullptr,
+          prompts_, [this, &backend](const Pass& pass) { after_draft_pass(backend, pass); }});
+      with.guesser = &*guesser;
+    }
+    const RankRun run = run_passes(engine, scheduler, with);
     driver_.look("after the run");
-    finish(engine, backend, scheduler, run);
+    finish(engine, backend, run, guesser ? &*guesser : nullptr);
+    if (guesser) measurement_.speculation = run.speculation;
+    if (decisions_.preempt != Preempt::kNone) measurement_.preemption = run.preemption;
+    give_answers(beams_, scheduler, decisions_, request_, measurement_);
     return std::move(measurement_);
   }
 
  private:
+  struct DraftModel {
+    explicit DraftModel(const Decisions& target) : decisions(draft_decisions(target)) {}
+    Decisions decisions;
+    SingleCommunicator alone;
+    std::unique_ptr<RankEngine> engine;
+  };
+
+  /// The smaller model: in the same reservation and workspace, behind the other.
+  std::unique_ptr<DraftModel> load_draft(CudaBackend& backend, RankEngine& engine,
+                                         const RegionSizes& sizes) const {
+    if (decisions_.speculation.guess != Guess::kDraft) return nullptr;
+    auto draft = std::make_unique<DraftModel>(decisions_);
+    const ModelSource& source = *source_.draft;
+    draft->engine = std::make_unique<RankEngine>(
+        RankEngine::Parts{backend, draft->alone, draft->alone, {}, nullptr, engine.gpu()},
+        draft->decisions, source, model_part(source.card, draft->decisions.sharding, 0), sizes);
+    load_engine(*draft->engine, source, draft->decisions, request_);
+    return draft;
+  }
+
   CudaOptions options() const {
     CudaOptions options;
     options.device = request_.cuda.device;
@@ -85,7 +119,7 @@ class CudaRun {
 
   void refuse_if_too_large(Bytes free_now) const {
     need_.require_blocks("the run");
-    const Bytes reservation = round_up(need_.reservation(need_.sizes), kDevicePage);
+    const Bytes reservation = round_up(need_.reservation(), kDevicePage);
     const Bytes ours = driver_.last().ours;
     if (reservation + ours > decisions_.capacity) {
       throw Error(ErrorCode::kDoesNotFit, "the run needs " + bytes_text(reservation + ours) +
@@ -128,15 +162,27 @@ class CudaRun {
   }
 
   /// A pass that captured grew by a graph; any other growth is kernels at their first launch.
+  void note_growth(const CudaBackend& backend, std::string moment) {
+    const Bytes grown = driver_.look(std::move(moment));
+    (backend.graph_count() != graphs_known_ ? graphs_ : modules_) += grown;
+    graphs_known_ = backend.graph_count();
+  }
+
   void after_pass(RankEngine& engine, const CudaBackend& backend, const Pass& pass,
                   std::int64_t every) {
     const bool captured = backend.graph_count() != graphs_known_;
     const bool due = pass.phase == Phase::kPrefill || pass.number % every == 0 || pass.number == 1;
     if (!captured && !due) return;
-    const Bytes grown = driver_.look(moment_of(pass));
-    (captured ? graphs_ : modules_) += grown;
-    graphs_known_ = backend.graph_count();
+    note_growth(backend, moment_of(pass));
     look(engine, pass.phase, moment_of(pass));
+  }
+
+  /// The first step of two tokens, and the first of one, launch kernels that a capture must not.
+  void after_draft_pass(const CudaBackend& backend, const Pass& pass) {
+    const bool due = pass.phase == Phase::kPrefill || pass.number <= 2;
+    if (due || backend.graph_count() != graphs_known_) {
+      note_growth(backend, "draft's " + moment_of(pass));
+    }
   }
 
   void look(RankEngine& engine, Phase phase, std::string moment) {
@@ -184,13 +230,15 @@ class CudaRun {
             "pinned memory taken for passes and weights");
   }
 
-  void finish(RankEngine& engine, CudaBackend& backend, const Scheduler& scheduler,
-              const RankRun& run) {
+  void finish(RankEngine& engine, CudaBackend& backend, const RankRun& run, Guesser* guesser) {
     const Seconds load_seconds = measurement_.timings.load;
     measurement_.timings = timings_of({run}, decisions_.sharding);
     measurement_.timings.load = load_seconds;
     add_observed_rows(measurement_.observed, engine, run);
-    add_driver_rows(backend, engine.regions_taken() + std::max(run.prefill_peak, run.decode_peak));
+    if (guesser != nullptr && guesser->draft() != nullptr) {
+      add_draft_rows(measurement_.observed, *guesser);
+    }
+    add_driver_rows(backend, taken_in_reservation(engine, run, guesser));
 
     measurement_.process_peak = driver_.most_ours();
     const DriverSample& last = driver_.last();
@@ -200,8 +248,6 @@ class CudaRun {
     capacity.rows = measurement_.observed.peak(0, TierKind::kDevice);
     capacity.unaccounted = capacity.capacity - capacity.free - capacity.rows;
     measurement_.capacity.push_back(capacity);
-    if (decisions_.preempt != Preempt::kNone) measurement_.preemption = run.preemption;
-    give_answers(beams_, scheduler, decisions_, request_, measurement_);
     Environment& environment = measurement_.environment;
     environment = this_environment("cuda", decisions_.threads);
     const cuda::DeviceProperties p = runtime_.properties(request_.cuda.device);

@@ -9,6 +9,13 @@
 #include "planner/speculation.h"
 
 namespace vramplan {
+namespace {
+
+Bytes draft_weights(const StageAccount& stage) {
+  return stage.draft ? stage.draft->weights + stage.draft->padding : Bytes{};
+}
+
+}  // namespace
 
 std::vector<StageAccount> stage_accounts(const ModelSource& source, const DeviceCard& device,
                                          const Decisions& decisions,
@@ -27,10 +34,11 @@ std::vector<StageAccount> stage_accounts(const ModelSource& source, const Device
     account.kv_per_token = kv_growing_per_token(account.model, decisions);
     if (decisions.speculation.guess == Guess::kDraft) {
       account.draft = draft_account(source, decisions);
-      account.runtime += account.draft->weights + account.draft->padding;
+      account.runtime += draft_weights(account);
     }
     if (device.kind == DeviceKind::kGpu) {
       account.gpu = gpu_account(account.model, device, decisions);
+      if (account.draft) add_draft(*account.gpu, account.draft->model, device, decisions);
     }
     stages.push_back(std::move(account));
   }
@@ -61,13 +69,16 @@ Bytes activation_peak(const StageAccount& stage, const Decisions& decisions, Dev
 Bytes reservation_bytes(const StageAccount& stage, const Decisions& decisions) {
   const Bytes granule{256};
   const ScratchRules rules = rules_of(stage, decisions, DeviceKind::kGpu);
+  const Bytes draft =
+      stage.draft ? draft_reservation(*stage.draft, decisions, rules) : Bytes{};
   return stage.weights + stage.padding + kv_region_bytes(stage.model, decisions) +
          activation_extent(stage.model, decisions, rules) + round_up(stage.gpu->gemm, granule) +
-         index_bytes(*stage.gpu, decisions) + stage.gpu->vectors;
+         index_bytes(*stage.gpu, decisions) + stage.gpu->vectors + draft;
 }
 
 Bytes arena_rounding(const StageAccount& stage, const Decisions& decisions) {
   return round_up(reservation_bytes(stage, decisions), kGpuPage) - stage.weights - stage.padding -
+         draft_weights(stage) -
          kv_bytes(stage, decisions) - activation_peak(stage, decisions, DeviceKind::kGpu) -
          stage.gpu->gemm - index_bytes(*stage.gpu, decisions) - stage.gpu->vectors;
 }
@@ -80,7 +91,7 @@ Bytes shaped_bytes(const StageAccount& stage, const Decisions& decisions, Device
 
 Bytes stage_peak(const StageAccount& stage, const Decisions& decisions, DeviceKind kind) {
   if (stage.gpu && kind == DeviceKind::kGpu) {
-    return stage.runtime - stage.gpu->gemm + graph_bytes(*stage.gpu, decisions) +
+    return stage.runtime - draft_weights(stage) - stage.gpu->gemm + graph_bytes(*stage.gpu, decisions) +
            round_up(reservation_bytes(stage, decisions), kGpuPage);
   }
   return stage.weights + stage.padding + stage.runtime + kv_bytes(stage, decisions) +

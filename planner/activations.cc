@@ -332,6 +332,7 @@ std::vector<PassShape> decode_passes(const Decisions& decisions, bool head, Devi
     PassShape most = step(decisions.batch);
     most.tokens = decisions.batch * (asked + 1);
     most.logit_rows = head ? most.tokens : 0;
+    if (kind == DeviceKind::kGpu) return {most};  // each is brought to it
     return {step(decisions.batch), most};
   }
   if (decisions.preempt == Preempt::kNone) return {step(decisions.batch)};

@@ -228,7 +228,7 @@ class Chooser : private ChoiceList {
     if (request_.preempt && *request_.preempt != PreemptRequest::kNone) {
       d().preempt = Preempt::kSwap;  // whichever: it is refused
     }
-    check_speculation(source_, d(), !gpu_);
+    check_speculation(source_, d(), device_.kind);
   }
 
   void about_model() {

@@ -206,7 +206,8 @@ Blocks table_blocks(const Decisions& decisions, const KvKeep& keep);
 
 /// On a GPU: whether decode steps are captured and replayed as graphs. Not where all scores lie in
 /// memory, whose size changes from step to step; nor where layers come in from elsewhere: their
-/// copies go to other places in every pass, and the link's time is long beside that of launches.
+/// copies go to other places in every pass, and the link's time is long beside that of launches;
+/// nor steps with guesses of an output so short that there may be too few of them.
 bool captures_steps(const Decisions& decisions);
 /// Rows of a captured step of `rows` sequences, of at most `most`: the next power of two, so that
 /// few sizes are captured.

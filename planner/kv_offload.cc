@@ -53,6 +53,11 @@ KvOffloadBytes kv_offload_bytes(const RankModel& model, const Decisions& decisio
   return out;
 }
 
+Bytes kv_pinned_bytes(const RankModel& model, const Decisions& decisions) {
+  if (decisions.kv_placement != KvPlacement::kDisk) return {};
+  return kv_staging_bytes(model, decisions) + kPinnedAlignment;
+}
+
 KvOffload kv_offload_for(double share, std::int64_t layers) {
   const auto stays =
       static_cast<std::int64_t>(std::floor((1 - share) * static_cast<double>(layers) + 1e-9));

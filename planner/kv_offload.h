@@ -16,6 +16,11 @@ struct KvOffloadBytes {
 /// whose layers differ in their cache, a window policy.
 KvOffloadBytes kv_offload_bytes(const RankModel& model, const Decisions& decisions);
 
+/// Records of a disk pass through pinned memory beside a GPU: as much as the staging on the device,
+/// and room to align it for direct I/O.
+inline constexpr Bytes kPinnedAlignment{4096};
+Bytes kv_pinned_bytes(const RankModel& model, const Decisions& decisions);
+
 /// Layers to keep so that `share` (0 < share < 1) of the cache of `layers` layers leaves the
 /// device, staging counted as staying. Errors: kUsage when not even one layer's staging may stay.
 KvOffload kv_offload_for(double share, std::int64_t layers);

@@ -308,7 +308,7 @@ void for_each_chunk(const Decisions& decisions, Visit visit) {
   const std::int64_t prompt = (decisions.context - decisions.output).n;
   for (std::int64_t begin = 0; begin < prompt; begin += decisions.prefill_chunk.n) {
     const std::int64_t end = std::min(begin + decisions.prefill_chunk.n, prompt);
-    visit(begin, end, PassWork{end - begin, end == prompt ? 1 : 0, 1, end});
+    visit(begin, end, PassWork{end - begin, end == prompt ? 1 : 0, 1, end, true});
   }
 }
 

@@ -291,6 +291,11 @@ void add_gpu_rows(const StageAccount& stage, const Decisions& decisions,
           "{} operations of a decode step x {} (graph_node_bytes of the device card), in pages "
           "of {}",
           gpu.decode_calls, exact(gpu.graph_node), exact(kGpuPage)));
+  if (decisions.kv_placement == KvPlacement::kDisk) {
+    add(TierKind::kHost, Category::kKvCache, "staging", kv_pinned_bytes(stage.model, decisions),
+        fmt::format("pinned: as much as on the device, between it and the disk, + {} to align it",
+                    exact(kPinnedAlignment)));
+  }
   add(TierKind::kHost, Category::kWorkspace, "staging", staging_bytes(gpu, decisions),
       fmt::format("pinned: {} copies of a pass's arrays + {} for weights", kStagedPasses,
                   exact(kUploadBytes)));

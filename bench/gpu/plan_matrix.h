@@ -56,6 +56,13 @@ inline const std::map<std::string, std::function<void(PlanRequest&)>>& technique
          r.kv_format = KvFormat::kKivi2;
          r.kv_placement = KvPlacement::kHost;
        }},
+      {"kv disk", [](PlanRequest& r) { r.kv_placement = KvPlacement::kDisk; }},
+      {"guess ngram", [](PlanRequest& r) { r.guess = Guess::kNgram; }},
+      {"kv mass naive",
+       [](PlanRequest& r) {
+         r.kv_policy = KvPolicy::kMass;
+         r.attention = AttentionAlgorithm::kNaive;
+       }},
       {"weights half", [](PlanRequest& r) { r.weight_offload = 0.5; }},
       {"by layer", [](PlanRequest& r) { r.activation_offload = true; }},
       {"beams 4", [](PlanRequest& r) { r.beams = 4; }},

@@ -61,7 +61,7 @@ Bytes attention_workspace(std::span<const SequenceSlice> slices, const KvLayerVi
   }
   const bool adds_up = std::any_of(slices.begin(), slices.end(),
                                    [](const SequenceSlice& s) { return s.block_mass != nullptr; });
-  if (!is_decode(slices) || adds_up) return {};
+  if (!is_decode(slices) || adds_up || params.many_queries) return {};
   const auto count = static_cast<std::int64_t>(slices.size());
   std::int64_t splits = decode_splits(count, kv.kv_heads, most_kv, multiprocessors);
   if (params.history != nullptr || params.sink_tokens > 0)

@@ -165,8 +165,14 @@ Calibration calibrate(const MachineFacts& machine, Ops& ops, const Clock& clock,
   card.devices_per_node = measured<std::int64_t>(1, source);
   for (const auto& op : result.ops) card.op_costs.push_back(op.cost);
   if (!request.disk_directory.empty()) {
-    card.links.push_back(measure_disk(request.disk_directory, request.quick ? 32_MiB : 128_MiB,
-                                      clock, source + "; records read with direct I/O"));
+    if (request.progress) request.progress("disk", 1);
+    const TierBuffer memory(effort.pool);
+    const DiskTiming timing{request.disk_directory,
+                            request.quick ? 32_MiB : 128_MiB,
+                            request.quick ? 3 : 9,
+                            {memory.data(), static_cast<std::size_t>(memory.size())}};
+    card.links.push_back(
+        measure_disk(ops, clock, timing, source + "; blocks of a cache, direct I/O, checked"));
   }
   validate(card);
   return result;

@@ -26,7 +26,14 @@ struct Link {
   LinkKind kind = LinkKind::kPcie;
   Sourced<double> bytes_per_s;  // one direction
   Sourced<double> latency_s;
+  // Of a disk that calibrate timed as a cache beyond the device uses it. Unset: writing is as
+  // reading, and computing takes nothing away.
+  Sourced<double> write_bytes_per_s{}, write_latency_s{};
+  Sourced<double> overlap{};  // share of its speed that it keeps beside computing, 0..1
 };
+/// Seconds of one transfer that is not empty: latency + bytes / rate.
+Seconds read_seconds(const Link& link, Bytes bytes);
+Seconds write_seconds(const Link& link, Bytes bytes);
 
 /// One measured cost line: seconds = call_s + bytes / bytes_per_s + flops / flops_per_s.
 /// `op` names an operation (embed norm linear linear_decode rope kv_write attention_prefill

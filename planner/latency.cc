@@ -235,8 +235,11 @@ Link far_link(const DeviceCard& device, KvPlacement placement) {
 }
 
 double far_overlap(const DeviceCard& device, KvPlacement placement) {
-  const bool copies = device.kind == DeviceKind::kCpu && placement != KvPlacement::kDisk;
-  return copies ? device.copy_overlap.value : 1;
+  if (placement == KvPlacement::kDisk) {
+    const Sourced<double>& overlap = far_link(device, placement).overlap;
+    return overlap.source.empty() ? 1 : overlap.value;
+  }
+  return device.kind == DeviceKind::kCpu ? device.copy_overlap.value : 1;
 }
 
 namespace {
@@ -271,7 +274,7 @@ Seconds stream_stall(const RankModel& stage, const Decisions& decisions, const D
   const Link link = far_link(device, decisions.kv_placement);
   const PassSeconds seconds = pass_seconds(stage, decisions, device, pass.work);
   return kv_stream_stall(kv_offload_bytes(stage, decisions), decisions, pass.fetched, pass.written,
-                         {seconds.layer, seconds.rest, link.bytes_per_s.value, link.latency_s.value,
+                         {seconds.layer, seconds.rest, link,
                           far_overlap(device, decisions.kv_placement)});
 }
 

@@ -33,7 +33,7 @@ Link far_link(const DeviceCard& device, KvPlacement placement);
 bool has_far_link(const DeviceCard& device, KvPlacement placement);
 /// Share of its speed that a transfer keeps while a pass computes: all of it over a link of its
 /// own. A CPU's copies take the processor and the memory that compute: what calibrate measured, and
-/// nothing on a card that does not say.
+/// nothing on a card that does not say. A disk's as calibrate measured it; all where it did not.
 double far_overlap(const DeviceCard& device, KvPlacement placement);
 
 /// bytes / rate: the least time a step can take that has to read these bytes once.

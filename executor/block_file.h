@@ -73,8 +73,7 @@ class BlockFile {
   };
   Entry& entry(std::int64_t index);
   const Entry& entry(std::int64_t index) const;
-  DiskRequest request(bool write, std::int64_t index, std::byte* records,
-                      std::int64_t count) const;
+  DiskRequest request(bool write, std::int64_t index, std::byte* records, std::int64_t count) const;
   void check_moved(std::int64_t index, std::int64_t count, const DiskResult& result,
                    const char* what) const;
   void write_header(std::int64_t index, std::byte* record);

@@ -32,8 +32,7 @@ class DecodeLoad {
     for (std::int64_t at = 0; at + stride <= size; at += round_up(Bytes{stride}, Bytes{256}).n) {
       views_.push_back(first);
       views_.back().tensor.data = memory.data() + at;
-      if (at > 0)
-        std::memcpy(memory.data() + at, memory.data(), static_cast<std::size_t>(stride));
+      if (at > 0) std::memcpy(memory.data() + at, memory.data(), static_cast<std::size_t>(stride));
     }
     const Bytes scratch = ops_.linear_workspace(1, kIn, DType::kQ8_0);
     workspace_ = std::make_unique<Buffer>(std::max<std::int64_t>(1, scratch.n));
@@ -103,8 +102,8 @@ CopySpeed measure_copy(Ops& ops, const Clock& clock, std::span<std::byte> memory
       source = (source + kRoom) % half;
     }
   };
-  const BesideComputing beside = measure_beside(
-      ops, clock, memory.subspan(static_cast<std::size_t>(half)), rounds, copy);
+  const BesideComputing beside =
+      measure_beside(ops, clock, memory.subspan(static_cast<std::size_t>(half)), rounds, copy);
   if (beside.seconds <= 0) return {};
   return {static_cast<double>(kCopies * kRoom) / beside.seconds, beside.overlap};
 }

@@ -111,8 +111,8 @@ Link measure_disk(Ops& ops, const Clock& clock, const DiskTiming& timing,
   const double one = bench.layer_seconds(kBlocks, 1) - all;
   const double few = bench.layer_seconds(kBlocks, kFew) - all;
   const Line write = line_through(bytes(1), one, bytes(kFew), few);
-  const BesideComputing beside = measure_beside(ops, clock, timing.weights, timing.rounds,
-                                                [&] { bench.pass(kBlocks, 1); });
+  const BesideComputing beside =
+      measure_beside(ops, clock, timing.weights, timing.rounds, [&] { bench.pass(kBlocks, 1); });
   // A difference that noise took away is that of reading.
   const auto rate = [&](const Line& line) { return 1 / (line.rest > 0 ? line.rest : read.rest); };
   Link link;

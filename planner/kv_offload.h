@@ -25,8 +25,8 @@ KvOffload widest_kv_offload(std::int64_t layers);
 
 /// What transfers add to the time of a pass.
 struct KvStreamTimes {
-  Seconds layer;                          // computing of one layer
-  Seconds rest;                           // of the pass outside of layers
+  Seconds layer;       // computing of one layer
+  Seconds rest;        // of the pass outside of layers
   Link link;           // the way between the tiers
   double overlap = 1;  // share of its speed that a transfer keeps while a pass computes
 };

@@ -273,9 +273,9 @@ Seconds stream_stall(const RankModel& stage, const Decisions& decisions, const D
                      const StreamedPass& pass) {
   const Link link = far_link(device, decisions.kv_placement);
   const PassSeconds seconds = pass_seconds(stage, decisions, device, pass.work);
-  return kv_stream_stall(kv_offload_bytes(stage, decisions), decisions, pass.fetched, pass.written,
-                         {seconds.layer, seconds.rest, link,
-                          far_overlap(device, decisions.kv_placement)});
+  return kv_stream_stall(
+      kv_offload_bytes(stage, decisions), decisions, pass.fetched, pass.written,
+      {seconds.layer, seconds.rest, link, far_overlap(device, decisions.kv_placement)});
 }
 
 /// What passes that go through each layer together wait for matrices in host memory.

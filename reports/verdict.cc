@@ -199,8 +199,8 @@ std::vector<TimeRow> judge_times(const Predictions& plan, const Timings& observe
   };
   if (guesses) {
     const double step = observed.tpot.v * observed.tokens_a_step;
-    rows.insert(rows.begin() + 1, judge_time("step_seconds", plan.speculation->step.v, step,
-                                             t.decode, t.gate_times));
+    rows.insert(rows.begin() + 1,
+                judge_time("step_seconds", plan.speculation->step.v, step, t.decode, t.gate_times));
   }
   return rows;
 }
@@ -291,11 +291,12 @@ void list_speculation(const Plan& plan, const Measurement& measurement, Verdict&
       seen.by_chance ? ", drawn with the assumed acceptance" : "", to_text(predicted.plain_tpot),
       predicted.speedup));
   if (judged.by_chance || !judged.tpot_given) return;
-  verdict.notes.push_back(fmt::format(
-      "TPOT predicted given the observed acceptance of {:.1f} % is {}, that of the assumed {:.1f} % "
-      "was {}",
-      100 * judged.acceptance, to_text(*judged.tpot_given), 100 * judged.assumed_acceptance,
-      to_text(plan.predictions.performance.tpot)));
+  verdict.notes.push_back(
+      fmt::format("TPOT predicted given the observed acceptance of {:.1f} % is {}, that of the "
+                  "assumed {:.1f} % "
+                  "was {}",
+                  100 * judged.acceptance, to_text(*judged.tpot_given),
+                  100 * judged.assumed_acceptance, to_text(plan.predictions.performance.tpot)));
 }
 
 void list_failures(Verdict& verdict, const Measurement& measurement) {

@@ -84,7 +84,7 @@ struct Verdict {
   std::vector<VerdictRow> rows;
   VerdictRow process;  // whole process against the operating system
   std::vector<TimeRow> times;
-  std::vector<TermScore> terms;     // one a category that has rows
+  std::vector<TermScore> terms;  // one a category that has rows
   std::optional<SpeculationVerdict> speculation;
   std::vector<TermRow> time_terms;  // empty where the run could not time its operations
   /// Measured rows, gating or not, and the process, with observed > predicted by one byte or more:

@@ -121,9 +121,9 @@ std::string speculation_text(const Verdict& verdict, const TextOptions& o) {
     return out + "  nothing was computed: guesses are kept as often as the plan assumes\n";
   }
   if (!s.tpot_given || s.tpot.v <= 0) return out;
-  return out + fmt::format("  TPOT predicted given the observed acceptance {}, observed {}, {:+.1f} %\n",
-                           to_text(*s.tpot_given), to_text(s.tpot),
-                           100 * (s.tpot_given->v / s.tpot.v - 1));
+  return out + fmt::format(
+                   "  TPOT predicted given the observed acceptance {}, observed {}, {:+.1f} %\n",
+                   to_text(*s.tpot_given), to_text(s.tpot), 100 * (s.tpot_given->v / s.tpot.v - 1));
 }
 
 /// How fast memory was in this run, beside what the plan counted on.
@@ -214,8 +214,8 @@ std::string verify_text(const RunRecord& run, const TextOptions& o) {
   out += "  " + wrapped(safe(configuration(run.plan.decisions), o), 2, o) + "\n";
   out += list("out of tolerance", verdict.failures, Ink::kBad, o);
   out += rows_text(run, o) + replicas_text(run, o) + capacity_text(run.measurement, o) +
-         times_text(run, o) + speculation_text(verdict, o) + speed_text(run.measurement.timings) + terms_text(run, o) +
-         scoring_text(verdict, o);
+         times_text(run, o) + speculation_text(verdict, o) + speed_text(run.measurement.timings) +
+         terms_text(run, o) + scoring_text(verdict, o);
   out += list("notes", verdict.notes, Ink::kBold, o);
   out += machine_text(run.measurement.environment, o) + assumptions_text(run.plan, o);
   return out;

@@ -328,6 +328,10 @@ void OpBench::sample() {
       measure(sample_work(rows, vocab), "any", [&](std::int64_t) {
         sample_rows_({logits.data(), DType::kF32, rows, vocab});
       });
+      if (rows == 1 || !effort_.sample_beams) continue;
+      measure(sample_beams_work(rows, vocab), "any", [&](std::int64_t) {
+        effort_.sample_beams({logits.data(), DType::kF32, rows, vocab});
+      });
     }
   }
 }

@@ -13,6 +13,9 @@
 
 namespace vramplan {
 
+/// Chooses a token from each row of f32 logits, on the host.
+using RowSampler = std::function<void(TensorView logits)>;
+
 struct CalibrationEffort {
   Bytes pool;                   // weights and caches rotate through this much memory
   int rounds = 3;               // each point again, the length of a round later; the median counts
@@ -22,6 +25,7 @@ struct CalibrationEffort {
   double total_seconds = 45;  // from then on (a busy machine) one repetition a point
   bool quick = false;         // every second point
   Ops* unrounded = nullptr;   // linears whose inputs stay f32; null = no lines of them
+  RowSampler sample_beams;    // empty: no line of it
 };
 
 /// One fitted line and how well it went through its points.
@@ -31,14 +35,12 @@ struct CalibratedOp {
   std::vector<CostPoint> points;  // what the line was fitted to
 };
 
-/// Chooses a token from each row of f32 logits, on the host.
-using RowSampler = std::function<void(TensorView logits)>;
 using CalibrationProgress = std::function<void(const std::string& stage, double fraction)>;
 
 /// linear and linear_decode per weight format, linear_f32 and linear_f32_decode per format that
 /// rounds inputs otherwise; attention_decode, attention_prefill and kv_write per
-/// KV format; norm, rope, activation, add, embed and sample for "any". The work of a call is what
-/// planner/latency.h says it is.
+/// KV format; norm, rope, activation, add, embed, sample and sample_beams for "any". The work of a
+/// call is what planner/latency.h says it is.
 std::vector<CalibratedOp> calibrate_ops(Ops& ops, const Clock& clock,
                                         const CalibrationEffort& effort,
                                         const RowSampler& sample_rows,

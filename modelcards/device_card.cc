@@ -34,7 +34,9 @@ const std::vector<std::string> kOpWords{"embed",
                                         "send",
                                         "sample",
                                         "linear_f32",
-                                        "linear_f32_decode"};
+                                        "linear_f32_decode",
+                                        "sample_beams",
+                                        "between"};
 
 constexpr std::int64_t kMaxBytes = std::int64_t{1} << 50;
 constexpr double kMaxRate = 1e21;

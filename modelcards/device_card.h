@@ -38,7 +38,8 @@ Seconds write_seconds(const Link& link, Bytes bytes);
 /// One measured cost line: seconds = call_s + bytes / bytes_per_s + flops / flops_per_s.
 /// `op` names an operation (embed norm linear linear_decode rope kv_write attention_prefill
 /// attention_decode attention_mass_prefill attention_mass_decode activation add gather all_reduce
-/// all_gather send); `dtype` the format of the bytes read, or "any".
+/// all_gather send sample sample_beams), or `between`, what each takes outside of itself; `dtype`
+/// the format of the bytes read, or "any".
 struct OpCost {
   std::string op, dtype;
   double call_s = 0, bytes_per_s = 0, flops_per_s = 0;  // 0 = no such term

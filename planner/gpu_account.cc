@@ -67,7 +67,8 @@ GpuAccount gpu_account(const RankModel& model, const DeviceCard& device,
   if (decisions.kv_residual.any()) gpu.groups.push_back(decisions.kv_residual.keep());
   const std::int64_t rows = model.shape.head ? 1 : 0;
   for (const OpWork& work : forward_work(model, decisions, {1, rows, 1, 1}, device.kind)) {
-    if (work.op != OpKind::kSample) gpu.decode_calls += work.calls;  // drawn after the graph
+    const bool drawn = work.op == OpKind::kSample || work.op == OpKind::kSampleBeams;
+    if (!drawn) gpu.decode_calls += work.calls;  // tokens are drawn after the graph
   }
   return gpu;
 }

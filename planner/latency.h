@@ -25,6 +25,10 @@ struct OpTime {
 /// collectives use the card's links. Errors: kBadCard naming the missing field.
 OpTime op_time(const DeviceCard& device, const OpWork& work);
 Seconds op_seconds(const DeviceCard& device, const OpWork& work);
+/// What `calls` operations take outside of themselves: nothing on a card that does not say.
+Seconds between_seconds(const DeviceCard& device, std::int64_t calls);
+/// Both of a whole pass.
+Seconds work_seconds(const DeviceCard& device, const std::vector<OpWork>& works);
 
 /// The way of cache blocks beyond the device: to the host the card's pcie link, or on a CPU copies
 /// in its own memory (copy_bytes_per_s, else half its rate); to a disk its nvme link. Errors:

@@ -70,12 +70,7 @@ constexpr Use kUses[] = {
      }},
 };
 
-/// A machine whose card knows a disk.
-DeviceCard edge_device() {
-  DeviceCard card = device_card("cpu-generic");
-  card.links.push_back({LinkKind::kNvme, {1e9}, {1e-4}});
-  return card;
-}
+DeviceCard edge_device() { return device_card("cpu-generic"); }
 
 /// A model with a draft beside it: itself.
 ModelSource edge_source(const Use& use) {

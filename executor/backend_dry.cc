@@ -49,6 +49,8 @@ OpKind op_kind(DryOp op) {
       return OpKind::kSend;
     case DryOp::kSample:
       return OpKind::kSample;
+    case DryOp::kSampleBeams:
+      return OpKind::kSampleBeams;
   }
   VRAMPLAN_CHECK(false);
 }
@@ -62,7 +64,7 @@ DryCost cost_by(const DeviceCard& card) {
     op.bytes = work.bytes;
     op.flops = work.flops;
     op.ranks = work.ranks;
-    return op_seconds(card, op);
+    return op_seconds(card, op) + between_seconds(card, is_of_ops(op.op) ? 1 : 0);
   };
 }
 

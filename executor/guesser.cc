@@ -32,6 +32,7 @@ Guesser::Guesser(Parts parts)
     : parts_(std::move(parts)),
       guesses_(parts_.prompts.size()),
       drawn_from_(parts_.prompts.size()) {
+  counts_.by_chance = parts_.sampler == nullptr;
   if (parts_.draft == nullptr) return;
   if (parts_.sampler != nullptr) {
     Sampling sampling = parts_.sampler->sampling();
@@ -200,8 +201,10 @@ std::vector<std::vector<std::int32_t>> Guesser::keep(RankEngine& engine, const P
     row += asked + 1;
     ++counts_.steps;
     counts_.asked += asked;
-    counts_.accepted += static_cast<std::int64_t>(made.back().size()) - 1;
-    counts_.tokens += static_cast<std::int64_t>(made.back().size());
+    const auto kept = static_cast<std::int64_t>(made.back().size()) - 1;
+    counts_.accepted += kept;
+    counts_.tested += std::min(kept + 1, asked);
+    counts_.tokens += kept + 1;
   }
   return made;
 }

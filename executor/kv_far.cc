@@ -1,4 +1,5 @@
 // KvFar: blocks of layers beyond the device, in host memory and in a file.
+#include <algorithm>
 #include <cstring>
 #include <utility>
 
@@ -7,15 +8,17 @@
 namespace vramplan {
 namespace {
 
-/// Blocks that follow each other lie behind each other on both sides, and move together.
+/// f(first, count) of every run of blocks that follow each other, in pieces of at most `most`.
 template <class F>
-void each_run(const std::vector<std::int32_t>& blocks, F&& f) {
+void each_run(const std::vector<std::int32_t>& blocks, std::size_t most, F&& f) {
   for (std::size_t i = 0, next = 0; i < blocks.size(); i = next) {
-    for (next = i + 1; next < blocks.size() && blocks[next] == blocks[next - 1] + 1;) ++next;
+    next = i + 1;
+    while (next < blocks.size() && next - i < most && blocks[next] == blocks[next - 1] + 1) ++next;
     f(blocks[i], static_cast<std::int64_t>(next - i));
   }
 }
 
+/// Blocks that follow each other lie behind each other on both sides, and move together.
 class HostFar final : public KvFar {
  public:
   HostFar(Tier& tier, const KvStreamShape& shape, SideCopies* copies)
@@ -29,13 +32,13 @@ class HostFar final : public KvFar {
 
   void fetch(std::int64_t layer, const std::vector<std::int32_t>& blocks,
              std::byte* staged) override {
-    each_run(blocks, [&](std::int32_t first, std::int64_t count) {
+    each_run(blocks, blocks.size(), [&](std::int32_t first, std::int64_t count) {
       move(staged + shape_.part.n * first, at(layer, first), count, HostCopy::kToDevice);
     });
   }
   void store(std::int64_t layer, const std::vector<std::int32_t>& blocks,
              std::byte* staged) override {
-    each_run(blocks, [&](std::int32_t first, std::int64_t count) {
+    each_run(blocks, blocks.size(), [&](std::int32_t first, std::int64_t count) {
       move(at(layer, first), staged + shape_.part.n * first, count, HostCopy::kToHost);
     });
   }
@@ -55,31 +58,47 @@ class HostFar final : public KvFar {
   Region region_;
 };
 
-/// A block of a layer is a record; a room holds records by block.
+/// A block of a layer is a record; a room holds records by block. Blocks that follow each other are
+/// one request. Writes go on while other layers come and go; a room is free for the next layer when
+/// what the one before wrote has arrived.
 class LayerFile {
  public:
   LayerFile(const KvStreamShape& shape, std::unique_ptr<DiskQueue> queue)
       : blocks_(shape.blocks),
         queue_(queue != nullptr ? std::move(queue) : make_disk_queue(kDepth)),
         file_(*queue_, {shape.directory, shape.part, shape.layers * shape.blocks.n, shape.identity,
-                        kDeadline}) {}
+                        kDeadline}),
+        together_(static_cast<std::size_t>(
+            std::max<std::int64_t>(1, kRequest.n / file_.record_bytes().n))) {}
+  ~LayerFile() { finish_all(); }
+  LayerFile(const LayerFile&) = delete;
+  LayerFile& operator=(const LayerFile&) = delete;
 
   void read(std::int64_t layer, const std::vector<std::int32_t>& blocks, std::byte* room) {
-    std::vector<std::uint64_t> tickets;
+    std::vector<Transfer> reads;
+    std::vector<std::int32_t> now, later;  // later: their memory is still being written from
     for (const std::int32_t block : blocks) {
-      tickets.push_back(file_.begin_read(index(layer, block), record(room, block)));
+      (is_written_from(record(room, block)) ? later : now).push_back(block);
     }
-    for (std::size_t i = 0; i < blocks.size(); ++i) {
-      file_.finish_read(index(layer, blocks[i]), tickets[i], record(room, blocks[i]));
+    begin_reads(layer, now, room, reads);
+    finish_writes(room);
+    begin_reads(layer, later, room, reads);
+    for (const Transfer& read : reads) {
+      file_.finish_read(read.index, read.ticket, read.records, read.count);
     }
   }
+  /// Returns at once: the room's memory belongs to the file until its next read, or finish_all.
   void write(std::int64_t layer, const std::vector<std::int32_t>& blocks, std::byte* room) {
-    std::vector<std::uint64_t> tickets;
-    for (const std::int32_t block : blocks) {
-      tickets.push_back(file_.begin_write(index(layer, block), record(room, block)));
-    }
-    for (std::size_t i = 0; i < blocks.size(); ++i) {
-      file_.finish_write(index(layer, blocks[i]), tickets[i]);
+    each_run(blocks, together_, [&](std::int32_t first, std::int64_t count) {
+      std::byte* const from = record(room, first);
+      const std::int64_t at = index(layer, first);
+      writing_.push_back({at, count, file_.begin_write(at, from, count), from, room});
+    });
+  }
+  /// Before a room's memory is given back; what came of the writes is of no use any more.
+  void finish_all() noexcept {
+    for (const Transfer& write : std::exchange(writing_, {})) {
+      static_cast<void>(queue_->wait(write.ticket, kDeadline));
     }
   }
   std::byte* record(std::byte* room, std::int32_t block) const {
@@ -88,14 +107,46 @@ class LayerFile {
   Bytes record_bytes() const { return file_.record_bytes(); }
 
  private:
+  struct Transfer {
+    std::int64_t index, count;
+    std::uint64_t ticket;
+    std::byte *records, *room;
+  };
   static constexpr int kDepth = 32;
+  static constexpr Bytes kRequest{256 * 1024};
   static constexpr Seconds kDeadline{10};
+
+  void begin_reads(std::int64_t layer, const std::vector<std::int32_t>& blocks, std::byte* room,
+                   std::vector<Transfer>& reads) {
+    each_run(blocks, together_, [&](std::int32_t first, std::int64_t count) {
+      std::byte* const to = record(room, first);
+      const std::int64_t at = index(layer, first);
+      reads.push_back({at, count, file_.begin_read(at, to, count), to, room});
+    });
+  }
+  bool is_written_from(const std::byte* at) const {
+    return std::any_of(writing_.begin(), writing_.end(), [&](const Transfer& write) {
+      return at >= write.records && at < write.records + file_.record_bytes().n * write.count;
+    });
+  }
+  void finish_writes(const std::byte* room) {
+    std::vector<Transfer> others;
+    for (const Transfer& write : std::exchange(writing_, {})) {
+      if (write.room == room)
+        file_.finish_write(write.index, write.ticket, write.count);
+      else
+        others.push_back(write);
+    }
+    writing_ = std::move(others);
+  }
   std::int64_t index(std::int64_t layer, std::int32_t block) const {
     return layer * blocks_.n + block;
   }
   Blocks blocks_;
   std::unique_ptr<DiskQueue> queue_;
   BlockFile file_;
+  std::size_t together_;  // records of a request
+  std::vector<Transfer> writing_;
 };
 
 /// What is staged are whole records.
@@ -138,7 +189,10 @@ class GpuDiskFar final : public KvFar {
       at += file_.record_bytes().n * shape.blocks.n;
     }
   }
-  ~GpuDiskFar() override { host_.release(region_); }
+  ~GpuDiskFar() override {
+    file_.finish_all();
+    host_.release(region_);
+  }
   GpuDiskFar(const GpuDiskFar&) = delete;
   GpuDiskFar& operator=(const GpuDiskFar&) = delete;
 
@@ -180,7 +234,7 @@ class GpuDiskFar final : public KvFar {
   }
   /// Whole records, header and all: it is the file's, and of no use on the device.
   void move(Room& room, const std::vector<std::int32_t>& blocks, std::byte* staged, HostCopy way) {
-    each_run(blocks, [&](std::int32_t first, std::int64_t count) {
+    each_run(blocks, blocks.size(), [&](std::int32_t first, std::int64_t count) {
       std::byte* const here = file_.record(room.data, first);
       std::byte* const there = file_.record(staged - BlockFile::kHeader, first);
       const bool up = way == HostCopy::kToDevice;

@@ -37,6 +37,7 @@ KvStream::~KvStream() {
     changed_.notify_all();
     worker_.join();
   }
+  far_.reset();  // what it still writes comes from the region
   device_.release(region_);
 }
 
@@ -67,6 +68,9 @@ void KvStream::begin_pass(std::span<const SequenceSlice> slices) {
     fetched_.insert(fetched_.end(), slice.block_table, slice.block_table + old);
     written_.insert(written_.end(), slice.block_table + first, slice.block_table + end);
   }
+  // Neighbours move together, whoever's they are.
+  std::sort(fetched_.begin(), fetched_.end());
+  std::sort(written_.begin(), written_.end());
   std::fill(there_.begin(), there_.end(), false);
   for (std::int64_t layer = 0; layer < shape_.staging && !by_turns(); ++layer) push({false, layer});
 }
@@ -105,16 +109,16 @@ void KvStream::drain() {
 
 Seconds KvStream::take_waited() { return {std::exchange(waited_, 0.0)}; }
 
-double KvStream::transfer(std::int64_t blocks) const {
+double KvStream::transfer(const Job& job) const {
+  const auto blocks = static_cast<std::int64_t>((job.store ? written_ : fetched_).size());
   if (blocks == 0) return 0;
   const Bytes bytes = stride_ * blocks;
-  return link_.latency_s.value + static_cast<double>(bytes.n) / link_.bytes_per_s.value;
+  return (job.store ? write_seconds(link_, bytes) : read_seconds(link_, bytes)).v;
 }
 
 void KvStream::push(Job job) {
   if (clock_) {
-    const std::vector<std::int32_t>& blocks = job.store ? written_ : fetched_;
-    const double done = clock_->push(transfer(static_cast<std::int64_t>(blocks.size())));
+    const double done = clock_->push(transfer(job));
     if (!job.store) ready_[static_cast<std::size_t>(job.layer)] = done;
     return;
   }

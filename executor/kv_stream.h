@@ -98,7 +98,7 @@ class KvStream {
   void before(std::int64_t layer);
   /// A layer was used: what the pass wrote goes back, and the next one may come into its place.
   void after(std::int64_t layer);
-  /// Waits for all transfers. Errors: theirs.
+  /// Waits for all transfers; a disk may still write what nobody waits for. Errors: theirs.
   void drain();
   /// Every transfer from now on is added to `trace`; null = to none.
   void trace_to(Trace* trace) { trace_ = trace; }
@@ -114,7 +114,7 @@ class KvStream {
   void work();
   void run(const Job& job);
   void rethrow();
-  double transfer(std::int64_t blocks) const;  // seconds on dry
+  double transfer(const Job& job) const;  // seconds on dry
 
   KvStreamShape shape_;
   Tier& device_;

@@ -213,7 +213,8 @@ class DryRun {
     std::size_t graphs = 0;
     hooks.charge_sampling = [&](std::int64_t rows) {
       const double logits = static_cast<double>(rows) * static_cast<double>(source_.card.vocab);
-      backend.dry_ops().count({DryOp::kSample, DType::kF32, DType::kF32, 4 * logits, 0});
+      const DryOp choice = decisions_.beam_search ? DryOp::kSampleBeams : DryOp::kSample;
+      backend.dry_ops().count({choice, DType::kF32, DType::kF32, 4 * logits, 0});
     };
     const std::int64_t every = std::max<std::int64_t>(1, decisions_.output.n / 32);
     hooks.after_pass = [&](const Pass& pass) {

@@ -76,6 +76,11 @@ class Chooser : private ChoiceList {
     const std::optional<std::int64_t> asked =
         request_.threads ? std::optional<std::int64_t>(*request_.threads) : std::nullopt;
     d().threads = static_cast<int>(number(asked, cores, "threads", "--threads", kMostThreads));
+    // How lines scale with threads differs from operation to operation: they are not scaled.
+    const std::int64_t timed = device_.multiprocessors.value;
+    if (device_.op_costs.empty() || d().threads * d().replicas == timed) return;
+    assume("times", fmt::format("those of {} threads, which the card was timed with", timed),
+           "calibrate --threads");
   }
 
   void formats() {

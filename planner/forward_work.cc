@@ -293,7 +293,9 @@ class PassWorks {
     const int tp = model_.shape.tp;
     if (tp > 1) add(all_gather_work(rows, model_.shape.vocab_rows, DType::kF32, tp), 1);
     if (model_.logit_softcap > 0) add(activation_work(rows, model_.vocab, false, DType::kF32), 1);
-    add(sample_work(rows, model_.vocab), 1);
+    add(decisions_.beam_search ? sample_beams_work(rows, model_.vocab)
+                               : sample_work(rows, model_.vocab),
+        1);
   }
 
   const RankModel& model_;

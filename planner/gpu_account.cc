@@ -53,14 +53,14 @@ Bytes f32_copies(const RankModel& model) {
   return bytes;
 }
 
-/// Operations of a pass of one token, as of any other.
 /// Kernels of a decode step of one sequence.
 std::int64_t step_calls(const RankModel& model, const DeviceCard& device,
                         const Decisions& decisions) {
   std::int64_t calls = 0;
   const std::int64_t rows = model.shape.head ? 1 : 0;
   for (const OpWork& work : forward_work(model, decisions, {1, rows, 1, 1}, device.kind)) {
-    if (work.op == OpKind::kSample) continue;  // drawn after the graph
+    const bool drawn = work.op == OpKind::kSample || work.op == OpKind::kSampleBeams;
+    if (drawn) continue;  // after the graph
     calls += work.calls * gpu_kernels_of(work.op);
   }
   return calls;

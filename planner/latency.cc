@@ -24,6 +24,7 @@ const OpCost* find_cost(const DeviceCard& device, OpKind op, DType dtype) {
   if (any != nullptr) return any;
   // A card may have one line for all linears,
   if (op == OpKind::kLinearDecode) return find_cost(device, OpKind::kLinear, dtype);
+  if (op == OpKind::kSampleBeams) return find_cost(device, OpKind::kSample, dtype);
   // none for unrounded inputs: then as f32 weights of their bytes would take;
   const bool decode = op == OpKind::kLinearF32Decode;
   if (decode || op == OpKind::kLinearF32) {
@@ -97,6 +98,8 @@ class TermTable {
  public:
   void add(const DeviceCard& device, const std::vector<OpWork>& works) {
     for (const OpWork& work : works) add(term_name(work), op_time(device, work));
+    const Seconds between = between_seconds(device, between_work(works).calls);
+    if (between.v > 0) add("between", OpTime{between, {}, {}, {}});
   }
   void add_stall(const std::string& name, Seconds seconds) {
     OpTime time;
@@ -124,7 +127,7 @@ class TermTable {
 
  private:
   static std::string term_name(const OpWork& work) {
-    const std::string name = name_of(work.op);
+    const std::string name = name_of(work.op == OpKind::kSampleBeams ? OpKind::kSample : work.op);
     const bool linear = name.compare(0, 6, "linear") == 0;
     return linear ? fmt::format("linear {}", info(work.dtype).name) : name;
   }
@@ -183,6 +186,17 @@ OpTime op_time(const DeviceCard& device, const OpWork& work) {
 
 Seconds op_seconds(const DeviceCard& device, const OpWork& work) {
   return op_time(device, work).total();
+}
+
+Seconds between_seconds(const DeviceCard& device, std::int64_t calls) {
+  const OpCost* const cost = find_cost(device, OpKind::kBetween, DType::kF32);
+  return {cost == nullptr ? 0 : cost->call_s * static_cast<double>(calls)};
+}
+
+Seconds work_seconds(const DeviceCard& device, const std::vector<OpWork>& works) {
+  Seconds sum = between_seconds(device, between_work(works).calls);
+  for (const OpWork& work : works) sum += op_seconds(device, work);
+  return sum;
 }
 
 Seconds decode_floor(Bytes bytes, BytesPerSecond rate) { return bytes / rate; }
@@ -247,8 +261,11 @@ Link far_link(const DeviceCard& device, KvPlacement placement) {
 }
 
 double far_overlap(const DeviceCard& device, KvPlacement placement) {
-  const bool copies = device.kind == DeviceKind::kCpu && placement != KvPlacement::kDisk;
-  return copies ? device.copy_overlap.value : 1;
+  if (placement == KvPlacement::kDisk) {
+    const Sourced<double>& overlap = far_link(device, placement).overlap;
+    return overlap.source.empty() ? 1 : overlap.value;
+  }
+  return device.kind == DeviceKind::kCpu ? device.copy_overlap.value : 1;
 }
 
 namespace {
@@ -264,15 +281,11 @@ struct PassSeconds {
 };
 PassSeconds pass_seconds(const RankModel& stage, const Decisions& decisions,
                          const DeviceCard& device, const PassWork& pass) {
-  Seconds all, layers;
-  for (const OpWork& work : forward_work(stage, decisions, pass, device.kind)) {
-    all += op_seconds(device, work);
-  }
   PassWork headless = pass;
   headless.logit_rows = 0;
-  for (const OpWork& work : forward_work(stage, decisions, headless, device.kind)) {
-    layers += op_seconds(device, work);
-  }
+  const Seconds all = work_seconds(device, forward_work(stage, decisions, pass, device.kind));
+  const Seconds layers =
+      work_seconds(device, forward_work(stage, decisions, headless, device.kind));
   const std::size_t count = std::max<std::size_t>(1, stage.kind_of_layer.size());
   return {{layers.v / static_cast<double>(count)}, all - layers};
 }
@@ -282,9 +295,9 @@ Seconds stream_stall(const RankModel& stage, const Decisions& decisions, const D
                      const StreamedPass& pass) {
   const Link link = far_link(device, decisions.kv_placement);
   const PassSeconds seconds = pass_seconds(stage, decisions, device, pass.work);
-  return kv_stream_stall(kv_offload_bytes(stage, decisions), decisions, pass.fetched, pass.written,
-                         {seconds.layer, seconds.rest, link.bytes_per_s.value, link.latency_s.value,
-                          far_overlap(device, decisions.kv_placement)});
+  return kv_stream_stall(
+      kv_offload_bytes(stage, decisions), decisions, pass.fetched, pass.written,
+      {seconds.layer, seconds.rest, link, far_overlap(device, decisions.kv_placement)});
 }
 
 /// What passes that go through each layer together wait for matrices in host memory.

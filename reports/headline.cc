@@ -144,6 +144,7 @@ std::string time_value(const std::string& row_name, double value) {
 std::string time_title(const std::string& row_name) {
   if (row_name == "ttft_seconds") return "TTFT";
   if (row_name == "tpot_seconds") return "TPOT";
+  if (row_name == "step_seconds") return "decode step";
   if (row_name == "prefill_tokens_per_second") return "prefill rate";
   if (row_name == "decode_tokens_per_second") return "decode rate";
   return row_name;

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <memory>
 
 #include <algorithm>
@@ -72,6 +73,11 @@ TEST(Guesser, GreedyTokensAreThoseWithoutGuesses) {
       EXPECT_EQ(counts.tokens, 3 * 29);
       EXPECT_EQ(counts.tokens, counts.steps + counts.accepted);
       EXPECT_LE(counts.asked, counts.steps * tokens);
+      EXPECT_FALSE(counts.by_chance);
+      EXPECT_LE(counts.accepted, counts.tested);
+      // Of a step all that were kept were looked at, and at most one that was not.
+      EXPECT_LE(counts.tested, std::min(counts.asked, counts.accepted + counts.steps));
+      if (tokens == 1) EXPECT_EQ(counts.tested, counts.asked);
       EXPECT_EQ(m.timings.decode_tokens, 3 * 29);
       EXPECT_NEAR(m.timings.tokens_a_step,
                   static_cast<double>(counts.tokens) / static_cast<double>(counts.steps), 1e-12);
@@ -130,6 +136,9 @@ TEST(Guesser, RowsAreThoseOfThePlanOnCpuRulesAndOnDry) {
       EXPECT_EQ(row(real, r.category, r.name, r.phase), r.bytes) << r.name << " computed";
     }
     EXPECT_GT(dry.speculation->accepted, 0);
+    EXPECT_TRUE(dry.speculation->by_chance);
+    // Drawn with a probability of 0.6: 2.4 standard deviations of some 70 draws.
+    EXPECT_NEAR(dry.speculation->acceptance(), plan.decisions.speculation.acceptance, 0.15);
     EXPECT_EQ(dry.speculation->tokens, 3 * 29);
   }
 }

@@ -65,7 +65,7 @@ class GpuCalibration {
   }
 
   void linear(DType format) {
-    const bool own_kernel = is_block_quantised(format);
+    const bool own_kernel = is_block_quantised(format) || packed_rule(format) != nullptr;
     struct Shape {
       std::int64_t in, out;
     };

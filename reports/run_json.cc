@@ -200,7 +200,7 @@ std::string document(const RunRecord& run, const char* schema) {
   }
   if (!m.scores.empty()) object["output"]["scores"] = m.scores;
   if (const auto& s = m.speculation) {
-    object["speculation"] = {{"steps", s->steps},
+    object["speculation_counts"] = {{"steps", s->steps},
                              {"asked", s->asked},
                              {"accepted", s->accepted},
                              {"tokens", s->tokens},
@@ -322,8 +322,8 @@ Measurement measurement_from(const JsonReader& in) {
                     {p.at("moved_blocks").count()},
                     {p.at("recomputed_tokens").count()}};
   }
-  if (in.has("speculation")) {
-    const JsonReader s = in.at("speculation");
+  if (in.has("speculation_counts")) {
+    const JsonReader s = in.at("speculation_counts");
     m.speculation = {s.at("steps").count(), s.at("asked").count(), s.at("accepted").count(),
                      s.at("tokens").count()};
     m.timings.tokens_a_step = s.at("tokens_a_step").number();

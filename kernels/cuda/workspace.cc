@@ -23,7 +23,7 @@ std::int64_t tile_rows(std::int64_t in_features) {
 Bytes linear_workspace(std::int64_t tokens, std::int64_t in_features, DType weight,
                        DType activations) {
   // Packed weights stay with our kernel: their rows do not lie one after another.
-  if (activations == DType::kF32 || !is_block_quantised(weight) || packed_rule(weight)) return {};
+  if (activations == DType::kF32 || !is_block_quantised(weight)) return {};
   if (tokens <= kDequantTokens) return {};
   return bytes_of(activations, tile_rows(in_features), in_features);
 }

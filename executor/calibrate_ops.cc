@@ -59,7 +59,7 @@ class OpBench {
       for (const DType dtype : weights) {
         step(std::string("linear ") + info(dtype).name);
         linear(dtype);
-        const bool rounds_inputs = is_block_quantised(dtype) && packed_rule(dtype) == nullptr;
+        const bool rounds_inputs = is_block_quantised(dtype);
         if (rounds_inputs && effort_.unrounded != nullptr) linear(dtype, effort_.unrounded);
       }
       for (const DType dtype : caches) {

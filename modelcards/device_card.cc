@@ -116,7 +116,8 @@ void check_number(const DeviceCard& card, const std::string& field, const Source
 std::string peak_word(const std::string& key) {
   if (key == "fp4") return key;
   const auto dtype = dtype_from_name(key);
-  return dtype && !is_block_quantised(*dtype) ? info(*dtype).name : "";
+  const bool plain = dtype && !is_block_quantised(*dtype) && packed_rule(*dtype) == nullptr;
+  return plain ? info(*dtype).name : "";
 }
 
 void check_op_cost(const DeviceCard& card, const std::string& where, const OpCost& cost) {

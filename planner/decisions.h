@@ -9,7 +9,6 @@
 
 #include "modelcards/dtype.h"
 #include "modelcards/units.h"
-#include "planner/engine_decision.h"
 
 namespace vramplan {
 
@@ -190,8 +189,7 @@ struct Decisions {
   int threads = 1;            // CPU backend, of each replica
   std::int64_t replicas = 1;  // processes that each run all of this over one copy of the weights
   std::uint64_t seed = 0;
-  Bytes capacity;                        // per device: what the run may take, all in all
-  std::optional<EngineDecision> engine;  // with --engine: whose settings the plan is for
+  Bytes capacity;  // per device: what the run may take, all in all
 };
 
 /// What a layer keeps whose attention sees `window_tokens` (0 = everything).

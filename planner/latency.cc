@@ -50,13 +50,6 @@ const OpCost* find_cost(const DeviceCard& device, OpKind op, DType dtype) {
   return mass ? find_cost(device, OpKind::kAttentionPrefill, dtype) : nullptr;
 }
 
-[[noreturn]] void missing(const DeviceCard& device, const char* field) {
-  throw Error(ErrorCode::kBadCard,
-              fmt::format("device card {} says nothing about {}", device.name, field))
-      .at(device.name, field)
-      .help("add the value with its source, or run vramplan calibrate on the machine");
-}
-
 double positive_or_one(const Sourced<double>& share) { return share.value > 0 ? share.value : 1.0; }
 
 double peak_flops(const DeviceCard& device, DType compute) {
@@ -68,25 +61,8 @@ double peak_flops(const DeviceCard& device, DType compute) {
   if (peak <= 0 && compute == DType::kBF16) peak = find("f16");
   if (peak <= 0 && compute == DType::kF16) peak = find("bf16");
   if (peak <= 0) peak = find("f32");
-  if (peak <= 0) missing(device, "flops_per_s");
+  if (peak <= 0) missing_in_card(device, "flops_per_s");
   return peak;
-}
-
-/// The link a collective of `ranks` devices uses: the fastest inside a node, the network beyond it.
-/// Ranks of a CPU card without links share its memory.
-Link link_between(const DeviceCard& device, int ranks) {
-  const std::int64_t node = device.devices_per_node.value;
-  const bool across = node > 0 && ranks > node;
-  const Link* best = nullptr;
-  for (const Link& link : device.links) {
-    const bool usable = across ? link.kind == LinkKind::kNetwork || link.kind == LinkKind::kWan
-                               : link.kind == LinkKind::kNvlink || link.kind == LinkKind::kPcie;
-    if (usable && (!best || link.bytes_per_s.value > best->bytes_per_s.value)) best = &link;
-  }
-  if (best) return *best;
-  if (device.kind != DeviceKind::kCpu || across)
-    missing(device, across ? "links (network)" : "links");
-  return {LinkKind::kHbm, device.memory_bytes_per_s, {}};
 }
 
 bool is_collective(OpKind op) {
@@ -167,11 +143,11 @@ OpTime op_time(const DeviceCard& device, const OpWork& work) {
   }
   if (collective) {
     const Link link = link_between(device, work.ranks);
-    if (link.bytes_per_s.value <= 0) missing(device, "links.bytes_per_s");
+    if (link.bytes_per_s.value <= 0) missing_in_card(device, "links.bytes_per_s");
     time.link.v = calls * link.latency_s.value + work.bytes / link.bytes_per_s.value;
     return time;
   }
-  if (device.memory_bytes_per_s.value <= 0) missing(device, "memory_bytes_per_s");
+  if (device.memory_bytes_per_s.value <= 0) missing_in_card(device, "memory_bytes_per_s");
   const bool gpu = device.kind == DeviceKind::kGpu;
   const double kernels = gpu ? static_cast<double>(gpu_kernels_of(work.op)) : 1;
   time.launch.v = calls * kernels * device.launch_s.value;
@@ -237,35 +213,6 @@ Bytes decode_bytes(const RankModel& model, const Decisions& decisions, Tokens co
              kind.count * decisions.batch;
   }
   return bytes;
-}
-
-bool has_far_link(const DeviceCard& device, KvPlacement placement) {
-  const LinkKind kind = placement == KvPlacement::kDisk ? LinkKind::kNvme : LinkKind::kPcie;
-  const bool copies = device.kind == DeviceKind::kCpu && placement == KvPlacement::kHost;
-  return copies || std::any_of(device.links.begin(), device.links.end(), [&](const Link& link) {
-           return link.kind == kind && link.bytes_per_s.value > 0;
-         });
-}
-
-Link far_link(const DeviceCard& device, KvPlacement placement) {
-  const LinkKind kind = placement == KvPlacement::kDisk ? LinkKind::kNvme : LinkKind::kPcie;
-  for (const Link& link : device.links) {
-    if (link.kind == kind && link.bytes_per_s.value > 0) return link;
-  }
-  if (placement == KvPlacement::kDisk) missing(device, "links (nvme)");
-  if (device.kind != DeviceKind::kCpu) missing(device, "links (pcie)");
-  Link copy{LinkKind::kHbm, device.memory_bytes_per_s, {}};
-  copy.bytes_per_s.value *= positive_or_one(device.memory_efficiency) / 2;  // read and written
-  if (device.copy_bytes_per_s.value > 0) copy.bytes_per_s = device.copy_bytes_per_s;
-  return copy;
-}
-
-double far_overlap(const DeviceCard& device, KvPlacement placement) {
-  if (placement == KvPlacement::kDisk) {
-    const Sourced<double>& overlap = far_link(device, placement).overlap;
-    return overlap.source.empty() ? 1 : overlap.value;
-  }
-  return device.kind == DeviceKind::kCpu ? device.copy_overlap.value : 1;
 }
 
 namespace {

@@ -20,6 +20,7 @@ class Writer {
     line("schema: {}", kSchema);
     line("verdict: {}", plan.predictions.fits ? "fits" : "does_not_fit");
     decisions(plan.decisions);
+    if (plan.engine) out_ += "  engine:\n" + write_engine_decision(*plan.engine, "    ");
     assumptions(plan.assumptions);
     predictions(plan.predictions);
     return std::move(out_);
@@ -88,7 +89,7 @@ class Writer {
     if (d.beam_search) line("  beam_search: true");
     if (const GuessDecision& s = d.speculation; s.any()) {
       line(
-          "  speculation: {{guess: {}, tokens: {}, acceptance: {}, draft: {}, draft_hash: "
+          "  speculation: {{method: {}, tokens: {}, acceptance: {}, draft: {}, draft_hash: "
           "\"0x{:016x}\"}}",
           name_of(s.guess), s.tokens, s.acceptance, yaml_quoted(s.draft), s.draft_hash);
     }
@@ -101,7 +102,6 @@ class Writer {
     if (d.replicas > 1) line("  replicas: {}", d.replicas);
     line("  seed: \"{}\"", d.seed);
     line("  capacity_bytes: {}", d.capacity.n);
-    if (d.engine) out_ += "  engine:\n" + write_engine_decision(*d.engine, "    ");
   }
 
   void assumptions(const std::vector<Assumption>& assumptions) {
@@ -126,7 +126,7 @@ class Writer {
     }
     if (const auto& s = p.speculation) {
       line(
-          "  speculation: {{tokens_a_step: {}, step_seconds: {}, plain_tpot_seconds: {}, speedup: "
+          "  speculation_forecast: {{tokens_a_step: {}, step_seconds: {}, plain_tpot_seconds: {}, speedup: "
           "{}}}",
           s->tokens_a_step, s->step.v, s->plain_tpot.v, s->speedup);
     }

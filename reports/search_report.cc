@@ -67,6 +67,7 @@ json object(const Evaluation& e, const SearchRequest& request, const StrategySpa
 std::string weights_text(const Strategy& s, const StrategySpace& space) {
   std::string text = space.weights()[s.format].name;
   if (space.tiers()[s.tier].weights_on_host) text += " host";
+  if (space.tiers()[s.tier].hidden_on_host) text += ", layer by layer";
   return text;
 }
 

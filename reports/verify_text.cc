@@ -211,7 +211,7 @@ std::string verify_text(const RunRecord& run, const TextOptions& o) {
   const Verdict& verdict = run.verdict;
   std::string out = verdict_line(verdict.within, verify_word(verdict), verify_headline(run), o);
   out += "  " + wrapped(safe(score_line(verdict), o), 2, o) + "\n";
-  out += "  " + wrapped(safe(configuration(run.plan.decisions), o), 2, o) + "\n";
+  out += "  " + wrapped(safe(configuration(run.plan), o), 2, o) + "\n";
   out += list("out of tolerance", verdict.failures, Ink::kBad, o);
   out += rows_text(run, o) + replicas_text(run, o) + capacity_text(run.measurement, o) +
          times_text(run, o) + speculation_text(verdict, o) + speed_text(run.measurement.timings) +

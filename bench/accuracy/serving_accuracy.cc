@@ -263,7 +263,7 @@ void print_page(const ServingCases& all) {
     if (!c.drafts.empty()) drafts.push_back(c);
   }
   print_unfitted("Drafted tokens",
-                 "Rows of runs that their scripts start with MTP (`--speculative-method mtp`); no "
+                 "Rows of runs that their scripts start with MTP (`--speculate mtp:K`); no "
                  "acceptance is published, 0.7 is assumed. They are among the held-out rows above "
                  "where their question is.",
                  drafts);

@@ -56,11 +56,9 @@ TEST(EmitCommand, GroupsAndDraftsComeBack) {
                                          "4",
                                          "--attention-dp",
                                          "4",
-                                         "--speculative-method",
-                                         "eagle3",
-                                         "--speculative-tokens",
-                                         "3",
-                                         "--speculative-model",
+                                         "--speculate",
+                                         "eagle3:3",
+                                         "--draft",
                                          "org/a-head",
                                          "--context",
                                          "4k",
@@ -77,7 +75,7 @@ TEST(EmitCommand, GroupsAndDraftsComeBack) {
     EXPECT_EQ(engine["attention_dp"], 4) << target;
     EXPECT_EQ(engine["speculation"]["method"], "eagle3") << target;
     EXPECT_EQ(engine["speculation"]["tokens"], 3) << target;
-    EXPECT_EQ(engine["speculation"]["model"], "org/a-head") << target;
+    EXPECT_EQ(engine["speculation"]["draft"], "org/a-head") << target;
     EXPECT_EQ(linted.json()["decisions"]["batch"], 8) << target;
   }
 }
@@ -93,13 +91,11 @@ TEST(EmitCommand, ADraftModelIsInThePlanAndItsFile) {
                                     "vllm@0.19.0",
                                     "--context",
                                     "4k",
-                                    "--speculative-method",
-                                    "draft",
-                                    "--speculative-model",
-                                    "llama-3.2-1b",
-                                    "--speculative-tokens",
+                                    "--speculate",
                                     "5",
-                                    "--acceptance",
+                                    "--draft",
+                                    "llama-3.2-1b",
+                                    "--speculate-acceptance",
                                     "0.8",
                                     "--concurrency",
                                     "4",
@@ -114,9 +110,17 @@ TEST(EmitCommand, ADraftModelIsInThePlanAndItsFile) {
   EXPECT_EQ(read["devices"][0]["engine"], plan["devices"][0]["engine"]);
   EXPECT_EQ(read["serving"], plan["serving"]);
   const Outcome half = run_program({"plan", "llama-3.1-8b", "--device", "h100-sxm-80gb", "--engine",
-                                    "vllm", "--speculative-method", "ngram"});
+                                    "vllm", "--speculate", "ngram"});
   EXPECT_EQ(half.code, 2);
-  EXPECT_HOLDS(half.err, "--speculative-tokens");
+  EXPECT_HOLDS(half.err, "--speculate ngram:K");
+  const Outcome head = run_program({"plan", "llama-3.1-8b", "--device", "h100-sxm-80gb",
+                                    "--speculate", "eagle3:3"});
+  EXPECT_EQ(head.code, 6) << "the executor has no heads";
+  EXPECT_HOLDS(head.err, "--engine");
+  const Outcome wrong = run_program({"plan", "llama-3.1-8b", "--device", "h100-sxm-80gb",
+                                     "--engine", "vllm", "--speculate", "eagel3:3"});
+  EXPECT_EQ(wrong.code, 2);
+  EXPECT_HOLDS(wrong.err, "eagle3");
 }
 
 TEST(EmitCommand, ParallelismThatNobodyHasIsRefusedByName) {

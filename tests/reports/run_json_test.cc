@@ -47,7 +47,7 @@ TEST(RunJson, GuessesReadBackAndADrawnAcceptanceSaysSo) {
   m.speculation = SpeculationCounts{20, 80, 45, 65, 60, true};
   m.timings.tokens_a_step = 3.25;
   const std::string text = run_json(make_run("r", plan, m, {}));
-  const json object = json::parse(text)["speculation"];
+  const json object = json::parse(text)["speculation_counts"];
   EXPECT_EQ(object["by_chance"], true);
   EXPECT_EQ(object["acceptance"], 0.75);
   EXPECT_EQ(object["assumed_acceptance"], 0.6);

@@ -63,6 +63,11 @@ inline const std::map<std::string, std::function<void(PlanRequest&)>>& technique
          r.kv_policy = KvPolicy::kMass;
          r.attention = AttentionAlgorithm::kNaive;
        }},
+      {"fp8 inputs",
+       [](PlanRequest& r) {
+         r.weights = DType::kFp8Channel;
+         r.linear_inputs = DType::kF8E4M3;
+       }},
       {"weights half", [](PlanRequest& r) { r.weight_offload = 0.5; }},
       {"by layer", [](PlanRequest& r) { r.activation_offload = true; }},
       {"beams 4", [](PlanRequest& r) { r.beams = 4; }},

@@ -188,6 +188,7 @@ class Recorder {
         add(bench.attention(kv, {32, 8, 128}, q, q, 1), "attention_prefill");
       }
     }
+    techniques(bench, until, add);
     for (const std::int64_t tokens : {1, 256, 8192}) {
       if (late(until, "elementwise")) break;
       add(bench.norm(small(tokens), 4096), "rmsnorm");
@@ -198,6 +199,36 @@ class Recorder {
                           {"gemm_flops_per_s", gemm},
                           {"clocks", clocks()},
                           {"points", points}};
+  }
+
+  /// fp8 times fp8, caches behind a residual window, and attention that adds up what blocks get.
+  template <class Add>
+  void techniques(GpuBench& bench, double until, const Add& add) {
+    const auto small = [&](std::int64_t n) {
+      return std::max<std::int64_t>(2, n / options_.divisor);
+    };
+    const std::int64_t in = options_.divisor > 1 ? 256 : 4096;
+    for (const std::int64_t tokens : {8, 256, 4096}) {
+      if (!bench.multiplies_fp8() || late(until, "linear_fp8")) continue;
+      add(bench.linear_fp8(DType::kFp8Channel, small(tokens), in, small(14336) / 16 * 16),
+          "linear_fp8");
+    }
+    struct History {
+      DType dtype;
+      std::int64_t stride;
+    };
+    for (const History h : {History{DType::kKivi2, 1}, {DType::kKivi4, 1}, {DType::kF8E4M3, 4}}) {
+      if (late(until, std::string("attention_history ") + info(h.dtype).name)) continue;
+      const std::int64_t length = small(16384) / 32 * 32 + 128;
+      add(bench.attention_history(h.dtype, {32, 8, 128}, 1, length, 8, h.stride),
+          "attention_history_decode");
+      add(bench.attention_history(h.dtype, {32, 8, 128}, small(96), length, 1, h.stride),
+          "attention_history_prefill");
+      add(bench.kv_pack(h.dtype, {32, 8, 128}, 8, h.stride), "kv_pack");
+    }
+    if (late(until, "attention_mass")) return;
+    const std::int64_t length = small(8192) / 16 * 16 + 16;
+    add(bench.attention(DType::kBF16, {32, 8, 128}, 1, length, 8, true), "attention_mass_decode");
   }
 
   /// Plans and runs each case; the record holds both and the card they were made with.

@@ -25,6 +25,27 @@ TEST(Fp8Input, ARowIsRoundedToStepsOfItsLargest) {
   }
 }
 
+/// Every code, what lies in the middle between two of them, and beside it: the largest is 448, so
+/// that the scale is 1.
+TEST(Fp8Input, ValuesAreThoseOfTheCodes) {
+  std::vector<float> x{448.0F};
+  for (int code = 0; code < 0x7e; ++code) {
+    const float low = cpu::f8_to_f32(static_cast<std::uint8_t>(code));
+    const float high = cpu::f8_to_f32(static_cast<std::uint8_t>(code + 1));
+    const float middle = (low + high) / 2;
+    for (const float v : {low, middle, std::nextafter(middle, 0.0F), std::nextafter(middle, 500.0F),
+                          low + (high - low) / 3}) {
+      x.push_back(v);
+      x.push_back(-v);
+    }
+  }
+  std::vector<float> y(x.size());
+  cpu::round_row_to_fp8(x.data(), static_cast<std::int64_t>(x.size()), y.data());
+  for (std::size_t i = 0; i < x.size(); ++i) {
+    ASSERT_EQ(y[i], cpu::f8_to_f32(cpu::f32_to_f8(x[i]))) << x[i];
+  }
+}
+
 TEST(Fp8Input, RowsOfNothingStayFinite) {
   for (const float value : {0.0F, 1e-40F, 1e-37F}) {
     const std::vector<float> x(40, value);

@@ -108,7 +108,8 @@ TEST_F(KvWrite, TheFusedKernelGivesTheBitsOfSeparateCalls) {
         fused.send();
         separate.send();
         Tensor q(dtype, 3, 4 * dim, normal(12 * dim, 4)), k(dtype, 3, 2 * dim, normal(6 * dim, 5));
-        Tensor q2(dtype, 3, 4 * dim, normal(12 * dim, 4)), k2(dtype, 3, 2 * dim, normal(6 * dim, 5));
+        Tensor q2(dtype, 3, 4 * dim, normal(12 * dim, 4)),
+            k2(dtype, 3, 2 * dim, normal(6 * dim, 5));
         const Tensor v(dtype, 3, 2 * dim, normal(6 * dim, 6));
         cuda::rope_kv_write({}, q.view(), k.view(), v.view(), positions.data(), rope.view,
                             fused.view(), slots.data());

@@ -44,7 +44,6 @@ Decisions draft_decisions(const Decisions& decisions) {
   draft.window_pools.clear();
   draft.kv_blocks = blocks_for(draft.context, draft.block) * draft.batch;
   draft.speculation = {};
-  draft.engine.reset();
   return draft;
 }
 

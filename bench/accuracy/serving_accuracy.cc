@@ -283,7 +283,7 @@ void print_page(const ServingCases& all) {
 
 void print_terms(const Cases& cases) {
   fmt::print(
-      "id,question,engine,model,system,quantization,tp,concurrency,input,output,half,ttft,tpot,"
+      "id,question,engine,version,device,model,system,quantization,tp,concurrency,input,output,half,ttft,tpot,"
       "arrival,wait,kv_tokens,asked,layers,experts,latent,full_prompts,contradicts,ttft_predicted,"
       "tpot_predicted");
   for (const char* pass : {"step", "step2", "step4", "step16", "prompt", "full"}) {
@@ -296,9 +296,9 @@ void print_terms(const Cases& cases) {
   for (const ServingCase& c : cases) {
     const ServingTerms& t = c.terms;
     fmt::print(
-        "{},{},{},{},{},{},{},{},{},{},{},{:.6g},{:.6g},{},{},{},{},{},{},{},{:.6g},{},{:.6g},{:."
-        "6g}",
-        c.id, c.question, c.engine, c.model, c.system, c.quantization, c.tp, c.concurrency,
+        "{},{},{},{},{},{},{},{},{},{},{},{},{},{:.6g},{:.6g},{},{},{},{},{},{},{},{:.6g},{},{:.6g},"
+        "{:.6g}",
+        c.id, c.question, c.engine, c.load.release, c.device, c.model, c.system, c.quantization, c.tp, c.concurrency,
         c.load.input.n, c.load.output.n,
         !c.drafts.empty() ? "drafts"
         : c.fit           ? "fit"

@@ -88,9 +88,9 @@ VRAMPLAN_KERNEL VRAMPLAN_BOUNDS(128)
   };
   if (behind.kv_length > 0) {
     attend_span<F16, F16, kDim>(
-        a, after, tiles, {0, behind.kv_length, 0}, stage_history, [] {}, state);
+        a, after, tiles, {0, behind.kv_length, 0, true}, stage_history, [] {}, state);
   }
-  const TokenSpan window{0, dev::least(b.first_position + kMmaQueries, slice.kv_length), 0};
+  const TokenSpan window{0, dev::least(b.first_position + kMmaQueries, slice.kv_length), 0, false};
   attend_span<F16, F16, kDim>(
       a, b, tiles, window,
       [&](int token, bool values, std::byte* tile) {

@@ -18,9 +18,10 @@ constexpr std::size_t prefill_mma_shared_bytes() {
 }
 
 /// Tokens of a cache in one run: a query at position p sees those of [first, end) up to p, from
-/// `floor` and its window's first on.
+/// `floor` and its window's first on. `behind`: queries stand behind its end, not in it.
 struct TokenSpan {
   int first, end, floor;
+  bool behind;
 };
 VRAMPLAN_DEVICE int first_of_span(const AttentionArguments& a, const TokenSpan& span,
                                   int position) {
@@ -36,7 +37,8 @@ VRAMPLAN_DEVICE void mask_scores(const AttentionArguments& a, const TokenSpan& s
 #pragma unroll
     for (int e = 0; e < 4; ++e) {
       const int at = token + 8 * n + 2 * (dev::lane() % 4) + e % 2, own = position + 8 * (e / 2);
-      const bool visible = all || (at <= own && at < span.end && at >= first_of_span(a, span, own));
+      const bool visible = all || (at <= own && (!span.behind || at < span.end) &&
+                                   at >= first_of_span(a, span, own));
       score[n][e] = visible ? scaled_score(a, score[n][e]) : dev::minus_infinity();
     }
   }
@@ -103,6 +105,7 @@ VRAMPLAN_DEVICE void attend_span(const AttentionArguments& a, const MmaBlock& b,
                                  const MmaTiles& tiles, const TokenSpan& span, Stage stage,
                                  Ready ready, RowState<kDim>& state) {
   constexpr int kTokens = kMmaTokens<kDim>;
+  const int position = b.position();  // in a register of its own: without, sm_100 spills one
   stage(span.first, false, tiles.keys);
   dev::copy_commit();
   stage(span.first, true, tiles.values);
@@ -117,9 +120,9 @@ VRAMPLAN_DEVICE void attend_span(const AttentionArguments& a, const MmaBlock& b,
     __syncthreads();
     if (next < span.end) stage(next, false, tiles.keys);
     dev::copy_commit();  // also when empty: waits count groups
-    const bool all = next - 1 <= b.first_position && next <= span.end &&
+    const bool all = next - 1 <= b.first_position && (!span.behind || next <= span.end) &&
                      token >= first_of_span(a, span, b.last_position());
-    mask_scores<kTokens>(a, span, token, b.position(), all, score);
+    mask_scores<kTokens>(a, span, token, position, all, score);
     soften<kDim, kTokens>(score, state);
     dev::copy_wait<1>();  // V is here, the next K may be on its way
     __syncthreads();
@@ -139,7 +142,7 @@ VRAMPLAN_KERNEL VRAMPLAN_BOUNDS(128) attention_prefill_mma_kernel(AttentionArgum
   if (b.query0 >= slice.query_count) return;  // the whole block
   const MmaTiles tiles = mma_tiles<T, C, kDim>(memory);
   const TokenSpan span{first_visible(a, b.first_position),
-                       dev::least(b.first_position + kMmaQueries, slice.kv_length), 0};
+                       dev::least(b.first_position + kMmaQueries, slice.kv_length), 0, false};
   RowState<kDim> state;
   clear(state);
   attend_span<T, C, kDim>(

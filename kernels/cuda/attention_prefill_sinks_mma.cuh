@@ -21,8 +21,9 @@ VRAMPLAN_KERNEL VRAMPLAN_BOUNDS(128) attention_prefill_sinks_mma_kernel(Attentio
   MmaTiles of_sinks = tiles;
   of_sinks.queries = tiles.values + kMmaTokens<kDim> * kDim * sizeof(C);
   const int last = dev::least(b.first_position + kMmaQueries, slice.kv_length);
-  const TokenSpan window{dev::most(first_visible(a, b.first_position), a.sinks), last, a.sinks};
-  const TokenSpan sinks{0, dev::least(a.sinks, last), 0};
+  const TokenSpan window{dev::most(first_visible(a, b.first_position), a.sinks), last, a.sinks,
+                         false};
+  const TokenSpan sinks{0, dev::least(a.sinks, last), 0, true};
   AttentionArguments whole = a;  // no window hides a sink
   whole.window = 0;
   const auto stage_of = [&](const TokenSpan& span) {

@@ -1,4 +1,6 @@
 // The GEMM library of FakeRuntime: plain loops.
+#include <vector>
+
 #include "kernels/cpu/half.h"
 #include "tests/fake_cuda/fake_stream.h"
 
@@ -33,13 +35,22 @@ void store(const TensorView& t, std::int64_t at, float value) {
   }
 }
 
+std::vector<float> values_of(const TensorView& t) {
+  std::vector<float> values(static_cast<std::size_t>(t.rows * t.columns));
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    values[i] = load(t, static_cast<std::int64_t>(i));
+  }
+  return values;
+}
+
 void multiply(const Gemm& call) {
+  const std::vector<float> in = values_of(call.in), weight = values_of(call.weight);
   for (std::int64_t t = 0; t < call.in.rows; ++t) {
+    const float* const x = in.data() + t * call.in.columns;
     for (std::int64_t o = 0; o < call.weight.rows; ++o) {
+      const float* const w = weight.data() + o * call.in.columns;
       float sum = 0;
-      for (std::int64_t i = 0; i < call.in.columns; ++i) {
-        sum += load(call.in, t * call.in.columns + i) * load(call.weight, o * call.in.columns + i);
-      }
+      for (std::int64_t i = 0; i < call.in.columns; ++i) sum += x[i] * w[i];
       if (call.in_scales != nullptr) sum *= call.in_scales[t] * call.weight_scales[o];
       store(call.out, t * call.out_stride + o, sum);
     }

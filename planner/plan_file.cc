@@ -126,9 +126,16 @@ class Writer {
     }
     if (const auto& s = p.speculation) {
       line(
-          "  speculation_forecast: {{tokens_a_step: {}, step_seconds: {}, plain_tpot_seconds: {}, speedup: "
-          "{}}}",
+          "  speculation_forecast: {{tokens_a_step: {}, step_seconds: {}, plain_tpot_seconds: {}, "
+          "speedup: {}}}",
           s->tokens_a_step, s->step.v, s->plain_tpot.v, s->speedup);
+    }
+    if (const auto& f = p.offload) {
+      line(
+          "  offload: {{device_tpot_seconds: {}, slowdown: {}, cache_bytes: {}, reload_seconds: "
+          "{}, "
+          "recompute_seconds: {}, break_even_bytes_per_second: {}}}",
+          f->device_tpot.v, f->slowdown, f->cache.n, f->reload.v, f->recompute.v, f->break_even.v);
     }
     line("  binding_constraint: {}", yaml_quoted(p.binding_constraint));
     texts("  ", "advice", p.advice);

@@ -182,8 +182,9 @@ class Reader {
   }
 
   static void predictions(const YamlNode& in, Predictions& p) {
-    in.allow_only({"missing_bytes", "preemption", "speculation_forecast", "binding_constraint", "advice",
-                   "totals", "capacity", "performance", "curve", "devices", "ledger"});
+    in.allow_only({"missing_bytes", "preemption", "speculation_forecast", "offload",
+                   "binding_constraint", "advice", "totals", "capacity", "performance", "curve",
+                   "devices", "ledger"});
     p.missing = {count(in, "missing_bytes")};
     if (in.has("preemption")) {
       const YamlNode q = in.at("preemption");
@@ -202,6 +203,14 @@ class Reader {
                        {real(s, "step_seconds")},
                        {real(s, "plain_tpot_seconds")},
                        real(s, "speedup")};
+    }
+    if (in.has("offload")) {
+      const YamlNode f = in.at("offload");
+      f.allow_only({"device_tpot_seconds", "slowdown", "cache_bytes", "reload_seconds",
+                    "recompute_seconds", "break_even_bytes_per_second"});
+      p.offload = {{real(f, "device_tpot_seconds")}, real(f, "slowdown"),
+                   {count(f, "cache_bytes")},        {real(f, "reload_seconds")},
+                   {real(f, "recompute_seconds")},   {real(f, "break_even_bytes_per_second")}};
     }
     p.binding_constraint = in.at("binding_constraint").text();
     p.advice = texts(in.at("advice"));

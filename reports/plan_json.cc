@@ -178,9 +178,17 @@ json plan_object(const Plan& plan) {
   };
   if (const auto& s = p.speculation) {
     out["speculation_forecast"] = {{"tokens_a_step", finite(s->tokens_a_step)},
-                          {"step_seconds", finite(s->step.v)},
-                          {"plain_tpot_seconds", finite(s->plain_tpot.v)},
-                          {"speedup", finite(s->speedup)}};
+                                   {"step_seconds", finite(s->step.v)},
+                                   {"plain_tpot_seconds", finite(s->plain_tpot.v)},
+                                   {"speedup", finite(s->speedup)}};
+  }
+  if (const auto& f = p.offload) {
+    out["offload"] = {{"device_tpot_seconds", finite(f->device_tpot.v)},
+                      {"slowdown", finite(f->slowdown)},
+                      {"cache_bytes", f->cache.n},
+                      {"reload_seconds", finite(f->reload.v)},
+                      {"recompute_seconds", finite(f->recompute.v)},
+                      {"break_even_bytes_per_second", finite(f->break_even.v)}};
   }
   if (p.preemption) out["preemption"] = preemption_object(*p.preemption);
   if (p.serving) out["serving"] = serving_object(*p.serving);
@@ -217,6 +225,15 @@ Plan plan_from(const JsonReader& in) {
                      {s.at("step_seconds").number()},
                      {s.at("plain_tpot_seconds").number()},
                      s.at("speedup").number()};
+  }
+  if (in.has("offload")) {
+    const JsonReader f = in.at("offload");
+    p.offload = {{f.at("device_tpot_seconds").number()},
+                 f.at("slowdown").number(),
+                 f.at("cache_bytes").bytes(),
+                 {f.at("reload_seconds").number()},
+                 {f.at("recompute_seconds").number()},
+                 {f.at("break_even_bytes_per_second").number()}};
   }
   if (in.has("preemption")) p.preemption = preemption_from(in.at("preemption"));
   for (const JsonReader& a : in.at("assumptions").items()) {

@@ -128,6 +128,9 @@ inline std::vector<PlanCase> plan_matrix(const std::string& gguf) {
   cases.push_back({"llama-3.1-8b", {}, "", 131072, 16, 1, false});
   cases.push_back({"llama-3.1-8b", {}, "q4_0", 4096, 64, 1, false});
   cases.push_back({"llama-3.1-8b", {}, "q4_k", 8192, 32, 8, false});
+  cases.push_back({"llama-3.1-8b", {}, "fp8-channel", 4096, 64, 1, false});
+  cases.push_back({"llama-3.1-8b", {}, "awq-int4", 4096, 64, 1, false});
+  cases.push_back({"llama-3.1-8b", {}, "fp8-channel", 8192, 32, 16, false, "kv fp8"});
   cases.push_back({"llama-3.1-70b", {"layer_count=8"}, "", 8192, 32, 1, false});
   cases.push_back({"llama-3.1-70b", {"layer_count=8"}, "q4_0", 8192, 32, 16, false});
   // The 1B card with every technique: long enough for a history, few enough bytes for seconds.

@@ -3,12 +3,9 @@
 
 #include <gtest/gtest.h>
 
-#include <algorithm>
-#include <cmath>
 #include <functional>
 #include <string>
 
-#include "executor/backend_cuda.h"
 #include "executor/run_cuda.h"
 #include "executor/run_local.h"
 #include "kernels/cuda/workspace.h"
@@ -48,7 +45,7 @@ TEST(EngineOnFibers, GreedyTokensAreTheCpuBackends) {
   for (const auto& [name, card] : tiny_families()) {
     if (card.layers.front().mixer.value_dim % 8 != 0) continue;
     SCOPED_TRACE(name);
-    Decisions decisions = tiny_decisions(card, 22, 8, 2);
+    Decisions decisions = tiny_decisions(card, 15, 4, 2);
     decisions.prefill_chunk = Tokens{9};
     const RunRequest request = request_with_host_values();
     const auto wanted = run_local(decisions, source_of(card), cpu, request, [](Bytes capacity) {
@@ -70,7 +67,7 @@ TEST(EngineOnFibers, SixteenBitActivationsRunWithGraphsAndWithout) {
   }
   for (const DType weights : {DType::kBF16, DType::kQ8_0}) {
     card.stored_weights = weights;
-    Decisions decisions = tiny_decisions(card, 50, 6, 2);
+    Decisions decisions = tiny_decisions(card, 38, 4, 2);
     decisions.activations = DType::kBF16;
     decisions.kv_format = KvFormat::kBF16;
     RunRequest request = request_with_host_values();
@@ -78,7 +75,7 @@ TEST(EngineOnFibers, SixteenBitActivationsRunWithGraphsAndWithout) {
     const Measurement with = run_on_fibers(decisions, card, request);
     request.cuda.graphs = false;
     EXPECT_EQ(run_on_fibers(decisions, card, request).output, with.output);
-    EXPECT_EQ(with.output.front().size(), 6U);
+    EXPECT_EQ(with.output.front().size(), 4U);
   }
 }
 
@@ -95,7 +92,7 @@ TEST(EngineOnFibers, CodedCachesGiveTheTokensOfTheCpuBackend) {
   for (const KvFormat format :
        {KvFormat::kFp8, KvFormat::kInt8, KvFormat::kQ8_0, KvFormat::kQ4_0}) {
     SCOPED_TRACE(name_of(format));
-    Decisions decisions = tiny_decisions(card, 22, 8, 2);
+    Decisions decisions = tiny_decisions(card, 15, 4, 2);
     decisions.prefill_chunk = Tokens{9};
     decisions.kv_format = format;
     const RunRequest request = request_with_host_values();
@@ -116,42 +113,6 @@ ModelCard card_of_32(int layers) {
     layer.mixer.rope.rotary_dim = 32;
   }
   return card;
-}
-
-/// Rounding to f16 and to codes makes steps out of the last bits of a sum: logits are near, not
-/// alike. Chunks go through tiles, single tokens through the kernels of decode.
-TEST(EngineOnFibers, LogitsOverAPackedHistoryAreNearTheCpuBackends) {
-  const ModelCard card = card_of_32(2);
-  PlanRequest request;
-  request.model = card.name;
-  request.context = Tokens{81};
-  request.output = Tokens{1};
-  request.kv_format = KvFormat::kKivi4;
-  request.kv_residual = Tokens{64};
-  Decisions decisions =
-      make_plan(source_of(card), device_card("h200-sxm-141gb"), request).decisions;
-  decisions.activations = DType::kF32;
-  std::vector<std::int32_t> ids;
-  for (std::int32_t i = 0; i < 80; ++i) ids.push_back((i * i + 7) % 40);
-  for (const std::int64_t chunk : {27, 1}) {
-    decisions.prefill_chunk = Tokens{chunk};
-    cuda::FakeRuntime runtime({small_device()}, 5);
-    runtime.use_device(0);
-    CudaOptions options;
-    options.activations = DType::kF32;
-    options.random_on_host = true;
-    CudaBackend gpu(runtime, cuda::fiber_kernels(), options, decisions.capacity);
-    const auto cpu = make_cpu_backend(1, decisions.capacity);
-    const auto got = prompt_logits(decisions, source_of(card), gpu, ids, true);
-    const auto wanted = prompt_logits(decisions, source_of(card), *cpu, ids, true);
-    ASSERT_EQ(got.size(), wanted.size());
-    double worst = 0, largest = 0;
-    for (std::size_t i = 0; i < got.size(); ++i) {
-      worst = std::max(worst, std::abs(static_cast<double>(got[i] - wanted[i])));
-      largest = std::max(largest, std::abs(static_cast<double>(wanted[i])));
-    }
-    EXPECT_LT(worst, 5e-3 * largest) << "chunk " << chunk;
-  }
 }
 
 /// Histories behind a residual window, packed and strided, sinks, and a cache that comes from the
@@ -192,8 +153,8 @@ TEST(EngineOnFibers, WindowsHistoriesAndSinksGiveTheTokensOfTheCpuBackend) {
     const ModelCard card = card_of_32(far ? 2 : 1);
     PlanRequest request;
     request.model = card.name;
-    request.context = Tokens{108};
-    request.output = Tokens{10};
+    request.context = Tokens{103};
+    request.output = Tokens{5};
     request.batch = 1;
     request.prefill_chunk = Tokens{27};
     request.block_tokens = 32;
@@ -219,7 +180,7 @@ TEST(EngineOnFibers, Fp8WeightsGiveTheTokensOfTheCpuBackend) {
   cpu.kind = DeviceKind::kCpu;
   ModelCard card = tiny_card();
   card.stored_weights = DType::kF8E4M3;
-  Decisions decisions = tiny_decisions(card, 30, 8, 2);
+  Decisions decisions = tiny_decisions(card, 21, 4, 2);
   decisions.prefill_chunk = Tokens{17};  // more tokens than the GEMV takes
   const RunRequest request = request_with_host_values();
   const auto wanted = run_local(decisions, source_of(card), cpu, request, [](Bytes capacity) {
@@ -240,7 +201,7 @@ TEST(EngineOnFibers, Fp8InputsGiveTheTokensOfTheCpuBackend) {
   }
   for (const DType weights : {DType::kF8E4M3, DType::kFp8Channel}) {
     SCOPED_TRACE(info(weights).name);
-    Decisions decisions = tiny_decisions(card, 20, 6, 2);
+    Decisions decisions = tiny_decisions(card, 13, 4, 1);
     decisions.weights = weights;
     decisions.linear_inputs = DType::kF8E4M3;
     decisions.prefill_chunk = Tokens{9};
@@ -265,7 +226,7 @@ TEST(EngineOnFibers, PackedWeightsGiveTheTokensOfTheCpuBackend) {
   for (const DType weights :
        {DType::kFp8Block, DType::kAwqI4G32, DType::kGptqI4G32, DType::kPackedI4G32}) {
     SCOPED_TRACE(info(weights).name);
-    Decisions decisions = tiny_decisions(card, 20, 6, 2);
+    Decisions decisions = tiny_decisions(card, 13, 4, 1);
     decisions.weights = weights;
     decisions.prefill_chunk = Tokens{9};
     const RunRequest request = request_with_host_values();

@@ -111,6 +111,7 @@ void BlockRun::thread_main(void* argument) {
   }
   __tsan_release(&run.ended_);
   thread.state = State::kDone;
+  run.warps_[thread.linear / kWarpLanes].gone |= 1U << thread.linear % kWarpLanes;
   --run.live_;
   for (;;) thread.fiber.suspend();
 }
@@ -141,6 +142,10 @@ void BlockRun::run_block(Dim3 index, std::size_t dynamic_bytes) {
     thread.products.groups.clear();
     thread.fiber.start(&thread_main, &thread);
     make_ready(thread);
+  }
+  warps_.assign((thread_count_ + kWarpLanes - 1) / kWarpLanes, {});
+  for (std::uint32_t i = 0; i < thread_count_; ++i) {
+    warps_[i / kWarpLanes].existing |= 1U << i % kWarpLanes;
   }
   schedule();
   __tsan_acquire(&ended_);
@@ -248,14 +253,11 @@ void BlockRun::barrier(Site site) {
   __tsan_acquire(meeting);
 }
 
-void BlockRun::collective(const char* name, Operation operation, void* payload, std::uint32_t mask,
-                          Ordering ordering, Site site) {
-  Thread& me = self();
-  const std::uint32_t warp = me.linear / kWarpLanes * kWarpLanes, own = me.linear % kWarpLanes;
-  if (((mask >> own) & 1U) == 0) fault(std::string(name) + ": this lane is not in its mask", site);
-  void* payloads[kWarpLanes] = {};
-  std::uint32_t arrived = 1U << own;
-  payloads[own] = payload;
+/// The lanes that wait for this one in the same collective. Errors: a fault that names the lane of
+/// the mask that cannot come, or that is in another one.
+std::uint32_t BlockRun::meet_others(const char* name, std::uint32_t mask, Site site) {
+  const std::uint32_t own = self().linear % kWarpLanes, warp = self().linear - own;
+  std::uint32_t arrived = 0;
   for (std::uint32_t l = 0; l < kWarpLanes; ++l) {
     if (l == own) continue;
     const bool named = ((mask >> l) & 1U) != 0;
@@ -274,16 +276,35 @@ void BlockRun::collective(const char* name, Operation operation, void* payload, 
             site);
     }
     arrived |= 1U << l;
-    payloads[l] = t.payload;
   }
+  return arrived;
+}
+
+void BlockRun::collective(const char* name, Operation operation, void* payload, std::uint32_t mask,
+                          Ordering ordering, Site site) {
+  Thread& me = self();
+  const std::uint32_t own = me.linear % kWarpLanes, warp = me.linear - own;
+  if (((mask >> own) & 1U) == 0) fault(std::string(name) + ": this lane is not in its mask", site);
+  WarpMeeting& w = warps_[me.linear / kWarpLanes];
+  const bool first = w.waiting == 0;
+  if (first) w.alike = true, w.mask = mask, w.name = name, w.site = site;
+  w.alike = w.alike && w.mask == mask && w.name == name && w.site == site;
+  const bool all_can_come = (mask & (w.gone | ~w.existing)) == 0;
+  const std::uint32_t others = w.alike && all_can_come ? w.waiting : meet_others(name, mask, site);
   const bool orders = ordering == Ordering::kMemory;
   if (orders) __tsan_release(&me.meeting);
   me.state = State::kCollective;
   me.site = site;
   me.name = name;
   me.mask = mask;
-  me.payload = payload;
-  if (arrived == mask) {
+  w.waiting |= 1U << own;
+  w.payloads[own] = payload;
+  if ((others | 1U << own) == mask) {
+    void* payloads[kWarpLanes] = {};
+    for (std::uint32_t l = 0; l < kWarpLanes; ++l) {
+      if (((mask >> l) & 1U) != 0) payloads[l] = w.payloads[l];
+    }
+    w.waiting &= ~mask;
     operation(payloads, mask);
     if (orders) exchange(warp, mask);
     for (std::uint32_t l = 0; l < kWarpLanes; ++l) {

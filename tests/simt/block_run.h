@@ -32,13 +32,23 @@ struct Thread {
   Site site;
   const char* name = nullptr;  // of the collective it waits in
   std::uint32_t mask = 0;
-  void* payload = nullptr;
   // For ThreadSanitizer: what this thread brings to a meeting of its warp and takes from it.
   char meeting = 0;
   unsigned barriers = 0;                 // passed; chooses the tag of the next one
   std::vector<Copy> open;                // cp.async not yet committed
   std::deque<std::vector<Copy>> groups;  // committed, oldest first
   Products products;
+};
+
+/// The lanes of a warp that wait in a collective, so that one that arrives need not look at the
+/// other 31. `alike`: all of them in the same one, named here.
+struct WarpMeeting {
+  std::uint32_t waiting = 0, gone = 0, existing = 0;  // a bit a lane
+  bool alike = true;
+  std::uint32_t mask = 0;
+  const char* name = nullptr;
+  Site site;
+  void* payloads[32] = {};
 };
 
 struct Random {
@@ -85,6 +95,7 @@ class BlockRun {
   std::size_t pick(std::size_t head);
   void stuck();
   void make_ready(Thread& thread);
+  std::uint32_t meet_others(const char* name, std::uint32_t mask, Site site);
   void exchange(std::uint32_t warp, std::uint32_t mask);
   void suspend();
   std::string where(const Thread& thread) const;
@@ -92,6 +103,7 @@ class BlockRun {
   [[noreturn]] void raise(const std::string& what);
 
   std::vector<std::unique_ptr<Thread>> threads_;
+  std::vector<WarpMeeting> warps_;
   std::vector<Thread*> ready_;
   std::uint32_t live_ = 0, at_barrier_ = 0, thread_count_ = 0;
   Thread* current_ = nullptr;

@@ -266,8 +266,7 @@ PassInput CudaBackend::stage(const PassInput& pass) {
     on.groups.push_back({slot.slices[g].data(), on_device(slot, g, pass)});
   }
   ops_.begin(std::move(on));
-  return {slot.ids,        slot.positions, slot.groups,
-          slot.logit_rows, pass.decode,    pass.step_queries};
+  return {slot.ids, slot.positions, slot.groups, slot.logit_rows, pass.decode, pass.step_queries};
 }
 
 std::vector<std::int32_t> CudaBackend::sample(const SampleRequest& request) {

@@ -59,6 +59,7 @@ class CudaBackend final : public Backend {
   SideCopies* side_copies() override { return &side_; }
   PassInput stage_part(const PassInput& part) override { return stage(part); }
 
+  void take_upload_buffers() { upload_.take_buffers(); }
   /// Pinned memory of two slots of a pass's arrays and of the buffers of weights.
   Bytes staging_bytes() const;
   std::int64_t graph_count() const { return static_cast<std::int64_t>(graphs_.size()); }

@@ -99,6 +99,16 @@ Bytes RankNeed::reservation() const {
   return reservation(sizes) + (draft != nullptr ? draft->reservation(draft->sizes) : Bytes{});
 }
 
+Bytes RankNeed::shared_bytes() const {
+  return round_up(sizes.weights, kGranule) + round_up(sizes.gpu.vectors, kGranule);
+}
+
+Bytes RankNeed::reserved_pages(std::int64_t replicas) const {
+  if (replicas == 1) return round_up(reservation(), kDevicePage);
+  return round_up(shared_bytes(), kDevicePage) +
+         round_up(reservation() - shared_bytes(), kDevicePage) * replicas;
+}
+
 FittedRegions RankNeed::reserved_within(Bytes free_now) const {
   FittedRegions out;
   Bytes left{free_now.n / kDevicePage.n * kDevicePage.n};
@@ -145,7 +155,8 @@ RankNeed measure_need(const Decisions& decisions, const ModelSource& source,
   SchedulerOptions options = scheduler_options(decisions, {});
   options.logits_of_all = logits_of_all;
   std::optional<DraftOnDry> draft;
-  if (decisions.speculation.guess == Guess::kDraft) draft.emplace(backend, decisions, source, engine.gpu());
+  if (decisions.speculation.guess == Guess::kDraft)
+    draft.emplace(backend, decisions, source, engine.gpu());
   std::optional<Guesser> guesser;
   if (decisions.speculation.any()) {
     guesser.emplace(Guesser::Parts{decisions, source.card.vocab, nullptr,

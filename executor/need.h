@@ -38,6 +38,11 @@ struct RankNeed {
   Bytes reservation(const RegionSizes& fitted) const;
   /// Of all regions, the draft model's too.
   Bytes reservation() const;
+  /// On a GPU: weights and f32 vectors, of which replicas have one copy.
+  Bytes shared_bytes() const;
+  /// On a GPU: whole pages of `replicas` processes; of several the shared part is an allocation of
+  /// its own.
+  Bytes reserved_pages(std::int64_t replicas) const;
   /// On a GPU: what fits the whole pages that are free, the draft model first.
   FittedRegions reserved_within(Bytes free_now) const;
 };

@@ -201,17 +201,23 @@ std::vector<std::int32_t> RankEngine::draw(const TensorView& logits, std::int64_
   return tokens;
 }
 
+Bytes RankEngine::vector_bytes() const {
+  const SharedWeights* const shared = parts_.weights;
+  if (shared != nullptr && shared->vectors != nullptr) return shared->vectors->live();
+  return own_gpu_ ? gpu_->vector_bytes() : Bytes{};
+}
+
 Bytes RankEngine::regions_taken() {
   Bytes taken = weights_arena().live() + kv_.pool_bytes();
   if (stream_) taken += stream_->staging_bytes();
-  if (own_gpu_) taken += gpu_->gemm_bytes() + gpu_->index_bytes() + gpu_->vector_bytes();
+  if (own_gpu_) taken += gpu_->gemm_bytes() + gpu_->index_bytes() + vector_bytes();
   return taken;
 }
 
 Bytes RankEngine::taken() {
   Bytes taken = weights_arena().live() + kv_.held_bytes() + activations_.live();
   if (stream_) taken += stream_->staging_bytes();
-  if (own_gpu_) taken += gpu_->gemm_bytes() + gpu_->index_bytes() + gpu_->vector_bytes();
+  if (own_gpu_) taken += gpu_->gemm_bytes() + gpu_->index_bytes() + vector_bytes();
   return taken;
 }
 

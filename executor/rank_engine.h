@@ -27,6 +27,7 @@ struct RegionSizes {
 struct SharedWeights {
   Arena& arena;
   const LoadedWeights& loaded;
+  const Arena* vectors = nullptr;  // of f32 copies, on a GPU
 };
 
 class RankEngine {
@@ -78,7 +79,11 @@ class RankEngine {
     return parts_.weights != nullptr ? parts_.weights->arena : weights_arena_;
   }
   /// What other engines can compute with; after load.
-  SharedWeights shared_weights() { return {weights_arena(), loaded_}; }
+  SharedWeights shared_weights() {
+    return {weights_arena(), loaded_, own_gpu_ ? &gpu_->vectors() : nullptr};
+  }
+  /// Of f32 copies of 16-bit norms and biases on a GPU, its own or shared.
+  Bytes vector_bytes() const;
   Arena& activations() { return activations_; }
   const std::map<std::string, Bytes>& weight_groups() const { return loaded_.group_bytes; }
   const RankWeights& weights() const { return loaded_.weights; }
@@ -100,7 +105,7 @@ class RankEngine {
   ModelPart part_;
   Arena weights_arena_;
   std::optional<GpuWorkspace> own_gpu_;
-  GpuWorkspace* gpu_;  // its own or another engine's; null on a CPU
+  GpuWorkspace* gpu_;               // its own or another engine's; null on a CPU
   std::unique_ptr<Tier> dry_host_;  // host memory of a device that computes nothing
   std::optional<Arena> host_weights_;
   std::unique_ptr<KvStream> stream_;

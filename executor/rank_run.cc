@@ -97,8 +97,8 @@ void add_observed_rows(Ledger& ledger, RankEngine& engine, const RankRun& run) {
         "taken from the reservation for the GEMM library");
     add(Category::kWorkspace, "indices", Phase::kLoad, gpu->index_bytes(),
         std::to_string(gpu->tensor_count()) + " arrays and rotary tables");
-    if (gpu->vector_bytes().n > 0) {
-      add(Category::kWorkspace, "f32 vectors", Phase::kLoad, gpu->vector_bytes(),
+    if (engine.vector_bytes().n > 0) {
+      add(Category::kWorkspace, "f32 vectors", Phase::kLoad, engine.vector_bytes(),
           "f32 copies of 16-bit norms and biases");
     }
   }

@@ -22,12 +22,12 @@ struct Pass {
     std::vector<std::int64_t> slots;
     std::vector<SequenceSlice> slices;
     std::vector<std::int32_t> sink_positions;  // of a group with sinks
-    // To be made before the pass, in this order: to the host, back from it, and on the device.
+    // To be made before the pass, in this order: back from the host, to it, and on the device.
     std::vector<BlockCopy> swap_out, swap_in, copies;
     std::vector<KvPack> packs;  // of a residual window
   };
   Phase phase = Phase::kPrefill;
-  std::int64_t number = 0;              // chunk or step within its phase, from 1
+  std::int64_t number = 0;  // chunk or step within its phase, from 1
   /// Of a step that guesses are made or asked about in: the most rows of a sequence; else 0.
   std::int64_t step_queries = 0;
   std::vector<std::int64_t> sequences;  // one a slice

@@ -335,7 +335,7 @@ void refuse_unsupported(const ModelSource& source, const Decisions& decisions, b
   positive(decisions.samples, "samples");
   check_sharing(decisions);
   check_preemption(decisions);
-  check_replicas(decisions, !gpu);
+  check_replicas(decisions, true);
   refuse_guesses(source, decisions);
   if (source.draft != nullptr) {
     check_layers(source.draft->card);

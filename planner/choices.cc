@@ -37,7 +37,7 @@ class Chooser : private ChoiceList {
     lengths();
     speculation();
     check_activation_offload(source_.card, d());
-    check_replicas(d(), !gpu_);
+    check_replicas(d(), device_.kind != DeviceKind::kSram);
     about_model();
     about_device();
   }

@@ -232,8 +232,8 @@ LayerRange layers_of_stage(std::int64_t layer_count, int pp, int stage);
 
 /// Most processes of a run.
 inline constexpr std::int64_t kMostReplicas = 256;
-/// Errors: kUnsupported naming what several processes do not do over one copy of the weights: a
-/// GPU, ranks, a cache, matrices or hidden states beyond the device, a draft model.
+/// Errors: kUnsupported naming what replicas do not have: ranks, a cache, matrices or hidden states
+/// beyond the device, a draft. `cpu`: a device whose memory processes can share, or a GPU.
 void check_replicas(const Decisions& decisions, bool cpu);
 
 struct ModelCard;

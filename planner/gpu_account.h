@@ -32,10 +32,11 @@ GpuAccount gpu_account(const RankModel& model, const DeviceCard& device,
 void add_draft(GpuAccount& gpu, const RankModel& draft, const DeviceCard& device,
                const Decisions& decisions);
 
-/// With T tokens of the longest pass (of a step with k guesses, S (k + 1)), S sequences, for each of the G groups B = table_blocks, and
-/// r(x) = x rounded up to 256 B: 5 r(4 T) + G r(8 T) + (2 + G) r(4 S) + sum of r(4 S B); r(4 T) for
-/// each group with sinks; r(8 S B) for each with a budget; r(16 max(ceil(chunk / 32), S)) with a
-/// residual window. Of the arrays alone, without rotary tables.
+/// With T tokens of the longest pass (of a step with k guesses, S (k + 1)), S sequences, for each
+/// of the G groups B = table_blocks, and r(x) = x rounded up to 256 B: 5 r(4 T) + G r(8 T) + (2 +
+/// G) r(4 S) + sum of r(4 S B); r(4 T) for each group with sinks; r(8 S B) for each with a budget;
+/// r(16 max(ceil(chunk / 32), S)) with a residual window. Of the arrays alone, without rotary
+/// tables.
 Bytes pass_array_bytes(const GpuAccount& gpu, const Decisions& decisions);
 /// Pass arrays and rotary tables.
 Bytes index_bytes(const GpuAccount& gpu, const Decisions& decisions);

@@ -127,8 +127,10 @@ VerdictRow judge_process(const Plan& plan, const Measurement& measurement,
   row.observed = measurement.process_peak;
   row.probe = one_memory ? "highest resident bytes of the process" : "highest bytes the driver saw";
   if (!measurement.replicas.empty()) {
-    row.probe = fmt::format("proportional bytes of {} replicas and their parent, smaps_rollup",
-                            measurement.replicas.size());
+    const std::string count = std::to_string(measurement.replicas.size());
+    row.probe = one_memory
+                    ? "proportional bytes of " + count + " replicas and their parent, smaps_rollup"
+                    : "bytes that the device lost to " + count + " replicas together";
   }
   set_process_tolerance(row, tolerances);
   set_outcome(row);

@@ -174,6 +174,10 @@ std::string replicas_text(const RunRecord& run, const TextOptions& o) {
                grouped(r.own.n), to_text(r.ttft), to_text(r.tpot),
                r.same_output ? "as the first" : "another"});
   }
+  if (shared.n == 0) {  // of a GPU
+    return heading("replicas over one copy of the weights, bytes", o) + table.render() +
+           "  own: what the driver says each holds; the first has the weights\n";
+  }
   return heading("replicas over one copy of the weights, bytes", o) + table.render() +
          fmt::format("  together {}, with {} of the parent; copies of their own would be {}\n",
                      to_text(shared), to_text(m.parent_proportional), to_text(alone));

@@ -112,15 +112,9 @@ const std::vector<Technique>& techniques() {
       {"cache on a disk",
        [](PlanRequest& r) {
          r.kv_placement = KvPlacement::kDisk;
-         r.kv_offload = 0.5;
-       },
-       3, false},
-      {"most of the cache on a disk",
-       [](PlanRequest& r) {
-         r.kv_placement = KvPlacement::kDisk;
          r.kv_offload = 0.75;
        },
-       2, false},
+       3, false},
       {"kivi4 on a disk",
        [](PlanRequest& r) {
          r.kv_placement = KvPlacement::kDisk;

@@ -96,10 +96,10 @@ TEST(PaddedPass, ADraftHasOneRowOfLogitsASequence) {
   // Steps of one token are padded as any other.
   const std::vector<SequenceSlice> one{{0, 1, 9, kTable}};
   const std::vector<GroupInput> last{{std::span(slots).first(1), one, {}, {}}};
-  const PassInput single = padded.of_guesses(
-      {std::span(ids).first(1), std::span(positions).first(1), last, std::span(rows).first(1),
-       true},
-      3, 1);
+  const PassInput single =
+      padded.of_guesses({std::span(ids).first(1), std::span(positions).first(1), last,
+                         std::span(rows).first(1), true},
+                        3, 1);
   EXPECT_EQ(single.ids.size(), 3U);
   EXPECT_EQ(single.groups[0].slices[2].query_count, 1);
 }

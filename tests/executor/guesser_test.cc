@@ -73,7 +73,9 @@ TEST(Guesser, GreedyTokensAreThoseWithoutGuesses) {
       EXPECT_LE(counts.accepted, counts.tested);
       // Of a step all that were kept were looked at, and at most one that was not.
       EXPECT_LE(counts.tested, std::min(counts.asked, counts.accepted + counts.steps));
-      if (tokens == 1) EXPECT_EQ(counts.tested, counts.asked);
+      if (tokens == 1) {
+        EXPECT_EQ(counts.tested, counts.asked);
+      }
       EXPECT_EQ(m.timings.decode_tokens, 3 * 29);
       EXPECT_NEAR(m.timings.tokens_a_step,
                   static_cast<double>(counts.tokens) / static_cast<double>(counts.steps), 1e-12);

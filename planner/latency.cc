@@ -119,8 +119,8 @@ class TermTable {
   static std::string term_name(const OpWork& work) {
     const bool linear = work.op == OpKind::kLinear || work.op == OpKind::kLinearDecode ||
                         work.op == OpKind::kLinearF32 || work.op == OpKind::kLinearF32Decode;
-    if (linear) return fmt::format("linear {}", info(work.dtype).name);
-    return name_of(work.op == OpKind::kSampleBeams ? OpKind::kSample : work.op);
+    if (work.op == OpKind::kSampleBeams) return name_of(OpKind::kSample);
+    return linear ? fmt::format("linear {}", info(work.dtype).name) : name_of(work.op);
   }
   static void accumulate(OpTime& sum, const OpTime& time) {
     sum.launch += time.launch;
@@ -270,8 +270,7 @@ struct PassSeconds {
 };
 PassSeconds pass_seconds(const RankModel& stage, const Decisions& decisions,
                          const DeviceCard& device, const PassWork& pass) {
-  PassWork headless = pass;
-  headless.logit_rows = 0;
+  const PassWork headless{pass.tokens, 0, pass.sequences, pass.kv_length};
   const Seconds all = work_seconds(device, forward_work(stage, decisions, pass, device.kind));
   const Seconds layers =
       work_seconds(device, forward_work(stage, decisions, headless, device.kind));

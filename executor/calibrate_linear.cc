@@ -61,8 +61,8 @@ std::vector<WeightView> linear_weights(const LinearPoint& point, const LinearRoo
   const std::int64_t stride = round_up(bytes, Bytes{256}).n;
   const std::int64_t copies = room.pool_bytes / stride;
   if (copies < 1) return {};
-  // Packing is a load-time cost and slow; one weight is packed. The others are harmless bytes, whose
-  // order means nothing, or copies of the first where they hold indices.
+  // Packing is a load-time cost and slow; one weight is packed. The others are harmless bytes,
+  // whose order means nothing, or copies of the first where they hold indices.
   const bool holds_indices = packed_rule(point.dtype) != nullptr;
   if (holds_indices) fill_random(first.tensor, "calibration", TensorRole::kMatrix, false, 1);
   std::vector<WeightView> weights = {first};

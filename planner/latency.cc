@@ -228,8 +228,7 @@ struct PassSeconds {
 };
 PassSeconds pass_seconds(const RankModel& stage, const Decisions& decisions,
                          const DeviceCard& device, const PassWork& pass) {
-  PassWork headless = pass;
-  headless.logit_rows = 0;
+  const PassWork headless{pass.tokens, 0, pass.sequences, pass.kv_length};
   const Seconds all = work_seconds(device, forward_work(stage, decisions, pass, device.kind));
   const Seconds layers =
       work_seconds(device, forward_work(stage, decisions, headless, device.kind));

@@ -178,9 +178,9 @@ json plan_object(const Plan& plan) {
   };
   if (const auto& s = p.speculation) {
     out["speculation_forecast"] = {{"tokens_a_step", finite(s->tokens_a_step)},
-                          {"step_seconds", finite(s->step.v)},
-                          {"plain_tpot_seconds", finite(s->plain_tpot.v)},
-                          {"speedup", finite(s->speedup)}};
+                                   {"step_seconds", finite(s->step.v)},
+                                   {"plain_tpot_seconds", finite(s->plain_tpot.v)},
+                                   {"speedup", finite(s->speedup)}};
   }
   if (p.preemption) out["preemption"] = preemption_object(*p.preemption);
   if (p.serving) out["serving"] = serving_object(*p.serving);

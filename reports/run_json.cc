@@ -201,10 +201,10 @@ std::string document(const RunRecord& run, const char* schema) {
   if (!m.scores.empty()) object["output"]["scores"] = m.scores;
   if (const auto& s = m.speculation) {
     object["speculation_counts"] = {{"steps", s->steps},
-                             {"asked", s->asked},
-                             {"accepted", s->accepted},
-                             {"tokens", s->tokens},
-                             {"tokens_a_step", finite(m.timings.tokens_a_step)}};
+                                    {"asked", s->asked},
+                                    {"accepted", s->accepted},
+                                    {"tokens", s->tokens},
+                                    {"tokens_a_step", finite(m.timings.tokens_a_step)}};
   }
   object["result_cache"] = {{"on", m.result_cache.has_value()}};
   if (const auto& cache = m.result_cache) {

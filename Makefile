@@ -25,7 +25,7 @@ endef
 
 SANITIZED ?= modelcards_tests kernels_tests executor_tests
 
-.PHONY: build demo test sanitize schedules races barriers tidy model deps-build deps-demo deps-test install clean calibrate
+.PHONY: build demo test sanitize schedules races barriers tidy gpu gpu-bundle model deps-build deps-demo deps-test install clean calibrate
 
 deps-build: ; $(call install,$(BUILD_PACKAGES))
 deps-demo: ; $(call install,$(DEMO_PACKAGES))
@@ -69,6 +69,17 @@ races barriers: deps-test
 	@cmake -S . -B build-tsan -G Ninja -DCMAKE_CXX_COMPILER=clang++-14 -DCMAKE_BUILD_TYPE=RelWithDebInfo \
 	  -DVRAMPLAN_BENCH=OFF -DVRAMPLAN_CUDA=OFF -DVRAMPLAN_SANITIZE=thread >/dev/null
 	@TSAN_OPTIONS=symbolize=$(if $(filter races,$@),1,0) cmake --build build-tsan -j $(JOBS) --target simt_$@ -- --quiet
+
+## On a machine with a GPU and a toolkit: tests, sanitizer, calibration, record, peers. See bench/gpu/README.md.
+gpu: deps-test model
+	@cmake -S . -B $(BUILD) -G Ninja -DVRAMPLAN_CUDA=ON >/dev/null
+	@cmake --build $(BUILD) -j $(JOBS) --target vramplan gpu_tests gpu_record gpu_attention_paths -- --quiet
+	@scripts/on_gpu.sh $(BUILD) $(BUILD)/on-gpu $$([ -f $(MODEL) ] && realpath $(MODEL))
+## The same programs with their libraries, for a machine with a GPU where nothing can be installed.
+gpu-bundle: deps-test
+	@cmake -S . -B $(BUILD) -G Ninja -DVRAMPLAN_CUDA=ON >/dev/null
+	@cmake --build $(BUILD) -j $(JOBS) --target vramplan gpu_tests gpu_record gpu_attention_paths -- --quiet
+	@scripts/gpu_bundle.sh $(BUILD) $(BUILD)/gpu-bundle
 
 ## clang-tidy over every source file of ours (.clang-tidy says what it looks for); needs clang-tidy-14.
 tidy: build

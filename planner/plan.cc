@@ -12,6 +12,7 @@
 #include "planner/latency.h"
 #include "planner/ledger_rows.h"
 #include "planner/memory_curve.h"
+#include "planner/offload_worth.h"
 #include "planner/preempt_choice.h"
 #include "planner/speculation.h"
 #include "planner/text.h"
@@ -19,13 +20,6 @@
 
 namespace vramplan {
 namespace {
-
-/// The same with cache and weights on the device.
-Decisions on_device(Decisions decisions) {
-  decisions.kv_placement = KvPlacement::kDevice;
-  decisions.weight_offload = {};
-  return decisions;
-}
 
 Totals whole_model(const ModelSource& source, const Decisions& decisions,
                    const std::vector<StageAccount>& stages) {
@@ -35,9 +29,9 @@ Totals whole_model(const ModelSource& source, const Decisions& decisions,
   totals.active_parameters = count.active;
   if (decisions.sharding.ranks() == 1 && decisions.weight_offload == WeightOffload{}) {
     totals.weight_bytes = stages.front().weights;
-    totals.kv_bytes = kv_bytes(stages.front(), on_device(decisions));
+    totals.kv_bytes = kv_bytes(stages.front(), all_on_device(decisions));
   } else {
-    Decisions one = on_device(decisions);
+    Decisions one = all_on_device(decisions);
     one.sharding = {};
     const RankModel whole = rank_model(source.card, one, source.stored, 0);
     totals.weight_bytes = weight_bytes(whole);
@@ -184,6 +178,9 @@ Plan make_plan(const ModelSource& given, const DeviceCard& device, const PlanReq
   const std::optional<DraftAccount>& draft = stages.front().draft;
   p.performance = predict_performance(models_of(stages), timed, device, draft ? &*draft : nullptr);
   if (decisions.speculation.any()) p.speculation = weigh_guesses(stages, timed, device, p);
+  if (decisions.kv_placement != KvPlacement::kDevice || decisions.weight_offload.layers > 0) {
+    p.offload = weigh_offload(source, device, timed, p.performance);
+  }
   p.curve = memory_curve(stages.front(), decisions, device, p.performance);
   p.advice = advise(source, device, decisions, tables, stages, p.capacity);
   assume_window_saving(stages, plan);

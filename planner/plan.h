@@ -120,6 +120,16 @@ struct SpeculationPrediction {
   double speedup = 1;        // plain_tpot / tpot
 };
 
+/// Of a plan that keeps cache or matrices beyond the device.
+struct OffloadPrediction {
+  Seconds device_tpot;  // of the same plan with all of it on the device
+  double slowdown = 1;  // tpot / device_tpot
+  // With a cache beyond the device: of one sequence's prompt.
+  Bytes cache;
+  Seconds reload, recompute;  // bringing it back; computing it again
+  BytesPerSecond break_even;  // the link at which both take as long
+};
+
 struct Predictions {
   Ledger ledger;
   std::vector<DevicePrediction> devices;
@@ -129,6 +139,7 @@ struct Predictions {
   std::optional<ServingForecast> serving{};  // with --engine and --concurrency
   std::optional<PreemptionPrediction> preemption{};
   std::optional<SpeculationPrediction> speculation{};
+  std::optional<OffloadPrediction> offload{};
   std::vector<CurvePoint> curve;
   bool fits = false;
   Bytes missing;                    // largest shortfall of a rank, 0 when it fits

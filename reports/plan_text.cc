@@ -80,6 +80,32 @@ std::string limits_text(const Plan& plan, const TextOptions& o) {
   return heading("limits", o) + table.render();
 }
 
+/// What a technique costs or gains, in a row of its own.
+void add_techniques(const Predictions& p, TextTable& table) {
+  if (const auto& s = p.speculation) {
+    table.add({"guesses", fmt::format("{:.2f} tokens", s->tokens_a_step),
+               fmt::format("a step of {}; {:.2f} times as fast as without", to_text(s->step),
+                           s->speedup)});
+  }
+  if (const auto& f = p.preemption) {
+    table.add({"preemption", to_text(f->seconds),
+               fmt::format("in all, {} times; the other way {}", f->counts.preempted,
+                           to_text(f->other_seconds))});
+  }
+  const auto& f = p.offload;
+  if (!f) return;
+  table.add({"offload", fmt::format("{:.2f} x", f->slowdown),
+             fmt::format("a step of the same plan on the device: {}", to_text(f->device_tpot))});
+  if (f->cache.n == 0) return;
+  table.add({"cache back", to_text(f->reload),
+             fmt::format("{} of a prompt over the link; computed again {}", to_text(f->cache),
+                         to_text(f->recompute))});
+  if (f->break_even.v > 0) {
+    table.add({"break-even", fmt::format("{:.3g} GB/s", f->break_even.v / 1e9),
+               "of the link: below it, computing the prompt again is faster"});
+  }
+}
+
 std::string performance_text(const Plan& plan, const TextOptions& o) {
   const Performance& p = plan.predictions.performance;
   TextTable table({{"performance"}, {"predicted", true}, {"", false, 1}}, o);
@@ -89,6 +115,7 @@ std::string performance_text(const Plan& plan, const TextOptions& o) {
   table.add({"prefill rate", fmt::format("{:.1f} tok/s", p.prefill_tokens_per_second), ""});
   table.add({"decode rate", fmt::format("{:.1f} tok/s", p.tokens_per_second),
              "all sequences; limited by " + safe(p.limited_by, o)});
+  add_techniques(plan.predictions, table);
   return heading("time (predicted)", o) + table.render() + time_terms_text(p, o);
 }
 

@@ -65,7 +65,7 @@ def make_venv(folder):
     python = os.path.join(folder, "bin", "python")
     if not os.path.exists(python):
         subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-        subprocess.run([python, "-m", "pip", "install", "-q", *PEERS], check=True)
+    subprocess.run([python, "-m", "pip", "install", "-q", *PEERS], check=True)
     listed = subprocess.run([python, "-m", "pip", "list", "--format=json"], capture_output=True, text=True, check=True)
     names = [p.split("==")[0] for p in PEERS]
     return python, {p["name"]: p["version"] for p in json.loads(listed.stdout) if p["name"] in names}
@@ -225,6 +225,12 @@ def summary(record):
     return "\n".join(lines)
 
 
+def compact(record):
+    """JSON with one question a line."""
+    rows = ",\n  ".join(json.dumps(row) for row in record["serving"])
+    return json.dumps(dict(record, serving=[]), indent=1).replace('"serving": []', '"serving": [\n  ' + rows + "]", 1) + "\n"
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--truth")
@@ -249,8 +255,7 @@ def main():
         parser.error("give --truth and --build, or --from")
     if options.record:
         with open(options.record, "w") as file:
-            json.dump(record, file, indent=1)
-            file.write("\n")
+            file.write(compact(record))
     table = summary(record)
     print(table)
     if options.readme:

@@ -94,10 +94,17 @@ cudaDataType_t data_type(DType dtype) {
   throw Error(ErrorCode::kUnsupported, std::string("a matrix product of ") + info(dtype).name);
 }
 
+/// Bytes that divide an address, up to the 256 that cuBLASLt supposes unless it is told.
+std::uint32_t alignment_of(const TensorView& view) {
+  const auto address = reinterpret_cast<std::uintptr_t>(view.data);
+  return address % 256 == 0 ? 256 : static_cast<std::uint32_t>(address & (~address + 1));
+}
+
 struct Shape {
   std::int64_t tokens, in, out, out_stride;
   DType type, out_type;
   std::int64_t workspace;
+  std::uint32_t weight_alignment, in_alignment, out_alignment;
   auto operator<=>(const Shape&) const = default;
 };
 
@@ -141,12 +148,20 @@ class RealGemmLt final : public GemmLt {
   void run(Stream stream, const Gemm& call) override {
     VRAMPLAN_CHECK(call.in.dtype == call.weight.dtype && call.in.columns == call.weight.columns);
     VRAMPLAN_CHECK(call.out.rows == call.in.rows && call.out.columns == call.weight.rows);
-    const Shape shape{call.in.rows,  call.in.columns, call.weight.rows,        call.out_stride,
-                      call.in.dtype, call.out.dtype,  call.workspace.bytes().n};
+    const Shape shape{call.in.rows,
+                      call.in.columns,
+                      call.weight.rows,
+                      call.out_stride,
+                      call.in.dtype,
+                      call.out.dtype,
+                      call.workspace.bytes().n,
+                      alignment_of(call.weight),
+                      alignment_of(call.in),
+                      alignment_of(call.out)};
     const bool fp8 = call.in.dtype == DType::kF8E4M3;
     if (fp8) check_fp8(call);
     const auto found = prepared_.find(shape);
-    const Prepared& p = found != prepared_.end() ? found->second : prepare(shape);
+    const Prepared& p = found != prepared_.end() ? found->second : prepare(shape, call);
     if (fp8) set_scales(p.desc, call);
     const float one = 1, zero = 0;
     check(library_.matmul(handle_, p.desc, &one, call.weight.data, p.weight, call.in.data, p.in,
@@ -168,29 +183,29 @@ class RealGemmLt final : public GemmLt {
     set(desc, CUBLASLT_MATMUL_DESC_B_SCALE_POINTER, static_cast<const void*>(call.in_scales));
   }
 
-  /// Before the algorithm is chosen. Sums stay in the tensor cores' own accumulators.
-  void prepare_fp8(cublasLtMatmulDesc_t desc) {
+  /// Before the algorithm is chosen, which depends on there being scales. Sums stay in the tensor
+  /// cores' own accumulators.
+  void prepare_fp8(cublasLtMatmulDesc_t desc, const Gemm& call) {
 #if CUBLAS_VERSION >= 120900
     const std::int32_t mode = CUBLASLT_MATMUL_MATRIX_SCALE_OUTER_VEC_32F;
     set(desc, CUBLASLT_MATMUL_DESC_A_SCALE_MODE, mode);
     set(desc, CUBLASLT_MATMUL_DESC_B_SCALE_MODE, mode);
     set(desc, CUBLASLT_MATMUL_DESC_FAST_ACCUM, std::int8_t{1});
+    set_scales(desc, call);
 #else
-    static_cast<void>(desc);
+    static_cast<void>(desc), static_cast<void>(call);
     throw Error(ErrorCode::kUnsupported, "fp8 products with a scale a row before CUDA 12.9");
 #endif
   }
 
   /// Row-major [rows, n] is column-major [n, rows]: out^T = (weight^T)^T * in^T.
-  Prepared& prepare(const Shape& shape) {
+  Prepared& prepare(const Shape& shape, const Gemm& call) {
     Prepared p;
     const auto unsigned_of = [](std::int64_t n) { return static_cast<std::uint64_t>(n); };
     check(library_.desc_create(&p.desc, CUBLAS_COMPUTE_32F, CUDA_R_32F),
           "cublasLtMatmulDescCreate");
-    const cublasOperation_t transposed = CUBLAS_OP_T;
-    check(library_.desc_set(p.desc, CUBLASLT_MATMUL_DESC_TRANSA, &transposed, sizeof transposed),
-          "cublasLtMatmulDescSetAttribute");
-    if (shape.type == DType::kF8E4M3) prepare_fp8(p.desc);
+    set(p.desc, CUBLASLT_MATMUL_DESC_TRANSA, CUBLAS_OP_T);
+    if (shape.type == DType::kF8E4M3) prepare_fp8(p.desc, call);
     const auto layout = [&](cublasLtMatrixLayout_t& into, DType type, std::int64_t rows,
                             std::int64_t columns, std::int64_t stride) {
       check(library_.layout_create(&into, data_type(type), unsigned_of(rows), unsigned_of(columns),
@@ -200,25 +215,34 @@ class RealGemmLt final : public GemmLt {
     layout(p.weight, shape.type, shape.in, shape.out, shape.in);
     layout(p.in, shape.type, shape.in, shape.tokens, shape.in);
     layout(p.out, shape.out_type, shape.out, shape.tokens, shape.out_stride);
+    p.algorithm = choose(shape, p);
+    return prepared_.emplace(shape, p).first->second;
+  }
+
+  /// The first algorithm cuBLASLt names for this workspace and these alignments.
+  cublasLtMatmulAlgo_t choose(const Shape& shape, const Prepared& p) {
     cublasLtMatmulPreference_t preference = nullptr;
     check(library_.preference_create(&preference), "cublasLtMatmulPreferenceCreate");
-    const auto workspace = static_cast<std::size_t>(shape.workspace);
-    check(library_.preference_set(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &workspace,
-                                  sizeof workspace),
-          "cublasLtMatmulPreferenceSetAttribute");
+    const auto prefer = [&](cublasLtMatmulPreferenceAttributes_t name, const auto& value) {
+      check(library_.preference_set(preference, name, &value, sizeof value),
+            "cublasLtMatmulPreferenceSetAttribute");
+    };
+    prefer(CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, static_cast<std::size_t>(shape.workspace));
+    prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, shape.weight_alignment);
+    prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, shape.in_alignment);
+    prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, shape.out_alignment);
+    prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, shape.out_alignment);
     cublasLtMatmulHeuristicResult_t result{};
     int count = 0;
     const cublasStatus_t status = library_.heuristic(handle_, p.desc, p.weight, p.in, p.out, p.out,
                                                      preference, 1, &result, &count);
     library_.preference_destroy(preference);
-    if (status != CUBLAS_STATUS_SUCCESS || count == 0) {
-      throw Error(ErrorCode::kUnsupported,
-                  "cuBLASLt has no algorithm for " + std::to_string(shape.tokens) + " x " +
-                      std::to_string(shape.in) + " x " + std::to_string(shape.out) + " of " +
-                      info(shape.type).name);
-    }
-    p.algorithm = result.algo;
-    return prepared_.emplace(shape, p).first->second;
+    if (status == CUBLAS_STATUS_SUCCESS && count > 0) return result.algo;
+    throw Error(ErrorCode::kUnsupported,
+                "cuBLASLt has no algorithm for " + std::to_string(shape.tokens) + " x " +
+                    std::to_string(shape.in) + " x " + std::to_string(shape.out) + " of " +
+                    info(shape.type).name + " (status " + std::to_string(static_cast<int>(status)) +
+                    ")");
   }
 
   Library library_;

@@ -20,6 +20,7 @@ void perform(const Copy& copy) {
 
 Schedule::Schedule(std::uint64_t seed) : previous_(block_run().seed) { block_run().seed = seed; }
 Schedule::~Schedule() { block_run().seed = previous_; }
+std::uint64_t current_seed() { return block_run().seed; }
 
 void launch(const char* kernel, Dim3 grid, Dim3 block, std::size_t dynamic_shared_bytes,
             const std::function<void()>& body) {

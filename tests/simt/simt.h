@@ -56,6 +56,9 @@ class Schedule {
   std::uint64_t previous_;
 };
 
+/// The seed of the schedule that runs now.
+std::uint64_t current_seed();
+
 /// Limits of the device that is stood in for: sm_90.
 inline constexpr std::uint32_t kMaxThreads = 1024, kWarpLanes = 32;
 inline constexpr std::size_t kStaticSharedLimit = 48 * 1024;

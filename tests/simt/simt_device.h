@@ -8,6 +8,7 @@
 #include <type_traits>
 
 #include "float_bits.h"
+#include "launch_log.h"
 #include "simt.h"
 #include "tensor_core.h"
 
@@ -345,6 +346,7 @@ template <class... Parameters, class... Arguments>
 void launch(const char* name, void (*kernel)(Parameters...), Dim3 grid, Dim3 block,
             std::size_t dynamic_shared_bytes, Stream stream, Arguments... arguments) {
   auto work = [=] {
+    simt::note_launch(reinterpret_cast<const void*>(kernel), simt::current_seed());
     simt::launch(name, grid, block, dynamic_shared_bytes,
                  [=] { kernel(static_cast<Parameters>(arguments)...); });
   };

@@ -62,6 +62,17 @@ TEST_F(AttentionDecode, EveryDimension) {
   check({{DType::kF16, 1, 80, 80, 16}, {{1, 40}}, params_of(2)}, 1);
 }
 
+/// Every kernel there is: formats by heads of a group by elements of a lane.
+TEST_F(AttentionDecode, EveryInstance) {
+  for (const DType kv : kEveryCache) {
+    for (const std::int64_t group : {1, 2, 4, 8}) {
+      for (const std::int64_t dim : {64, 128, 256, 512}) {
+        check({{kv, 1, dim, dim, 8}, {{1, 11}}, params_of(group, 0.05F)}, 1);
+      }
+    }
+  }
+}
+
 TEST_F(AttentionDecode, WindowsSoftcapsAndActivationTypes) {
   for (const DType dtype : kActivations) {
     check({{DType::kF16, 1, 64, 64, 8}, {{1, 90}, {1, 5}}, params_of(2, 0.2F, 3.0F, 40), dtype}, 2);
@@ -107,8 +118,10 @@ TEST_F(AttentionDecode, TensorCoresGiveTheSameRows) {
     check({{kv, 2, 64, 64, 16}, kRagged, params_of(8)}, 2, AttentionPath::kTensorCore);
     check({{kv, 1, 128, 128, 16}, {{1, 100}}, params_of(4, 0.09F)}, 1, AttentionPath::kTensorCore);
   }
-  check({{DType::kF16, 1, 256, 256, 16}, {{1, 70}}, params_of(20, 0.06F)}, 2,
-        AttentionPath::kTensorCore);
+  for (const DType kv : {DType::kF16, DType::kBF16, DType::kF8E4M3}) {
+    check({{kv, 1, 256, 256, 16}, {{1, 70}}, params_of(kv == DType::kF16 ? 20 : 2, 0.06F)}, 2,
+          AttentionPath::kTensorCore);
+  }
   check({{DType::kBF16, 1, 64, 64, 8}, {{1, 90}}, params_of(3, 0.125F, 4.0F, 30), DType::kBF16}, 1,
         AttentionPath::kTensorCore);
 }

@@ -40,6 +40,14 @@ TEST_F(AttentionMass, RaggedSlicesOfEveryCache) {
   }
 }
 
+TEST_F(AttentionMass, EveryInstance) {
+  for (const DType kv : kEveryCache) {
+    for (const std::int64_t dim : {64, 128, 256}) {
+      check({{kv, 1, 32, dim, 8}, {{2, 19}}, params_of(1)});
+    }
+  }
+}
+
 TEST_F(AttentionMass, SmallCase) { check({{DType::kF16, 1, 32, 32, 8}, {{3, 40}}, params_of(2)}); }
 
 TEST_F(AttentionMass, BlocksOfAnySizeAndSlicesWithoutQueries) {

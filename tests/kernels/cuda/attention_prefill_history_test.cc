@@ -39,6 +39,15 @@ TEST_F(AttentionPrefillHistory, HistoriesOfRowsEndAnywhere) {
   }
 }
 
+TEST_F(AttentionPrefillHistory, EveryInstance) {
+  for (const DType dtype : {DType::kF32, DType::kF16, DType::kBF16, DType::kF8E4M3, DType::kI8,
+                            DType::kQ8_0, DType::kQ4_0, DType::kKivi2, DType::kKivi4}) {
+    for (const std::int64_t dim : {64, 128, 256}) {
+      check({{dtype, 1, 32, dim, 32}, {{32, 5, 2}}, params_of(1)});
+    }
+  }
+}
+
 TEST_F(AttentionPrefillHistory, EveryActivationType) {
   for (const DType dtype : kActivations) {
     check({{DType::kKivi4, 1, 32, 32, 32}, {{32, 17, 17}}, params_of(2), dtype});

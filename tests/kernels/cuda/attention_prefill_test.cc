@@ -40,6 +40,16 @@ TEST_F(AttentionPrefill, EveryActivationType) {
   }
 }
 
+/// Every kernel there is: formats by parts of a value row, without and with sinks.
+TEST_F(AttentionPrefill, EveryInstance) {
+  for (const DType kv : kEveryCache) {
+    for (const std::int64_t dim : {64, 128, 256, 512}) {
+      check({{kv, 1, 32, dim, 8}, {{3, 11}}, params_of(1)});
+      if (dim < 512) check({{kv, 1, 32, dim, 8}, {{2, 24}}, sinks_of(1, 4, 12)});
+    }
+  }
+}
+
 TEST_F(AttentionPrefill, WindowsSoftcapsAndOtherValueDims) {
   check({{DType::kF32, 1, 16, 24, 4}, {{20, 45}, {3, 3}}, params_of(3, 0.25F, 5.0F, 7)});
   check({{DType::kF32, 2, 128, 96, 4}, {{2, 33}}, params_of(2, 0.1F, 0, 16)});
@@ -67,10 +77,10 @@ TEST_F(AttentionPrefill, TensorCoresGiveTheSameRows) {
   for (const DType kv : {DType::kF16, DType::kBF16, DType::kF8E4M3}) {
     check({{kv, 1, 64, 64, 16}, {{70, 100}, {3, 3}}, params_of(2)}, AttentionPath::kTensorCore);
   }
-  check({{DType::kF16, 1, 128, 128, 16}, {{5, 70}}, params_of(1, 0.09F)},
-        AttentionPath::kTensorCore);
-  check({{DType::kF8E4M3, 1, 256, 256, 16}, {{2, 40}}, params_of(1, 0.06F)},
-        AttentionPath::kTensorCore);
+  for (const DType kv : {DType::kF16, DType::kBF16, DType::kF8E4M3}) {
+    check({{kv, 1, 128, 128, 16}, {{5, 70}}, params_of(1, 0.09F)}, AttentionPath::kTensorCore);
+    check({{kv, 1, 256, 256, 16}, {{2, 40}}, params_of(1, 0.06F)}, AttentionPath::kTensorCore);
+  }
   check({{DType::kBF16, 1, 64, 64, 8}, {{20, 90}}, params_of(1, 0.125F, 4.0F, 30), DType::kBF16},
         AttentionPath::kTensorCore);
 }
@@ -95,6 +105,8 @@ TEST_F(AttentionPrefillWarpgroups, GiveTheSameRows) {
   check({{DType::kF16, 1, 64, 64, 16}, {{140, 200}, {3, 3}}, params_of(2)},
         AttentionPath::kWarpgroup);
   check({{DType::kBF16, 2, 128, 128, 32}, {{5, 300}}, params_of(2, 0.09F)},
+        AttentionPath::kWarpgroup);
+  check({{DType::kF16, 1, 128, 128, 16}, {{3, 140}}, params_of(1, 0.09F)},
         AttentionPath::kWarpgroup);
 }
 

@@ -10,7 +10,6 @@ class KvPack : public CudaKernel {};
 void check(const CacheShape& shape) {
   constexpr std::int64_t kBlocks = 6;
   PagedCache recent({DType::kF16, shape.kv_heads, shape.head_dim, shape.value_dim, 32}, kBlocks);
-  PagedCache history(shape, kBlocks);
   std::uint32_t seed = 5;
   for (std::int64_t slot = 0; slot < kBlocks * 32; ++slot) {
     for (std::int64_t head = 0; head < shape.kv_heads; ++head) {
@@ -19,13 +18,10 @@ void check(const CacheShape& shape) {
     }
   }
   recent.send();
-  history.send();
   const std::int64_t last = (kBlocks * shape.block_tokens / 32 - 1) * 32;
   const Array<vramplan::KvPack> on_device(
       std::vector<vramplan::KvPack>{{4, 32}, {-1, 64}, {1, last}});
-  cuda::kv_pack({}, history.view(), recent.view(), on_device.data(), 3, 1);
-  PagedCache wanted(shape, kBlocks);  // as history was
-  history.fetch();
+  PagedCache wanted(shape, kBlocks);
   const auto tiles = [&](std::int64_t block, std::int64_t slot, std::int64_t head) {
     std::vector<float> rows(static_cast<std::size_t>(32 * shape.head_dim));
     const auto fill = [&](bool value, std::int64_t width) {
@@ -50,7 +46,13 @@ void check(const CacheShape& shape) {
     tiles(4, 32, head);
     tiles(1, last, head);
   }
-  EXPECT_TRUE(history.bytes() == wanted.bytes()) << name(shape.dtype) << " " << shape.head_dim;
+  for_each_schedule([&] {
+    PagedCache history(shape, kBlocks);
+    history.send();
+    cuda::kv_pack({}, history.view(), recent.view(), on_device.data(), 3, 1);
+    history.fetch();
+    EXPECT_TRUE(history.bytes() == wanted.bytes()) << name(shape.dtype) << " " << shape.head_dim;
+  });
 }
 
 TEST_F(KvPack, TilesAreThoseOfTheCpuToTheByte) {
@@ -66,7 +68,7 @@ void check_rows(const CacheShape& shape, std::int64_t stride) {
   constexpr std::int64_t kBlocks = 4;
   const std::int64_t kept = 32 / stride;
   PagedCache recent({DType::kF16, shape.kv_heads, shape.head_dim, shape.value_dim, 32}, kBlocks);
-  PagedCache history(shape, kBlocks), wanted(shape, kBlocks);
+  PagedCache wanted(shape, kBlocks);
   std::uint32_t seed = 9;
   for (std::int64_t slot = 0; slot < kBlocks * 32; ++slot) {
     for (std::int64_t head = 0; head < shape.kv_heads; ++head) {
@@ -75,7 +77,6 @@ void check_rows(const CacheShape& shape, std::int64_t stride) {
     }
   }
   recent.send();
-  history.send();
   const std::int64_t last = shape.block_tokens * kBlocks - kept;
   const Array<vramplan::KvPack> on_device(
       std::vector<vramplan::KvPack>{{3, kept}, {-1, 0}, {0, last}});
@@ -93,6 +94,8 @@ void check_rows(const CacheShape& shape, std::int64_t stride) {
     }
   }
   for_each_schedule([&] {
+    PagedCache history(shape, kBlocks);
+    history.send();
     cuda::kv_pack({}, history.view(), recent.view(), on_device.data(), 3, stride);
     history.fetch();
     EXPECT_TRUE(history.bytes() == wanted.bytes()) << name(shape.dtype) << " stride " << stride;

@@ -99,16 +99,17 @@ TEST_F(KvWrite, RowsGoToTheirSlotsAndNowhereElse) {
 TEST_F(KvWrite, TheFusedKernelGivesTheBitsOfSeparateCalls) {
   const Array<std::int32_t> positions(std::vector<std::int32_t>{5, 99, 4096});
   const Array<std::int64_t> slots(std::vector<std::int64_t>{0, 7, -1});
-  const Rope rope(16, 16, false, 1.0F);
   for (const DType dtype : kActivations) {
-    for (const DType kv : kCaches) {
+    for (const DType kv : kEveryCache) {
+      const std::int64_t dim = info(kv).block_elements > 1 || kv == DType::kI8 ? 32 : 16;
+      const Rope rope(dim, dim, false, 1.0F);
       for_each_schedule([&] {
-        PagedCache fused({kv, 2, 16, 16, 4}, 2), separate({kv, 2, 16, 16, 4}, 2);
+        PagedCache fused({kv, 2, dim, dim, 4}, 2), separate({kv, 2, dim, dim, 4}, 2);
         fused.send();
         separate.send();
-        Tensor q(dtype, 3, 64, normal(192, 4)), k(dtype, 3, 32, normal(96, 5));
-        Tensor q2(dtype, 3, 64, normal(192, 4)), k2(dtype, 3, 32, normal(96, 5));
-        const Tensor v(dtype, 3, 32, normal(96, 6));
+        Tensor q(dtype, 3, 4 * dim, normal(12 * dim, 4)), k(dtype, 3, 2 * dim, normal(6 * dim, 5));
+        Tensor q2(dtype, 3, 4 * dim, normal(12 * dim, 4)), k2(dtype, 3, 2 * dim, normal(6 * dim, 5));
+        const Tensor v(dtype, 3, 2 * dim, normal(6 * dim, 6));
         cuda::rope_kv_write({}, q.view(), k.view(), v.view(), positions.data(), rope.view,
                             fused.view(), slots.data());
         cuda::rope({}, q2.view(), positions.data(), rope.view);

@@ -53,6 +53,15 @@ TEST_F(Linear, EveryFormatForManyTokens) {
   }
 }
 
+/// Every kernel there is: formats by tokens of a vector product, and by tiles of a matrix product.
+TEST_F(Linear, EveryInstance) {
+  for (const DType format : kCudaWeights) {
+    for (const std::int64_t tokens : {2, 4, 8, 33}) {
+      check({format, DType::kF32, DType::kF32, tokens, 5, whole_blocks(format, 32), false});
+    }
+  }
+}
+
 TEST_F(Linear, EveryTokenCountAroundTheTiles) {
   for (const std::int64_t tokens : {2, 3, 4, 5, 8, 9, 32, 33, 65}) {
     check({DType::kQ4_1, DType::kF32, DType::kF32, tokens, 19, 64, true});

@@ -292,6 +292,8 @@ inline std::string describe(const AttentionCase& c) {
 
 /// Formats whose rows are codes under a scale; heads of multiples of 32.
 inline constexpr DType kCodedCaches[] = {DType::kI8, DType::kQ8_0, DType::kQ4_0};
+inline constexpr DType kEveryCache[] = {DType::kF32, DType::kF16,  DType::kBF16, DType::kF8E4M3,
+                                        DType::kI8,  DType::kQ8_0, DType::kQ4_0};
 inline constexpr DType kCaches[] = {DType::kF32, DType::kF16, DType::kBF16, DType::kF8E4M3};
 
 }  // namespace vramplan::cuda_test

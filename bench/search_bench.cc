@@ -75,8 +75,7 @@ void from_scratch(benchmark::State& state) {
   std::size_t at = 0;
   for (auto _ : state) {
     const Strategy& s = all[at];
-    benchmark::DoNotOptimize(
-        make_plan(source, request.devices[s.device], space.plan_request(s)));
+    benchmark::DoNotOptimize(make_plan(source, request.devices[s.device], space.plan_request(s)));
     at = (at + 997) % all.size();
   }
   state.SetItemsProcessed(state.iterations());

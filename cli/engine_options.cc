@@ -171,8 +171,7 @@ void open_draft(EngineRequest& request) {
   if (s.model.empty()) return;
   const SpeculationMethod method = parse_speculation(s.method);
   if (method == SpeculationMethod::kDraft) {
-    request.draft =
-        std::make_shared<const ModelSource>(open_model(card_for(s.model, "--draft")));
+    request.draft = std::make_shared<const ModelSource>(open_model(card_for(s.model, "--draft")));
     return;
   }
   // A head's published name stands for no card: its shape follows the model then.

@@ -22,7 +22,7 @@ struct EngineOptions {
   std::int64_t tower_positions = 0, tower_heads = 0;
   int expert_parallel = 1, attention_dp = 1, context_parallel = 1;
   bool eager = false;
-  Speculation speculation;  // moved from the plan's flags
+  Speculation speculation;   // moved from the plan's flags
   std::string input_tokens;  // of a request, for serving times
   std::optional<std::int64_t> concurrency;
   std::string arrival;  // empty = spread

@@ -215,9 +215,10 @@ void add_plan_flags(CLI::App& command, PlanOptions& o) {
       .add_option("--beams", o.beams, "beams of a search from each prompt (1); --batch counts all")
       ->group(kWork);
   command
-      .add_option("--speculate", o.speculate,
-                  "guess tokens and ask about all of them in one pass: ngram:4, draft:4 with --draft; "
-                  "of an engine also mtp, eagle, eagle3, medusa, e.g. mtp:1")
+      .add_option(
+          "--speculate", o.speculate,
+          "guess tokens and ask about all of them in one pass: ngram:4, draft:4 with --draft; "
+          "of an engine also mtp, eagle, eagle3, medusa, e.g. mtp:1")
       ->group(kWork);
   command
       .add_option("--draft", o.draft,
@@ -225,8 +226,9 @@ void add_plan_flags(CLI::App& command, PlanOptions& o) {
                   "also its published name")
       ->group(kWork);
   command
-      .add_option("--speculate-acceptance", o.acceptance,
-                  "share of guesses that the plan expects the model to agree with (0.6; engines 0.7)")
+      .add_option(
+          "--speculate-acceptance", o.acceptance,
+          "share of guesses that the plan expects the model to agree with (0.6; engines 0.7)")
       ->check(CLI::Range(0.0, 1.0))
       ->group(kWork);
   command
@@ -280,8 +282,7 @@ AskedGuesses asked_guesses(const PlanOptions& o) {
   const auto [rest, status] = std::from_chars(count.data(), end, tokens);
   const bool counted = status == std::errc() && rest == end && tokens > 0 && tokens <= kMostAsked;
   if (!counted && (colon != std::string::npos || !count.empty())) {
-    throw Error(ErrorCode::kUsage,
-                fmt::format("'{}' is no number of guesses", printable(count)))
+    throw Error(ErrorCode::kUsage, fmt::format("'{}' is no number of guesses", printable(count)))
         .at("", "--speculate")
         .help(fmt::format("METHOD:K with 1 to {} guesses a step, e.g. ngram:4", kMostAsked));
   }

@@ -23,7 +23,8 @@ double price_or_last(const Evaluation& e) {
 /// Fewest devices, then fewest machines, then price, then speed, then the simpler sharding.
 auto golden_key(const Evaluation& e) {
   return std::tuple(e.strategy.devices(), e.nodes, price_or_last(e), e.tpot.v, -e.tokens_per_second,
-                    e.strategy.pp, e.strategy.format, e.strategy.kv_format, e.ttft.v, e.strategy.tier);
+                    e.strategy.pp, e.strategy.format, e.strategy.kv_format, e.ttft.v,
+                    e.strategy.tier);
 }
 auto price_key(const Evaluation& e) {
   return std::tuple(e.usd_per_million_tokens().value_or(0), e.strategy.devices(), e.nodes,

@@ -95,7 +95,8 @@ class StrategySpace {
   /// lines.
   StrategySpace(const ModelSource& source, const SearchRequest& request);
 
-  /// One strategy, some tens of nanoseconds. Errors: none; a batch that is not in batches() is our
+  /// One strategy: its accounts were worked out with the space, this reads them and adds a few
+  /// products. Errors: none; a batch that is not in batches() is our
   /// bug. A strategy that is not in strategies() has no seconds and does not fit.
   Evaluation evaluate(const Strategy& strategy) const;
   /// The same as decisions for make_plan.

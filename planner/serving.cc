@@ -341,14 +341,14 @@ ServingForecast forecast_serving(const ModelSource& source, const DeviceCard& de
               together * times.prompt_share() + steps * loop.tpot +
               waiting * (loop.response + output * loop.tpot)};
   if (load.front_end || load.arrival == Arrival::kEqual) {
-    const double streamed =
-        real(load.concurrency) * (t("front_request_s") + t("front_s") * output);
+    const double streamed = real(load.concurrency) * (t("front_request_s") + t("front_s") * output);
     out.ttft.v += std::max(0.0, streamed - out.ttft.v - output * loop.tpot);
   }
   const double request_s = out.ttft.v + loop.tpot * (output - 1);
   out.requests_per_second = real(load.concurrency) / request_s;
   out.tokens_per_second = out.requests_per_second * output;
-  // Of releases without a published run the error is that of set-ups left out of the fit as a whole.
+  // Of releases without a published run the error is that of set-ups left out of the fit as a
+  // whole.
   const std::string where = s.release.measured ? "" : "_elsewhere";
   out.ttft_error = t("ttft_error" + where);
   out.tpot_error = t("tpot_error" + where);

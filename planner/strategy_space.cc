@@ -362,23 +362,6 @@ Evaluation StrategySpace::evaluate(const Strategy& s) const {
   return out;
 }
 
-PlanRequest StrategySpace::plan_request(const Strategy& s) const {
-  PlanRequest request = request_.plan;
-  request.device = request_.devices[s.device].name;
-  request.count = s.tp * s.pp;
-  request.tp = s.tp;
-  request.pp = s.pp;
-  request.weights = weights_[s.format].dtype;
-  request.kv_format = kv_formats_[s.kv_format].format;
-  request.batch = s.batch;
-  request.kv_placement = tiers_[s.tier].cache;
-  if (tiers_[s.tier].weights_on_host) {
-    request.weight_offload_layers = WeightOffload{layer_count_ / s.pp, SearchTier::kStagedLayers};
-    request.activation_offload = tiers_[s.tier].hidden_on_host;
-  }
-  return request;
-}
-
 std::vector<Strategy> StrategySpace::strategies() const {
   std::vector<Strategy> out;
   for (const Shard& shard : shards_) {

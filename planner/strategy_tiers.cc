@@ -1,4 +1,5 @@
-// Half of search.h: strategies whose cache or matrices live beyond the device.
+// Half of search.h: strategies whose cache or matrices live beyond the device, and strategies as
+// requests for make_plan.
 #include <algorithm>
 
 #include "planner/account.h"
@@ -73,6 +74,23 @@ StrategySpace::FarTier StrategySpace::far_tier(const ModelSource& source, const 
     }
   }
   return far;
+}
+
+PlanRequest StrategySpace::plan_request(const Strategy& s) const {
+  PlanRequest request = request_.plan;
+  request.device = request_.devices[s.device].name;
+  request.count = s.tp * s.pp;
+  request.tp = s.tp;
+  request.pp = s.pp;
+  request.weights = weights_[s.format].dtype;
+  request.kv_format = kv_formats_[s.kv_format].format;
+  request.batch = s.batch;
+  request.kv_placement = tiers_[s.tier].cache;
+  if (tiers_[s.tier].weights_on_host) {
+    request.weight_offload_layers = WeightOffload{layer_count_ / s.pp, SearchTier::kStagedLayers};
+    request.activation_offload = tiers_[s.tier].hidden_on_host;
+  }
+  return request;
 }
 
 }  // namespace vramplan

@@ -270,9 +270,9 @@ EngineSetup setup_of_plan(const Plan& plan, const EngineRequest& engine, const M
   const std::optional<DraftModel> draft =
       draft_model(source, full.draft.get(), settings.speculation, d, settings.formats);
   if (draft) add_draft(model, *draft);
-  const Bytes pool = engine.kv_cache_memory.value_or(
-      pool_bytes(model, d.block, Tokens{ceil_div(s.max_model_len->n, std::int64_t{s.context_parallel})},
-                 *s.max_num_batched_tokens, *s.max_num_seqs));
+  const Bytes pool = engine.kv_cache_memory.value_or(pool_bytes(
+      model, d.block, Tokens{ceil_div(s.max_model_len->n, std::int64_t{s.context_parallel})},
+      *s.max_num_batched_tokens, *s.max_num_seqs));
   if (table.kind == EngineKind::kSglang) {
     s.kv_tokens = Tokens{detail::checked_mul(s.max_model_len->n, *s.max_num_seqs)};
   } else {

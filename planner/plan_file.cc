@@ -126,7 +126,8 @@ class Writer {
     }
     if (const auto& s = p.speculation) {
       line(
-          "  speculation_forecast: {{tokens_a_step: {}, step_seconds: {}, plain_tpot_seconds: {}, speedup: "
+          "  speculation_forecast: {{tokens_a_step: {}, step_seconds: {}, plain_tpot_seconds: {}, "
+          "speedup: "
           "{}}}",
           s->tokens_a_step, s->step.v, s->plain_tpot.v, s->speedup);
     }

@@ -182,8 +182,8 @@ class Reader {
   }
 
   static void predictions(const YamlNode& in, Predictions& p) {
-    in.allow_only({"missing_bytes", "preemption", "speculation_forecast", "binding_constraint", "advice",
-                   "totals", "capacity", "performance", "curve", "devices", "ledger"});
+    in.allow_only({"missing_bytes", "preemption", "speculation_forecast", "binding_constraint",
+                   "advice", "totals", "capacity", "performance", "curve", "devices", "ledger"});
     p.missing = {count(in, "missing_bytes")};
     if (in.has("preemption")) {
       const YamlNode q = in.at("preemption");

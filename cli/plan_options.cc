@@ -33,10 +33,18 @@ constexpr const char* kFormats = "Formats and algorithms";
   throw error;
 }
 
+/// Numbers that tables of checkpoints hold are no weights.
+bool is_weight_format(DType dtype) {
+  return dtype != DType::kI16 && dtype != DType::kI32 && dtype != DType::kI64 &&
+         dtype != DType::kF64;
+}
+
 std::vector<std::string> dtype_names() {
   std::vector<std::string> names;
   for (int i = 0; i <= static_cast<int>(DType::kQ6_K); ++i) {
-    names.emplace_back(info(static_cast<DType>(i)).name);
+    if (is_weight_format(static_cast<DType>(i))) {
+      names.emplace_back(info(static_cast<DType>(i)).name);
+    }
   }
   for (int i = static_cast<int>(DType::kMxfp4); i <= static_cast<int>(DType::kNvfp4Packed); ++i) {
     const auto dtype = static_cast<DType>(i);
@@ -48,7 +56,7 @@ std::vector<std::string> dtype_names() {
 std::optional<DType> read_weights(const std::string& text) {
   if (text.empty() || text == "stored") return std::nullopt;
   const auto dtype = dtype_from_name(text);
-  if (!dtype) fail_choice("--weights", text, dtype_names());
+  if (!dtype || !is_weight_format(*dtype)) fail_choice("--weights", text, dtype_names());
   return dtype;
 }
 

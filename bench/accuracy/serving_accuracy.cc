@@ -269,7 +269,7 @@ void print_page(const ServingCases& all) {
     separator = ", ";
   }
   fmt::print(
-      ". They were not taken out of the fit.\n\nWhy lines miss 15 %: TTFT of a run holds the start "
+      ". They were not fitted to.\n\nWhy lines miss 15 %: TTFT of a run holds the start "
       "together of all clients, warm-up of kernels compiled at first use (SGLang rows of 7 to 9 s "
       "where neighbours have 0.5 s), and limits of sequences that the rows do not state "
       "(TensorRT-LLM 1.0.0rc3 at 128 requests).\n");

@@ -165,8 +165,8 @@ TensorView Transformer::attention(std::int64_t index, TensorView& n, bool drop_i
   }
   arena_.give_back(k);
   arena_.give_back(v);
-
-  AttentionParams params{.heads = width.heads};
+  AttentionParams params;
+  params.heads = width.heads;
   params.scale = mixer.softmax_scale != 0 ? static_cast<float>(mixer.softmax_scale)
                                           : 1.0F / std::sqrt(static_cast<float>(mixer.head_dim));
   params.softcap = static_cast<float>(mixer.score_softcap);

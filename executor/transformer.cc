@@ -165,7 +165,6 @@ TensorView Transformer::attention(std::int64_t index, TensorView& n, bool drop_i
   }
   arena_.give_back(k);
   arena_.give_back(v);
-
   AttentionParams params;
   params.heads = width.heads;
   params.scale = mixer.softmax_scale != 0 ? static_cast<float>(mixer.softmax_scale)

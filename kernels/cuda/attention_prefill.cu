@@ -42,8 +42,10 @@ void attention_prefill(Stream stream, TensorView out, TensorView q, const KvLaye
   const AttentionArguments a = attention_arguments("attention_prefill", out, q, kv, slices, params);
   if (slices.count == 0 || slices.most_queries == 0 || slices.most_kv == 0) return;
   if (a.sinks > 0) {
+    const bool asked = slices.path == AttentionPath::kTensorCore;
     if (use_tensor_cores("attention_prefill_sinks", kv, slices.path)) {
-      return attention_prefill_sinks_mma(stream, a);
+      if (has_sinks_mma(kv)) return attention_prefill_sinks_mma(stream, a);
+      if (asked) unsupported("attention_prefill_sinks", "tensor-core version for heads of 256");
     }
     return attention_prefill_sinks(stream, a);
   }

@@ -4,8 +4,10 @@
 
 namespace vramplan::cuda::VRAMPLAN_KERNELS {
 
-/// Arguments are checked and has_tensor_core_path holds; with sinks the second one.
+/// Arguments are checked and has_tensor_core_path holds.
 void attention_prefill_mma(Stream stream, const AttentionArguments& arguments);
+/// With sinks: not of heads of 256, which would take more registers than there are.
+bool has_sinks_mma(const KvLayerView& kv);
 void attention_prefill_sinks_mma(Stream stream, const AttentionArguments& arguments);
 /// Histories of every format but f32, heads of 64 and 128.
 bool has_history_mma(const KvLayerView& history);

@@ -19,11 +19,12 @@ void run(Stream stream, const AttentionArguments& a) {
 template <class T, class C>
 void run_dim(Stream stream, const AttentionArguments& a) {
   if (a.kv.head_dim == 64) return run<T, C, 64>(stream, a);
-  if (a.kv.head_dim == 128) return run<T, C, 128>(stream, a);
-  run<T, C, 256>(stream, a);
+  run<T, C, 128>(stream, a);
 }
 
 }  // namespace
+
+bool has_sinks_mma(const KvLayerView& kv) { return kv.head_dim <= 128; }
 
 void attention_prefill_sinks_mma(Stream stream, const AttentionArguments& a) {
   if (a.kv.dtype == DType::kF16) return run_dim<F16, F16>(stream, a);

@@ -77,6 +77,10 @@ json device_object(const DeviceCard& card) {
     links.push_back({{"kind", word(link.kind)},
                      {"bytes_per_s", sourced(link.bytes_per_s)},
                      {"latency_s", sourced(link.latency_s)}});
+    if (link.write_bytes_per_s.value <= 0) continue;
+    links.back().update({{"write_bytes_per_s", sourced(link.write_bytes_per_s)},
+                         {"write_latency_s", sourced(link.write_latency_s)},
+                         {"overlap", sourced(link.overlap)}});
   }
   return {{"name", card.name},
           {"title", card.title},

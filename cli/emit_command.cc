@@ -65,7 +65,7 @@ EngineRequest request_for(const EmitCommand& options, const Target& target, cons
   EngineOptions asked = options.engine;
   asked.engine = target.engine;
   EngineRequest request = *engine_request(asked);
-  const std::optional<EngineDecision>& kept = plan.decisions.engine;
+  const std::optional<EngineDecision>& kept = plan.engine;
   if (!kept || has_engine_settings(options.engine)) return request;
   EngineRequest planned = engine_request(*kept);
   if (planned.id.kind != request.id.kind) return request;
@@ -74,12 +74,13 @@ EngineRequest request_for(const EmitCommand& options, const Target& target, cons
   return planned;
 }
 
-int run_emit(const EmitCommand& options) {
+int run_emit(EmitCommand options) {
+  move_speculation(options.plan, options.engine);
   // A word nobody knows is said before anything is planned.
   if (!options.engine.engine.empty()) target_of(options.engine.engine, options.runs);
   const PlannedModel planned = planned_model(options);
   std::string word = options.engine.engine;
-  if (word.empty() && planned.plan.decisions.engine) word = planned.plan.decisions.engine->engine;
+  if (word.empty() && planned.plan.engine) word = planned.plan.engine->engine;
   if (word.empty()) {
     throw Error(ErrorCode::kUsage, "emit needs --engine")
         .at("", "--engine")

@@ -86,27 +86,6 @@ void add_expert_flag(CLI::App& command, EngineOptions& o) {
       ->group(kEngine);
 }
 
-/// Drafting; the executor's own has other flags.
-void add_speculation_flags(CLI::App& command, EngineOptions& o) {
-  command
-      .add_option("--speculative-method", o.speculation.method,
-                  "how the engine drafts tokens: none ngram draft mtp eagle eagle3 medusa")
-      ->group(kEngine);
-  command
-      .add_option("--speculative-tokens", o.speculation.tokens, "tokens drafted before each step")
-      ->check(CLI::Range(1, 1024))
-      ->group(kEngine);
-  command
-      .add_option("--speculative-model", o.speculation.model,
-                  "the draft model: card, file or folder; of a head, its published name or a card")
-      ->group(kEngine);
-  command
-      .add_option("--acceptance", o.speculation.acceptance,
-                  "chance that a drafted token is kept, for serving times (0.7)")
-      ->check(CLI::Range(0.0, 1.0))
-      ->group(kEngine);
-}
-
 /// The requests that serving times are for.
 void add_load_flags(CLI::App& command, EngineOptions& o) {
   command.add_option("--input-tokens", o.input_tokens, "prompt of a request, for serving times")
@@ -145,7 +124,6 @@ void add_engine_flags(CLI::App& command, EngineOptions& o) {
   add_format_flags(command, o);
   add_beside_flags(command, o);
   add_expert_flag(command, o);
-  add_speculation_flags(command, o);
   add_load_flags(command, o);
 }
 
@@ -161,31 +139,39 @@ bool has_engine_settings(const EngineOptions& o) {
 
 namespace {
 
-/// A number of tokens or a model without a method says too little.
 Speculation speculation_of(const Speculation& asked) {
   const bool drafts = parse_speculation(asked.method) != SpeculationMethod::kNone;
-  if (!drafts && (asked.tokens > 0 || !asked.model.empty() || asked.acceptance)) {
-    throw Error(ErrorCode::kUsage, "a flag of speculation without its method")
-        .at("", "--speculative-method")
-        .help("one of: ngram draft mtp eagle eagle3 medusa");
+  if (!drafts && asked.acceptance) {
+    throw Error(ErrorCode::kUsage, "guesses that are kept, and nothing that guesses")
+        .at("", "--speculate-acceptance")
+        .help("add --speculate METHOD:K, of ngram draft mtp eagle eagle3 medusa");
   }
   if (drafts && asked.tokens < 1) {
-    throw Error(ErrorCode::kUsage, "speculation needs the tokens it drafts")
-        .at("", "--speculative-tokens")
-        .help("engines are often started with 1 for mtp, 3 for eagle3, 5 for a draft model");
+    throw Error(ErrorCode::kUsage, "an engine is told how many tokens it drafts")
+        .at("", "--speculate")
+        .help(fmt::format("--speculate {0}:K; engines are often started with mtp:1, eagle3:3, "
+                          "draft:5",
+                          asked.method));
   }
   return asked;
 }
 
 }  // namespace
 
+void move_speculation(PlanOptions& plan, EngineOptions& engine) {
+  const AskedGuesses asked = asked_guesses(plan);
+  engine.speculation = {asked.method, asked.tokens, plan.draft, plan.acceptance};
+  plan.speculate.clear();
+  plan.draft.clear();
+  plan.acceptance.reset();
+}
+
 void open_draft(EngineRequest& request) {
   const Speculation& s = request.speculation;
   if (s.model.empty()) return;
   const SpeculationMethod method = parse_speculation(s.method);
   if (method == SpeculationMethod::kDraft) {
-    request.draft =
-        std::make_shared<const ModelSource>(open_model(card_for(s.model, "--speculative-model")));
+    request.draft = std::make_shared<const ModelSource>(open_model(card_for(s.model, "--draft")));
     return;
   }
   // A head's published name stands for no card: its shape follows the model then.
@@ -246,7 +232,7 @@ void follow_engine(const EngineOptions& engine, PlanOptions& plan) {
 
 void add_forecast(const EngineRequest& request, PlannedModel& planned, EngineVerdict verdict) {
   Plan& plan = planned.plan;
-  plan.decisions.engine = engine_decision(request);
+  plan.engine = engine_decision(request);
   EngineOutcome outcome = forecast_engine(planned.source, planned.device, plan.decisions, request);
   for (std::size_t i = 0; i < outcome.devices.size(); ++i) {
     plan.predictions.devices[i].engine = outcome.devices[i];
@@ -271,15 +257,15 @@ void add_forecast(const EngineRequest& request, PlannedModel& planned, EngineVer
 void add_serving(const EngineOptions& options, const EngineRequest& request,
                  PlannedModel& planned) {
   if (!options.concurrency) return;
-  Decisions& d = planned.plan.decisions;
+  const Decisions& d = planned.plan.decisions;
   ServingLoad load;
   load.output = d.output;
   load.input = tokens_of(options.input_tokens, "--input-tokens").value_or(d.context - d.output);
   load.concurrency = *options.concurrency;
   const std::string arrival = options.arrival.empty() ? "spread" : options.arrival;
   load.arrival = parse_arrival(arrival);
-  d.engine->serving = ServingDecision{load.input, load.output, load.concurrency, arrival};
   Plan& plan = planned.plan;
+  plan.engine->serving = ServingDecision{load.input, load.output, load.concurrency, arrival};
   Predictions& p = plan.predictions;
   p.serving =
       forecast_serving(planned.source, planned.device, d, request, *p.devices.front().engine, load);
@@ -301,16 +287,17 @@ void add_serving(const EngineOptions& options, const EngineRequest& request,
 
 void restore_forecast(PlannedModel& planned) {
   const Decisions& d = planned.plan.decisions;
-  if (!d.engine) return;
+  const std::optional<EngineDecision>& kept = planned.plan.engine;
+  if (!kept) return;
   Predictions& p = planned.plan.predictions;
-  EngineRequest request = engine_request(*d.engine);
+  EngineRequest request = engine_request(*kept);
   open_draft(request);
   const EngineOutcome outcome = forecast_engine(planned.source, planned.device, d, request);
   for (std::size_t i = 0; i < std::min(outcome.devices.size(), p.devices.size()); ++i) {
     p.devices[i].engine = outcome.devices[i];
   }
-  if (!d.engine->serving) return;
-  const ServingDecision& asked = *d.engine->serving;
+  if (!kept->serving) return;
+  const ServingDecision& asked = *kept->serving;
   ServingLoad load{asked.input, asked.output, asked.concurrency};
   load.arrival = parse_arrival(asked.arrival);
   p.serving =

@@ -22,7 +22,7 @@ struct EngineOptions {
   std::int64_t tower_positions = 0, tower_heads = 0;
   int expert_parallel = 1, attention_dp = 1, context_parallel = 1;
   bool eager = false;
-  Speculation speculation;
+  Speculation speculation;   // moved from the plan's flags
   std::string input_tokens;  // of a request, for serving times
   std::optional<std::int64_t> concurrency;
   std::string arrival;  // empty = spread
@@ -36,6 +36,9 @@ std::optional<EngineRequest> engine_request(const EngineOptions& options);
 /// Opens the model that request.speculation names, when it is a card or a file. Errors: those of
 /// open_model, kUnknownName for a draft that no card stands for.
 void open_draft(EngineRequest& request);
+/// --speculate, --draft and --speculate-acceptance mean the engine where one is planned for: its
+/// own way of guessing, not the executor's. Errors: those of asked_guesses.
+void move_speculation(PlanOptions& plan, EngineOptions& engine);
 /// The context of a plan for an engine is its max model length unless --context says otherwise.
 void follow_engine(const EngineOptions& engine, PlanOptions& plan);
 /// Whether a plan fits when its executor and the engine both say so, or when the engine does.

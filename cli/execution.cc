@@ -9,8 +9,8 @@
 #include "cli/terminal.h"
 #include "cli/warm_up.h"
 #include "executor/environment.h"
+#include "executor/run_cuda_replicas.h"
 #include "kernels/cuda/driver.h"
-#include "kernels/cuda/probe.h"
 #include "modelcards/library.h"
 
 namespace vramplan::cli {
@@ -196,17 +196,17 @@ void require_backend(const std::string& backend) {
         .help("one of: cpu cuda dry");
   }
   if (backend != "cuda") return;
-  const cuda::Probe found = cuda::probe();
+  const CudaDevicesSeen found = cuda_devices_seen();
   const std::string other =
       "'--backend dry' runs the same scheduler and block pool on a virtual device; '--backend cpu' "
       "computes here";
-  if (found.devices.empty()) {
+  if (found.count == 0) {
     throw Error(ErrorCode::kNoDevice, "no CUDA device: " + found.why_none)
         .at("", "--backend")
         .help(other);
   }
   if (cuda::driver().kernels() == nullptr) {
-    throw Error(ErrorCode::kUnsupported, "there is a CUDA device (" + found.devices.front().name +
+    throw Error(ErrorCode::kUnsupported, "there is a CUDA device (" + found.first +
                                              "), but this build has no kernels for it")
         .at("", "--backend")
         .help("build where nvcc is installed; " + other);

@@ -30,9 +30,11 @@ std::string rendered(const Plan& plan, const std::string& format) {
 }
 
 int run_plan_command(const PlanCommand& options, const Session& session) {
-  const std::optional<EngineRequest> engine = engine_request(options.engine);
   PlanOptions asked = options.plan;
-  follow_engine(options.engine, asked);
+  EngineOptions settings = options.engine;
+  if (!settings.engine.empty()) move_speculation(asked, settings);
+  const std::optional<EngineRequest> engine = engine_request(settings);
+  follow_engine(settings, asked);
   PlannedModel planned = plan_model(asked);
   if (engine) add_forecast(*engine, planned);
   if (engine) add_serving(options.engine, *engine, planned);

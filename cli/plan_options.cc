@@ -1,8 +1,8 @@
 #include "cli/plan_options.h"
 
 #include <algorithm>
-
 #include <charconv>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -10,11 +10,13 @@
 #include "executor/process_memory.h"
 #include "modelcards/file.h"
 #include "modelcards/library.h"
+#include "planner/engines/speculation.h"
 
 namespace vramplan::cli {
 namespace {
 
 constexpr Bytes kMostPlanBytes = 16_MiB;
+constexpr std::int64_t kMostAsked = 1024;  // guesses a step
 constexpr const char* kPlace = "Hardware and sharding";
 constexpr const char* kWork = "Workload";
 constexpr const char* kFormats = "Formats and algorithms";
@@ -31,10 +33,18 @@ constexpr const char* kFormats = "Formats and algorithms";
   throw error;
 }
 
+/// Numbers that tables of checkpoints hold are no weights.
+bool is_weight_format(DType dtype) {
+  return dtype != DType::kI16 && dtype != DType::kI32 && dtype != DType::kI64 &&
+         dtype != DType::kF64;
+}
+
 std::vector<std::string> dtype_names() {
   std::vector<std::string> names;
   for (int i = 0; i <= static_cast<int>(DType::kQ6_K); ++i) {
-    names.emplace_back(info(static_cast<DType>(i)).name);
+    if (is_weight_format(static_cast<DType>(i))) {
+      names.emplace_back(info(static_cast<DType>(i)).name);
+    }
   }
   for (int i = static_cast<int>(DType::kMxfp4); i <= static_cast<int>(DType::kNvfp4Packed); ++i) {
     const auto dtype = static_cast<DType>(i);
@@ -46,7 +56,7 @@ std::vector<std::string> dtype_names() {
 std::optional<DType> read_weights(const std::string& text) {
   if (text.empty() || text == "stored") return std::nullopt;
   const auto dtype = dtype_from_name(text);
-  if (!dtype) fail_choice("--weights", text, dtype_names());
+  if (!dtype || !is_weight_format(*dtype)) fail_choice("--weights", text, dtype_names());
   return dtype;
 }
 
@@ -213,15 +223,21 @@ void add_plan_flags(CLI::App& command, PlanOptions& o) {
       .add_option("--beams", o.beams, "beams of a search from each prompt (1); --batch counts all")
       ->group(kWork);
   command
-      .add_option("--speculate", o.speculate,
-                  "guess tokens and ask about all of them in one pass: ngram:4, or 4 with --draft")
+      .add_option(
+          "--speculate", o.speculate,
+          "guess tokens and ask about all of them in one pass: ngram:4, draft:4 with --draft; "
+          "of an engine also mtp, eagle, eagle3, medusa, e.g. mtp:1")
       ->group(kWork);
   command
-      .add_option("--draft", o.draft, "model that guesses: a smaller one of the same vocabulary")
+      .add_option("--draft", o.draft,
+                  "model that guesses: a smaller one of the same vocabulary; of an engine's head "
+                  "also its published name")
       ->group(kWork);
   command
-      .add_option("--speculate-acceptance", o.acceptance,
-                  "share of guesses that the plan expects the model to agree with (0.6)")
+      .add_option(
+          "--speculate-acceptance", o.acceptance,
+          "share of guesses that the plan expects the model to agree with (0.6; engines 0.7)")
+      ->check(CLI::Range(0.0, 1.0))
       ->group(kWork);
   command
       .add_option("--shared-prefix", o.shared_prefix,
@@ -232,39 +248,55 @@ void add_plan_flags(CLI::App& command, PlanOptions& o) {
 
 namespace {
 
-/// "ngram", "ngram:4"; "4" with a draft, or a draft alone.
+/// What the executor guesses with. Engines know more ways: see move_speculation.
 void read_speculation(const PlanOptions& o, PlanRequest& request) {
-  if (o.speculate.empty() && o.draft.empty()) {
+  const AskedGuesses asked = asked_guesses(o);
+  if (asked.method == "none") {
     if (!o.acceptance) return;
     throw Error(ErrorCode::kUsage, "guesses that are kept, and nothing that guesses")
         .at("", "--speculate-acceptance")
         .help("add --speculate ngram:4, or --draft MODEL");
   }
+  const bool draft = asked.method == "draft";
+  if (!draft && asked.method != "ngram") {
+    throw Error(ErrorCode::kUnsupported, "this executor does not guess by " + asked.method)
+        .at("", "--speculate")
+        .help("use ngram or draft, or plan it for an engine: add --engine vllm, sglang or trtllm");
+  }
+  if (draft == o.draft.empty()) {
+    throw Error(ErrorCode::kUsage, draft ? "a draft guesses, and no model is given for it"
+                                         : "a draft model, and guesses that look back in the text")
+        .at("", draft ? "--draft" : "--speculate")
+        .help("ngram:4 looks back in the text; draft:4, or 4, goes with --draft MODEL");
+  }
   request.acceptance = o.acceptance;
   request.draft = o.draft;
-  request.guess = o.draft.empty() ? Guess::kNgram : Guess::kDraft;
-  std::string count = o.speculate;
-  const std::string word = "ngram";
-  const bool ngram = count.rfind(word, 0) == 0;
-  if (ngram) {
-    count.erase(0, word.size());
-    if (!count.empty() && count[0] == ':') count.erase(0, 1);
+  request.guess = draft ? Guess::kDraft : Guess::kNgram;
+  if (asked.tokens > 0) request.guess_tokens = asked.tokens;
+}
+
+}  // namespace
+
+AskedGuesses asked_guesses(const PlanOptions& o) {
+  if (o.speculate.empty()) return {o.draft.empty() ? "none" : "draft", 0};
+  const std::size_t colon = o.speculate.find(':');
+  std::string method = o.speculate.substr(0, colon);
+  std::string count = colon == std::string::npos ? "" : o.speculate.substr(colon + 1);
+  if (colon == std::string::npos && method.find_first_not_of("0123456789") == std::string::npos) {
+    count = std::exchange(method, "draft");
   }
   std::int64_t tokens = 0;
   const char* const end = count.data() + count.size();
   const auto [rest, status] = std::from_chars(count.data(), end, tokens);
-  const bool counted = count.empty() || (status == std::errc() && rest == end && tokens > 0);
-  const bool fits = o.draft.empty() ? ngram : !ngram;
-  if (!counted || !fits) {
-    throw Error(ErrorCode::kUsage, fmt::format("'{}' is no way to guess{}", printable(o.speculate),
-                                               o.draft.empty() ? "" : " with a draft model"))
+  const bool counted = status == std::errc() && rest == end && tokens > 0 && tokens <= kMostAsked;
+  if (!counted && (colon != std::string::npos || !count.empty())) {
+    throw Error(ErrorCode::kUsage, fmt::format("'{}' is no number of guesses", printable(count)))
         .at("", "--speculate")
-        .help("ngram:4 looks back in the text; a number of guesses goes with --draft MODEL");
+        .help(fmt::format("METHOD:K with 1 to {} guesses a step, e.g. ngram:4", kMostAsked));
   }
-  if (!count.empty()) request.guess_tokens = tokens;
+  parse_speculation(method);
+  return {method, tokens};
 }
-
-}  // namespace
 
 PlanRequest request_of(const PlanOptions& o) {
   require_positive(o.count, "--count");

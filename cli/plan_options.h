@@ -33,6 +33,14 @@ void add_plan_flags(CLI::App& command, PlanOptions& options);
 /// Errors: kUsage naming the flag.
 PlanRequest request_of(const PlanOptions& options);
 
+/// Of --speculate METHOD:K and --draft: what guesses, and how many tokens a step (0: not said).
+struct AskedGuesses {
+  std::string method;  // none ngram draft mtp eagle eagle3 medusa
+  std::int64_t tokens = 0;
+};
+/// Errors: kUsage naming --speculate.
+AskedGuesses asked_guesses(const PlanOptions& options);
+
 /// device, host, disk. Errors: kUsage naming --kv-placement.
 KvPlacement read_kv_placement(const std::string& text);
 

@@ -37,7 +37,10 @@ void require_traceable(const std::string& backend, const Decisions& decisions,
   throw Error(ErrorCode::kUnsupported,
               one ? "a trace of the " + backend + " backend" : "a trace of several replicas")
       .at("", "--trace")
-      .help(one ? "--backend cpu gives one" : "--replicas 1");
+      .help(!one                ? "--replicas 1"
+            : backend == "cuda" ? "calls only enqueue there, and a replayed step is one launch of "
+                                  "hundreds of kernels: nsys shows them; --backend cpu gives one"
+                                : "--backend cpu gives one");
 }
 
 /// The file, and for people how much of the transfers went on beside operations.

@@ -25,7 +25,7 @@ struct SearchCommand {
   std::optional<std::int64_t> sequences;
   std::string price_file, quality = "four_bit", format = "table";
   int most_devices = 64;
-  bool weight_offload = false;
+  bool weight_offload = false, activation_offload = false;
 };
 
 /// YAML: usd_per_hour: {h100-sxm-80gb: 2.5}
@@ -83,6 +83,12 @@ int run_search(const SearchCommand& asked, const Session& session) {
     request.placements.push_back(read_kv_placement(placement));
   }
   request.weights_on_host = options.weight_offload;
+  request.hidden_on_host = options.activation_offload;
+  if (options.activation_offload && !options.weight_offload) {
+    throw Error(ErrorCode::kUsage, "prompts go layer by layer where matrices come in for each pass")
+        .at("", "--activation-offload")
+        .help("add --weight-offload");
+  }
   SearchLimits& limits = request.limits;
   if (options.ttft) limits.ttft = Seconds{*options.ttft / 1e3};
   if (options.tpot) limits.tpot = Seconds{*options.tpot / 1e3};
@@ -131,6 +137,9 @@ void add_search_command(CLI::App& app, Session& session) {
       ->delimiter(',');
   command->add_flag("--weight-offload", options->weight_offload,
                     "matrices may live in host memory where they do not fit on the device");
+  command->add_flag("--activation-offload", options->activation_offload,
+                    "with --weight-offload: prompts may go layer by layer, hidden states in host "
+                    "memory");
   command->add_option("--set", options->plan.set, "path=value on the model card")
       ->take_all()
       ->expected(1);

@@ -49,6 +49,8 @@ int run_verify_log(const VerifyLogCommand& options, const Session& session) {
         .help("give the output of the engine's start, at its usual level of detail");
   }
   EngineOptions engine = options.engine;
+  PlanOptions asked = options.plan;
+  move_speculation(asked, engine);
   if (engine.engine.empty() && log.engine) {
     engine.engine = name_of(*log.engine);
     if (!log.version.empty()) engine.engine += "@" + log.version;
@@ -59,12 +61,11 @@ int run_verify_log(const VerifyLogCommand& options, const Session& session) {
         .at("", "--engine")
         .help("name it with --engine");
   }
-  PlanOptions asked = options.plan;
   follow_engine(engine, asked);
   PlannedModel planned =
       is_plan_file(asked.model) ? reopen(read_plan_file(asked.model)) : plan_model(asked);
-  const std::optional<EngineDecision>& kept = planned.plan.decisions.engine;
-  if (kept && !has_engine_settings(options.engine)) {
+  const std::optional<EngineDecision>& kept = planned.plan.engine;
+  if (kept && !has_engine_settings(engine)) {
     EngineRequest of_plan = engine_request(*kept);
     if (of_plan.id.kind == request->id.kind) {
       of_plan.id = request->id;

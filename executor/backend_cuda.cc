@@ -40,7 +40,7 @@ CudaBackend::CudaBackend(cuda::Runtime& runtime, const cuda::KernelTable& kernel
 CudaBackend::~CudaBackend() { drop_pass_state(); }
 
 void CudaBackend::drop_pass_state() noexcept {
-  for (auto& [rows, pass] : graphs_) runtime_.destroy(pass.graph);
+  for (auto& [kind, pass] : graphs_) runtime_.destroy(pass.graph);
   graphs_.clear();
   warm_.clear();
   for (Slot& slot : slots_) {
@@ -89,15 +89,15 @@ TensorView CudaBackend::run_pass(const PassInput& pass, Arena& activations,
 TensorView CudaBackend::run_staged(const PassInput& pass, const PassInput& staged,
                                    Arena& activations, const ForwardPass& forward) {
   if (!options_.graphs || !pass.decode) return forward(staged);
-  const auto rows = static_cast<std::int64_t>(pass.ids.size());
-  const auto known = graphs_.find(rows);
+  const StepKind kind{&activations, static_cast<std::int64_t>(pass.ids.size())};
+  const auto known = graphs_.find(kind);
   if (known != graphs_.end()) {
     runtime_.launch(known->second.graph, stream_.value);
     return activations.retake(known->second.logits);
   }
   // The first pass of a size loads kernels and chooses algorithms, which a capture must not.
-  if (warm_.insert(rows).second) return forward(staged);
-  return captured(rows, staged, forward);
+  if (warm_.insert(kind).second) return forward(staged);
+  return captured(kind, staged, forward);
 }
 
 void CudaBackend::synchronize() {
@@ -137,7 +137,7 @@ void CudaBackend::take_mass() {
   }
 }
 
-TensorView CudaBackend::captured(std::int64_t rows, const PassInput& staged,
+TensorView CudaBackend::captured(const StepKind& kind, const PassInput& staged,
                                  const ForwardPass& forward) {
   CapturedPass pass;
   runtime_.begin_capture(stream_.value);
@@ -148,7 +148,7 @@ TensorView CudaBackend::captured(std::int64_t rows, const PassInput& staged,
     throw;
   }
   pass.graph = runtime_.end_capture(stream_.value);
-  graphs_.emplace(rows, pass);
+  graphs_.emplace(kind, pass);
   runtime_.launch(pass.graph, stream_.value);
   return pass.logits;
 }
@@ -215,7 +215,8 @@ void CudaBackend::fill_group(Slot& slot, const GroupInput& input, std::size_t gr
   }
 }
 
-cuda::DeviceSlices CudaBackend::on_device(const Slot& slot, std::size_t group) const {
+cuda::DeviceSlices CudaBackend::on_device(const Slot& slot, std::size_t group,
+                                          const PassInput& pass) const {
   const IndexArrays& a = workspace_->arrays();
   const GroupShape& shape = workspace_->shape().groups[group];
   cuda::DeviceSlices on;
@@ -226,6 +227,7 @@ cuda::DeviceSlices CudaBackend::on_device(const Slot& slot, std::size_t group) c
   on.block_tables = static_cast<const std::int32_t*>(a.groups[group].block_tables.data);
   on.blocks_per_row = shape.blocks_per_slice;
   on.block_mass = static_cast<std::int64_t*>(a.groups[group].block_mass.data);
+  if (pass.decode) on.most_queries = pass.step_queries;
   for (const SequenceSlice& slice : slot.slices.back()) {
     on.most_queries = std::max(on.most_queries, slice.query_count);
   }
@@ -233,7 +235,7 @@ cuda::DeviceSlices CudaBackend::on_device(const Slot& slot, std::size_t group) c
     on.most_kv = std::max(on.most_kv, slice.kv_length);
   }
   // A captured step stays valid, and its splits alike, while the caches grow.
-  if (!options_.naive && cuda::is_decode(slot.slices.back())) {
+  if (!options_.naive && (pass.decode || cuda::is_decode(slot.slices.back()))) {
     on.most_kv = std::min(workspace_->most_context(), shape.most_kv());
   }
   return on;
@@ -261,10 +263,10 @@ PassInput CudaBackend::stage(const PassInput& pass) {
 
   CudaPass on{slot.memory.data, base, workspace_->arrays_bytes(), {}};
   for (std::size_t g = 0; g < slot.slices.size(); ++g) {
-    on.groups.push_back({slot.slices[g].data(), on_device(slot, g)});
+    on.groups.push_back({slot.slices[g].data(), on_device(slot, g, pass)});
   }
   ops_.begin(std::move(on));
-  return {slot.ids, slot.positions, slot.groups, slot.logit_rows, pass.decode};
+  return {slot.ids, slot.positions, slot.groups, slot.logit_rows, pass.decode, pass.step_queries};
 }
 
 std::vector<std::int32_t> CudaBackend::sample(const SampleRequest& request) {
@@ -306,7 +308,7 @@ Bytes CudaBackend::staging_bytes() const {
 
 std::int64_t CudaBackend::graph_nodes() const {
   std::int64_t nodes = 0;
-  for (const auto& [rows, pass] : graphs_) nodes += pass.graph.nodes;
+  for (const auto& [kind, pass] : graphs_) nodes += pass.graph.nodes;
   return nodes;
 }
 

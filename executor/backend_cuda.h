@@ -1,10 +1,11 @@
 #pragma once
 // CudaBackend: one GPU behind the seam of kernels/cuda/runtime.h and a table of kernels, so that
-// the whole engine also runs on a fake runtime. Passes of one query a sequence are captured once
-// per padded batch size and replayed as a graph.
+// the whole engine also runs on a fake runtime. Decode steps are captured once per padded number of
+// rows and replayed as a graph. Two engines, a model and its draft, may take turns.
 #include <map>
 #include <memory>
 #include <set>
+#include <utility>
 #include <vector>
 
 #include "executor/backend.h"
@@ -58,6 +59,7 @@ class CudaBackend final : public Backend {
   SideCopies* side_copies() override { return &side_; }
   PassInput stage_part(const PassInput& part) override { return stage(part); }
 
+  void take_upload_buffers() { upload_.take_buffers(); }
   /// Pinned memory of two slots of a pass's arrays and of the buffers of weights.
   Bytes staging_bytes() const;
   std::int64_t graph_count() const { return static_cast<std::int64_t>(graphs_.size()); }
@@ -91,12 +93,14 @@ class CudaBackend final : public Backend {
   PassInput stage(const PassInput& pass);
   void fill(Slot& slot, const PassInput& pass) const;
   void fill_group(Slot& slot, const GroupInput& input, std::size_t group) const;
-  cuda::DeviceSlices on_device(const Slot& slot, std::size_t group) const;
+  cuda::DeviceSlices on_device(const Slot& slot, std::size_t group, const PassInput& pass) const;
   TensorView run_staged(const PassInput& pass, const PassInput& staged, Arena& activations,
                         const ForwardPass& forward);
   void fetch_mass();
   void take_mass();
-  TensorView captured(std::int64_t rows, const PassInput& staged, const ForwardPass& forward);
+  /// Steps are alike that have as many rows and the same engine, which its activations stand for.
+  using StepKind = std::pair<const Arena*, std::int64_t>;
+  TensorView captured(const StepKind& kind, const PassInput& staged, const ForwardPass& forward);
 
   cuda::Runtime& runtime_;
   const cuda::KernelTable& kernels_;
@@ -113,8 +117,8 @@ class CudaBackend final : public Backend {
   std::vector<Slot> slots_;
   std::size_t slot_ = 0;  // of the running pass
   bool mass_on_its_way_ = false;
-  std::set<std::int64_t> warm_;  // padded sizes that ran once without a graph
-  std::map<std::int64_t, CapturedPass> graphs_;
+  std::set<StepKind> warm_;  // ran once without a graph
+  std::map<StepKind, CapturedPass> graphs_;
 };
 
 }  // namespace vramplan

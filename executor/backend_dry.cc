@@ -49,6 +49,8 @@ OpKind op_kind(DryOp op) {
       return OpKind::kSend;
     case DryOp::kSample:
       return OpKind::kSample;
+    case DryOp::kSampleBeams:
+      return OpKind::kSampleBeams;
   }
   VRAMPLAN_CHECK(false);
 }
@@ -62,7 +64,7 @@ DryCost cost_by(const DeviceCard& card) {
     op.bytes = work.bytes;
     op.flops = work.flops;
     op.ranks = work.ranks;
-    return op_seconds(card, op);
+    return op_seconds(card, op) + between_seconds(card, is_of_ops(op.op) ? 1 : 0);
   };
 }
 
@@ -106,6 +108,17 @@ void DryBackend::stand_for(const GpuFacts& gpu, DType activations, bool captures
 
 std::int64_t DryBackend::step_rows(std::int64_t rows) const {
   return gpu_ && captures_ ? captured_rows(rows, most_rows_) : rows;
+}
+
+TensorView DryBackend::run_pass(const PassInput& pass, Arena& activations,
+                                const ForwardPass& forward) {
+  const std::int64_t before = ops_.counts().calls;
+  const TensorView logits = forward(pass);
+  const auto rows = static_cast<std::int64_t>(pass.ids.size());
+  if (gpu_ && captures_ && pass.decode && ++steps_[{&activations, rows}] == 2) {
+    captured_calls_.push_back(ops_.counts().calls - before);
+  }
+  return logits;
 }
 
 void DryBackend::bind(GpuWorkspace* workspace) {

@@ -1,7 +1,10 @@
 #pragma once
 // DryBackend: one virtual device of any capacity with a clock driven by its card.
+#include <map>
 #include <memory>
 #include <optional>
+#include <utility>
+#include <vector>
 
 #include "executor/backend.h"
 #include "executor/communicator.h"
@@ -28,6 +31,11 @@ class DryBackend final : public Backend {
   std::int64_t step_rows(std::int64_t rows) const override;
   const GpuFacts* gpu() const override { return gpu_ ? &*gpu_ : nullptr; }
   void bind(GpuWorkspace* workspace) override;
+  /// Notes the steps that a GPU would capture: the second of the same rows and activations.
+  TensorView run_pass(const PassInput& pass, Arena& activations,
+                      const ForwardPass& forward) override;
+  /// Operations of each step captured so far.
+  const std::vector<std::int64_t>& captured_calls() const { return captured_calls_; }
   void price(KvStream& stream) override;
   /// The clock waits for the card's link to the host.
   void swap(void* to, const void* from, Bytes size, HostCopy way) override;
@@ -43,6 +51,8 @@ class DryBackend final : public Backend {
   DType activations_ = DType::kBF16;
   bool captures_ = true;
   std::int64_t most_rows_ = 0;  // sequences of the workspace
+  std::map<std::pair<const Arena*, std::int64_t>, std::int64_t> steps_;  // run, by engine and rows
+  std::vector<std::int64_t> captured_calls_;
 };
 
 /// One rank of `size`, alone in its process: counts what it would move and charges the time for it.

@@ -92,28 +92,37 @@ Bytes BlockFile::record_bytes(Bytes payload) {
   return round_up(payload + Bytes{kHeader}, Bytes{kAlignment});
 }
 
+const BlockFile::Entry& BlockFile::entry(std::int64_t index) const {
+  VRAMPLAN_CHECK(index >= 0 && index < shape_.records);
+  return entries_[static_cast<std::size_t>(index)];
+}
+
 BlockFile::Entry& BlockFile::entry(std::int64_t index) {
   VRAMPLAN_CHECK(index >= 0 && index < shape_.records);
   return entries_[static_cast<std::size_t>(index)];
 }
 
-DiskRequest BlockFile::request(bool write, std::int64_t index, std::byte* record) const {
-  VRAMPLAN_CHECK(reinterpret_cast<std::uintptr_t>(record) % kAlignment == 0);
-  return {write, fd_, record, record_bytes().n, index * record_bytes().n};
+DiskRequest BlockFile::request(bool write, std::int64_t index, std::byte* records,
+                               std::int64_t count) const {
+  VRAMPLAN_CHECK(reinterpret_cast<std::uintptr_t>(records) % kAlignment == 0 && count > 0);
+  const Bytes record = record_bytes();
+  return {write, fd_, records, (record * count).n, (record * index).n};
 }
 
-void BlockFile::check_moved(std::int64_t index, const DiskResult& result, const char* what) const {
-  if (result.error == 0 && result.bytes == record_bytes().n) return;
+void BlockFile::check_moved(std::int64_t index, std::int64_t count, const DiskResult& result,
+                            const char* what) const {
+  if (result.error == 0 && result.bytes == (record_bytes() * count).n) return;
   const std::string why = result.error == ETIMEDOUT ? "no answer from the disk in time"
                           : result.error != 0
                               ? std::strerror(result.error)
                               : "it ended after " + std::to_string(result.bytes) + " B";
-  throw Error(ErrorCode::kIo, std::string(what) + " record " + std::to_string(index) +
+  const std::string last = count > 1 ? " to " + std::to_string(index + count - 1) : "";
+  throw Error(ErrorCode::kIo, std::string(what) + " record " + std::to_string(index) + last +
                                   " of the offload file: " + why)
       .at(shape_.directory, "--offload-dir");
 }
 
-std::uint64_t BlockFile::begin_write(std::int64_t index, std::byte* record) {
+void BlockFile::write_header(std::int64_t index, std::byte* record) {
   Entry& e = entry(index);
   e.readable = false;
   ++e.generation;
@@ -128,21 +137,32 @@ std::uint64_t BlockFile::begin_write(std::int64_t index, std::byte* record) {
                 0};
   header.header = hash_of(header);
   std::memcpy(record, &header, sizeof header);
-  return queue_.submit(request(true, index, record));
 }
 
-void BlockFile::finish_write(std::int64_t index, std::uint64_t ticket) {
-  check_moved(index, queue_.wait(ticket, shape_.deadline), "writing");
-  entry(index).readable = true;
+std::uint64_t BlockFile::begin_write(std::int64_t index, std::byte* records, std::int64_t count) {
+  for (std::int64_t i = 0; i < count; ++i) {
+    write_header(index + i, records + record_bytes().n * i);
+  }
+  return queue_.submit(request(true, index, records, count));
 }
 
-std::uint64_t BlockFile::begin_read(std::int64_t index, std::byte* record) {
-  VRAMPLAN_CHECK(entry(index).readable);
-  return queue_.submit(request(false, index, record));
+void BlockFile::finish_write(std::int64_t index, std::uint64_t ticket, std::int64_t count) {
+  check_moved(index, count, queue_.wait(ticket, shape_.deadline), "writing");
+  for (std::int64_t i = 0; i < count; ++i) entry(index + i).readable = true;
 }
 
-void BlockFile::finish_read(std::int64_t index, std::uint64_t ticket, const std::byte* record) {
-  check_moved(index, queue_.wait(ticket, shape_.deadline), "reading");
+std::uint64_t BlockFile::begin_read(std::int64_t index, std::byte* records, std::int64_t count) {
+  for (std::int64_t i = 0; i < count; ++i) VRAMPLAN_CHECK(readable(index + i));
+  return queue_.submit(request(false, index, records, count));
+}
+
+void BlockFile::finish_read(std::int64_t index, std::uint64_t ticket, const std::byte* records,
+                            std::int64_t count) {
+  check_moved(index, count, queue_.wait(ticket, shape_.deadline), "reading");
+  for (std::int64_t i = 0; i < count; ++i) check(index + i, records + record_bytes().n * i);
+}
+
+void BlockFile::check(std::int64_t index, const std::byte* record) const {
   Header header{};
   std::memcpy(&header, record, sizeof header);
   const char* wrong = nullptr;

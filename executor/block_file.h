@@ -42,15 +42,19 @@ class BlockFile {
   /// False where the file system has no direct I/O (tmpfs): then the page cache is in between.
   bool direct() const { return direct_; }
 
-  /// Starts writing `record` (aligned memory of record_bytes; its header is filled in) as number
-  /// `index`. Until finish the record belongs to the file and cannot be read.
-  std::uint64_t begin_write(std::int64_t index, std::byte* record);
-  /// Waits. Errors: kIo; the record stays unreadable.
-  void finish_write(std::int64_t index, std::uint64_t ticket);
-  /// Starts reading. Errors: kInternal unless the record was written.
-  std::uint64_t begin_read(std::int64_t index, std::byte* record);
+  // `count` records that follow each other in the file and in memory move in one request; each has
+  // its header and is checked by itself.
+
+  /// Starts writing `records` (aligned memory of record_bytes each; headers are filled in) as
+  /// numbers `index` and on. Until finish they belong to the file and cannot be read.
+  std::uint64_t begin_write(std::int64_t index, std::byte* records, std::int64_t count = 1);
+  /// Waits. Errors: kIo; the records stay unreadable.
+  void finish_write(std::int64_t index, std::uint64_t ticket, std::int64_t count = 1);
+  /// Starts reading. Errors: kInternal unless the records were written.
+  std::uint64_t begin_read(std::int64_t index, std::byte* records, std::int64_t count = 1);
   /// Waits and checks. Errors: kIo naming the record and what is wrong with it.
-  void finish_read(std::int64_t index, std::uint64_t ticket, const std::byte* record);
+  void finish_read(std::int64_t index, std::uint64_t ticket, const std::byte* records,
+                   std::int64_t count = 1);
 
   void write(std::int64_t index, std::byte* record) {
     finish_write(index, begin_write(index, record));
@@ -60,9 +64,7 @@ class BlockFile {
   }
   /// The record's content is of no use any more: reading it is an error again.
   void drop(std::int64_t index) { entry(index).readable = false; }
-  bool readable(std::int64_t index) const {
-    return entries_[static_cast<std::size_t>(index)].readable;
-  }
+  bool readable(std::int64_t index) const { return entry(index).readable; }
 
  private:
   struct Entry {
@@ -70,8 +72,12 @@ class BlockFile {
     bool readable = false;
   };
   Entry& entry(std::int64_t index);
-  DiskRequest request(bool write, std::int64_t index, std::byte* record) const;
-  void check_moved(std::int64_t index, const DiskResult& result, const char* what) const;
+  const Entry& entry(std::int64_t index) const;
+  DiskRequest request(bool write, std::int64_t index, std::byte* records, std::int64_t count) const;
+  void check_moved(std::int64_t index, std::int64_t count, const DiskResult& result,
+                   const char* what) const;
+  void write_header(std::int64_t index, std::byte* record);
+  void check(std::int64_t index, const std::byte* record) const;
 
   DiskQueue& queue_;
   Shape shape_;

@@ -7,12 +7,16 @@
 #include <atomic>
 #include <fstream>
 #include <iterator>
+#include <map>
+#include <memory>
 #include <thread>
 #include <utility>
 
 #include <fmt/format.h>
 
 #include "executor/backend.h"
+#include "executor/beam_search.h"
+#include "executor/calibrate_between.h"
 #include "executor/calibrate_copy.h"
 #include "executor/calibrate_disk.h"
 #include "executor/calibrate_memory.h"
@@ -78,6 +82,25 @@ void sample_greedily(TensorView logits) {
   }
 }
 
+/// Searches that never end, a beam a row. All but their first steps look at every row.
+class EndlessBeams {
+ public:
+  void operator()(TensorView logits) {
+    auto found = searches_->find(logits.rows);
+    if (found == searches_->end()) {
+      BeamOptions options;
+      options.beams = logits.rows;
+      options.output = std::int64_t{1} << 40;
+      found = searches_->emplace(logits.rows, BeamSearch(options)).first;
+    }
+    found->second.advance(static_cast<const float*>(logits.data), logits.columns, logits.columns);
+  }
+
+ private:
+  std::shared_ptr<std::map<std::int64_t, BeamSearch>> searches_ =
+      std::make_shared<std::map<std::int64_t, BeamSearch>>();
+};
+
 }  // namespace
 
 MachineFacts machine_facts() {
@@ -112,15 +135,30 @@ CalibrationEffort effort_of(const MachineFacts& machine, bool quick) {
   return effort;
 }
 
-void time_copies(Ops& ops, const Clock& clock, const CalibrationRequest& request, Bytes pool,
-                 const std::string& source, DeviceCard& card) {
+/// What no operation alone shows: transfers beside computing, and passes around operations.
+void time_around(Ops& ops, const Clock& clock, const CalibrationRequest& request, Bytes pool,
+                 const std::string& source, Calibration& result) {
+  DeviceCard& card = result.card;
+  const int rounds = request.quick ? 3 : 9;
+  const TierBuffer buffer(pool);
+  const std::span<std::byte> memory(buffer.data(), static_cast<std::size_t>(buffer.size()));
   if (request.progress) request.progress("copies beside computing", 1);
-  const TierBuffer memory(pool);
-  const CopySpeed copy = measure_copy(
-      ops, clock, {memory.data(), static_cast<std::size_t>(memory.size())}, request.quick ? 3 : 9);
-  if (copy.bytes_per_s <= 0) return;
-  card.copy_bytes_per_s = measured(copy.bytes_per_s, source + "; one thread, median");
-  card.copy_overlap = measured(copy.overlap, source + "; beside linear q8_0 of one token, median");
+  const CopySpeed copy = measure_copy(ops, clock, memory, rounds);
+  if (copy.bytes_per_s > 0) {
+    card.copy_bytes_per_s = measured(copy.bytes_per_s, source + "; one thread, median");
+    card.copy_overlap =
+        measured(copy.overlap, source + "; beside linear q8_0 of one token, median");
+  }
+  if (!request.disk_directory.empty()) {
+    if (request.progress) request.progress("disk beside computing", 1);
+    const DiskTiming timing{request.disk_directory, request.quick ? 32_MiB : 128_MiB, rounds,
+                            memory};
+    card.links.push_back(
+        measure_disk(ops, clock, timing, source + "; blocks of a cache, direct I/O, checked"));
+  }
+  if (request.progress) request.progress("between operations", 1);
+  const double between = measure_between(ops, clock, memory, rounds);
+  if (between > 0) result.ops.push_back({{"between", "any", between, 0, 0}, {between}, {}});
 }
 
 }  // namespace
@@ -129,6 +167,7 @@ Calibration calibrate(const MachineFacts& machine, Ops& ops, const Clock& clock,
                       const CalibrationRequest& request) {
   CalibrationEffort effort = effort_of(machine, request.quick);
   effort.unrounded = request.unrounded;
+  effort.sample_beams = request.sample_beams ? request.sample_beams : EndlessBeams();
   if (request.progress) request.progress("streaming read", 0);
   const double bandwidth =
       streaming_bytes_per_s(effort.pool, request.threads, clock, request.quick ? 5 : 15);
@@ -160,14 +199,10 @@ Calibration calibrate(const MachineFacts& machine, Ops& ops, const Clock& clock,
         measured(request.replica_base.n, source + "; own pages of a forked process, median");
   }
   card.launch_s = measured(call_seconds(result.ops, "add"), source + "; add, fitted call term");
-  time_copies(ops, clock, request, effort.pool, source, card);
+  time_around(ops, clock, request, effort.pool, source, result);
   card.host_capacity_bytes = measured(machine.total.n, source + "; MemTotal");
   card.devices_per_node = measured<std::int64_t>(1, source);
   for (const auto& op : result.ops) card.op_costs.push_back(op.cost);
-  if (!request.disk_directory.empty()) {
-    card.links.push_back(measure_disk(request.disk_directory, request.quick ? 32_MiB : 128_MiB,
-                                      clock, source + "; records read with direct I/O"));
-  }
   validate(card);
   return result;
 }

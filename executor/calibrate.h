@@ -30,6 +30,7 @@ struct CalibrationRequest {
   Bytes replica_base;          // own pages of a process forked from it; 0 = not measured
   std::string disk_directory;  // whose disk becomes a link of the card; empty = none
   RowSampler sample_rows;      // empty: greedy, as a run does it
+  RowSampler sample_beams;     // empty: a beam a row, as a run does it
   Ops* unrounded = nullptr;    // see CalibrationEffort
   CalibrationProgress progress;
 };

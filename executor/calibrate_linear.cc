@@ -61,16 +61,16 @@ std::vector<WeightView> linear_weights(const LinearPoint& point, const LinearRoo
   const std::int64_t stride = round_up(bytes, Bytes{256}).n;
   const std::int64_t copies = room.pool_bytes / stride;
   if (copies < 1) return {};
-  // Packing is a load-time cost and slow; one weight is packed, the others are copies of it.
-  if (packed_rule(point.dtype) != nullptr)  // holds indices, which must be some
-    fill_random(first.tensor, "calibration", TensorRole::kMatrix, false, 1);
-  else
-    fill_harmless(room.pool, stride);
+  // Packing is a load-time cost and slow; one weight is packed. The others are harmless bytes,
+  // whose order means nothing, or copies of the first where they hold indices.
+  const bool holds_indices = packed_rule(point.dtype) != nullptr;
+  if (holds_indices) fill_random(first.tensor, "calibration", TensorRole::kMatrix, false, 1);
   std::vector<WeightView> weights = {first};
   ops.pack(weights.front());
   for (std::int64_t i = 1; i < copies; ++i) {
     weights.push_back(weights.front());
     weights.back().tensor.data = room.pool + i * stride;
+    if (!holds_indices) continue;
     std::memcpy(weights.back().tensor.data, room.pool, static_cast<std::size_t>(bytes.n));
   }
   return weights;

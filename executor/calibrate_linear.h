@@ -33,7 +33,9 @@ struct LinearPoint {
 std::vector<LinearPoint> linear_points(DType dtype, bool unrounded, const LinearRoom& room);
 
 /// As many weights of the point's shape as the pool holds, made ready by ops.pack: each is used
-/// once before one is used again, as in a decode step. None when the pool is too small.
+/// once before one is used again, as in a decode step. None when the pool is too small. The pool
+/// must be full of harmless bytes; formats that hold indices write theirs over them, and so come
+/// last.
 std::vector<WeightView> linear_weights(const LinearPoint& point, const LinearRoom& room, Ops& ops);
 
 }  // namespace vramplan

@@ -19,6 +19,7 @@ namespace {
 static_assert(kLinearDecodeTokens == cpu::kGemvTokens, "the planner and the kernels differ");
 constexpr std::int64_t kBlockTokens = 16;
 constexpr std::int64_t kMostTokens = 512, kMostColumns = 4096;
+constexpr double kAgree = 0.03;  // two rounds
 
 /// A block of one layer: K and V of kBlockTokens tokens.
 std::int64_t layer_block_bytes(const AttentionShape& shape) {
@@ -54,10 +55,11 @@ class OpBench {
     // Neighbours slow a shared machine for seconds: points of one operation must not all fall
     // there.
     for (int round = 0; round < effort_.rounds; ++round) {
+      fill_harmless(pool_);
       for (const DType dtype : weights) {
         step(std::string("linear ") + info(dtype).name);
         linear(dtype);
-        const bool rounds_inputs = is_block_quantised(dtype) && packed_rule(dtype) == nullptr;
+        const bool rounds_inputs = is_block_quantised(dtype);
         if (rounds_inputs && effort_.unrounded != nullptr) linear(dtype, effort_.unrounded);
       }
       for (const DType dtype : caches) {
@@ -110,15 +112,25 @@ class OpBench {
   void step(const std::string& stage) {
     if (progress_) progress_(stage, done_++ / steps_);
   }
-  void add(const OpWork& work, const char* dtype, double seconds) {
-    points_[{name_of(work.op), dtype}][{work.bytes, work.flops}].push_back(seconds);
-  }
   template <class Call>
   void measure(const OpWork& work, const char* dtype, Call&& call) {
     // A busy machine: what is left gets one repetition a point.
     if (clock_.now().v - begin_ > effort_.total_seconds) effort_.most_repetitions = 1;
-    const double seconds = time_call(clock_, effort_, call);
-    if (seconds > 0) add(work, dtype, seconds);
+    std::vector<double>& rounds = points_[{name_of(work.op), dtype}][{work.bytes, work.flops}];
+    if (is_settled(rounds)) return;
+    // Calls go on through the pool where those of the point before ended: what they read was
+    // evicted.
+    const std::int64_t first = calls_;
+    const double seconds = time_call(clock_, effort_, [&](std::int64_t i) {
+      call(first + i);
+      ++calls_;
+    });
+    if (seconds > 0) rounds.push_back(seconds);
+  }
+  static bool is_settled(const std::vector<double>& rounds) {
+    if (rounds.size() < 2) return false;
+    const auto [least, most] = std::minmax_element(rounds.begin(), rounds.end());
+    return *most < *least * (1 + kAgree);
   }
 
   Ops& ops_;
@@ -131,6 +143,7 @@ class OpBench {
   Buffer in_, out_, extra_;
   std::unique_ptr<Buffer> scratch_;
   double steps_ = 1, done_ = 0;
+  std::int64_t calls_ = 0;
   /// Of an operation and a format: by bytes and flops of a call, its seconds in each round.
   using Rounds = std::map<std::pair<double, double>, std::vector<double>>;
   std::map<std::pair<std::string, std::string>, Rounds> points_;
@@ -151,6 +164,8 @@ void OpBench::linear(DType dtype, Ops* unrounded) {
         ops.linear(out, in, weights[static_cast<std::size_t>(i) % weights.size()], {}, workspace);
       });
     }
+    // The packed one is in another order, which another format may read as anything.
+    fill_harmless(pool_.data(), round_up(weights.front().tensor.bytes(), Bytes{8}).n);
   }
 }
 
@@ -328,6 +343,10 @@ void OpBench::sample() {
       measure(sample_work(rows, vocab), "any", [&](std::int64_t) {
         sample_rows_({logits.data(), DType::kF32, rows, vocab});
       });
+      if (rows == 1 || !effort_.sample_beams) continue;
+      measure(sample_beams_work(rows, vocab), "any", [&](std::int64_t) {
+        effort_.sample_beams({logits.data(), DType::kF32, rows, vocab});
+      });
     }
   }
 }
@@ -357,8 +376,10 @@ std::vector<CalibratedOp> OpBench::fit() const {
   for (const auto& [key, rounds] : points_) {
     std::vector<CostPoint> points;
     for (const auto& [work, seconds] : rounds) {
+      if (seconds.empty()) continue;  // the clock showed nothing
       points.push_back({work.first, work.second, median_of(seconds)});
     }
+    if (points.empty()) continue;
     const CostFit line = fit_cost(points);
     ops.push_back(
         {{key.first, key.second, line.call_s, line.bytes_per_s, line.flops_per_s}, line, points});

@@ -146,7 +146,7 @@ void CudaOps::attention(TensorView out, TensorView q, const KvLayerView& kv,
                         std::span<const SequenceSlice> slices, const AttentionParams& params,
                         TensorView workspace) {
   const cuda::DeviceSlices& on = on_device(slices);
-  const bool decode = cuda::is_decode(slices);
+  const bool decode = cuda::is_decode(slices) && !params.many_queries;
   if (params.history != nullptr) {
     const cuda::DeviceSlices& behind = on_device(params.history_slices);
     if (decode) {
@@ -157,7 +157,8 @@ void CudaOps::attention(TensorView out, TensorView q, const KvLayerView& kv,
                                               params);
   }
   if (on.block_mass != nullptr) {
-    return kernels_.attention_mass(stream_, out, q, kv, on, params);
+    kernels_.attention_mass(stream_, out, q, kv, on, params);
+    if (!params.naive) return;  // else the output is made once more, from all scores
   }
   if (params.naive) return kernels_.attention_naive(stream_, out, q, kv, on, params, workspace);
   if (decode) return kernels_.attention_decode(stream_, out, q, kv, on, params, workspace);

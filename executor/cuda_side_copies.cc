@@ -29,6 +29,8 @@ void CudaSideCopies::copy(void* to, const void* from, Bytes size, HostCopy way) 
 
 void CudaSideCopies::set_mark(std::size_t mark) { runtime_.record(marks_[mark], copies_); }
 
+void CudaSideCopies::wait(std::size_t mark) { runtime_.synchronize(marks_[mark]); }
+
 void CudaSideCopies::hold_computing(std::size_t mark) { runtime_.wait(computing_, marks_[mark]); }
 
 }  // namespace vramplan

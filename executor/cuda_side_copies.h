@@ -35,6 +35,7 @@ class CudaSideCopies final : public SideCopies {
   std::size_t make_mark() override;
   void set_mark(std::size_t mark) override;
   void hold_computing(std::size_t mark) override;
+  void wait(std::size_t mark) override;
 
  private:
   cuda::Runtime& runtime_;

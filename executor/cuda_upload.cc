@@ -29,6 +29,13 @@ CudaUpload::~CudaUpload() {
   }
 }
 
+void CudaUpload::take_buffers() {
+  for (Buffer& buffer : buffers_) {
+    if (buffer.memory.data != nullptr) continue;
+    buffer.memory = host_.reserve({kBufferBytes}, "the staging of weights");
+  }
+}
+
 std::span<std::byte> CudaUpload::buffer(std::int64_t wanted) {
   Buffer& buffer = buffers_[current_];
   if (buffer.memory.data == nullptr) {

@@ -24,6 +24,9 @@ class CudaUpload final : public WeightUpload {
   std::span<std::byte> buffer(std::int64_t wanted) override;
   void send(void* to, std::int64_t size) override;
   bool fill_random(const TensorView& tensor, const std::string& name, std::uint64_t seed) override;
+  /// Both buffers now, whatever is sent: a process that has its weights from another still holds
+  /// what its plan says.
+  void take_buffers();
   Bytes pinned_bytes() const {
     Bytes bytes;
     for (const Buffer& buffer : buffers_) bytes += buffer.memory.size;

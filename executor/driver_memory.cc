@@ -49,6 +49,13 @@ Bytes DriverMemory::most_ours() const {
   return most;
 }
 
+Bytes DriverMemory::taken_since() const {
+  const DriverSample& now = last();
+  if (!seen_before_) return now.total - now.free;
+  const Bytes reserved = before_.total - now.total;  // by the driver, used by nobody
+  return now.total - now.free - std::max(Bytes{}, before_.used() - reserved);
+}
+
 const char* DriverMemory::method() const {
   if (per_process_) return "NVML, bytes of this process";
   return seen_before_ ? "cudaMemGetInfo less what NVML saw used before the context"

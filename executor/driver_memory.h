@@ -25,6 +25,9 @@ class DriverMemory {
   Bytes look(std::string moment);
   const std::vector<DriverSample>& samples() const { return samples_; }
   Bytes most_ours() const;
+  /// All that was taken since this looked at the device from outside, by whomever: of processes
+  /// that run together and began after.
+  Bytes taken_since() const;
   const DriverSample& last() const { return samples_.back(); }
   /// Bytes others held before this process came, 0 when nothing could see them.
   Bytes others_before() const { return others_before_; }

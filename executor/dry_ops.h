@@ -32,6 +32,7 @@ enum class DryOp : std::uint8_t {
   kAllGather,
   kSend,
   kSample,
+  kSampleBeams,
 };
 
 /// What one operation reads and writes, counted from the views it was called with.

@@ -5,6 +5,7 @@
 #include "executor/need.h"
 #include "executor/rank_run.h"
 #include "executor/run_cuda.h"
+#include "executor/run_cuda_replicas.h"
 #include "executor/run_dry.h"
 #include "executor/run_local.h"
 #include "executor/run_replicas.h"
@@ -29,7 +30,10 @@ Measurement run_plan(const Decisions& decisions, const ModelSource& source,
     return decisions.replicas > 1 ? run_replicas(decisions, source, device, request, make_backend)
                                   : run_local(decisions, source, device, request, make_backend);
   }
-  if (backend == "cuda") return run_cuda(decisions, source, device, request);
+  if (backend == "cuda") {
+    return decisions.replicas > 1 ? run_cuda_replicas(decisions, source, device, request)
+                                  : run_cuda(decisions, source, device, request);
+  }
   throw Error(ErrorCode::kUsage, "'" + backend + "' is no backend")
       .at("", "--backend")
       .help("cpu, cuda or dry");
@@ -42,6 +46,7 @@ std::vector<float> prompt_logits(const Decisions& decisions, const ModelSource& 
   one.batch = one.samples = one.replicas = 1;
   one.preempt = Preempt::kNone;
   one.shared_prefix = {};
+  one.speculation = {};
   one.output = Tokens{1};
   one.context = Tokens{static_cast<std::int64_t>(prompt.size()) + 1};
   one.kv_blocks = blocks_for(one.context, one.block);

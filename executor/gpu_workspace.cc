@@ -4,10 +4,17 @@
 
 namespace vramplan {
 
+std::int64_t step_queries(const Decisions& decisions) {
+  const GuessDecision& guesses = decisions.speculation;
+  if (!guesses.any()) return 0;
+  return std::clamp<std::int64_t>(decisions.output.n - 2, 0, guesses.tokens) + 1;
+}
+
 IndexShape index_shape(const Decisions& decisions, const std::vector<KvKeep>& groups) {
   const Tokens prompt = decisions.context - decisions.output;
   IndexShape shape;
-  shape.tokens = std::max(std::min(decisions.prefill_chunk, prompt).n, decisions.batch);
+  const std::int64_t rows = std::max<std::int64_t>(1, step_queries(decisions));
+  shape.tokens = std::max(std::min(decisions.prefill_chunk, prompt).n, decisions.batch * rows);
   shape.slices = decisions.batch;
   for (const KvKeep& keep : groups) {
     const TokensPerBlock block = keep.recent ? kResidualBlock : decisions.block;

@@ -39,7 +39,11 @@ struct GroupShape {
   std::int64_t most_kv() const { return block.n * blocks_per_slice; }
 };
 
-/// The most a pass of these decisions holds. Tokens: of a prompt's chunk or one a sequence; packs:
+/// Rows of a sequence in the decode step that asks about the most guesses: those that leave one
+/// token of the output for the model, and one for its last token. 0: nothing is guessed.
+std::int64_t step_queries(const Decisions& decisions);
+
+/// The most a pass of these decisions holds. Tokens: of a prompt's chunk or a step's rows; packs:
 /// blocks that leave a residual window, one a sequence or those a chunk drives out.
 struct IndexShape {
   std::int64_t tokens = 0, slices = 0, packs = 0;

@@ -32,6 +32,7 @@ Guesser::Guesser(Parts parts)
     : parts_(std::move(parts)),
       guesses_(parts_.prompts.size()),
       drawn_from_(parts_.prompts.size()) {
+  counts_.by_chance = parts_.sampler == nullptr;
   if (parts_.draft == nullptr) return;
   if (parts_.sampler != nullptr) {
     Sampling sampling = parts_.sampler->sampling();
@@ -107,19 +108,21 @@ void Guesser::draft_pass() {
   const Pass* const pass = draft.next();
   VRAMPLAN_CHECK(pass != nullptr);
   TensorView logits = parts_.draft->forward(*pass);
-  parts_.draft->wait();
   std::vector<std::int32_t> tokens(pass->sampled.size(), 0);
+  Said says;
+  if (draft_sampler_ != nullptr) {
+    says = said(*parts_.draft, logits, static_cast<std::int64_t>(tokens.size()));
+  }
+  if (parts_.after_draft_pass) parts_.after_draft_pass(*pass);
   for (std::size_t row = 0; row < tokens.size(); ++row) {
     const std::int64_t sequence = pass->sampled[row];
     const auto i = static_cast<std::size_t>(sequence);
     if (draft_sampler_ != nullptr) {
-      const auto* const values = static_cast<const float*>(logits.data) +
-                                 static_cast<std::ptrdiff_t>(row) * logits.columns;
       const auto step = static_cast<std::int64_t>(draft.generated(sequence).size());
-      tokens[row] = draft_sampler_->sample(
-          std::span(values, static_cast<std::size_t>(parts_.vocab)), sequence, step);
+      const auto at = static_cast<std::int64_t>(row);
+      tokens[row] = token_of(*draft_sampler_, says, at, sequence, step);
       if (pass->phase == Phase::kDecode && draft_sampler_->sampling().temperature > 0) {
-        drawn_from_[i].push_back(distribution(values, sequence, step));
+        drawn_from_[i].push_back(distribution(says, at, sequence, step));
       }
     }
     if (pass->phase == Phase::kDecode) guesses_[i].push_back(tokens[row]);
@@ -128,14 +131,36 @@ void Guesser::draft_pass() {
   draft.complete(tokens);
 }
 
-Distribution Guesser::distribution(const float* row, std::int64_t sequence,
+Guesser::Said Guesser::said(RankEngine& engine, const TensorView& logits, std::int64_t rows) {
+  const bool gpu = engine.gpu() != nullptr;
+  if (gpu && rows > 0 && parts_.sampler->sampling().temperature == 0) {
+    return {engine.draw(logits, 0, rows, {}, {}), nullptr, logits.columns};
+  }
+  if (!gpu || rows == 0) {
+    engine.wait();
+    return {{}, static_cast<const float*>(logits.data), logits.columns};
+  }
+  read_.resize(static_cast<std::size_t>(rows * logits.columns));
+  engine.backend().read(read_.data(), logits.data, Bytes{4} * (rows * logits.columns));
+  return {{}, read_.data(), logits.columns};
+}
+
+std::int32_t Guesser::token_of(const Sampler& sampler, const Said& said, std::int64_t row,
+                               std::int64_t sequence, std::int64_t step) const {
+  if (said.values == nullptr) return said.tokens[static_cast<std::size_t>(row)];
+  const auto* const values = said.values + row * said.columns;
+  return sampler.sample(std::span(values, static_cast<std::size_t>(parts_.vocab)), sequence, step);
+}
+
+Distribution Guesser::distribution(const Said& said, std::int64_t row, std::int64_t sequence,
                                    std::int64_t step) const {
-  const std::span<const float> logits(row, static_cast<std::size_t>(parts_.vocab));
   const Sampling& sampling = parts_.sampler->sampling();
   // Also where tokens are drawn: it looks for logits that are no numbers.
-  const std::int32_t token = parts_.sampler->sample(logits, sequence, step);
+  const std::int32_t token = token_of(*parts_.sampler, said, row, sequence, step);
   if (sampling.temperature == 0) return {{token, 1.0}};
-  return nucleus(logits, sampling.temperature, sampling.top_p);
+  const auto* const values = said.values + row * said.columns;
+  return nucleus(std::span(values, static_cast<std::size_t>(parts_.vocab)), sampling.temperature,
+                 sampling.top_p);
 }
 
 std::vector<std::int32_t> Guesser::keep_by_chance(std::int64_t sequence, std::int64_t asked,
@@ -149,8 +174,13 @@ std::vector<std::int32_t> Guesser::keep_by_chance(std::int64_t sequence, std::in
   return std::vector<std::int32_t>(kept + 1, 0);
 }
 
-std::vector<std::vector<std::int32_t>> Guesser::keep(const Pass& pass, const TensorView& logits,
+std::vector<std::vector<std::int32_t>> Guesser::keep(RankEngine& engine, const Pass& pass,
+                                                     const TensorView& logits,
                                                      const Scheduler& scheduler) {
+  Said says;
+  if (parts_.sampler != nullptr) {
+    says = said(engine, logits, static_cast<std::int64_t>(pass.logit_rows.size()));
+  }
   std::vector<std::vector<std::int32_t>> made;
   std::int64_t row = 0;
   for (const std::int64_t sequence : pass.sequences) {
@@ -162,9 +192,7 @@ std::vector<std::vector<std::int32_t>> Guesser::keep(const Pass& pass, const Ten
     } else {
       std::vector<Distribution> model;
       for (std::int64_t k = 0; k <= asked; ++k) {
-        const auto* const values =
-            static_cast<const float*>(logits.data) + (row + k) * logits.columns;
-        model.push_back(distribution(values, sequence, step + k));
+        model.push_back(distribution(says, row + k, sequence, step + k));
       }
       SplitMix64 rng = rng_of(parts_.sampler->sampling().seed, sequence, step);
       made.push_back(
@@ -173,13 +201,15 @@ std::vector<std::vector<std::int32_t>> Guesser::keep(const Pass& pass, const Ten
     row += asked + 1;
     ++counts_.steps;
     counts_.asked += asked;
-    counts_.accepted += static_cast<std::int64_t>(made.back().size()) - 1;
-    counts_.tokens += static_cast<std::int64_t>(made.back().size());
+    const auto kept = static_cast<std::int64_t>(made.back().size()) - 1;
+    counts_.accepted += kept;
+    counts_.tested += std::min(kept + 1, asked);
+    counts_.tokens += kept + 1;
   }
   return made;
 }
 
-void refuse_guesses(const ModelSource& source, const Decisions& decisions, bool gpu) {
+void refuse_guesses(const ModelSource& source, const Decisions& decisions) {
   const GuessDecision& guesses = decisions.speculation;
   if (!guesses.any()) return;
   if (guesses.tokens < 1 || !(guesses.acceptance >= 0 && guesses.acceptance <= 1)) {
@@ -189,7 +219,6 @@ void refuse_guesses(const ModelSource& source, const Decisions& decisions, bool 
   const auto refuse = [](const char* what, const char* help) {
     throw Error(ErrorCode::kUnsupported, what).at("", "--speculate").help(help);
   };
-  if (gpu) refuse("speculative decoding on a GPU", "cpu and dry run it");
   const bool all = std::all_of(
       source.card.layers.begin(), source.card.layers.end(),
       [&](const Layer& layer) { return keep_of(decisions, layer.mixer.window_tokens).all(); });

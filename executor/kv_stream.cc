@@ -37,6 +37,7 @@ KvStream::~KvStream() {
     changed_.notify_all();
     worker_.join();
   }
+  far_.reset();  // what it still writes comes from the region
   device_.release(region_);
 }
 
@@ -50,6 +51,12 @@ std::byte* KvStream::staged(std::int64_t layer) const {
   return region_.data + (stride_ * (place * shape_.blocks.n) + offset_).n;
 }
 
+Bytes pinned_records(const KvStreamShape& shape) {
+  if (!shape.gpu || shape.placement != KvPlacement::kDisk) return {};
+  const Bytes record = BlockFile::record_bytes(shape.part);
+  return record * (shape.staging * shape.blocks.n) + Bytes{BlockFile::kAlignment};
+}
+
 void KvStream::begin_pass(std::span<const SequenceSlice> slices) {
   drain();
   fetched_.clear();
@@ -61,8 +68,11 @@ void KvStream::begin_pass(std::span<const SequenceSlice> slices) {
     fetched_.insert(fetched_.end(), slice.block_table, slice.block_table + old);
     written_.insert(written_.end(), slice.block_table + first, slice.block_table + end);
   }
+  // Neighbours move together, whoever's they are.
+  std::sort(fetched_.begin(), fetched_.end());
+  std::sort(written_.begin(), written_.end());
   std::fill(there_.begin(), there_.end(), false);
-  for (std::int64_t layer = 0; layer < shape_.staging; ++layer) push({false, layer});
+  for (std::int64_t layer = 0; layer < shape_.staging && !by_turns(); ++layer) push({false, layer});
 }
 
 void KvStream::before(std::int64_t layer) {
@@ -71,6 +81,7 @@ void KvStream::before(std::int64_t layer) {
     waited_ += clock_->wait_until(ready_[at]);
     return;
   }
+  if (by_turns()) push({false, layer});  // now: what computes are the layers before
   if (copies_ != nullptr) return copies_->hold_computing(marks_[at]);
   if (far_ == nullptr) return;
   const Seconds begin = steady_.now();
@@ -83,7 +94,7 @@ void KvStream::before(std::int64_t layer) {
 void KvStream::after(std::int64_t layer) {
   push({true, layer});
   const std::int64_t next = layer + shape_.staging;
-  if (next < shape_.layers) push({false, next});
+  if (next < shape_.layers && !by_turns()) push({false, next});
 }
 
 void KvStream::drain() {
@@ -98,16 +109,16 @@ void KvStream::drain() {
 
 Seconds KvStream::take_waited() { return {std::exchange(waited_, 0.0)}; }
 
-double KvStream::transfer(std::int64_t blocks) const {
+double KvStream::transfer(const Job& job) const {
+  const auto blocks = static_cast<std::int64_t>((job.store ? written_ : fetched_).size());
   if (blocks == 0) return 0;
   const Bytes bytes = stride_ * blocks;
-  return link_.latency_s.value + static_cast<double>(bytes.n) / link_.bytes_per_s.value;
+  return (job.store ? write_seconds(link_, bytes) : read_seconds(link_, bytes)).v;
 }
 
 void KvStream::push(Job job) {
   if (clock_) {
-    const std::vector<std::int32_t>& blocks = job.store ? written_ : fetched_;
-    const double done = clock_->push(transfer(static_cast<std::int64_t>(blocks.size())));
+    const double done = clock_->push(transfer(job));
     if (!job.store) ready_[static_cast<std::size_t>(job.layer)] = done;
     return;
   }

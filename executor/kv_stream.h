@@ -2,8 +2,10 @@
 // KvStream: the cache of layers that live beyond the device. Each has its place in host memory or
 // on a disk; for its turn in a pass its blocks come into staging on the device, and what the pass
 // wrote goes back. One worker does the transfers in order, so that the next layer comes in while
-// one computes; on a GPU they are copies beside its computing, which waits for them by itself. On
-// dry nothing moves, and the waiting is what the card's links make of it.
+// one computes; on a GPU they are copies beside its computing, which waits for them by itself, and
+// of a disk pass through pinned memory: the host, which has nothing else to do, waits for the disk
+// while the device still computes the layers before. On dry nothing moves, and the waiting is what
+// the card's links make of it.
 #include <atomic>
 #include <condition_variable>
 #include <deque>
@@ -37,7 +39,10 @@ struct KvStreamShape {
   TokensPerBlock block{16};
   std::string directory;       // of a disk's file
   std::uint64_t identity = 0;  // of model and layout
+  bool gpu = false;            // a disk's records pass through pinned memory
 };
+/// That memory: a record of each staged layer's blocks, and room to align them.
+Bytes pinned_records(const KvStreamShape& shape);
 
 /// Where the bytes of layers beyond the device are.
 class KvFar {
@@ -48,12 +53,19 @@ class KvFar {
                      std::byte* staged) = 0;
   virtual void store(std::int64_t layer, const std::vector<std::int32_t>& blocks,
                      std::byte* staged) = 0;
+  /// Pinned memory that bytes pass through; none by default.
+  virtual Bytes pinned_bytes() const { return {}; }
 };
 /// Memory of `tier`, copied by `copies`, or at once where there are none. Errors: kOutOfPlan.
 std::unique_ptr<KvFar> make_host_far(Tier& tier, const KvStreamShape& shape,
                                      SideCopies* copies = nullptr);
 /// A file. Errors: those of BlockFile.
 std::unique_ptr<KvFar> make_disk_far(const KvStreamShape& shape);
+/// The same beside a GPU: by way of pinned memory of `host`. A block is read and checked before it
+/// goes to the device, and written when it has come from there and its room is wanted. Null
+/// `queue`: the system's.
+std::unique_ptr<KvFar> make_gpu_disk_far(Tier& host, SideCopies& copies, const KvStreamShape& shape,
+                                         std::unique_ptr<DiskQueue> queue = nullptr);
 
 class KvStream {
  public:
@@ -75,6 +87,10 @@ class KvStream {
   KvPlacement placement() const { return shape_.placement; }
   Bytes staging_bytes() const { return region_.size; }
   Bytes far_bytes(Blocks held) const { return stride_ * (shape_.layers * held.n); }
+  /// Pinned memory that the bytes of a disk pass through; on dry what that would be.
+  Bytes pinned_bytes() const {
+    return far_ != nullptr ? far_->pinned_bytes() : pinned_records(shape_);
+  }
 
   /// A pass over these slices begins: the first layers start to come in.
   void begin_pass(std::span<const SequenceSlice> slices);
@@ -82,7 +98,7 @@ class KvStream {
   void before(std::int64_t layer);
   /// A layer was used: what the pass wrote goes back, and the next one may come into its place.
   void after(std::int64_t layer);
-  /// Waits for all transfers. Errors: theirs.
+  /// Waits for all transfers; a disk may still write what nobody waits for. Errors: theirs.
   void drain();
   /// Every transfer from now on is added to `trace`; null = to none.
   void trace_to(Trace* trace) { trace_ = trace; }
@@ -98,7 +114,7 @@ class KvStream {
   void work();
   void run(const Job& job);
   void rethrow();
-  double transfer(std::int64_t blocks) const;  // seconds on dry
+  double transfer(const Job& job) const;  // seconds on dry
 
   KvStreamShape shape_;
   Tier& device_;
@@ -115,6 +131,7 @@ class KvStream {
   std::vector<double> ready_;  // on that clock
 
   // beside a GPU's computing
+  bool by_turns() const { return copies_ != nullptr && shape_.placement == KvPlacement::kDisk; }
   SideCopies* copies_ = nullptr;
   std::vector<std::size_t> marks_;  // by layer: behind its fetch
 

@@ -64,6 +64,15 @@ struct SpeculationCounts {
   std::int64_t steps = 0;  // of a sequence: passes that it had a part in
   std::int64_t asked = 0, accepted = 0;
   std::int64_t tokens = 0;  // made in those steps
+  /// Guesses that were looked at: those kept, and in a step the first that was not. The others
+  /// behind it say nothing about how often a guess is kept.
+  std::int64_t tested = 0;
+  /// Nothing was computed, and guesses were kept as often as the decisions say: no observation.
+  bool by_chance = false;
+  /// Share of the guesses looked at that was kept; 0 without any.
+  double acceptance() const {
+    return tested > 0 ? static_cast<double>(accepted) / static_cast<double>(tested) : 0;
+  }
   friend bool operator==(const SpeculationCounts&, const SpeculationCounts&) = default;
 };
 

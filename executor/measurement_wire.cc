@@ -142,6 +142,9 @@ void walk(Wire& wire, Measurement& m, std::vector<LedgerRow>& rows) {
     wire.number(counts);
     m.speculation = counts;
   }
+  wire.list(m.capacity, [&wire](RankCapacity& capacity) { wire.number(capacity); });
+  wire.list(m.replicas, [&wire](ReplicaMeasurement& replica) { wire.number(replica); });
+  wire.text(m.environment.machine);
   wire.text(m.text);
   wire.number(m.complete);
 }

@@ -7,7 +7,7 @@
 
 namespace vramplan {
 
-/// Rows, samples, peak, timings, output, scores, preemption and text.
+/// Rows, samples, peak, capacity, timings, output, scores, counts, the machine and text.
 std::string packed_measurement(const Measurement& measurement);
 /// Errors: kInternal when the bytes end early or go on.
 Measurement unpacked_measurement(const std::string& bytes);

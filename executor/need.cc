@@ -15,10 +15,11 @@ constexpr Bytes kGranule{Arena::kAlignment};
 
 /// A draft model with all the room there is.
 struct DraftOnDry {
-  DraftOnDry(Backend& backend, const Decisions& target, const ModelSource& source)
+  DraftOnDry(Backend& backend, const Decisions& target, const ModelSource& source,
+             GpuWorkspace* workspace)
       : decisions(draft_decisions(target)),
         part(model_part(source.draft->card, decisions.sharding, 0)),
-        engine({backend, alone, alone}, decisions, *source.draft, part,
+        engine({backend, alone, alone, {}, nullptr, workspace}, decisions, *source.draft, part,
                {kRegion, kRegion, {decisions.kv_blocks}, {kRegion, kRegion, kRegion}, kRegion}) {
     engine.load({});
   }
@@ -94,6 +95,33 @@ Bytes RankNeed::reservation(const RegionSizes& fitted) const {
          fitted.gpu.total();
 }
 
+Bytes RankNeed::reservation() const {
+  return reservation(sizes) + (draft != nullptr ? draft->reservation(draft->sizes) : Bytes{});
+}
+
+Bytes RankNeed::shared_bytes() const {
+  return round_up(sizes.weights, kGranule) + round_up(sizes.gpu.vectors, kGranule);
+}
+
+Bytes RankNeed::reserved_pages(std::int64_t replicas) const {
+  if (replicas == 1) return round_up(reservation(), kDevicePage);
+  return round_up(shared_bytes(), kDevicePage) +
+         round_up(reservation() - shared_bytes(), kDevicePage) * replicas;
+}
+
+FittedRegions RankNeed::reserved_within(Bytes free_now) const {
+  FittedRegions out;
+  Bytes left{free_now.n / kDevicePage.n * kDevicePage.n};
+  if (draft != nullptr) {
+    out.draft = draft->within(left);
+    out.reservation = draft->reservation(out.draft);
+    left -= out.reservation;
+  }
+  out.own = within(left);
+  out.reservation += reservation(out.own);
+  return out;
+}
+
 RankNeed measure_need(const Decisions& decisions, const ModelSource& source,
                       const DeviceCard& device, const ModelPart& part,
                       const std::vector<std::int64_t>& prompt_tokens, bool logits_of_all,
@@ -127,7 +155,8 @@ RankNeed measure_need(const Decisions& decisions, const ModelSource& source,
   SchedulerOptions options = scheduler_options(decisions, {});
   options.logits_of_all = logits_of_all;
   std::optional<DraftOnDry> draft;
-  if (decisions.speculation.guess == Guess::kDraft) draft.emplace(backend, decisions, source);
+  if (decisions.speculation.guess == Guess::kDraft)
+    draft.emplace(backend, decisions, source, engine.gpu());
   std::optional<Guesser> guesser;
   if (decisions.speculation.any()) {
     guesser.emplace(Guesser::Parts{decisions, source.card.vocab, nullptr,

@@ -10,6 +10,12 @@
 
 namespace vramplan {
 
+/// Regions of a rank and of its draft model on a GPU, and the one reservation that holds them.
+struct FittedRegions {
+  RegionSizes own, draft;
+  Bytes reservation;
+};
+
 struct RankNeed {
   RegionSizes sizes;  // regions that hold every take; blocks = the pools of the plan
   /// Of each group of layers: most blocks at the same time, and the bytes of one.
@@ -30,6 +36,15 @@ struct RankNeed {
   Bytes total() const;
   /// What the device is asked for: the regions as `within` cut them, rounded to its pages.
   Bytes reservation(const RegionSizes& fitted) const;
+  /// Of all regions, the draft model's too.
+  Bytes reservation() const;
+  /// On a GPU: weights and f32 vectors, of which replicas have one copy.
+  Bytes shared_bytes() const;
+  /// On a GPU: whole pages of `replicas` processes; of several the shared part is an allocation of
+  /// its own.
+  Bytes reserved_pages(std::int64_t replicas) const;
+  /// On a GPU: what fits the whole pages that are free, the draft model first.
+  FittedRegions reserved_within(Bytes free_now) const;
 };
 
 /// `prompt_tokens`: one length a sequence. `gpu`: null for a rank without a GpuWorkspace.

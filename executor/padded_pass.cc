@@ -45,4 +45,25 @@ PassInput PaddedPass::of(const PassInput& pass, std::int64_t rows) {
   return {ids_, positions_, inputs_, logit_rows_, true};
 }
 
+PassInput PaddedPass::of_guesses(const PassInput& pass, std::int64_t sequences,
+                                 std::int64_t queries) {
+  if (queries == 1) return of(pass, sequences);
+  const std::int64_t rows = sequences * queries;
+  const auto own = static_cast<std::int64_t>(pass.ids.size());
+  VRAMPLAN_CHECK(pass.decode && pass.groups.size() == 1 && rows >= own);
+  const bool all = pass.logit_rows.size() == pass.ids.size();
+  fill(ids_, pass.ids, rows, 0);
+  fill(positions_, pass.positions, rows, 0);
+  fill(logit_rows_, pass.logit_rows, all ? rows : sequences, static_cast<std::int32_t>(rows - 1));
+  groups_.resize(1);
+  Group& to = groups_.front();
+  fill(to.slots, pass.groups.front().slots, rows, std::int64_t{-1});
+  to.slices.assign(pass.groups.front().slices.begin(), pass.groups.front().slices.end());
+  VRAMPLAN_CHECK(static_cast<std::int64_t>(to.slices.size()) <= sequences);
+  to.slices.resize(static_cast<std::size_t>(sequences),
+                   SequenceSlice{own, 0, 0, to.slices.front().block_table});
+  inputs_ = {{to.slots, to.slices, {}, {}}};
+  return {ids_, positions_, inputs_, logit_rows_, true, queries};
+}
+
 }  // namespace vramplan

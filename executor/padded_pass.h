@@ -13,6 +13,10 @@ class PaddedPass {
   /// `rows` at least those of `pass`, a decode step. What is added writes no K and V, reads one
   /// token of the first sequence, and has logits that mean nothing. Valid until the next call.
   PassInput of(const PassInput& pass, std::int64_t rows);
+  /// A step that guesses are made or asked about in, brought to `sequences` sequences of `queries`
+  /// rows each, whatever each has left to ask. Logits: of all rows, or one a sequence, as in
+  /// `pass`; those added mean nothing, and their rows belong to no sequence.
+  PassInput of_guesses(const PassInput& pass, std::int64_t sequences, std::int64_t queries);
 
  private:
   struct Group {

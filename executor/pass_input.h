@@ -27,6 +27,8 @@ struct PassInput {
   std::span<const GroupInput> groups;        // as KvStore::groups
   std::span<const std::int32_t> logit_rows;  // [R] rows whose logits are wanted
   bool decode = false;                       // a step: one query a sequence and its logits
+  /// Of a step with guesses on a GPU: it is laid out for so many queries of each sequence.
+  std::int64_t step_queries = 1;
 };
 
 }  // namespace vramplan

@@ -7,10 +7,11 @@ namespace {
 
 constexpr Bytes kAnySize{std::int64_t{1} << 62};
 
-std::optional<GpuWorkspace> gpu_workspace(Backend& backend, const ModelCard& card,
+std::optional<GpuWorkspace> gpu_workspace(const RankEngine::Parts& parts, const ModelCard& card,
                                           const ModelPart& part, const Decisions& decisions,
                                           const GpuRegions& regions) {
-  if (backend.gpu() == nullptr) return {};
+  Backend& backend = parts.backend;
+  if (backend.gpu() == nullptr || parts.workspace != nullptr) return {};
   std::vector<KvKeep> groups;
   for (const KvGroup& group : kv_groups(card, part, decisions)) groups.push_back(group.keep);
   return std::optional<GpuWorkspace>(std::in_place, backend.tier(TierKind::kDevice), *backend.gpu(),
@@ -23,11 +24,16 @@ std::unique_ptr<KvStream> make_stream(const RankEngine::Parts& parts,
   KvStreamShape shape = *asked;
   shape.directory = parts.offload_directory.empty() ? "/var/tmp" : parts.offload_directory;
   Backend& backend = parts.backend;
+  shape.gpu = backend.gpu() != nullptr;
   std::unique_ptr<KvFar> far;
   if (backend.computes()) {
-    far = shape.placement == KvPlacement::kDisk
-              ? make_disk_far(shape)
-              : make_host_far(backend.tier(TierKind::kHost), shape, backend.side_copies());
+    Tier& host = backend.tier(TierKind::kHost);
+    SideCopies* const copies = backend.side_copies();
+    if (shape.placement == KvPlacement::kHost) {
+      far = make_host_far(host, shape, copies);
+    } else {
+      far = copies != nullptr ? make_gpu_disk_far(host, *copies, shape) : make_disk_far(shape);
+    }
   }
   auto stream = std::make_unique<KvStream>(backend.tier(TierKind::kDevice), shape, std::move(far),
                                            backend.side_copies());
@@ -45,7 +51,8 @@ RankEngine::RankEngine(const Parts& parts, const Decisions& decisions, const Mod
       part_(part),
       weights_arena_(parts.backend.tier(TierKind::kDevice),
                      parts.weights != nullptr ? Bytes{} : sizes.weights, "the weight region"),
-      gpu_(gpu_workspace(parts.backend, source.card, part, decisions, sizes.gpu)),
+      own_gpu_(gpu_workspace(parts, source.card, part, decisions, sizes.gpu)),
+      gpu_(own_gpu_ ? &*own_gpu_ : parts.workspace),
       dry_host_(parts.backend.computes() ? nullptr : make_dry_tier(TierKind::kHost, kAnySize)),
       stream_(make_stream(parts, kv_stream_shape(source.card, part, decisions, sizes.blocks))),
       kv_(parts.backend.tier(TierKind::kDevice), source.card, part, decisions, sizes.blocks,
@@ -58,7 +65,7 @@ RankEngine::RankEngine(const Parts& parts, const Decisions& decisions, const Mod
     kv_.set_swap_pool(std::make_unique<BlockPool>(parts_.backend.tier(TierKind::kHost),
                                                   decisions.swap_blocks, block));
   }
-  if (gpu_) parts_.backend.bind(&*gpu_);
+  if (own_gpu_) parts_.backend.bind(gpu_);
   Tier& host = dry_host_ != nullptr ? *dry_host_ : parts.backend.tier(TierKind::kHost);
   if (decisions.weight_offload.layers > 0) {
     host_weights_.emplace(host, sizes.host_weights, "the region of weights in host memory");
@@ -75,14 +82,14 @@ RankEngine::RankEngine(const Parts& parts, const Decisions& decisions, const Mod
 }
 
 RankEngine::~RankEngine() {
-  if (gpu_) parts_.backend.bind(nullptr);
+  if (own_gpu_) parts_.backend.bind(nullptr);
 }
 
 void RankEngine::load(const LoadOptions& given) {
   VRAMPLAN_CHECK(!transformer_.has_value());
   Ops& ops = parts_.backend.ops();
   LoadOptions options = given;
-  if (gpu_) options.f32_vectors = &gpu_->vectors();
+  if (gpu_ != nullptr) options.f32_vectors = &gpu_->vectors();
   options.upload = parts_.backend.upload();
   if (host_weights_) options.host = &*host_weights_;
   if (parts_.weights != nullptr) {
@@ -107,7 +114,7 @@ void RankEngine::load(const LoadOptions& given) {
       decisions_.prefill_chunk.n,
       [this](const PassInput& part) { return parts_.backend.stage_part(part); }};
   transformer_.emplace(source_.card, part_, decisions_.activations, decisions_.attention, parts);
-  if (!gpu_) return;
+  if (gpu_ == nullptr) return;
   for (const RopeTable& table : transformer_->rope_tables()) {
     const TensorView view = gpu_->add_rope_table(table);
     if (options.upload == nullptr) continue;
@@ -137,53 +144,80 @@ TensorView RankEngine::forward(const Pass& pass) {
   for (std::size_t g = 0; g < pass.groups.size(); ++g) {
     const BlockPool& pool = kv_.pool(g);
     const BlockPool* const host = kv_.swap_pool();
-    for (const BlockCopy& block : pass.groups[g].swap_out) {
-      parts_.backend.swap(host->data(block.to), pool.data(block.from), pool.block_bytes(),
-                          HostCopy::kToHost);
-    }
+    // What comes back leaves blocks on the host that others may take in the same pass.
     for (const BlockCopy& block : pass.groups[g].swap_in) {
       parts_.backend.swap(pool.data(block.to), host->data(block.from), pool.block_bytes(),
                           HostCopy::kToDevice);
+    }
+    for (const BlockCopy& block : pass.groups[g].swap_out) {
+      parts_.backend.swap(host->data(block.to), pool.data(block.from), pool.block_bytes(),
+                          HostCopy::kToHost);
     }
     for (const BlockCopy& block : pass.groups[g].copies) {
       parts_.backend.copy(pool.data(block.to), pool.data(block.from), pool.block_bytes());
     }
   }
-  PassInput input = pass.input();
-  if (gpu_ && input.decode) {
-    const auto rows = static_cast<std::int64_t>(input.ids.size());
-    input = padded_.of(input, parts_.backend.step_rows(rows));
-  }
+  const bool step = gpu_ != nullptr && pass.phase == Phase::kDecode;
   return parts_.backend.run_pass(
-      input, activations_, [this](const PassInput& given) { return transformer_->forward(given); });
+      step ? step_of_gpu(pass) : pass.input(), activations_,
+      [this](const PassInput& given) { return transformer_->forward(given); });
+}
+
+/// Steps with guesses are all alike, so that what they take and the graphs that are captured do not
+/// depend on which guesses were kept: a sequence that is done, or has less to ask, leaves rows
+/// empty.
+PassInput RankEngine::step_of_gpu(const Pass& pass) {
+  const PassInput input = pass.input();
+  if (pass.step_queries > 0) {
+    return padded_.of_guesses(input, gpu_->shape().slices, pass.step_queries);
+  }
+  const auto rows = static_cast<std::int64_t>(input.ids.size());
+  return padded_.of(input, parts_.backend.step_rows(rows));
 }
 
 std::vector<std::int32_t> RankEngine::sample(const Pass& pass, const TensorView& logits,
                                              const Sampling& sampling,
                                              std::span<const float> uniform) {
-  VRAMPLAN_CHECK(gpu_.has_value());
   const auto rows = static_cast<std::int64_t>(pass.sampled.size());
-  TensorView scratch = activations_.take(
-      DType::kI8, 1, cuda::sampling_workspace(rows, logits.columns).n, "sampling scratch");
   // Rows wanted besides the sampled ones come first.
   const auto first = static_cast<std::int64_t>(pass.logit_rows.size()) - rows;
+  return draw(logits, first, rows, sampling, uniform);
+}
+
+std::vector<std::int32_t> RankEngine::draw(const TensorView& logits, std::int64_t first,
+                                           std::int64_t rows, const Sampling& sampling,
+                                           std::span<const float> uniform) {
+  VRAMPLAN_CHECK(gpu_ != nullptr);
+  TensorView scratch = activations_.take(
+      DType::kI8, 1, cuda::sampling_workspace(rows, logits.columns).n, "sampling scratch");
   std::vector<std::int32_t> tokens =
       parts_.backend.sample({logits, first, rows, sampling, uniform, scratch});
   activations_.give_back(scratch);
+  for (const std::int32_t token : tokens) {
+    if (token >= 0 && token < logits.columns) continue;
+    throw Error(ErrorCode::kInternal, "the device drew token id " + std::to_string(token))
+        .help("the weights or the cache are damaged; check the model file");
+  }
   return tokens;
+}
+
+Bytes RankEngine::vector_bytes() const {
+  const SharedWeights* const shared = parts_.weights;
+  if (shared != nullptr && shared->vectors != nullptr) return shared->vectors->live();
+  return own_gpu_ ? gpu_->vector_bytes() : Bytes{};
 }
 
 Bytes RankEngine::regions_taken() {
   Bytes taken = weights_arena().live() + kv_.pool_bytes();
   if (stream_) taken += stream_->staging_bytes();
-  if (gpu_) taken += gpu_->gemm_bytes() + gpu_->index_bytes() + gpu_->vector_bytes();
+  if (own_gpu_) taken += gpu_->gemm_bytes() + gpu_->index_bytes() + vector_bytes();
   return taken;
 }
 
 Bytes RankEngine::taken() {
   Bytes taken = weights_arena().live() + kv_.held_bytes() + activations_.live();
   if (stream_) taken += stream_->staging_bytes();
-  if (gpu_) taken += gpu_->gemm_bytes() + gpu_->index_bytes() + gpu_->vector_bytes();
+  if (own_gpu_) taken += gpu_->gemm_bytes() + gpu_->index_bytes() + vector_bytes();
   return taken;
 }
 

@@ -27,6 +27,7 @@ struct RegionSizes {
 struct SharedWeights {
   Arena& arena;
   const LoadedWeights& loaded;
+  const Arena* vectors = nullptr;  // of f32 copies, on a GPU
 };
 
 class RankEngine {
@@ -37,6 +38,9 @@ class RankEngine {
     Communicator& stages;
     std::string offload_directory = {};      // of a cache on a disk
     const SharedWeights* weights = nullptr;  // instead of those that `load` would bring
+    /// On a GPU: of an engine with the same sequences and blocks that outlives this one; passes of
+    /// the two take turns. Null: one of its own.
+    GpuWorkspace* workspace = nullptr;
   };
   /// `source` must outlive the engine. Errors: kOutOfPlan when a region does not fit its tier.
   RankEngine(const Parts& parts, const Decisions& decisions, const ModelSource& source,
@@ -55,6 +59,9 @@ class RankEngine {
   /// Draws the pass's tokens where the logits are. Only with a gpu workspace. `uniform`: one a row.
   std::vector<std::int32_t> sample(const Pass& pass, const TensorView& logits,
                                    const Sampling& sampling, std::span<const float> uniform);
+  /// The same from any rows. Errors: kInternal for logits that are no numbers.
+  std::vector<std::int32_t> draw(const TensorView& logits, std::int64_t first, std::int64_t rows,
+                                 const Sampling& sampling, std::span<const float> uniform);
   void give_back(TensorView& logits) { activations_.give_back(logits); }
 
   const ModelPart& part() const { return part_; }
@@ -72,12 +79,17 @@ class RankEngine {
     return parts_.weights != nullptr ? parts_.weights->arena : weights_arena_;
   }
   /// What other engines can compute with; after load.
-  SharedWeights shared_weights() { return {weights_arena(), loaded_}; }
+  SharedWeights shared_weights() {
+    return {weights_arena(), loaded_, own_gpu_ ? &gpu_->vectors() : nullptr};
+  }
+  /// Of f32 copies of 16-bit norms and biases on a GPU, its own or shared.
+  Bytes vector_bytes() const;
   Arena& activations() { return activations_; }
   const std::map<std::string, Bytes>& weight_groups() const { return loaded_.group_bytes; }
   const RankWeights& weights() const { return loaded_.weights; }
   /// Null on a CPU.
-  const GpuWorkspace* gpu() const { return gpu_ ? &*gpu_ : nullptr; }
+  const GpuWorkspace* gpu() const { return gpu_; }
+  GpuWorkspace* gpu() { return gpu_; }
   /// All that the device's regions were made for, whether it is taken or not, but for activations.
   Bytes regions_taken();
   /// What tensors and held blocks take now: aligned weights and activations, whole blocks.
@@ -85,13 +97,15 @@ class RankEngine {
 
  private:
   void stream_weights();
+  PassInput step_of_gpu(const Pass& pass);
 
   Parts parts_;
   const Decisions& decisions_;
   const ModelSource& source_;
   ModelPart part_;
   Arena weights_arena_;
-  std::optional<GpuWorkspace> gpu_;
+  std::optional<GpuWorkspace> own_gpu_;
+  GpuWorkspace* gpu_;               // its own or another engine's; null on a CPU
   std::unique_ptr<Tier> dry_host_;  // host memory of a device that computes nothing
   std::optional<Arena> host_weights_;
   std::unique_ptr<KvStream> stream_;

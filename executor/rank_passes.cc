@@ -30,13 +30,7 @@ std::vector<std::int32_t> sample(RankEngine& engine, const Pass& pass, const Ten
     hooks.charge_sampling(static_cast<std::int64_t>(tokens.size()));
   if (engine.gpu() != nullptr && !tokens.empty() && logits.data != nullptr) {
     const Sampling sampling = hooks.sampler != nullptr ? hooks.sampler->sampling() : Sampling{};
-    tokens = engine.sample(pass, logits, sampling, draws(pass, scheduler, hooks));
-    for (const std::int32_t token : tokens) {
-      if (token >= 0 && token < logits.columns) continue;
-      throw Error(ErrorCode::kInternal, "the device drew token id " + std::to_string(token))
-          .help("the weights or the cache are damaged; check the model file");
-    }
-    return tokens;
+    return engine.sample(pass, logits, sampling, draws(pass, scheduler, hooks));
   }
   engine.wait();
   if (hooks.sampler == nullptr) return tokens;
@@ -161,9 +155,9 @@ class PassRunner {
     std::vector<std::vector<std::int32_t>> made;
     Drawn drawn;
     if (guesses) {
-      if (hooks_.charge_sampling) hooks_.charge_sampling(logits.rows);
-      engine_.wait();
-      made = hooks_.guesser->keep(pass, logits, scheduler_);
+      const auto asked = static_cast<std::int64_t>(pass.logit_rows.size());
+      if (hooks_.charge_sampling) hooks_.charge_sampling(asked);
+      made = hooks_.guesser->keep(engine_, pass, logits, scheduler_);
     } else if (hooks_.beams != nullptr && !pass.sampled.empty()) {
       drawn = advance_beams(engine_, pass, logits, hooks_);
     } else {

@@ -52,6 +52,10 @@ void add_cache_rows(Ledger& ledger, RankEngine& engine) {
   };
   beyond(TierKind::kDevice, "staging", stream->staging_bytes(),
          "taken for layers that come and go");
+  if (stream->pinned_bytes().n > 0) {
+    beyond(TierKind::kHost, "staging", stream->pinned_bytes(),
+           "pinned memory that records of the disk pass through");
+  }
   const bool disk = stream->placement() == KvPlacement::kDisk;
   beyond(disk ? TierKind::kDisk : TierKind::kHost, "blocks",
          stream->far_bytes(kv.pool(0).most_held()),
@@ -93,14 +97,24 @@ void add_observed_rows(Ledger& ledger, RankEngine& engine, const RankRun& run) {
         "taken from the reservation for the GEMM library");
     add(Category::kWorkspace, "indices", Phase::kLoad, gpu->index_bytes(),
         std::to_string(gpu->tensor_count()) + " arrays and rotary tables");
-    if (gpu->vector_bytes().n > 0) {
-      add(Category::kWorkspace, "f32 vectors", Phase::kLoad, gpu->vector_bytes(),
+    if (engine.vector_bytes().n > 0) {
+      add(Category::kWorkspace, "f32 vectors", Phase::kLoad, engine.vector_bytes(),
           "f32 copies of 16-bit norms and biases");
     }
   }
   add(Category::kRuntime, "arena padding", Phase::kLoad, engine.weights_arena().padding(),
       std::to_string(engine.weights_arena().tensor_count()) + " tensors at multiples of " +
           std::to_string(Arena::kAlignment) + " B");
+}
+
+Bytes taken_in_reservation(RankEngine& engine, const RankRun& run, Guesser* guesser) {
+  Bytes prefill = run.prefill_peak, decode = run.decode_peak, regions = engine.regions_taken();
+  if (guesser != nullptr && guesser->draft() != nullptr) {
+    prefill += guesser->prefill_peak();
+    decode += guesser->decode_peak();
+    regions += guesser->draft()->regions_taken();
+  }
+  return regions + std::max(prefill, decode);
 }
 
 void add_draft_rows(Ledger& ledger, Guesser& guesser) {
@@ -137,6 +151,7 @@ SchedulerOptions scheduler_options(const Decisions& decisions,
   options.preempt = decisions.preempt;
   options.score = decisions.kv_score;
   options.prefix_cache = decisions.shared_prefix.n > 0;
+  options.step_queries = step_queries(decisions);
   return options;
 }
 

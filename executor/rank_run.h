@@ -48,6 +48,9 @@ RankRun run_passes(RankEngine& engine, Scheduler& scheduler, const RunHooks& hoo
 /// The rows of a rank that come from its tensors and blocks.
 void add_observed_rows(Ledger& ledger, RankEngine& engine, const RankRun& run);
 
+/// On a GPU: bytes of all that the reservation was made for, a draft model's too.
+Bytes taken_in_reservation(RankEngine& engine, const RankRun& run, Guesser* guesser);
+
 /// The rows of a draft model.
 void add_draft_rows(Ledger& ledger, Guesser& guesser);
 

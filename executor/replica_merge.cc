@@ -13,7 +13,14 @@ namespace {
 }
 
 bool is_one_copy(const LedgerRow& row) {
-  return row.category == Category::kWeights || row.name == "arena padding";
+  return row.category == Category::kWeights || row.name == "arena padding" ||
+         row.name == "f32 vectors";
+}
+
+bool adds_up(const LedgerRow& row, ReplicasOn on) {
+  if (row.category == Category::kKvCache || row.category == Category::kActivations) return true;
+  const bool before = row.name == "process base" || row.name == "tokenizer";
+  return on == ReplicasOn::kGpu && !is_one_copy(row) && !before;
 }
 
 bool is_same_row(const LedgerRow& a, const LedgerRow& b) {
@@ -47,13 +54,13 @@ std::vector<ObservedTerm> mean_terms(const std::vector<Timings>& replicas,
 
 }  // namespace
 
-Ledger added_up(const std::vector<Ledger>& replicas) {
+Ledger added_up(const std::vector<Ledger>& replicas, ReplicasOn on) {
   VRAMPLAN_CHECK(!replicas.empty());
   const std::string count = std::to_string(replicas.size());
   Ledger all;
   for (std::size_t i = 0; i < replicas.front().rows().size(); ++i) {
     LedgerRow row = replicas.front().rows()[i];
-    const bool each = row.category == Category::kKvCache || row.category == Category::kActivations;
+    const bool each = adds_up(row, on);
     for (std::size_t r = 1; r < replicas.size(); ++r) {
       const std::vector<LedgerRow>& rows = replicas[r].rows();
       if (i >= rows.size() || !is_same_row(rows[i], row)) differ("their rows");

@@ -28,8 +28,8 @@ class VirtualRuntime {
     const int ranks = decisions.sharding.ranks();
     const std::int64_t replicas = decisions.replicas;
     if (gpu) {
-      take(TierKind::kDevice, Category::kRuntime, "context", device.context_bytes);
-      take(TierKind::kDevice, Category::kRuntime, "modules", device.module_bytes);
+      take(TierKind::kDevice, Category::kRuntime, "context", device.context_bytes, replicas);
+      take(TierKind::kDevice, Category::kRuntime, "modules", device.module_bytes, replicas);
       if (device.kind != DeviceKind::kGpu) {  // on a GPU the rank's engine takes it
         take(TierKind::kDevice, Category::kWorkspace, "gemm", device.workspace_bytes);
       }
@@ -40,7 +40,7 @@ class VirtualRuntime {
       take(process, Category::kRuntime, "tokenizer",
            {tokenizer.n, Evidence::kMeasured, "this process"});
     }
-    if (replicas > 1) {
+    if (replicas > 1 && !gpu) {
       take(process, Category::kRuntime, "replicas",
            {(replica_base(device) * replicas).n, Evidence::kAssumed, "each holds something"});
     }
@@ -52,20 +52,15 @@ class VirtualRuntime {
   VirtualRuntime& operator=(const VirtualRuntime&) = delete;
 
  private:
-  void take(TierKind tier, Category category, const char* name,
-            const Sourced<std::int64_t>& bytes) {
+  void take(TierKind tier, Category category, const char* name, const Sourced<std::int64_t>& bytes,
+            std::int64_t times = 1) {
     Tier& from = backend_.tier(tier);
     // A card that says nothing of its host's memory does not limit it.
     if (tier == TierKind::kDevice || from.capacity().n > 0) {
-      regions_.emplace_back(tier, from.reserve({bytes.value}, name));
+      regions_.emplace_back(tier, from.reserve(Bytes{bytes.value} * times, name));
     }
     const std::string source = bytes.source.empty() ? "" : ": " + bytes.source;
-    ledger_.add({rank_,
-                 tier,
-                 category,
-                 name,
-                 Phase::kLoad,
-                 {bytes.value},
+    ledger_.add({rank_, tier, category, name, Phase::kLoad, Bytes{bytes.value} * times,
                  "virtual device, as card " + device_.name + " says" + source});
   }
 
@@ -101,29 +96,17 @@ class VirtualPages {
 /// The smaller model of speculative decoding, where there is one.
 struct DryDraft {
   DryDraft(Backend& backend, const Decisions& target, const ModelSource& source,
-           const RankNeed* need)
+           const RegionSizes& sizes, GpuWorkspace* workspace)
       : decisions(draft_decisions(target)) {
     if (target.speculation.guess != Guess::kDraft) return;
     const ModelPart part = model_part(source.draft->card, decisions.sharding, 0);
-    engine = std::make_unique<RankEngine>(RankEngine::Parts{backend, alone, alone}, decisions,
-                                          *source.draft, part, need->sizes);
-    engine->load({});
+    engine = std::make_unique<RankEngine>(
+        RankEngine::Parts{backend, alone, alone, {}, nullptr, workspace}, decisions, *source.draft,
+        part, sizes);
   }
   Decisions decisions;
   SingleCommunicator alone;
   std::unique_ptr<RankEngine> engine;
-};
-
-/// Decode steps that a GPU would capture: the second of every number of rows.
-struct VirtualGraphs {
-  std::map<std::int64_t, std::int64_t> steps;  // by rows
-  std::int64_t count = 0, calls = 0;
-  Bytes bytes;
-  bool captures(std::int64_t rows) {
-    if (++steps[rows] != 2) return false;
-    ++count;
-    return true;
-  }
 };
 
 class DryRun {
@@ -177,7 +160,8 @@ class DryRun {
       return Bytes{device_.process_base_bytes.value} + request_.tokenizer +
              own * decisions_.replicas;
     }
-    Bytes bytes = Bytes{device_.context_bytes.value} + Bytes{device_.module_bytes.value};
+    Bytes bytes = (Bytes{device_.context_bytes.value} + Bytes{device_.module_bytes.value}) *
+                  decisions_.replicas;
     if (!gpu_) bytes += Bytes{device_.workspace_bytes.value};
     if (decisions_.sharding.ranks() > 1) bytes += Bytes{device_.comm_bytes.value};
     return bytes;
@@ -185,8 +169,9 @@ class DryRun {
 
   void refuse_if_too_large(int rank, const RankNeed& need) const {
     need.require_blocks("rank " + std::to_string(rank));
-    const Bytes tensors = gpu_ ? round_up(need.reservation(need.sizes), kDevicePage) : need.total();
-    const Bytes others = (need.total() - need.sizes.weights) * (decisions_.replicas - 1);
+    const Bytes tensors = gpu_ ? need.reserved_pages(decisions_.replicas) : need.total();
+    const Bytes others =
+        gpu_ ? Bytes{} : (need.total() - need.sizes.weights) * (decisions_.replicas - 1);
     const Bytes bytes = tensors + others + runtime_bytes();
     if (bytes <= decisions_.capacity) return;
     throw Error(ErrorCode::kDoesNotFit, "rank " + std::to_string(rank) + " needs " +
@@ -208,44 +193,40 @@ class DryRun {
     DryCommunicator tensor_group(part.tensor_rank, part.tp, backend.dry_ops());
     DryCommunicator stages(part.stage, part.pp, backend.dry_ops());
     const Bytes free = tier.free_now();
-    const RegionSizes sizes =
-        need.within(gpu_ ? Bytes{free.n / kDevicePage.n * kDevicePage.n} : free);
+    const FittedRegions fitted = regions_within(free, need);
+    const RegionSizes& sizes = fitted.own;
     RankEngine engine({backend, tensor_group, stages}, decisions_, source_, part, sizes);
+    DryDraft draft(backend, decisions_, source_, fitted.draft, engine.gpu());
+    engine.load({});
+    if (draft.engine != nullptr) draft.engine->load({});
+    const auto others = other_replicas(engine, backend, sizes);
     if (gpu_) {
       const Bytes regions = free - tier.free_now();
-      reserved_ = round_up(need.reservation(sizes), kDevicePage);
-      pages.take(reserved_ - regions, "the rest of the reservation");
+      reserved_ = decisions_.replicas > 1 ? need.reserved_pages(decisions_.replicas)
+                                          : round_up(fitted.reservation, kDevicePage);
+      pages.take(std::max(Bytes{}, reserved_ - regions), "the rest of the reservation");
     }
-    engine.load({});
     if (rank == 0) look(engine, Phase::kLoad, "weights loaded");
     Scheduler scheduler(engine.kv(), prompts_, scheduler_options(decisions_, {}));
     RunHooks hooks;
-    std::int64_t calls_before = 0, samplings = 0;
-    VirtualGraphs graphs;
+    std::size_t graphs = 0;
     hooks.charge_sampling = [&](std::int64_t rows) {
-      ++samplings;  // is no part of the graph
       const double logits = static_cast<double>(rows) * static_cast<double>(source_.card.vocab);
-      backend.dry_ops().count({DryOp::kSample, DType::kF32, DType::kF32, 4 * logits, 0});
+      const DryOp choice = decisions_.beam_search ? DryOp::kSampleBeams : DryOp::kSample;
+      backend.dry_ops().count({choice, DType::kF32, DType::kF32, 4 * logits, 0});
     };
     const std::int64_t every = std::max<std::int64_t>(1, decisions_.output.n / 32);
     hooks.after_pass = [&](const Pass& pass) {
-      const std::int64_t calls = backend.dry_ops().counts().calls - samplings;
-      const bool step = gpu_ && pass.phase == Phase::kDecode && captures_steps(decisions_);
-      const auto rows = static_cast<std::int64_t>(pass.ids.size());
-      if (step && graphs.captures(backend.step_rows(rows))) {
-        graphs.calls = calls - calls_before;
-        graphs.bytes += graph_pages(graphs.calls);
-        pages.take(graph_pages(graphs.calls), "the graph of a decode step");
+      for (; graphs < backend.captured_calls().size(); ++graphs) {
+        pages.take(graph_pages(backend.captured_calls()[graphs]) * decisions_.replicas,
+                   "the graph of a decode step");
       }
-      calls_before = calls;
       if (rank != 0) return;
       const bool prefill = pass.phase == Phase::kPrefill;
       if (!prefill && pass.number % every != 0 && pass.number != 1) return;
       look(engine, pass.phase,
            (prefill ? "prefill chunk " : "decode step ") + std::to_string(pass.number));
     };
-    const auto others = other_replicas(engine, backend, sizes);
-    DryDraft draft(backend, decisions_, source_, need.draft.get());
     std::optional<Guesser> guesser;
     if (decisions_.speculation.any()) {
       guesser.emplace(
@@ -253,10 +234,15 @@ class DryRun {
       hooks.guesser = &*guesser;
     }
     RankRun run = run_passes(engine, scheduler, hooks);
-    add_rows(engine, run, others);
+    const std::vector<std::int64_t> captured = backend.captured_calls();
+    const Bytes of_others = add_rows(engine, run, others);
     if (guesser) measurement_.speculation = run.speculation;
     if (draft.engine != nullptr) add_draft_rows(measurement_.observed, *guesser);
-    if (gpu_) add_gpu_rows(rank, engine, run, graphs);
+    if (gpu_) {
+      const Bytes inside =
+          taken_in_reservation(engine, run, guesser ? &*guesser : nullptr) + of_others;
+      add_gpu_rows(rank, *engine.gpu(), inside, captured);
+    }
     const Bytes rows = measurement_.observed.peak(rank, TierKind::kDevice);
     const Bytes free_now = tier.free_now();
     measurement_.capacity.push_back(
@@ -268,53 +254,75 @@ class DryRun {
   std::vector<std::unique_ptr<RankEngine>> other_replicas(RankEngine& first, DryBackend& backend,
                                                           const RegionSizes& sizes) {
     shared_.emplace(first.shared_weights());
+    RegionSizes own = sizes;
+    own.gpu.vectors = {};
     std::vector<std::unique_ptr<RankEngine>> others;
     for (std::int64_t i = 1; i < decisions_.replicas; ++i) {
       others.push_back(
           std::make_unique<RankEngine>(RankEngine::Parts{backend, alone_, alone_, {}, &*shared_},
-                                       decisions_, source_, first.part(), sizes));
+                                       decisions_, source_, first.part(), own));
       others.back()->load({});
     }
     return others;
   }
 
-  /// Replicas take their turns here; what each held is added up.
-  void add_rows(RankEngine& first, const RankRun& run,
-                const std::vector<std::unique_ptr<RankEngine>>& others) {
+  /// Replicas take their turns here; what each held is added up. Gives what the others had in their
+  /// reservations.
+  Bytes add_rows(RankEngine& first, const RankRun& run,
+                 const std::vector<std::unique_ptr<RankEngine>>& others) {
+    Bytes inside;
     std::vector<Ledger> ledgers(1);
     add_observed_rows(ledgers.front(), first, run);
     for (const auto& engine : others) {
       Scheduler scheduler(engine->kv(), prompts_, scheduler_options(decisions_, {}));
-      const RankRun other = run_passes(*engine, scheduler, {});
+      RunHooks hooks;
+      std::optional<Guesser> guesser;
+      if (decisions_.speculation.any()) {
+        guesser.emplace(Guesser::Parts{decisions_, source_.card.vocab, nullptr, nullptr, prompts_});
+        hooks.guesser = &*guesser;
+      }
+      const RankRun other = run_passes(*engine, scheduler, hooks);
+      inside += taken_in_reservation(*engine, other, nullptr) - first.weights_arena().live() -
+                first.vector_bytes();
       ledgers.emplace_back();
       add_observed_rows(ledgers.back(), *engine, other);
     }
-    const Ledger rows = others.empty() ? ledgers.front() : added_up(ledgers);
+    const ReplicasOn on = gpu_ ? ReplicasOn::kGpu : ReplicasOn::kCpu;
+    const Ledger rows = others.empty() ? ledgers.front() : added_up(ledgers, on);
     for (const LedgerRow& row : rows.rows()) measurement_.observed.add(row);
+    return inside;
   }
 
   Bytes graph_pages(std::int64_t nodes) const {
     return round_up(Bytes{device_.graph_node_bytes.value} * nodes, kDevicePage);
   }
 
-  void add_gpu_rows(int rank, RankEngine& engine, const RankRun& run, const VirtualGraphs& graphs) {
+  FittedRegions regions_within(Bytes free, const RankNeed& need) const {
+    if (gpu_) return need.reserved_within(free);
+    return {need.within(free), need.draft != nullptr ? need.draft->sizes : RegionSizes{}, {}};
+  }
+
+  /// `inside`: of the reservation; `captured`: operations of each step that was.
+  void add_gpu_rows(int rank, const GpuWorkspace& gpu, Bytes inside,
+                    const std::vector<std::int64_t>& captured) {
     const auto add = [&](TierKind tier, Category category, const char* name, Bytes bytes,
                          std::string probe) {
       measurement_.observed.add(
           {rank, tier, category, name, Phase::kLoad, bytes, std::move(probe)});
     };
-    const GpuWorkspace& gpu = *engine.gpu();
-    const Bytes inside = engine.regions_taken() + std::max(run.prefill_peak, run.decode_peak);
     add(TierKind::kDevice, Category::kRuntime, "arena rounding", reserved_ - inside,
         "regions in whole pages of the virtual device, less all they were made for");
-    if (graphs.count > 0) {
-      add(TierKind::kDevice, Category::kGraphs, "decode", graphs.bytes,
-          "virtual device: " + std::to_string(graphs.calls) +
-              " operations of a decode step, captured for " + std::to_string(graphs.count) +
-              " numbers of sequences");
+    if (!captured.empty()) {
+      Bytes bytes;
+      for (const std::int64_t calls : captured) {
+        bytes += graph_pages(calls) * decisions_.replicas;
+      }
+      add(TierKind::kDevice, Category::kGraphs, "decode", bytes,
+          "virtual device: " + std::to_string(captured.size()) + " steps captured, of " +
+              std::to_string(captured.back()) + " operations the last");
     }
     add(TierKind::kHost, Category::kWorkspace, "staging",
-        gpu.arrays_bytes() * 2 + Bytes{CudaUpload::kBufferBytes} * 2,
+        (gpu.arrays_bytes() * 2 + Bytes{CudaUpload::kBufferBytes} * 2) * decisions_.replicas,
         "virtual host: two copies of the arrays of a pass, two buffers of weights");
   }
 

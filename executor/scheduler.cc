@@ -103,6 +103,7 @@ void Scheduler::fill_prefill(std::size_t index) {
   const auto prompt = static_cast<std::int64_t>(sequence.prompt.size());
   const std::int64_t count = std::min({left, options_.prefill_chunk, prompt});
   pass_.phase = Phase::kPrefill;
+  pass_.step_queries = 0;
   pass_.number = ++prefill_number_;
   append(index, count, count == left);
 }
@@ -114,6 +115,10 @@ bool Scheduler::fill_decode() {
     if (sequences_[i].running && !sequences_[i].finished) append(i, unseen(sequences_[i]), true);
   }
   if (pass_.ids.empty()) return false;
+  pass_.step_queries = options_.step_queries;
+  for (const SequenceSlice& slice : pass_.groups.back().slices) {
+    if (options_.whole) pass_.step_queries = std::max(pass_.step_queries, slice.query_count);
+  }
   pass_.number = ++decode_number_;
   return true;
 }

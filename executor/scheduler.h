@@ -22,12 +22,14 @@ struct Pass {
     std::vector<std::int64_t> slots;
     std::vector<SequenceSlice> slices;
     std::vector<std::int32_t> sink_positions;  // of a group with sinks
-    // To be made before the pass, in this order: to the host, back from it, and on the device.
+    // To be made before the pass, in this order: back from the host, to it, and on the device.
     std::vector<BlockCopy> swap_out, swap_in, copies;
     std::vector<KvPack> packs;  // of a residual window
   };
   Phase phase = Phase::kPrefill;
-  std::int64_t number = 0;              // chunk or step within its phase, from 1
+  std::int64_t number = 0;  // chunk or step within its phase, from 1
+  /// Of a step that guesses are made or asked about in: the most rows of a sequence; else 0.
+  std::int64_t step_queries = 0;
   std::vector<std::int64_t> sequences;  // one a slice
   std::vector<std::int64_t> sampled;    // the sequence of each logits row
   std::vector<std::int32_t> ids, positions, logit_rows;
@@ -49,7 +51,9 @@ struct SchedulerOptions {
   /// When blocks run out the sequence that came last gives its own away. Needs one group.
   Preempt preempt = Preempt::kNone;
   KvScore score = KvScore::kSum;  // of blocks in a group with a budget
-  bool whole = false;             // a sequence takes the blocks of all its tokens when it begins
+  /// Of a draft: a sequence takes the blocks of all its tokens when it begins, and steps are alike.
+  bool whole = false;
+  std::int64_t step_queries = 0;  // rows of a sequence in the step that has the most guesses; or 0
   std::string tenant = {};        // whose prompts these are: blocks are never shared across tenants
   std::int64_t kv_stride = 1;     // of the history behind a residual window
 };

@@ -1,6 +1,6 @@
 #pragma once
 // SideCopies: transfers between host and device that go on while the device computes: a stream of
-// its own, with marks that computing waits for. Nothing here waits on the host.
+// its own, with marks that computing waits for. But for `wait`, nothing here waits on the host.
 #include <cstddef>
 
 #include "executor/tier.h"
@@ -18,6 +18,8 @@ class SideCopies {
   virtual void set_mark(std::size_t mark) = 0;
   /// What is to be computed from now on waits until the mark, as it was last set, is reached.
   virtual void hold_computing(std::size_t mark) = 0;
+  /// The host waits until the mark, as it was last set, is reached.
+  virtual void wait(std::size_t mark) = 0;
 };
 
 }  // namespace vramplan

@@ -184,14 +184,10 @@ void check_formats(const ModelSource& source, const Decisions& decisions, bool g
 }
 
 /// A budget in every layer, of tokens whose keys keep their positions.
-void check_mass(const ModelCard& card, const Decisions& decisions, bool gpu) {
+void check_mass(const ModelCard& card, const Decisions& decisions) {
   if (decisions.kv_policy != KvPolicy::kMass) return;
   if (decisions.kv_keep.budget.n < 1) {
     throw Error(ErrorCode::kUsage, "the KV policy mass needs a budget").at("", "kv_keep");
-  }
-  if (gpu && decisions.attention == AttentionAlgorithm::kNaive) {
-    refuse("naive attention that adds up what each block gets on a GPU", "--attention",
-           "tiled runs there");
   }
   const bool full = std::all_of(card.layers.begin(), card.layers.end(), [](const Layer& layer) {
     return layer.mixer.kind == MixerKind::kFullAttention;
@@ -323,7 +319,7 @@ void refuse_unsupported(const ModelSource& source, const Decisions& decisions, b
   check_parts(source.card);
   check_cache(source.card, decisions);
   check_packed(source, decisions, computes, gpu);
-  check_mass(source.card, decisions, gpu);
+  check_mass(source.card, decisions);
   check_sinks(source.card, decisions);
   check_by_layer(source.card, decisions);
   check_residual(source.card, decisions);
@@ -339,8 +335,8 @@ void refuse_unsupported(const ModelSource& source, const Decisions& decisions, b
   positive(decisions.samples, "samples");
   check_sharing(decisions);
   check_preemption(decisions);
-  check_replicas(decisions, !gpu);
-  refuse_guesses(source, decisions, gpu);
+  check_replicas(decisions, true);
+  refuse_guesses(source, decisions);
   if (source.draft != nullptr) {
     check_layers(source.draft->card);
     check_parts(source.draft->card);
@@ -364,10 +360,7 @@ void refuse_unsupported(const ModelSource& source, const Decisions& decisions, b
   check_formats(source, decisions, gpu);
   if (source.draft != nullptr) check_formats(*source.draft, draft_decisions(decisions), gpu);
   if (gpu) check_gpu_heads(source.card);
-  if (gpu && decisions.kv_placement == KvPlacement::kDisk) {
-    refuse("a KV cache on a disk beside a GPU", "--kv-placement",
-           "--kv-placement host runs there; disk runs on the cpu and dry backends");
-  }
+  if (gpu && source.draft != nullptr) check_gpu_heads(source.draft->card);
   if (source.gguf == nullptr && !random_weights) {
     throw Error(ErrorCode::kUsage, source.card.name + " is a card without weights")
         .at("", "MODEL")

@@ -165,7 +165,6 @@ TensorView Transformer::attention(std::int64_t index, TensorView& n, bool drop_i
   }
   arena_.give_back(k);
   arena_.give_back(v);
-
   AttentionParams params;
   params.heads = width.heads;
   params.scale = mixer.softmax_scale != 0 ? static_cast<float>(mixer.softmax_scale)
@@ -176,6 +175,7 @@ TensorView Transformer::attention(std::int64_t index, TensorView& n, bool drop_i
   params.sink_tokens = keep.sinks.n;
   params.sink_q = sink_q;
   params.naive = naive_;
+  params.many_queries = pass.step_queries > 1;
   if (behind) params.history = &kv;
   if (behind) params.history_slices = group.slices;
   TensorView o = take(tokens, width.o, "attention output");

@@ -81,6 +81,8 @@ struct AttentionParams {
   float softcap = 0.0F;            // 0 = none
   std::int64_t window_tokens = 0;  // 0 = whole context
   bool naive = false;              // materialise the scores: oracle, and the O(N^2) spike
+  /// Slices may have several queries, whatever these have: a GPU's kernel and scratch for those.
+  bool many_queries = false;
   /// The first tokens of a sequence, seen by every later query beside its window (StreamingLLM).
   /// Their scores are those of `sink_q`: q rotated for its place among the tokens it sees. Both
   /// need a window.

@@ -38,7 +38,9 @@ const std::vector<std::string> kOpWords{"embed",
                                         "linear_fp8",
                                         "linear_fp8_decode",
                                         "attention_history_prefill",
-                                        "attention_history_decode"};
+                                        "attention_history_decode",
+                                        "sample_beams",
+                                        "between"};
 
 constexpr std::int64_t kMaxBytes = std::int64_t{1} << 50;
 constexpr double kMaxRate = 1e21;
@@ -65,6 +67,14 @@ void each_number(F&& f) {
   f("host_capacity_bytes", &DeviceCard::host_capacity_bytes, std::int64_t{1}, kMaxBytes);
   f("devices_per_node", &DeviceCard::devices_per_node, std::int64_t{1}, std::int64_t{1} << 20);
   f("price_per_hour_usd", &DeviceCard::price_per_hour_usd, 0.0, 1e9);
+}
+
+/// f(name, member, low, high) of what only some links say.
+template <class F>
+void each_of_a_disk(F&& f) {
+  f("write_bytes_per_s", &Link::write_bytes_per_s, 1.0, kMaxRate);
+  f("write_latency_s", &Link::write_latency_s, 0.0, kMaxSeconds);
+  f("overlap", &Link::overlap, 0.0, 1.0);
 }
 
 const std::set<std::string> kRequired{
@@ -106,7 +116,8 @@ void check_number(const DeviceCard& card, const std::string& field, const Source
 std::string peak_word(const std::string& key) {
   if (key == "fp4") return key;
   const auto dtype = dtype_from_name(key);
-  return dtype && !is_block_quantised(*dtype) ? info(*dtype).name : "";
+  const bool plain = dtype && !is_block_quantised(*dtype) && packed_rule(*dtype) == nullptr;
+  return plain ? info(*dtype).name : "";
 }
 
 void check_op_cost(const DeviceCard& card, const std::string& where, const OpCost& cost) {
@@ -160,11 +171,15 @@ Sourced<T> read_sourced(const YamlNode& node, T low, T high) {
 }
 
 Link read_link(const YamlNode& node) {
-  node.allow_only({"kind", "bytes_per_s", "latency_s"});
+  node.allow_only(
+      {"kind", "bytes_per_s", "latency_s", "write_bytes_per_s", "write_latency_s", "overlap"});
   Link link;
   link.kind = read_word<LinkKind>(node.at("kind"), kLinkWords);
   link.bytes_per_s = read_sourced<double>(node.at("bytes_per_s"), 1.0, kMaxRate);
   link.latency_s = read_sourced<double>(node.at("latency_s"), 0.0, kMaxSeconds);
+  each_of_a_disk([&](const char* name, auto member, double low, double high) {
+    if (node.has(name)) link.*member = read_sourced<double>(node.at(name), low, high);
+  });
   return link;
 }
 
@@ -242,6 +257,10 @@ void validate(const DeviceCard& card) {
     const std::string where = "links[" + std::to_string(i) + "]";
     check_number(card, where + ".bytes_per_s", card.links[i].bytes_per_s, 1.0, kMaxRate);
     check_number(card, where + ".latency_s", card.links[i].latency_s, 0.0, kMaxSeconds);
+    each_of_a_disk([&](const char* name, auto member, double low, double high) {
+      const Sourced<double>& number = card.links[i].*member;
+      if (is_given(number)) check_number(card, where + "." + name, number, low, high);
+    });
   }
   for (std::size_t i = 0; i < card.op_costs.size(); ++i) {
     check_op_cost(card, "op_costs[" + std::to_string(i) + "]", card.op_costs[i]);
@@ -296,6 +315,10 @@ std::string write_device_card(const DeviceCard& card) {
     out += "  - kind: " + kLinkWords.at(static_cast<std::size_t>(link.kind)) +
            "\n    bytes_per_s: " + sourced_text(link.bytes_per_s) +
            "    latency_s: " + sourced_text(link.latency_s);
+    each_of_a_disk([&](const char* name, auto member, double, double) {
+      if (is_given(link.*member))
+        out += "    " + std::string(name) + ": " + sourced_text(link.*member);
+    });
   }
   if (!card.op_costs.empty()) out += "op_costs:\n";
   for (const OpCost& cost : card.op_costs) {
@@ -305,6 +328,15 @@ std::string write_device_card(const DeviceCard& card) {
            ", flops_per_s: " + number_text(cost.flops_per_s) + "}\n";
   }
   return out;
+}
+
+Seconds read_seconds(const Link& link, Bytes bytes) {
+  return {link.latency_s.value + static_cast<double>(bytes.n) / link.bytes_per_s.value};
+}
+
+Seconds write_seconds(const Link& link, Bytes bytes) {
+  if (link.write_bytes_per_s.value <= 0) return read_seconds(link, bytes);
+  return {link.write_latency_s.value + static_cast<double>(bytes.n) / link.write_bytes_per_s.value};
 }
 
 Bytes replica_base(const DeviceCard& device) {

@@ -26,12 +26,21 @@ struct Link {
   LinkKind kind = LinkKind::kPcie;
   Sourced<double> bytes_per_s;  // one direction
   Sourced<double> latency_s;
+  // Of a disk that calibrate timed as a cache beyond the device uses it. Unset: writing is as
+  // reading, and computing takes nothing away.
+  Sourced<double> write_bytes_per_s{}, write_latency_s{};
+  Sourced<double> overlap{};  // share of its speed that it keeps beside computing, 0..1
 };
+/// Seconds of one transfer that is not empty: latency + bytes / rate.
+Seconds read_seconds(const Link& link, Bytes bytes);
+Seconds write_seconds(const Link& link, Bytes bytes);
 
 /// One measured cost line: seconds = call_s + bytes / bytes_per_s + flops / flops_per_s.
 /// `op` names an operation (embed norm linear linear_decode linear_f32 linear_fp8 rope kv_write
-/// attention_prefill attention_decode attention_mass_decode attention_history_decode activation
-/// add gather all_reduce ...: planner/op_work.h); `dtype` the format of the bytes read, or "any".
+/// attention_prefill attention_decode attention_mass_prefill attention_mass_decode
+/// attention_history_decode activation add gather all_reduce all_gather send sample sample_beams
+/// ...: planner/op_work.h), or `between`, what each takes outside of itself; `dtype` the format of
+/// the bytes read, or "any".
 struct OpCost {
   std::string op, dtype;
   double call_s = 0, bytes_per_s = 0, flops_per_s = 0;  // 0 = no such term

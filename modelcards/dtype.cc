@@ -149,7 +149,9 @@ std::optional<DType> dtype_from_ggml(std::uint32_t ggml_type) {
   return std::nullopt;
 }
 
-bool is_block_quantised(DType dtype) { return info(dtype).block_elements > 1; }
+bool is_block_quantised(DType dtype) {
+  return info(dtype).block_elements > 1 && packed_rule(dtype) == nullptr;
+}
 
 const PackedRule* packed_rule(DType dtype) {
   if (dtype < DType::kFp8Tensor) return nullptr;

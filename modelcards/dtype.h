@@ -86,6 +86,8 @@ struct DTypeInfo {
 const DTypeInfo& info(DType dtype);
 std::optional<DType> dtype_from_name(const std::string& name);  // "fp16" and "f16" are one
 std::optional<DType> dtype_from_ggml(std::uint32_t ggml_type);
+/// Rows of blocks that hold their own scales (GGUF, KIVI). A packed format (packed_rule) is none,
+/// whether its scales are of groups, rows or tiles.
 bool is_block_quantised(DType dtype);
 
 /// How a packed format stores what decodes it. Bytes of one matrix [rows, columns]:

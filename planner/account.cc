@@ -9,6 +9,13 @@
 #include "planner/speculation.h"
 
 namespace vramplan {
+namespace {
+
+Bytes draft_weights(const StageAccount& stage) {
+  return stage.draft ? stage.draft->weights + stage.draft->padding : Bytes{};
+}
+
+}  // namespace
 
 std::vector<StageAccount> stage_accounts(const ModelSource& source, const DeviceCard& device,
                                          const Decisions& decisions,
@@ -23,14 +30,19 @@ std::vector<StageAccount> stage_accounts(const ModelSource& source, const Device
     for (const LedgerRow& row : runtime_rows(device, tables, rank, decisions.sharding.ranks())) {
       if (row.tier == TierKind::kDevice) account.runtime += row.bytes;
     }
-    if (decisions.replicas > 1) account.runtime += replica_base(device) * decisions.replicas;
+    const bool gpu = device.kind == DeviceKind::kGpu;
+    if (gpu) account.runtime = account.runtime * decisions.replicas;
+    if (!gpu && decisions.replicas > 1) {
+      account.runtime += replica_base(device) * decisions.replicas;
+    }
     account.kv_per_token = kv_growing_per_token(account.model, decisions);
     if (decisions.speculation.guess == Guess::kDraft) {
       account.draft = draft_account(source, decisions);
-      account.runtime += account.draft->weights + account.draft->padding;
+      account.runtime += draft_weights(account);
     }
-    if (device.kind == DeviceKind::kGpu) {
+    if (gpu) {
       account.gpu = gpu_account(account.model, device, decisions);
+      if (account.draft) add_draft(*account.gpu, account.draft->model, device, decisions);
     }
     stages.push_back(std::move(account));
   }
@@ -61,27 +73,37 @@ Bytes activation_peak(const StageAccount& stage, const Decisions& decisions, Dev
 Bytes reservation_bytes(const StageAccount& stage, const Decisions& decisions) {
   const Bytes granule{256};
   const ScratchRules rules = rules_of(stage, decisions, DeviceKind::kGpu);
+  const Bytes draft = stage.draft ? draft_reservation(*stage.draft, decisions, rules) : Bytes{};
   return stage.weights + stage.padding + kv_region_bytes(stage.model, decisions) +
          activation_extent(stage.model, decisions, rules) + round_up(stage.gpu->gemm, granule) +
-         index_bytes(*stage.gpu, decisions) + stage.gpu->vectors;
+         index_bytes(*stage.gpu, decisions) + stage.gpu->vectors + draft;
+}
+
+Bytes reserved_pages(const StageAccount& stage, const Decisions& decisions) {
+  const Bytes all = reservation_bytes(stage, decisions);
+  if (decisions.replicas == 1) return round_up(all, kGpuPage);
+  const Bytes shared = stage.weights + stage.padding + stage.gpu->vectors;
+  return round_up(shared, kGpuPage) + round_up(all - shared, kGpuPage) * decisions.replicas;
 }
 
 Bytes arena_rounding(const StageAccount& stage, const Decisions& decisions) {
-  return round_up(reservation_bytes(stage, decisions), kGpuPage) - stage.weights - stage.padding -
+  const Bytes each = stage.gpu->gemm + index_bytes(*stage.gpu, decisions);
+  return reserved_pages(stage, decisions) - stage.weights - stage.padding - draft_weights(stage) -
          kv_bytes(stage, decisions) - activation_peak(stage, decisions, DeviceKind::kGpu) -
-         stage.gpu->gemm - index_bytes(*stage.gpu, decisions) - stage.gpu->vectors;
+         each * decisions.replicas - stage.gpu->vectors;
 }
 
 Bytes shaped_bytes(const StageAccount& stage, const Decisions& decisions, DeviceKind kind) {
   if (!stage.gpu || kind != DeviceKind::kGpu) return {};
-  return index_bytes(*stage.gpu, decisions) + stage.gpu->vectors +
-         graph_bytes(*stage.gpu, decisions) + arena_rounding(stage, decisions);
+  const Bytes each = index_bytes(*stage.gpu, decisions) + graph_bytes(*stage.gpu, decisions);
+  return each * decisions.replicas + stage.gpu->vectors + arena_rounding(stage, decisions);
 }
 
 Bytes stage_peak(const StageAccount& stage, const Decisions& decisions, DeviceKind kind) {
   if (stage.gpu && kind == DeviceKind::kGpu) {
-    return stage.runtime - stage.gpu->gemm + graph_bytes(*stage.gpu, decisions) +
-           round_up(reservation_bytes(stage, decisions), kGpuPage);
+    const Bytes each = graph_bytes(*stage.gpu, decisions) - stage.gpu->gemm;
+    return stage.runtime - draft_weights(stage) + each * decisions.replicas +
+           reserved_pages(stage, decisions);
   }
   return stage.weights + stage.padding + stage.runtime + kv_bytes(stage, decisions) +
          activation_peak(stage, decisions, kind);

@@ -44,6 +44,9 @@ Bytes shaped_bytes(const StageAccount& stage, const Decisions& decisions, Device
 /// GPU: the one reservation before it is rounded to pages: every region at a multiple of 256 B,
 /// activations with the gaps that first fit leaves.
 Bytes reservation_bytes(const StageAccount& stage, const Decisions& decisions);
+/// GPU: whole pages of it; of replicas one allocation of weights and f32 vectors, and one of the
+/// rest for each.
+Bytes reserved_pages(const StageAccount& stage, const Decisions& decisions);
 /// GPU: what the reservation takes beyond the tensors' rows: gaps and the last page.
 Bytes arena_rounding(const StageAccount& stage, const Decisions& decisions);
 /// The fullest stage's peak.

@@ -241,7 +241,7 @@ Bytes linear_scratch(const ScratchRules& rules, std::int64_t tokens, std::int64_
     // Above 32 tokens, rows of a quantised weight are made plain in a tile: at most 8192 of them
     // and at most 64 MiB. Packed ones are read by our kernel as they are.
     const bool tiled =
-        is_block_quantised(weight) && !packed && tokens > 32 && rules.activations != DType::kF32;
+        is_block_quantised(weight) && tokens > 32 && rules.activations != DType::kF32;
     const std::int64_t fitting = (std::int64_t{64} << 20) / (2 * in_features);
     return tiled ? bytes_of(DType::kBF16, std::clamp<std::int64_t>(fitting, 1, 8192), in_features)
                  : Bytes{};
@@ -332,6 +332,7 @@ std::vector<PassShape> decode_passes(const Decisions& decisions, bool head, Devi
     PassShape most = step(decisions.batch);
     most.tokens = decisions.batch * (asked + 1);
     most.logit_rows = head ? most.tokens : 0;
+    if (kind == DeviceKind::kGpu) return {most};  // each is brought to it
     return {step(decisions.batch), most};
   }
   if (decisions.preempt == Preempt::kNone) return {step(decisions.batch)};

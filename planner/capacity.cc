@@ -34,12 +34,18 @@ Tokens pool_tokens(const StageAccount& stage, const Decisions& decisions, Device
   if (stage.gpu && kind == DeviceKind::kGpu) {
     // Whole pages are left for the reservation, and what does not grow with the tokens in it stays.
     const Bytes cache = kv_region_bytes(stage.model, decisions);
-    const Bytes reservation = reservation_bytes(stage, decisions);
-    const Bytes outside = stage_peak(stage, decisions, kind) - round_up(reservation, kGpuPage);
-    const Bytes room = decisions.capacity - outside;
+    const std::int64_t replicas = decisions.replicas;
+    const Bytes shared =
+        replicas > 1 ? stage.weights + stage.padding + stage.gpu->vectors : Bytes{};
+    const Bytes reservation = reservation_bytes(stage, decisions) - shared;
+    const Bytes outside =
+        stage_peak(stage, decisions, kind) - round_up(reservation, kGpuPage) * replicas;
+    const Bytes room{floor_div((decisions.capacity - outside).n, replicas)};  // of each
     if (room.n <= 0) return {};
     left = Bytes{floor_div(room.n, kGpuPage.n)} * kGpuPage.n - (reservation - cache);
-    left = Bytes{left.n / 256 * 256} - (cache - round_up(growing, Bytes{256}));
+    const Bytes own = kv_growing_bytes(stage.model, decisions);
+    left = Bytes{left.n / 256 * 256} - (cache - round_up(own, Bytes{256}));
+    left = left * replicas;
   }
   const Bytes block = kv_device_block_bytes(stage.model, decisions) * decisions.replicas;
   if (left.n <= 0) return {};

@@ -37,7 +37,7 @@ class Chooser : private ChoiceList {
     lengths();
     speculation();
     check_activation_offload(source_.card, d());
-    check_replicas(d(), !gpu_);
+    check_replicas(d(), device_.kind != DeviceKind::kSram);
     about_model();
     about_device();
   }
@@ -76,6 +76,11 @@ class Chooser : private ChoiceList {
     const std::optional<std::int64_t> asked =
         request_.threads ? std::optional<std::int64_t>(*request_.threads) : std::nullopt;
     d().threads = static_cast<int>(number(asked, cores, "threads", "--threads", kMostThreads));
+    // How lines scale with threads differs from operation to operation: they are not scaled.
+    const std::int64_t timed = device_.multiprocessors.value;
+    if (device_.op_costs.empty() || d().threads * d().replicas == timed) return;
+    assume("times", fmt::format("those of {} threads, which the card was timed with", timed),
+           "calibrate --threads");
   }
 
   void formats() {
@@ -228,7 +233,7 @@ class Chooser : private ChoiceList {
     if (request_.preempt && *request_.preempt != PreemptRequest::kNone) {
       d().preempt = Preempt::kSwap;  // whichever: it is refused
     }
-    check_speculation(source_, d(), !gpu_);
+    check_speculation(source_, d(), device_.kind);
   }
 
   void about_model() {

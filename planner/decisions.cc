@@ -44,7 +44,6 @@ Decisions draft_decisions(const Decisions& decisions) {
   draft.window_pools.clear();
   draft.kv_blocks = blocks_for(draft.context, draft.block) * draft.batch;
   draft.speculation = {};
-  draft.engine.reset();
   return draft;
 }
 
@@ -140,6 +139,9 @@ Blocks table_blocks(const Decisions& decisions, const KvKeep& keep) {
 }
 
 bool captures_steps(const Decisions& decisions) {
+  // With three full steps each kind of pass comes twice, whatever the model agrees with.
+  const GuessDecision& guesses = decisions.speculation;
+  if (guesses.any() && decisions.output.n - 1 < 3 * (guesses.tokens + 1)) return false;
   return decisions.attention != AttentionAlgorithm::kNaive &&
          decisions.kv_placement == KvPlacement::kDevice && decisions.weight_offload.layers == 0;
 }

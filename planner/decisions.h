@@ -9,7 +9,6 @@
 
 #include "modelcards/dtype.h"
 #include "modelcards/units.h"
-#include "planner/engine_decision.h"
 
 namespace vramplan {
 
@@ -190,8 +189,7 @@ struct Decisions {
   int threads = 1;            // CPU backend, of each replica
   std::int64_t replicas = 1;  // processes that each run all of this over one copy of the weights
   std::uint64_t seed = 0;
-  Bytes capacity;                        // per device: what the run may take, all in all
-  std::optional<EngineDecision> engine;  // with --engine: whose settings the plan is for
+  Bytes capacity;  // per device: what the run may take, all in all
 };
 
 /// What a layer keeps whose attention sees `window_tokens` (0 = everything).
@@ -206,7 +204,8 @@ Blocks table_blocks(const Decisions& decisions, const KvKeep& keep);
 
 /// On a GPU: whether decode steps are captured and replayed as graphs. Not where all scores lie in
 /// memory, whose size changes from step to step; nor where layers come in from elsewhere: their
-/// copies go to other places in every pass, and the link's time is long beside that of launches.
+/// copies go to other places in every pass, and the link's time is long beside that of launches;
+/// nor steps with guesses of an output so short that there may be too few of them.
 bool captures_steps(const Decisions& decisions);
 /// Rows of a captured step of `rows` sequences, of at most `most`: the next power of two, so that
 /// few sizes are captured.
@@ -233,8 +232,8 @@ LayerRange layers_of_stage(std::int64_t layer_count, int pp, int stage);
 
 /// Most processes of a run.
 inline constexpr std::int64_t kMostReplicas = 256;
-/// Errors: kUnsupported naming what several processes do not do over one copy of the weights: a
-/// GPU, ranks, a cache, matrices or hidden states beyond the device, a draft model.
+/// Errors: kUnsupported naming what replicas do not have: ranks, a cache, matrices or hidden states
+/// beyond the device, a draft. `cpu`: a device whose memory processes can share, or a GPU.
 void check_replicas(const Decisions& decisions, bool cpu);
 
 struct ModelCard;

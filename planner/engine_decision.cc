@@ -4,6 +4,8 @@
 
 #include <limits>
 
+#include "modelcards/yaml.h"
+
 namespace vramplan {
 namespace {
 
@@ -19,17 +21,17 @@ void read_count(const YamlNode& node, const char* key, std::optional<Unit>& valu
 
 std::string speculation_text(const Speculation& s) {
   std::string out = fmt::format("{{method: {}, tokens: {}", yaml_quoted(s.method), s.tokens);
-  if (!s.model.empty()) out += fmt::format(", model: {}", yaml_quoted(s.model));
+  if (!s.model.empty()) out += fmt::format(", draft: {}", yaml_quoted(s.model));
   if (s.acceptance) out += fmt::format(", acceptance: {}", *s.acceptance);
   return out + "}";
 }
 
 Speculation read_speculation(const YamlNode& in) {
-  in.allow_only({"method", "tokens", "model", "acceptance"});
+  in.allow_only({"method", "tokens", "draft", "acceptance"});
   Speculation s;
   s.method = in.at("method").text();
   s.tokens = in.at("tokens").integer(1, kMostDrafted);
-  s.model = in.text_or("model", "");
+  s.model = in.text_or("draft", "");
   if (in.has("acceptance")) s.acceptance = in.at("acceptance").real(0, 1);
   return s;
 }
@@ -58,9 +60,9 @@ std::string write_engine_decision(const EngineDecision& d, const std::string& in
   line("tower_bytes", fmt::format("{}", d.tower.n));
   if (d.beside.n > 0) line("beside_bytes", fmt::format("{}", d.beside.n));
   if (d.transient.n > 0) line("transient_bytes", fmt::format("{}", d.transient.n));
-  if (d.tower_positions > 0) {
-    line("tower_positions", fmt::format("{}", d.tower_positions));
-    line("tower_heads", fmt::format("{}", d.tower_heads));
+  if (d.tower_shape.positions > 0) {
+    line("tower_positions", fmt::format("{}", d.tower_shape.positions));
+    line("tower_heads", fmt::format("{}", d.tower_shape.heads));
   }
   if (d.expert_parallel > 1) line("expert_parallel", fmt::format("{}", d.expert_parallel));
   if (d.attention_dp > 1) line("attention_dp", fmt::format("{}", d.attention_dp));
@@ -116,8 +118,8 @@ EngineDecision read_engine_decision(const YamlNode& in) {
   d.tower = {in.at("tower_bytes").integer(0, kMost)};
   d.beside = {in.integer_or("beside_bytes", 0, 0, kMost)};
   d.transient = {in.integer_or("transient_bytes", 0, 0, kMost)};
-  d.tower_positions = in.integer_or("tower_positions", 0, 1, kMostPositions);
-  d.tower_heads = in.integer_or("tower_heads", 0, 1, kMostPositions);
+  d.tower_shape.positions = in.integer_or("tower_positions", 0, 1, kMostPositions);
+  d.tower_shape.heads = in.integer_or("tower_heads", 0, 1, kMostPositions);
   d.expert_parallel = static_cast<int>(in.integer_or("expert_parallel", 1, 1, kMostRanks));
   d.attention_dp = static_cast<int>(in.integer_or("attention_dp", 1, 1, kMostRanks));
   d.context_parallel = static_cast<int>(in.integer_or("context_parallel", 1, 1, kMostRanks));

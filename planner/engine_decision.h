@@ -1,14 +1,17 @@
 #pragma once
-// EngineDecision: the settings of an inference engine that a plan was made for, kept in the plan
-// file as they were asked for, so that emit, verify-log and a later reading mean the same engine.
-// What was not asked for stays unset and follows the engine's defaults.
+// EngineFlags: the settings of an inference engine as they were asked for, one vocabulary for all
+// engines. EngineDecision: those a plan was made for, kept in the plan file so that emit,
+// verify-log and a later reading mean the same engine. The executor never sees either.
+#include <cstdint>
 #include <optional>
 #include <string>
 
 #include "modelcards/units.h"
-#include "modelcards/yaml.h"
+#include "planner/engines/vision_tower.h"
 
 namespace vramplan {
+
+class YamlNode;
 
 /// Requests the plan's serving times are for.
 struct ServingDecision {
@@ -29,22 +32,41 @@ struct Speculation {
   bool operator==(const Speculation&) const = default;
 };
 
-struct EngineDecision {
-  std::string engine;  // "vllm@0.19.0", or without a version
-  std::optional<double> memory_fraction;
-  std::optional<Tokens> max_model_len, max_num_batched_tokens, kv_tokens;
+/// An engine's own settings, as they were asked for. What is not set follows the plan or the
+/// default of its version, and is listed as an assumption.
+struct EngineFlags {
+  std::optional<double> memory_fraction;  // each engine's own fraction; see twin.cc
+  std::optional<Tokens> max_model_len, max_num_batched_tokens;
+  std::optional<Tokens> kv_tokens;  // SGLang --max-total-tokens: at most these
   std::optional<std::int64_t> max_num_seqs;
-  std::optional<Bytes> kv_cache_memory;
-  std::string dtype = "auto", kv_cache_dtype = "auto", quantization = "none";
-  std::string quantized_parts = "all";
-  Bytes tower, beside, transient;
-  std::int64_t tower_positions = 0, tower_heads = 0;
+  std::optional<Bytes> kv_cache_memory;  // vLLM --kv-cache-memory-bytes: instead of profiling
+  std::string dtype = "auto";            // auto float16 bfloat16 float32
+  std::string kv_cache_dtype = "auto";   // auto fp16 bf16 fp8 ... by engine
+  std::string quantization = "none";
+  std::string quantized_parts = "all";  // all feed_forward experts
+  Bytes tower;                          // weights beside the decoder, on every first stage
+  /// What other processes hold on each device: an engine that starts at the same time, a desktop.
+  Bytes beside;
+  /// Taken and given back while serving, beside what is predicted: pools of prefill graphs.
+  Bytes transient;
+  TowerShape tower_shape;  // llama.cpp: what the projector's encoder computes at once
+  /// Tensor ranks that share whole experts instead of parts of every one; attention stays split.
   int expert_parallel = 1;
+  /// Groups of the tensor ranks that attend sequences of their own (vLLM: data parallel ranks; the
+  /// plan's tp is what all of them are together). Lengths and counts of a step are the engine's
+  /// flags: of all groups for SGLang, of one group for vLLM and TensorRT-LLM.
   int attention_dp = 1;
+  /// Tensor ranks that share the tokens of one cache (decode context parallel): each keeps every
+  /// n-th, of all the heads that the ranks would hold copies of.
   int context_parallel = 1;
   Speculation speculation;
-  bool eager = false;  // no CUDA graphs
-  bool flash_attention = true;
+  bool eager = false;  // vLLM --enforce-eager, SGLang --disable-cuda-graph: no graphs are captured
+  bool flash_attention = true;  // llama.cpp
+  bool operator==(const EngineFlags&) const = default;
+};
+
+struct EngineDecision : EngineFlags {
+  std::string engine;  // "vllm@0.19.0", or without a version
   std::optional<ServingDecision> serving;
   bool operator==(const EngineDecision&) const = default;
 };

@@ -191,7 +191,7 @@ class PassWorks {
     };
     double blocks = static_cast<double>(packed(last) - packed(pass.kv_length - queries)) / 32;
     std::int64_t calls = 0;
-    const bool step = pass.tokens == pass.sequences;
+    const bool step = !pass.prefill && pass.tokens == pass.sequences;
     if (step && last > residual.tokens.n) {
       blocks = static_cast<double>(pass.sequences) / 32;
     } else {
@@ -293,7 +293,9 @@ class PassWorks {
     const int tp = model_.shape.tp;
     if (tp > 1) add(all_gather_work(rows, model_.shape.vocab_rows, DType::kF32, tp), 1);
     if (model_.logit_softcap > 0) add(activation_work(rows, model_.vocab, false, DType::kF32), 1);
-    add(sample_work(rows, model_.vocab), 1);
+    add(decisions_.beam_search ? sample_beams_work(rows, model_.vocab)
+                               : sample_work(rows, model_.vocab),
+        1);
   }
 
   const RankModel& model_;
@@ -321,8 +323,8 @@ std::vector<OpWork> prefill_work(const RankModel& model, const Decisions& decisi
   if (chunk <= 0) return sum.take();
   const std::int64_t full = ceil_div(prompt, chunk) - 1;
   const bool fused = fuses_operations(device);
-  if (full > 0) PassWorks(model, decisions, {{chunk, 0, 1, chunk}, full, fused}, sum).run();
-  const PassWork last{prompt - full * chunk, decisions.samples, 1, prompt};
+  if (full > 0) PassWorks(model, decisions, {{chunk, 0, 1, chunk, true}, full, fused}, sum).run();
+  const PassWork last{prompt - full * chunk, decisions.samples, 1, prompt, true};
   PassWorks(model, decisions, {last, 1, fused}, sum).run();
   return sum.take();
 }

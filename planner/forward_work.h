@@ -14,9 +14,11 @@ namespace vramplan {
 inline bool fuses_operations(DeviceKind kind) { return kind == DeviceKind::kGpu; }
 
 /// All operations of one pass of a rank: `tokens` rows of which `logit_rows` need the head, as
-/// `sequences` slices of equal length over caches of `kv_length`.
+/// `sequences` slices of equal length over caches of `kv_length`. `prefill`: part of a prompt, even
+/// when it is a single token.
 struct PassWork {
   std::int64_t tokens = 1, logit_rows = 0, sequences = 1, kv_length = 1;
+  bool prefill = false;
 };
 std::vector<OpWork> forward_work(const RankModel& model, const Decisions& decisions,
                                  const PassWork& pass, DeviceKind device);

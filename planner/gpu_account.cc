@@ -6,6 +6,7 @@
 #include "planner/forward_work.h"
 #include "planner/kv_groups.h"
 #include "planner/preemption.h"
+#include "planner/speculation.h"
 
 namespace vramplan {
 namespace {
@@ -43,6 +44,28 @@ Bytes rope_tables(const RankModel& model) {
   return bytes;
 }
 
+Bytes f32_copies(const RankModel& model) {
+  Bytes bytes;
+  for (const WeightTensor& tensor : model.outside) bytes += f32_copy(tensor);
+  for (const LayerKind& kind : model.kinds) {
+    for (const WeightTensor& tensor : kind.tensors) bytes += f32_copy(tensor) * kind.count;
+  }
+  return bytes;
+}
+
+/// Kernels of a decode step of one sequence.
+std::int64_t step_calls(const RankModel& model, const DeviceCard& device,
+                        const Decisions& decisions) {
+  std::int64_t calls = 0;
+  const std::int64_t rows = model.shape.head ? 1 : 0;
+  for (const OpWork& work : forward_work(model, decisions, {1, rows, 1, 1}, device.kind)) {
+    const bool drawn = work.op == OpKind::kSample || work.op == OpKind::kSampleBeams;
+    if (drawn) continue;  // after the graph
+    calls += work.calls * gpu_kernels_of(work.op);
+  }
+  return calls;
+}
+
 Bytes table_bytes(const KvKeep& keep, const Decisions& decisions) {
   const std::int64_t blocks = table_blocks(decisions, keep).n;
   return Bytes{4} * detail::checked_mul(decisions.batch, blocks);
@@ -56,27 +79,27 @@ GpuAccount gpu_account(const RankModel& model, const DeviceCard& device,
   gpu.multiprocessors = static_cast<int>(std::max<std::int64_t>(1, device.multiprocessors.value));
   gpu.gemm = {device.workspace_bytes.value};
   gpu.graph_node = {device.graph_node_bytes.value};
-  for (const WeightTensor& tensor : model.outside) gpu.vectors += f32_copy(tensor);
-  for (const LayerKind& kind : model.kinds) {
-    for (const WeightTensor& tensor : kind.tensors) gpu.vectors += f32_copy(tensor) * kind.count;
-  }
+  gpu.vectors = f32_copies(model);
   gpu.rope = rope_tables(model);
   for (const KvGroupBytes& group : kv_group_bytes(model, decisions))
     gpu.groups.push_back(group.keep);
   if (gpu.groups.empty()) gpu.groups.push_back({});
   if (decisions.kv_residual.any()) gpu.groups.push_back(decisions.kv_residual.keep());
-  const std::int64_t rows = model.shape.head ? 1 : 0;
-  for (const OpWork& work : forward_work(model, decisions, {1, rows, 1, 1}, device.kind)) {
-    if (work.op == OpKind::kSample) continue;  // drawn after the graph
-    gpu.decode_calls += work.calls * gpu_kernels_of(work.op);
-  }
+  gpu.decode_calls = step_calls(model, device, decisions);
   return gpu;
+}
+
+void add_draft(GpuAccount& gpu, const RankModel& draft, const DeviceCard& device,
+               const Decisions& decisions) {
+  gpu.vectors += f32_copies(draft);
+  gpu.rope += rope_tables(draft);
+  gpu.draft_calls = step_calls(draft, device, draft_decisions(decisions));
 }
 
 Bytes pass_array_bytes(const GpuAccount& gpu, const Decisions& decisions) {
   const std::int64_t prompt = (decisions.context - decisions.output).n;
-  const std::int64_t tokens =
-      std::max(std::min(decisions.prefill_chunk.n, prompt), decisions.batch);
+  const std::int64_t step = decisions.batch * (most_guesses(decisions) + 1);
+  const std::int64_t tokens = std::max(std::min(decisions.prefill_chunk.n, prompt), step);
   const auto groups = static_cast<std::int64_t>(gpu.groups.size());
   Bytes bytes = rounded(tokens, 4) * 5 + rounded(tokens, 8) * groups +
                 rounded(decisions.batch, 4) * (2 + groups);
@@ -111,7 +134,10 @@ Bytes graph_bytes(const GpuAccount& gpu, const Decisions& decisions) {
       graphs += steps >= 2 ? 1 : 0;
     }
   }
-  return round_up(gpu.graph_node * gpu.decode_calls, kGpuPage) * graphs;
+  const std::int64_t drafts =
+      gpu.draft_calls == 0 ? 0 : std::min<std::int64_t>(2, most_guesses(decisions));
+  return round_up(gpu.graph_node * gpu.decode_calls, kGpuPage) * graphs +
+         round_up(gpu.graph_node * gpu.draft_calls, kGpuPage) * drafts;
 }
 
 }  // namespace vramplan

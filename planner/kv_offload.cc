@@ -53,6 +53,11 @@ KvOffloadBytes kv_offload_bytes(const RankModel& model, const Decisions& decisio
   return out;
 }
 
+Bytes kv_pinned_bytes(const RankModel& model, const Decisions& decisions) {
+  if (decisions.kv_placement != KvPlacement::kDisk) return {};
+  return kv_staging_bytes(model, decisions) + kPinnedAlignment;
+}
+
 KvOffload kv_offload_for(double share, std::int64_t layers) {
   const auto stays =
       static_cast<std::int64_t>(std::floor((1 - share) * static_cast<double>(layers) + 1e-9));
@@ -74,11 +79,8 @@ KvOffload widest_kv_offload(std::int64_t layers) {
 
 Seconds kv_stream_stall(const KvOffloadBytes& bytes, const Decisions& decisions,
                         std::int64_t fetched, std::int64_t written, const KvStreamTimes& times) {
-  const auto moving = [&](std::int64_t blocks) {
-    const double moved = static_cast<double>(bytes.far_part.n) * static_cast<double>(blocks);
-    return blocks > 0 ? times.latency_s + moved / times.bytes_per_s : 0.0;
-  };
-  const double fetch = moving(fetched), write = moving(written);
+  const double fetch = fetched > 0 ? read_seconds(times.link, bytes.far_part * fetched).v : 0;
+  const double write = written > 0 ? write_seconds(times.link, bytes.far_part * written).v : 0;
   // Everything on the link's own clock, which goes on at a share of its speed while a pass
   // computes.
   const auto far = static_cast<std::size_t>(bytes.far_layers);

@@ -1,6 +1,7 @@
 #pragma once
 // KvOffload accounts: the cache of some layers of a rank lives in host memory or on a disk and
 // comes in layer by layer for each pass; the device keeps the other layers and staging.
+#include "modelcards/device_card.h"
 #include "planner/weights.h"
 
 namespace vramplan {
@@ -16,6 +17,11 @@ struct KvOffloadBytes {
 /// whose layers differ in their cache, a window policy.
 KvOffloadBytes kv_offload_bytes(const RankModel& model, const Decisions& decisions);
 
+/// Records of a disk pass through pinned memory beside a GPU: as much as the staging on the device,
+/// and room to align it for direct I/O.
+inline constexpr Bytes kPinnedAlignment{4096};
+Bytes kv_pinned_bytes(const RankModel& model, const Decisions& decisions);
+
 /// Layers to keep so that `share` (0 < share < 1) of the cache of `layers` layers leaves the
 /// device, staging counted as staying. Errors: kUsage when not even one layer's staging may stay.
 KvOffload kv_offload_for(double share, std::int64_t layers);
@@ -24,9 +30,9 @@ KvOffload widest_kv_offload(std::int64_t layers);
 
 /// What transfers add to the time of a pass.
 struct KvStreamTimes {
-  Seconds layer;                          // computing of one layer
-  Seconds rest;                           // of the pass outside of layers
-  double bytes_per_s = 0, latency_s = 0;  // of the way between the tiers, and of one transfer
+  Seconds layer;       // computing of one layer
+  Seconds rest;        // of the pass outside of layers
+  Link link;           // the way between the tiers
   double overlap = 1;  // share of its speed that a transfer keeps while a pass computes
 };
 /// Seconds that a pass of the steady state waits: layer k's blocks come in once the layer that had

@@ -24,6 +24,7 @@ const OpCost* find_cost(const DeviceCard& device, OpKind op, DType dtype) {
   if (any != nullptr) return any;
   // A card may have one line for all linears,
   if (op == OpKind::kLinearDecode) return find_cost(device, OpKind::kLinear, dtype);
+  if (op == OpKind::kSampleBeams) return find_cost(device, OpKind::kSample, dtype);
   // none for unrounded inputs: then as f32 weights of their bytes would take;
   const bool decode = op == OpKind::kLinearF32Decode;
   if (decode || op == OpKind::kLinearF32) {
@@ -49,13 +50,6 @@ const OpCost* find_cost(const DeviceCard& device, OpKind op, DType dtype) {
   return mass ? find_cost(device, OpKind::kAttentionPrefill, dtype) : nullptr;
 }
 
-[[noreturn]] void missing(const DeviceCard& device, const char* field) {
-  throw Error(ErrorCode::kBadCard,
-              fmt::format("device card {} says nothing about {}", device.name, field))
-      .at(device.name, field)
-      .help("add the value with its source, or run vramplan calibrate on the machine");
-}
-
 double positive_or_one(const Sourced<double>& share) { return share.value > 0 ? share.value : 1.0; }
 
 double peak_flops(const DeviceCard& device, DType compute) {
@@ -67,25 +61,8 @@ double peak_flops(const DeviceCard& device, DType compute) {
   if (peak <= 0 && compute == DType::kBF16) peak = find("f16");
   if (peak <= 0 && compute == DType::kF16) peak = find("bf16");
   if (peak <= 0) peak = find("f32");
-  if (peak <= 0) missing(device, "flops_per_s");
+  if (peak <= 0) missing_in_card(device, "flops_per_s");
   return peak;
-}
-
-/// The link a collective of `ranks` devices uses: the fastest inside a node, the network beyond it.
-/// Ranks of a CPU card without links share its memory.
-Link link_between(const DeviceCard& device, int ranks) {
-  const std::int64_t node = device.devices_per_node.value;
-  const bool across = node > 0 && ranks > node;
-  const Link* best = nullptr;
-  for (const Link& link : device.links) {
-    const bool usable = across ? link.kind == LinkKind::kNetwork || link.kind == LinkKind::kWan
-                               : link.kind == LinkKind::kNvlink || link.kind == LinkKind::kPcie;
-    if (usable && (!best || link.bytes_per_s.value > best->bytes_per_s.value)) best = &link;
-  }
-  if (best) return *best;
-  if (device.kind != DeviceKind::kCpu || across)
-    missing(device, across ? "links (network)" : "links");
-  return {LinkKind::kHbm, device.memory_bytes_per_s, {}};
 }
 
 bool is_collective(OpKind op) {
@@ -97,6 +74,8 @@ class TermTable {
  public:
   void add(const DeviceCard& device, const std::vector<OpWork>& works) {
     for (const OpWork& work : works) add(term_name(work), op_time(device, work));
+    const Seconds between = between_seconds(device, between_work(works).calls);
+    if (between.v > 0) add("between", OpTime{between, {}, {}, {}});
   }
   void add_stall(const std::string& name, Seconds seconds) {
     OpTime time;
@@ -124,7 +103,7 @@ class TermTable {
 
  private:
   static std::string term_name(const OpWork& work) {
-    const std::string name = name_of(work.op);
+    const std::string name = name_of(work.op == OpKind::kSampleBeams ? OpKind::kSample : work.op);
     const bool linear = name.compare(0, 6, "linear") == 0;
     return linear ? fmt::format("linear {}", info(work.dtype).name) : name;
   }
@@ -164,11 +143,11 @@ OpTime op_time(const DeviceCard& device, const OpWork& work) {
   }
   if (collective) {
     const Link link = link_between(device, work.ranks);
-    if (link.bytes_per_s.value <= 0) missing(device, "links.bytes_per_s");
+    if (link.bytes_per_s.value <= 0) missing_in_card(device, "links.bytes_per_s");
     time.link.v = calls * link.latency_s.value + work.bytes / link.bytes_per_s.value;
     return time;
   }
-  if (device.memory_bytes_per_s.value <= 0) missing(device, "memory_bytes_per_s");
+  if (device.memory_bytes_per_s.value <= 0) missing_in_card(device, "memory_bytes_per_s");
   const bool gpu = device.kind == DeviceKind::kGpu;
   const double kernels = gpu ? static_cast<double>(gpu_kernels_of(work.op)) : 1;
   time.launch.v = calls * kernels * device.launch_s.value;
@@ -183,6 +162,17 @@ OpTime op_time(const DeviceCard& device, const OpWork& work) {
 
 Seconds op_seconds(const DeviceCard& device, const OpWork& work) {
   return op_time(device, work).total();
+}
+
+Seconds between_seconds(const DeviceCard& device, std::int64_t calls) {
+  const OpCost* const cost = find_cost(device, OpKind::kBetween, DType::kF32);
+  return {cost == nullptr ? 0 : cost->call_s * static_cast<double>(calls)};
+}
+
+Seconds work_seconds(const DeviceCard& device, const std::vector<OpWork>& works) {
+  Seconds sum = between_seconds(device, between_work(works).calls);
+  for (const OpWork& work : works) sum += op_seconds(device, work);
+  return sum;
 }
 
 Seconds decode_floor(Bytes bytes, BytesPerSecond rate) { return bytes / rate; }
@@ -225,32 +215,6 @@ Bytes decode_bytes(const RankModel& model, const Decisions& decisions, Tokens co
   return bytes;
 }
 
-bool has_far_link(const DeviceCard& device, KvPlacement placement) {
-  const LinkKind kind = placement == KvPlacement::kDisk ? LinkKind::kNvme : LinkKind::kPcie;
-  const bool copies = device.kind == DeviceKind::kCpu && placement == KvPlacement::kHost;
-  return copies || std::any_of(device.links.begin(), device.links.end(), [&](const Link& link) {
-           return link.kind == kind && link.bytes_per_s.value > 0;
-         });
-}
-
-Link far_link(const DeviceCard& device, KvPlacement placement) {
-  const LinkKind kind = placement == KvPlacement::kDisk ? LinkKind::kNvme : LinkKind::kPcie;
-  for (const Link& link : device.links) {
-    if (link.kind == kind && link.bytes_per_s.value > 0) return link;
-  }
-  if (placement == KvPlacement::kDisk) missing(device, "links (nvme)");
-  if (device.kind != DeviceKind::kCpu) missing(device, "links (pcie)");
-  Link copy{LinkKind::kHbm, device.memory_bytes_per_s, {}};
-  copy.bytes_per_s.value *= positive_or_one(device.memory_efficiency) / 2;  // read and written
-  if (device.copy_bytes_per_s.value > 0) copy.bytes_per_s = device.copy_bytes_per_s;
-  return copy;
-}
-
-double far_overlap(const DeviceCard& device, KvPlacement placement) {
-  const bool copies = device.kind == DeviceKind::kCpu && placement != KvPlacement::kDisk;
-  return copies ? device.copy_overlap.value : 1;
-}
-
 namespace {
 
 struct StreamedPass {
@@ -264,15 +228,10 @@ struct PassSeconds {
 };
 PassSeconds pass_seconds(const RankModel& stage, const Decisions& decisions,
                          const DeviceCard& device, const PassWork& pass) {
-  Seconds all, layers;
-  for (const OpWork& work : forward_work(stage, decisions, pass, device.kind)) {
-    all += op_seconds(device, work);
-  }
-  PassWork headless = pass;
-  headless.logit_rows = 0;
-  for (const OpWork& work : forward_work(stage, decisions, headless, device.kind)) {
-    layers += op_seconds(device, work);
-  }
+  const PassWork headless{pass.tokens, 0, pass.sequences, pass.kv_length};
+  const Seconds all = work_seconds(device, forward_work(stage, decisions, pass, device.kind));
+  const Seconds layers =
+      work_seconds(device, forward_work(stage, decisions, headless, device.kind));
   const std::size_t count = std::max<std::size_t>(1, stage.kind_of_layer.size());
   return {{layers.v / static_cast<double>(count)}, all - layers};
 }
@@ -282,9 +241,9 @@ Seconds stream_stall(const RankModel& stage, const Decisions& decisions, const D
                      const StreamedPass& pass) {
   const Link link = far_link(device, decisions.kv_placement);
   const PassSeconds seconds = pass_seconds(stage, decisions, device, pass.work);
-  return kv_stream_stall(kv_offload_bytes(stage, decisions), decisions, pass.fetched, pass.written,
-                         {seconds.layer, seconds.rest, link.bytes_per_s.value, link.latency_s.value,
-                          far_overlap(device, decisions.kv_placement)});
+  return kv_stream_stall(
+      kv_offload_bytes(stage, decisions), decisions, pass.fetched, pass.written,
+      {seconds.layer, seconds.rest, link, far_overlap(device, decisions.kv_placement)});
 }
 
 /// What passes that go through each layer together wait for matrices in host memory.
@@ -308,7 +267,7 @@ void for_each_chunk(const Decisions& decisions, Visit visit) {
   const std::int64_t prompt = (decisions.context - decisions.output).n;
   for (std::int64_t begin = 0; begin < prompt; begin += decisions.prefill_chunk.n) {
     const std::int64_t end = std::min(begin + decisions.prefill_chunk.n, prompt);
-    visit(begin, end, PassWork{end - begin, end == prompt ? 1 : 0, 1, end});
+    visit(begin, end, PassWork{end - begin, end == prompt ? 1 : 0, 1, end, true});
   }
 }
 

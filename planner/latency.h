@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "modelcards/device_card.h"
+#include "planner/device_links.h"
 #include "planner/forward_work.h"
 #include "planner/plan.h"
 
@@ -25,16 +25,10 @@ struct OpTime {
 /// collectives use the card's links. Errors: kBadCard naming the missing field.
 OpTime op_time(const DeviceCard& device, const OpWork& work);
 Seconds op_seconds(const DeviceCard& device, const OpWork& work);
-
-/// The way of cache blocks beyond the device: to the host the card's pcie link, or on a CPU copies
-/// in its own memory (copy_bytes_per_s, else half its rate); to a disk its nvme link. Errors:
-/// kBadCard naming the missing link.
-Link far_link(const DeviceCard& device, KvPlacement placement);
-bool has_far_link(const DeviceCard& device, KvPlacement placement);
-/// Share of its speed that a transfer keeps while a pass computes: all of it over a link of its
-/// own. A CPU's copies take the processor and the memory that compute: what calibrate measured, and
-/// nothing on a card that does not say.
-double far_overlap(const DeviceCard& device, KvPlacement placement);
+/// What `calls` operations take outside of themselves: nothing on a card that does not say.
+Seconds between_seconds(const DeviceCard& device, std::int64_t calls);
+/// Both of a whole pass.
+Seconds work_seconds(const DeviceCard& device, const std::vector<OpWork>& works);
 
 /// bytes / rate: the least time a step can take that has to read these bytes once.
 /// 140 GB at 3 TB/s = 46.7 ms.

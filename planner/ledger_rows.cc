@@ -282,15 +282,21 @@ void add_gpu_rows(const StageAccount& stage, const Decisions& decisions,
                   decisions.block.n, exact(arrays), exact(gpu.rope)));
   add(TierKind::kDevice, Category::kWorkspace, "f32 vectors", gpu.vectors,
       "f32 copies of 16-bit norms and biases, each rounded up to 256 B");
-  const Bytes reserved = round_up(reservation_bytes(stage, decisions), kGpuPage);
+  const Bytes reserved = reserved_pages(stage, decisions);
   add(TierKind::kDevice, Category::kRuntime, "arena rounding", arena_rounding(stage, decisions),
-      fmt::format("one reservation of {} in pages of {}, less the tensors in it", exact(reserved),
-                  exact(kGpuPage)));
+      fmt::format("{} of {} in pages of {}, less the tensors in {}",
+                  decisions.replicas == 1 ? "one reservation" : "reservations", exact(reserved),
+                  exact(kGpuPage), decisions.replicas == 1 ? "it" : "them"));
   add(TierKind::kDevice, Category::kGraphs, "decode", graph_bytes(gpu, decisions),
       fmt::format(
           "{} operations of a decode step x {} (graph_node_bytes of the device card), in pages "
           "of {}",
           gpu.decode_calls, exact(gpu.graph_node), exact(kGpuPage)));
+  if (decisions.kv_placement == KvPlacement::kDisk) {
+    add(TierKind::kHost, Category::kKvCache, "staging", kv_pinned_bytes(stage.model, decisions),
+        fmt::format("pinned: as much as on the device, between it and the disk, + {} to align it",
+                    exact(kPinnedAlignment)));
+  }
   add(TierKind::kHost, Category::kWorkspace, "staging", staging_bytes(gpu, decisions),
       fmt::format("pinned: {} copies of a pass's arrays + {} for weights", kStagedPasses,
                   exact(kUploadBytes)));

@@ -88,7 +88,9 @@ const char* name_of(OpKind op) {
                                            "linear_fp8",
                                            "linear_fp8_decode",
                                            "attention_history_prefill",
-                                           "attention_history_decode"};
+                                           "attention_history_decode",
+                                           "sample_beams",
+                                           "between"};
   return kNames[static_cast<int>(op)];
 }
 
@@ -201,6 +203,36 @@ OpWork all_gather_work(std::int64_t tokens, std::int64_t columns, DType activati
 
 OpWork sample_work(std::int64_t rows, std::int64_t vocab) {
   return elementwise(OpKind::kSample, DType::kF32, elements(rows, vocab), 1, 0);
+}
+
+OpWork sample_beams_work(std::int64_t rows, std::int64_t vocab) {
+  OpWork work = sample_work(rows, vocab);
+  work.op = OpKind::kSampleBeams;
+  return work;
+}
+
+bool is_of_ops(OpKind op) {
+  switch (op) {
+    case OpKind::kAllReduce:
+    case OpKind::kAllGather:
+    case OpKind::kSend:
+    case OpKind::kSample:
+    case OpKind::kSampleBeams:
+    case OpKind::kBetween:
+      return false;
+    default:
+      return true;
+  }
+}
+
+OpWork between_work(const std::vector<OpWork>& works) {
+  OpWork between;
+  between.op = OpKind::kBetween;
+  between.calls = 0;
+  for (const OpWork& work : works) {
+    if (is_of_ops(work.op)) between.calls += work.calls;
+  }
+  return between;
 }
 
 OpWork send_work(std::int64_t tokens, std::int64_t columns, DType activation) {

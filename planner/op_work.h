@@ -3,6 +3,8 @@
 // the planner, calibration and the dry backend share. No device here, so no seconds.
 #include <cstdint>
 
+#include <vector>
+
 #include "modelcards/dtype.h"
 
 namespace vramplan {
@@ -31,11 +33,13 @@ enum class OpKind : std::uint8_t {
   kLinearFp8Decode,
   kAttentionHistoryPrefill,  // a residual window and the history before it
   kAttentionHistoryDecode,
+  kSampleBeams,
+  kBetween,  // no operation: what each takes outside of itself
 };
 /// The word in OpCost::op: embed norm linear linear_decode rope kv_write attention_prefill
 /// attention_decode attention_mass_prefill attention_mass_decode activation add gather all_reduce
 /// all_gather send sample linear_f32 linear_f32_decode linear_fp8 linear_fp8_decode
-/// attention_history_prefill attention_history_decode.
+/// attention_history_prefill attention_history_decode sample_beams between.
 const char* name_of(OpKind op);
 /// Kernels that a GPU runs for a call: 2 where the input is quantised before it is multiplied.
 std::int64_t gpu_kernels_of(OpKind op);
@@ -91,6 +95,12 @@ OpWork send_work(std::int64_t tokens, std::int64_t columns, DType activation);
 
 /// Choosing a token from each row of f32 logits: one look at each of them, no flops.
 OpWork sample_work(std::int64_t rows, std::int64_t vocab);
+/// The same by beams: all logits of a row are made probabilities before any of them is chosen.
+OpWork sample_beams_work(std::int64_t rows, std::int64_t vocab);
+/// Whether an operation is one of Ops: neither a choice of tokens nor a collective.
+bool is_of_ops(OpKind op);
+/// As many calls as these operations of Ops have.
+OpWork between_work(const std::vector<OpWork>& works);
 
 /// Attention of one slice: `queries` new tokens, `kv_length` in the cache with them. Causal pairs:
 /// queries * (kv_length - queries) + queries (queries + 1) / 2, cut to the window; 2 flops per

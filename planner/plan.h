@@ -6,6 +6,7 @@
 #include "modelcards/device_card.h"
 #include "modelcards/model_source.h"
 #include "planner/decisions.h"
+#include "planner/engine_decision.h"
 #include "planner/engines/forecast.h"
 #include "planner/ledger.h"
 
@@ -148,6 +149,7 @@ struct Predictions {
 
 struct Plan {
   Decisions decisions;
+  std::optional<EngineDecision> engine{};  // with --engine: whose settings the plan is for
   Predictions predictions;
   std::vector<Assumption> assumptions;
 };

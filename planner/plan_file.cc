@@ -20,6 +20,7 @@ class Writer {
     line("schema: {}", kSchema);
     line("verdict: {}", plan.predictions.fits ? "fits" : "does_not_fit");
     decisions(plan.decisions);
+    if (plan.engine) out_ += "  engine:\n" + write_engine_decision(*plan.engine, "    ");
     assumptions(plan.assumptions);
     predictions(plan.predictions);
     return std::move(out_);
@@ -88,7 +89,7 @@ class Writer {
     if (d.beam_search) line("  beam_search: true");
     if (const GuessDecision& s = d.speculation; s.any()) {
       line(
-          "  speculation: {{guess: {}, tokens: {}, acceptance: {}, draft: {}, draft_hash: "
+          "  speculation: {{method: {}, tokens: {}, acceptance: {}, draft: {}, draft_hash: "
           "\"0x{:016x}\"}}",
           name_of(s.guess), s.tokens, s.acceptance, yaml_quoted(s.draft), s.draft_hash);
     }
@@ -101,7 +102,6 @@ class Writer {
     if (d.replicas > 1) line("  replicas: {}", d.replicas);
     line("  seed: \"{}\"", d.seed);
     line("  capacity_bytes: {}", d.capacity.n);
-    if (d.engine) out_ += "  engine:\n" + write_engine_decision(*d.engine, "    ");
   }
 
   void assumptions(const std::vector<Assumption>& assumptions) {
@@ -126,9 +126,16 @@ class Writer {
     }
     if (const auto& s = p.speculation) {
       line(
-          "  speculation: {{tokens_a_step: {}, step_seconds: {}, plain_tpot_seconds: {}, speedup: "
-          "{}}}",
+          "  speculation_forecast: {{tokens_a_step: {}, step_seconds: {}, plain_tpot_seconds: {}, "
+          "speedup: {}}}",
           s->tokens_a_step, s->step.v, s->plain_tpot.v, s->speedup);
+    }
+    if (const auto& f = p.offload) {
+      line(
+          "  offload: {{device_tpot_seconds: {}, slowdown: {}, cache_bytes: {}, reload_seconds: "
+          "{}, "
+          "recompute_seconds: {}, break_even_bytes_per_second: {}}}",
+          f->device_tpot.v, f->slowdown, f->cache.n, f->reload.v, f->recompute.v, f->break_even.v);
     }
     line("  binding_constraint: {}", yaml_quoted(p.binding_constraint));
     texts("  ", "advice", p.advice);

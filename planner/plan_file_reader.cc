@@ -41,7 +41,9 @@ class Reader {
                               "make the plan again with this program");
     }
     Plan plan;
-    decisions(root_.at("decisions"), plan.decisions);
+    const YamlNode chosen = root_.at("decisions");
+    decisions(chosen, plan.decisions);
+    if (chosen.has("engine")) plan.engine = read_engine_decision(chosen.at("engine"));
     const YamlNode list = root_.at("assumptions");
     for (std::size_t i = 0; i < list.size(); ++i) {
       const YamlNode a = list.at(i);
@@ -98,8 +100,8 @@ class Reader {
   }
 
   static GuessDecision speculation(const YamlNode& in) {
-    in.allow_only({"guess", "tokens", "acceptance", "draft", "draft_hash"});
-    return {named<Guess>(in.at("guess"), kGuesses), count(in, "tokens", 1), in.at("draft").text(),
+    in.allow_only({"method", "tokens", "acceptance", "draft", "draft_hash"});
+    return {named<Guess>(in.at("method"), kGuesses), count(in, "tokens", 1), in.at("draft").text(),
             wide(in.at("draft_hash"), 16), in.at("acceptance").real(0, 1)};
   }
 
@@ -108,7 +110,6 @@ class Reader {
     d.model = in.at("model").text();
     d.set = texts(in.at("set"));
     if (in.has("assume_like")) d.assume_like = in.at("assume_like").text();
-    if (in.has("engine")) d.engine = read_engine_decision(in.at("engine"));
     d.card_hash = wide(in.at("card_hash"), 16);
     d.device = in.at("device").text();
     d.device_count = small(in, "device_count");
@@ -181,8 +182,9 @@ class Reader {
   }
 
   static void predictions(const YamlNode& in, Predictions& p) {
-    in.allow_only({"missing_bytes", "preemption", "speculation", "binding_constraint", "advice",
-                   "totals", "capacity", "performance", "curve", "devices", "ledger"});
+    in.allow_only({"missing_bytes", "preemption", "speculation_forecast", "offload",
+                   "binding_constraint", "advice", "totals", "capacity", "performance", "curve",
+                   "devices", "ledger"});
     p.missing = {count(in, "missing_bytes")};
     if (in.has("preemption")) {
       const YamlNode q = in.at("preemption");
@@ -194,13 +196,21 @@ class Reader {
           {real(q, "other_seconds")},
           real(q, "mean_running")};
     }
-    if (in.has("speculation")) {
-      const YamlNode s = in.at("speculation");
+    if (in.has("speculation_forecast")) {
+      const YamlNode s = in.at("speculation_forecast");
       s.allow_only({"tokens_a_step", "step_seconds", "plain_tpot_seconds", "speedup"});
       p.speculation = {real(s, "tokens_a_step"),
                        {real(s, "step_seconds")},
                        {real(s, "plain_tpot_seconds")},
                        real(s, "speedup")};
+    }
+    if (in.has("offload")) {
+      const YamlNode f = in.at("offload");
+      f.allow_only({"device_tpot_seconds", "slowdown", "cache_bytes", "reload_seconds",
+                    "recompute_seconds", "break_even_bytes_per_second"});
+      p.offload = {{real(f, "device_tpot_seconds")}, real(f, "slowdown"),
+                   {count(f, "cache_bytes")},        {real(f, "reload_seconds")},
+                   {real(f, "recompute_seconds")},   {real(f, "break_even_bytes_per_second")}};
     }
     p.binding_constraint = in.at("binding_constraint").text();
     p.advice = texts(in.at("advice"));

@@ -21,7 +21,8 @@ void check_replicas(const Decisions& decisions, bool cpu) {
         .help(fmt::format("give a number from 1 to {}", kMostReplicas));
   }
   if (!cpu) {
-    refuse("of a GPU: its memory belongs to one process", "use --batch, or a cpu device");
+    refuse("of a device whose memory belongs to one process",
+           "use --batch, or a cpu or gpu device");
   }
   if (decisions.sharding.ranks() > 1) {
     refuse("that is spread over ranks", "leave --tp and --pp out");
@@ -40,17 +41,32 @@ void check_replicas(const Decisions& decisions, bool cpu) {
   }
 }
 
+namespace {
+
+/// Each process has a cache and activations; on a GPU also a context, kernels, graphs and arrays.
+bool is_of_each(const LedgerRow& row, bool gpu) {
+  if (row.category == Category::kKvCache || row.category == Category::kActivations) return true;
+  if (!gpu) return false;
+  return row.category == Category::kGraphs ||
+         (row.category == Category::kWorkspace && row.name != "f32 vectors") ||
+         row.name == "context" || row.name == "modules";
+}
+
+}  // namespace
+
 void add_up_replicas(std::vector<LedgerRow>& rows, const DeviceCard& device,
                      std::int64_t replicas) {
   if (replicas == 1) return;
+  const bool gpu = device.kind == DeviceKind::kGpu;
   for (LedgerRow& row : rows) {
     if (row.category == Category::kWeights) {
       row.formula += fmt::format("; one copy for {} replicas", replicas);
     }
-    if (row.category != Category::kKvCache && row.category != Category::kActivations) continue;
+    if (!is_of_each(row, gpu)) continue;
     row.bytes = row.bytes * replicas;
     row.formula = fmt::format("{} replicas x ({})", replicas, row.formula);
   }
+  if (gpu) return;
   const bool known = device.replica_base_bytes.value > 0;
   rows.push_back({0, TierKind::kDevice, Category::kRuntime, "replicas", Phase::kLoad,
                   replica_base(device) * replicas,

@@ -23,14 +23,15 @@ double price_or_last(const Evaluation& e) {
 /// Fewest devices, then fewest machines, then price, then speed, then the simpler sharding.
 auto golden_key(const Evaluation& e) {
   return std::tuple(e.strategy.devices(), e.nodes, price_or_last(e), e.tpot.v, -e.tokens_per_second,
-                    e.strategy.pp, e.strategy.format, e.strategy.kv_format, e.strategy.tier);
+                    e.strategy.pp, e.strategy.format, e.strategy.kv_format, e.ttft.v,
+                    e.strategy.tier);
 }
 auto price_key(const Evaluation& e) {
   return std::tuple(e.usd_per_million_tokens().value_or(0), e.strategy.devices(), e.nodes,
                     e.tpot.v);
 }
 auto speed_key(const Evaluation& e) {
-  return std::tuple(e.tpot.v, e.strategy.devices(), e.nodes, price_or_last(e));
+  return std::tuple(e.tpot.v, e.strategy.devices(), e.nodes, price_or_last(e), e.ttft.v);
 }
 
 template <class Key>
@@ -38,35 +39,62 @@ void keep_best(const Evaluation& e, std::optional<Evaluation>& best, Key key) {
   if (!best || key(e) < key(*best)) best = e;
 }
 
-/// Whether `a` is at least as good as `b` in devices, price, tpot and throughput, and better in
-/// one.
-bool dominates(const Evaluation& a, const Evaluation& b) {
-  // A price and a number of devices are not to be compared.
-  if (a.usd_per_hour.has_value() != b.usd_per_hour.has_value()) return false;
-  const auto cost = [](const Evaluation& e) {
-    return e.usd_per_hour.value_or(static_cast<double>(e.strategy.devices()));
-  };
-  const bool as_good =
-      cost(a) <= cost(b) && a.tpot <= b.tpot && a.tokens_per_second >= b.tokens_per_second;
-  return as_good &&
-         (cost(a) < cost(b) || a.tpot < b.tpot || a.tokens_per_second > b.tokens_per_second);
+/// What a strategy costs: its price, or where none is known its devices, which come after.
+std::pair<double, double> cost_of(const Evaluation& e) {
+  return {price_or_last(e), e.usd_per_hour ? 0 : static_cast<double>(e.strategy.devices())};
 }
 
-/// Sorted by cost and speed, one sweep against what is kept.
+/// The best of what costs no more than what is asked about: by rising TPOT, each with more tokens a
+/// second than those before it.
+class Staircase {
+ public:
+  /// Whether something kept is as good as `e` in cost, TPOT and throughput, and better in one. All
+  /// that was kept costs no more.
+  bool beats(const Evaluation& e) const {
+    const auto after = steps_.upper_bound(e.tpot.v);
+    if (after == steps_.begin()) return false;
+    const auto& [tpot, step] = *std::prev(after);
+    if (step.tokens_per_second != e.tokens_per_second) {
+      return step.tokens_per_second > e.tokens_per_second;
+    }
+    return tpot < e.tpot.v || step.cost < cost_of(e);
+  }
+  void keep(const Evaluation& e) {
+    auto [at, added] = steps_.try_emplace(e.tpot.v, Step{e.tokens_per_second, cost_of(e)});
+    if (!added && e.tokens_per_second > at->second.tokens_per_second) {
+      at->second = {e.tokens_per_second, cost_of(e)};
+    }
+    for (++at; at != steps_.end() && at->second.tokens_per_second <= e.tokens_per_second;) {
+      at = steps_.erase(at);
+    }
+  }
+
+ private:
+  struct Step {
+    double tokens_per_second = 0;
+    std::pair<double, double> cost;
+  };
+  std::map<double, Step> steps_;
+};
+
+/// No other is as good in cost, TPOT and throughput and better in one; a price and a number of
+/// devices are not to be compared.
 std::vector<Evaluation> pareto_front(std::vector<Evaluation> all) {
   std::sort(all.begin(), all.end(), [](const Evaluation& a, const Evaluation& b) {
-    return std::tuple(price_or_last(a), a.strategy.devices(), a.tpot.v, -a.tokens_per_second) <
-           std::tuple(price_or_last(b), b.strategy.devices(), b.tpot.v, -b.tokens_per_second);
+    return std::tuple(cost_of(a), a.tpot.v, -a.tokens_per_second) <
+           std::tuple(cost_of(b), b.tpot.v, -b.tokens_per_second);
   });
+  Staircase priced, unpriced;
   std::vector<Evaluation> front;
   for (const Evaluation& e : all) {
-    const bool beaten = std::any_of(front.begin(), front.end(),
-                                    [&](const Evaluation& f) { return dominates(f, e); });
-    if (!beaten) front.push_back(e);
+    Staircase& known = e.usd_per_hour ? priced : unpriced;
+    if (known.beats(e)) continue;
+    known.keep(e);
+    front.push_back(e);
   }
-  std::erase_if(front, [&](const Evaluation& e) {
-    return std::any_of(front.begin(), front.end(),
-                       [&](const Evaluation& f) { return dominates(f, e); });
+  std::sort(front.begin(), front.end(), [](const Evaluation& a, const Evaluation& b) {
+    return std::tuple(price_or_last(a), a.strategy.devices(), a.tpot.v, -a.tokens_per_second) <
+           std::tuple(price_or_last(b), b.strategy.devices(), b.tpot.v, -b.tokens_per_second);
   });
   if (front.size() > kMostFront) {  // evenly over the front, both ends kept
     std::vector<Evaluation> kept;
@@ -136,6 +164,7 @@ const char* name_of(Quality quality) {
 }
 
 const char* name_of(const SearchTier& tier) {
+  if (tier.hidden_on_host) return "weights_hidden_host";
   return tier.weights_on_host ? "weights_host" : name_of(tier.cache);
 }
 

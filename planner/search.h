@@ -39,16 +39,20 @@ struct SearchRequest {
   std::vector<KvPlacement> placements = {KvPlacement::kDevice};
   /// Whether matrices may live in host memory, where they do not fit on the device.
   bool weights_on_host = false;
+  /// With weights_on_host: whether prompts of several chunks may also go layer by layer, their
+  /// hidden states in host memory, so that a layer comes in once a prompt.
+  bool hidden_on_host = false;
 };
 
 /// Where a strategy keeps what does not stay on the device.
 struct SearchTier {
   KvPlacement cache = KvPlacement::kDevice;
   bool weights_on_host = false;                     // the matrices of all layers
+  bool hidden_on_host = false;                      // a prompt's hidden states, between layers
   static constexpr std::int64_t kStagedLayers = 2;  // one computes while the next comes in
   bool operator==(const SearchTier&) const = default;
 };
-const char* name_of(const SearchTier& tier);  // device host disk weights_host
+const char* name_of(const SearchTier& tier);  // device host disk weights_host weights_hidden_host
 
 /// One strategy: `replicas` copies of a model on tp x pp devices each.
 struct Strategy {
@@ -91,7 +95,8 @@ class StrategySpace {
   /// lines.
   StrategySpace(const ModelSource& source, const SearchRequest& request);
 
-  /// One strategy, some tens of nanoseconds. Errors: none; a batch that is not in batches() is our
+  /// One strategy: its accounts were worked out with the space, this reads them and adds a few
+  /// products. Errors: none; a batch that is not in batches() is our
   /// bug. A strategy that is not in strategies() has no seconds and does not fit.
   Evaluation evaluate(const Strategy& strategy) const;
   /// The same as decisions for make_plan.
@@ -122,6 +127,7 @@ class StrategySpace {
     double calls = 0, bytes = 0, flops[3] = {0, 0, 0};
     double link_calls = 0, link_bytes = 0;  // of collectives over tp ranks
     double send_calls = 0, send_bytes = 0;  // between stages
+    void add(const Work& other, int count);
   };
   using Peaks = std::vector<std::vector<Bytes>>;  // of the fullest stage, by batch and device
   /// A tier beyond the device: what passes wait for it, below 0 where it is not tried.
@@ -149,8 +155,16 @@ class StrategySpace {
                              const std::vector<PassShape>& passes) const;
   /// The peaks of one stage on every device, and of every batch, into `peaks`.
   void add_peaks(const StageAccount& account, const Decisions& decisions, Peaks& peaks) const;
-  /// Stages that differ, and how many are alike.
-  using Stages = std::vector<std::pair<StageAccount, int>>;
+  /// Stages that differ, each with the first of those that are alike, and how many these are.
+  struct StageClass {
+    int first = 0, count = 1;
+    StageAccount account;
+    Work prefill;
+    std::vector<Work> decode;  // by batch
+  };
+  using Stages = std::vector<StageClass>;
+  /// The kinds of the layers of a stage, in order, and whether it is the first or the last.
+  std::vector<int> layers_of(int pp, int stage) const;
   FarTier far_tier(const ModelSource& source, const Stages& stages, const Shard& shard,
                    Decisions decisions, const SearchTier& tier) const;
   StageAccount stage_account(const ModelSource& source, const Decisions& decisions,
@@ -165,7 +179,7 @@ class StrategySpace {
 
   SearchRequest request_;
   Decisions base_;
-  bool uniform_ = false;  // all layers are alike
+  std::vector<int> kind_of_layer_;  // of the whole model: equal numbers are equal layers
   std::int64_t layer_count_ = 0;
   std::vector<Device> devices_;
   std::vector<int> multiprocessors_;  // the different numbers of them

@@ -8,13 +8,12 @@
 
 #include "modelcards/nearest_names.h"
 #include "planner/latency.h"
+#include "planner/served_release.h"
 
 namespace vramplan {
 namespace {
 
 constexpr int kIterations = 30;
-/// Of its output a running request has generated, in the mean over its life.
-constexpr double kGrowth = 0.5;
 
 double real(std::int64_t n) { return static_cast<double>(n); }
 
@@ -51,6 +50,7 @@ struct Served {
   std::optional<DraftModel> draft;
   SpeculationMethod method = SpeculationMethod::kNone;
   double tokens_per_step = 1;
+  ReleaseFactors release;
 };
 
 Served served(const ModelSource& source, const DeviceCard& device, const Decisions& decisions,
@@ -60,6 +60,9 @@ Served served(const ModelSource& source, const DeviceCard& device, const Decisio
   check(out.table, load);
   std::vector<Assumption> unused;
   out.settings = engine_settings(out.table, source, device, decisions, request, unused);
+  out.release =
+      release_factors(out.table.kind, load.release.empty() ? request.id.version : load.release,
+                      device.name, out.settings.formats.quantization);
   for (int stage = 0; stage < decisions.sharding.pp; ++stage) {
     out.stages.push_back(
         engine_model(source, decisions, out.settings.formats, stage * decisions.sharding.tp));
@@ -131,6 +134,7 @@ class StageTimes {
         m_(model),
         pass_(std::move(pass)),
         load_(load),
+        release_(s.release),
         prompts_(full_prompts(s, load)),
         verified_(1 + real(s.settings.speculation.tokens)) {}
 
@@ -164,22 +168,24 @@ class StageTimes {
            t("reduce_launch") * k.reduce_launch;
   }
   double prompt_work(const PassTerms& k) const {
-    return launches(k) + t("prompt_matrices") * k.matrices + t("prompt_attention") * k.attention +
-           t("prompt_experts") * k.experts + t("prompt_reduce") * k.reduce +
-           t("prompt_vectors") * k.vectors;
+    return release_.prompt *
+           (launches(k) + t("prompt_matrices") * k.matrices + t("prompt_attention") * k.attention +
+            t("prompt_experts") * k.experts + t("prompt_reduce") * k.reduce +
+            t("prompt_vectors") * k.vectors);
   }
   /// Host work of a pass with prompts, which no graph replays.
   double pass_host() const {
     double layer = t("pass_layer_s");
     if (m_.experts > 0) layer += t("pass_expert_layer_s");
     if (is_latent(m_)) layer += t("pass_latent_layer_s");
-    return layer * real(m_.layers);
+    return release_.host * layer * real(m_.layers);
   }
 
   const EngineTable& t_;
   const EngineModel& m_;
   PassModel pass_;
   const ServingLoad& load_;
+  ReleaseFactors release_;
   double prompts_;
   double verified_;  // tokens of a sequence in one step
 };
@@ -314,7 +320,7 @@ ServingForecast forecast_serving(const ModelSource& source, const DeviceCard& de
   const auto t = [&](const std::string& name) { return s.table.number("serve_" + name); };
   const std::string arrival = word_of(load.arrival);
   const double input = real(load.input.n), output = real(load.output.n);
-  const double kept = input + kGrowth * output;  // of a request, while it runs
+  const double kept = input + t("growth") * output;  // of a request, while it runs
   const double groups = real(s.stages.front().groups);
   const double places = std::max(1.0, groups * real(forecast.kv_tokens.n) / kept);
   ServingForecast out;
@@ -326,20 +332,26 @@ ServingForecast forecast_serving(const ModelSource& source, const DeviceCard& de
   out.tokens_per_step = times.tokens_per_step();
   const Loop loop = solve(times, out.running, output, t("interference"), t("queue_" + arrival));
   const double waiting = (real(load.concurrency) - out.running) / out.running;
-  const double steps = (t("first_steps") + real(load.batch_wait_steps)) * times.tokens_per_step();
+  const double steps =
+      (t("first_steps") + t("wait") * real(load.batch_wait_steps)) * times.tokens_per_step();
+  const double together = t("wave_" + arrival) * (out.running - 1) / times.stages() +
+                          t("lock_" + arrival) * std::log(std::max(1.0, out.running));
   out.tpot = {loop.tpot};
-  out.ttft = {t("first_s_" + arrival) + loop.response +
-              t("wave_" + arrival) * (out.running - 1) / times.stages() * times.prompt_share() +
-              steps * loop.tpot + waiting * (loop.response + output * loop.tpot)};
+  out.ttft = {s.release.host * t("first_s_" + arrival) + loop.response +
+              together * times.prompt_share() + steps * loop.tpot +
+              waiting * (loop.response + output * loop.tpot)};
   if (load.front_end || load.arrival == Arrival::kEqual) {
-    const double streamed = t("front_s") * real(load.concurrency) * output;
+    const double streamed = real(load.concurrency) * (t("front_request_s") + t("front_s") * output);
     out.ttft.v += std::max(0.0, streamed - out.ttft.v - output * loop.tpot);
   }
   const double request_s = out.ttft.v + loop.tpot * (output - 1);
   out.requests_per_second = real(load.concurrency) / request_s;
   out.tokens_per_second = out.requests_per_second * output;
-  out.ttft_error = t("ttft_error");
-  out.tpot_error = t("tpot_error");
+  // Of releases without a published run the error is that of set-ups left out of the fit as a
+  // whole.
+  const std::string where = s.release.measured ? "" : "_elsewhere";
+  out.ttft_error = t("ttft_error" + where);
+  out.tpot_error = t("tpot_error" + where);
   return out;
 }
 

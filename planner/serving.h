@@ -27,6 +27,9 @@ struct ServingLoad {
   /// Decode steps a prompt is held back in the mean: TensorRT-LLM gathers more prompts
   /// (batch_wait_timeout_iters), SGLang looks for new ones every scheduler-recv-interval steps.
   std::int64_t batch_wait_steps = 0;
+  /// Release whose published runs the times are corrected by (planner/served_release.h); empty: the
+  /// version that the request names.
+  std::string release = {};
   /// One process streams all tokens to clients of its own machine; kEqual always has one.
   bool front_end = false;
 };
@@ -48,15 +51,20 @@ ServingTerms serving_terms(const ModelSource& source, const DeviceCard& device,
                            const Decisions& decisions, const EngineRequest& request,
                            const ServingLoad& load);
 
-/// `forecast` gives the tokens its cache holds. With P a prompt's seconds, P' its share of a full
+/// `forecast` gives the tokens its cache holds; a running request keeps its input and `growth` of
+/// its output there (TensorRT-LLM reserves all of it; requests that start together are long
+/// together). With P a prompt's seconds, P' its share of a full
 /// pass, B requests running (what the cache holds of `asked`) and s(b) a step of b sequences:
 ///   tpot = s(b) + interference x rate x P' x tpot x (B - 1) / B,  rate = B / (R + output x tpot)
 ///   b = B x output x tpot / (R + output x tpot)     R = P + queue x P' (B - 1) R / (R + output
 ///   tpot)
-///   ttft = first + R + wave x P' (B - 1) + (first_steps + batch_wait_steps) x tpot
+///   ttft = first + R + (wave x (B - 1) + lock x ln B) x P' + (first_steps + wait x
+///          batch_wait_steps) x tpot
 ///          + (concurrency - B) / B x (R + output x tpot)
 /// A front end (kEqual, or front_end) adds to ttft what it cannot stream in time:
-/// front_s x concurrency x output less the whole request, when that is above 0.
+/// concurrency x (front_request_s + front_s x output) less the whole request, when that is above 0.
+/// P, P' and first hold the release's factors; lock stands for requests of equal lengths that stay
+/// in step, so that a prompt meets those of a few others whatever the load.
 /// A pipeline of S stages: s, P and P' are sums over the stages, s of b / S sequences each, with
 /// the hidden vectors handed on; a prompt disturbs one stage at a time, so B - 1 becomes (B - 1) /
 /// S. No published row has one: that is not checked against measurements.

@@ -75,6 +75,18 @@ Bytes draft_peak(const DraftAccount& draft, const Decisions& decisions, const Sc
   return peak;
 }
 
+Bytes draft_reservation(const DraftAccount& draft, const Decisions& decisions,
+                        const ScratchRules& rules) {
+  const Decisions own = draft_decisions(decisions);
+  std::vector<PassShape> passes = prefill_passes(own, draft.model.shape.head);
+  for (const PassShape& pass : draft_decode_passes(decisions)) passes.push_back(pass);
+  Bytes extent;
+  for (const PassShape& pass : passes) {
+    extent = std::max(extent, pass_extent(draft.model, rules, pass));
+  }
+  return draft.weights + draft.padding + kv_region_bytes(draft.model, own) + extent;
+}
+
 std::vector<LedgerRow> draft_rows(const DraftAccount& draft, const Decisions& decisions,
                                   const ScratchRules& rules) {
   std::vector<LedgerRow> rows;
@@ -121,7 +133,7 @@ std::vector<OpWork> draft_step_work(const DraftAccount& draft, const Decisions& 
   return works;
 }
 
-void check_speculation(const ModelSource& source, const Decisions& decisions, bool cpu) {
+void check_speculation(const ModelSource& source, const Decisions& decisions, DeviceKind device) {
   const GuessDecision& s = decisions.speculation;
   if (!s.any()) return;
   if (s.tokens < 1 || s.tokens > kMostGuesses || !(s.acceptance >= 0 && s.acceptance <= 1)) {
@@ -130,7 +142,7 @@ void check_speculation(const ModelSource& source, const Decisions& decisions, bo
         .at("", "--speculate, --speculate-acceptance")
         .help(fmt::format("1 to {} guesses; a share of 0 to 1", kMostGuesses));
   }
-  if (!cpu) refuse("on a GPU", "it runs on the cpu and dry backends of a cpu device");
+  if (device == DeviceKind::kSram) refuse("on this kind of device", "cpu and gpu devices run it");
   if (decisions.sharding.ranks() > 1) refuse("over several ranks", "leave --tp and --pp out");
   if (decisions.beam_search || decisions.samples > 1) {
     refuse("of beams or samples of one prompt", "leave one of them out");

@@ -24,6 +24,9 @@ DraftAccount draft_account(const ModelSource& source, const Decisions& decisions
 Bytes draft_kv_bytes(const DraftAccount& draft, const Decisions& decisions);
 Bytes draft_peak(const DraftAccount& draft, const Decisions& decisions, const ScratchRules& rules,
                  Phase phase);
+/// GPU: its weights, blocks and activations as regions of the reservation.
+Bytes draft_reservation(const DraftAccount& draft, const Decisions& decisions,
+                        const ScratchRules& rules);
 std::vector<LedgerRow> draft_rows(const DraftAccount& draft, const Decisions& decisions,
                                   const ScratchRules& rules);
 
@@ -36,6 +39,6 @@ std::vector<OpWork> draft_step_work(const DraftAccount& draft, const Decisions& 
 
 /// Errors: kUsage for numbers out of range, kUnsupported naming what gives tokens back that a guess
 /// may have to be set back to, what has several sequences in one, or what runs elsewhere.
-void check_speculation(const ModelSource& source, const Decisions& decisions, bool cpu);
+void check_speculation(const ModelSource& source, const Decisions& decisions, DeviceKind device);
 
 }  // namespace vramplan

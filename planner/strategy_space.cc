@@ -42,6 +42,17 @@ std::size_t StrategySpace::index_of(int tp, int pp, std::size_t format, std::siz
   return ((t * (kMostPp + 1) + p) * weights_.size() + format) * kv_formats_.size() + kv;
 }
 
+void StrategySpace::Work::add(const Work& other, int count) {
+  const double n = count;
+  calls += n * other.calls;
+  bytes += n * other.bytes;
+  for (int c = 0; c < 3; ++c) flops[c] += n * other.flops[c];
+  link_calls += n * other.link_calls;
+  link_bytes += n * other.link_bytes;
+  send_calls += n * other.send_calls;
+  send_bytes += n * other.send_bytes;
+}
+
 std::size_t StrategySpace::compute_slot(DType dtype) {
   const auto found = std::find(computes_.begin(), computes_.end(), dtype);
   if (found != computes_.end()) return static_cast<std::size_t>(found - computes_.begin());
@@ -83,16 +94,22 @@ StrategySpace::StrategySpace(const ModelSource& given, const SearchRequest& requ
   }
   tiers_ = {SearchTier{}};
   for (const KvPlacement placement : request.placements) {
-    const SearchTier tier{placement, false};
+    const SearchTier tier{placement, false, false};
     if (std::find(tiers_.begin(), tiers_.end(), tier) == tiers_.end()) tiers_.push_back(tier);
   }
-  if (request.weights_on_host) tiers_.push_back({KvPlacement::kDevice, true});
+  if (request.weights_on_host) tiers_.push_back({KvPlacement::kDevice, true, false});
   base_ = make_choices(source, request.devices.front(), request.plan).decisions;
+  const bool several_chunks = base_.prefill_chunk < base_.context - base_.output;
+  if (request.weights_on_host && request.hidden_on_host && several_chunks) {
+    tiers_.push_back({KvPlacement::kDevice, true, true});
+  }
   base_.activations = DType::kBF16;
   Decisions one = base_;
   one.sharding = {};
   layer_count_ = source.card.layer_count();
-  uniform_ = rank_model(source.card, one, source.stored, 0).kinds.size() == 1;
+  for (const auto kind : rank_model(source.card, one, source.stored, 0).kind_of_layer) {
+    kind_of_layer_.push_back(static_cast<int>(kind));
+  }
   add_devices(tokenizer_tables(source));
   add_shards(source);
   add_seconds();
@@ -246,6 +263,14 @@ void StrategySpace::add_peaks(const StageAccount& account, const Decisions& deci
   }
 }
 
+std::vector<int> StrategySpace::layers_of(int pp, int stage) const {
+  const LayerRange range = layers_of_stage(layer_count_, pp, stage);
+  std::vector<int> layers(kind_of_layer_.begin() + range.begin, kind_of_layer_.begin() + range.end);
+  layers.push_back(stage == 0 ? 1 : 0);
+  layers.push_back(stage + 1 == pp ? 1 : 0);
+  return layers;
+}
+
 StrategySpace::Shard StrategySpace::make_shard(const ModelSource& source, Decisions decisions,
                                                std::size_t format, std::size_t kv_format) {
   Shard shard;
@@ -256,22 +281,31 @@ StrategySpace::Shard StrategySpace::make_shard(const ModelSource& source, Decisi
   shard.peaks = no_peaks();
   shard.decode.resize(batches_.size());
   Stages stages;
+  std::vector<std::vector<int>> seen;  // layers of each of them
   for (int stage = 0; stage < shard.pp; ++stage) {
-    StageAccount account = stage_account(source, decisions, stage);
-    add_work(prefill_work(account.model, decisions, DeviceKind::kGpu), shard.prefill);
-    // Stages between the first and the last that hold as many layers have the same peak.
-    const bool like_the_last =
-        stage > 1 && stage + 1 < shard.pp && uniform_ && source.card.layer_count() % shard.pp == 0;
-    if (!like_the_last) add_peaks(account, decisions, shard.peaks);
+    std::vector<int> layers = layers_of(shard.pp, stage);
+    const auto known = std::find(seen.begin(), seen.end(), layers);
+    if (known != seen.end()) {
+      ++stages[static_cast<std::size_t>(known - seen.begin())].count;
+      continue;
+    }
+    seen.push_back(std::move(layers));
+    StageClass one{stage, 1, stage_account(source, decisions, stage), {}, {}};
+    add_work(prefill_work(one.account.model, decisions, DeviceKind::kGpu), one.prefill);
+    add_peaks(one.account, decisions, shard.peaks);
+    one.decode.resize(batches_.size());
     for (std::size_t b = 0; b < batches_.size(); ++b) {
       const Decisions d = with_batch(decisions, batches_[b]);
       const PassWork step{d.batch, d.batch, d.batch, mean_context().n};
-      add_work(forward_work(account.model, d, step, DeviceKind::kGpu), shard.decode[b]);
+      add_work(forward_work(one.account.model, d, step, DeviceKind::kGpu), one.decode[b]);
     }
-    if (like_the_last)
-      ++stages.back().second;
-    else
-      stages.emplace_back(std::move(account), 1);
+    stages.push_back(std::move(one));
+  }
+  for (const StageClass& one : stages) {
+    shard.prefill.add(one.prefill, one.count);
+    for (std::size_t b = 0; b < batches_.size(); ++b) {
+      shard.decode[b].add(one.decode[b], one.count);
+    }
   }
   for (std::size_t tier = 1; tier < tiers_.size(); ++tier) {
     shard.far.push_back(far_tier(source, stages, shard, decisions, tiers_[tier]));
@@ -326,22 +360,6 @@ Evaluation StrategySpace::evaluate(const Strategy& s) const {
   if (device.usd_per_hour) out.usd_per_hour = *device.usd_per_hour * s.devices();
   out.nodes = static_cast<int>((s.devices() + device.node - 1) / device.node);
   return out;
-}
-
-PlanRequest StrategySpace::plan_request(const Strategy& s) const {
-  PlanRequest request = request_.plan;
-  request.device = request_.devices[s.device].name;
-  request.count = s.tp * s.pp;
-  request.tp = s.tp;
-  request.pp = s.pp;
-  request.weights = weights_[s.format].dtype;
-  request.kv_format = kv_formats_[s.kv_format].format;
-  request.batch = s.batch;
-  request.kv_placement = tiers_[s.tier].cache;
-  if (tiers_[s.tier].weights_on_host) {
-    request.weight_offload_layers = WeightOffload{layer_count_ / s.pp, SearchTier::kStagedLayers};
-  }
-  return request;
 }
 
 std::vector<Strategy> StrategySpace::strategies() const {

@@ -1,7 +1,9 @@
-// Half of search.h: strategies whose cache or matrices live beyond the device.
+// Half of search.h: strategies whose cache or matrices live beyond the device, and strategies as
+// requests for make_plan.
 #include <algorithm>
 
 #include "planner/account.h"
+#include "planner/activation_offload.h"
 #include "planner/kv_offload.h"
 #include "planner/latency.h"
 #include "planner/search.h"
@@ -16,23 +18,22 @@ StrategySpace::FarTier StrategySpace::far_tier(const ModelSource& source, const 
               {batches_.size(), std::vector<double>(devices_.size(), -1)},
               std::vector<double>(devices_.size(), -1)};
   const std::int64_t layers = std::max<std::int64_t>(1, layer_count_ / shard.pp);
-  Stages moved;
+  std::vector<std::pair<StageAccount, int>> there;  // and how many are alike
   d.kv_placement = tier.cache;
   try {
     if (tier.weights_on_host) {
       if (layers < 3) return far;  // two layers are staged: nothing would leave
       d.weight_offload = {layers, SearchTier::kStagedLayers};
-      int stage = 0;
-      for (const auto& [unused, count] : stages) {
-        moved.emplace_back(stage_account(source, d, stage), count);
-        stage += count;
+      d.activation_offload = tier.hidden_on_host;
+      check_activation_offload(source.card, d);
+      for (const StageClass& one : stages) {
+        there.emplace_back(stage_account(source, d, one.first), one.count);
       }
     } else {
       d.kv_offload = widest_kv_offload(layers);
+      for (const StageClass& one : stages) there.emplace_back(one.account, one.count);
     }
-    for (const auto& [stage, count] : tier.weights_on_host ? moved : stages) {
-      add_peaks(stage, d, far.peaks);
-    }
+    for (const auto& [stage, count] : there) add_peaks(stage, d, far.peaks);
   } catch (const Error& error) {
     const bool unsuitable =
         error.code() == ErrorCode::kUsage || error.code() == ErrorCode::kUnsupported;
@@ -45,8 +46,14 @@ StrategySpace::FarTier StrategySpace::far_tier(const ModelSource& source, const 
                                 : vramplan::decode_stall(model, decisions, card, step);
   };
   const auto prefill_wait = [&](const RankModel& model, const DeviceCard& card) {
-    return tier.weights_on_host ? prefill_weight_stall(model, d, card)
-                                : vramplan::prefill_stall(model, d, card);
+    if (!tier.weights_on_host) return vramplan::prefill_stall(model, d, card);
+    Seconds wait = prefill_weight_stall(model, d, card);
+    if (tier.hidden_on_host) {
+      const auto held = static_cast<std::int64_t>(model.kind_of_layer.size());
+      wait += hidden_state_traffic(model.hidden, held, d) /
+              BytesPerSecond{far_link(card, KvPlacement::kHost).bytes_per_s.value};
+    }
+    return wait;
   };
   for (std::size_t i = 0; i < devices_.size(); ++i) {
     const DeviceCard& card = request_.devices[i];
@@ -58,7 +65,7 @@ StrategySpace::FarTier StrategySpace::far_tier(const ModelSource& source, const 
       const Decisions batched = with_batch(d, batches_[b]);
       const PassWork step{batched.batch, batched.batch, batched.batch, mean_context().n};
       Seconds decode, prefill;
-      for (const auto& [stage, count] : tier.weights_on_host ? moved : stages) {
+      for (const auto& [stage, count] : there) {
         decode.v += decode_wait(stage.model, batched, card, step).v * count;
         if (far.prefill_stall[i] < 0) prefill.v += prefill_wait(stage.model, card).v * count;
       }
@@ -67,6 +74,23 @@ StrategySpace::FarTier StrategySpace::far_tier(const ModelSource& source, const 
     }
   }
   return far;
+}
+
+PlanRequest StrategySpace::plan_request(const Strategy& s) const {
+  PlanRequest request = request_.plan;
+  request.device = request_.devices[s.device].name;
+  request.count = s.tp * s.pp;
+  request.tp = s.tp;
+  request.pp = s.pp;
+  request.weights = weights_[s.format].dtype;
+  request.kv_format = kv_formats_[s.kv_format].format;
+  request.batch = s.batch;
+  request.kv_placement = tiers_[s.tier].cache;
+  if (tiers_[s.tier].weights_on_host) {
+    request.weight_offload_layers = WeightOffload{layer_count_ / s.pp, SearchTier::kStagedLayers};
+    request.activation_offload = tiers_[s.tier].hidden_on_host;
+  }
+  return request;
 }
 
 }  // namespace vramplan

@@ -101,9 +101,9 @@ nlohmann::json engine_decision_object(const EngineDecision& d) {
                         {"beside_bytes", d.beside.n},
                         {"transient_bytes", d.transient.n},
                         {"flash_attention", d.flash_attention}};
-  if (d.tower_positions > 0) {
-    out["tower_positions"] = d.tower_positions;
-    out["tower_heads"] = d.tower_heads;
+  if (d.tower_shape.positions > 0) {
+    out["tower_positions"] = d.tower_shape.positions;
+    out["tower_heads"] = d.tower_shape.heads;
   }
   if (d.expert_parallel > 1) out["expert_parallel"] = d.expert_parallel;
   if (d.attention_dp > 1) out["attention_dp"] = d.attention_dp;
@@ -111,7 +111,7 @@ nlohmann::json engine_decision_object(const EngineDecision& d) {
   if (d.speculation.method != "none") {
     nlohmann::json& s = out["speculation"];
     s = {{"method", d.speculation.method}, {"tokens", d.speculation.tokens}};
-    if (!d.speculation.model.empty()) s["model"] = d.speculation.model;
+    if (!d.speculation.model.empty()) s["draft"] = d.speculation.model;
     if (d.speculation.acceptance) s["acceptance"] = *d.speculation.acceptance;
   }
   if (d.eager) out["eager"] = true;
@@ -136,7 +136,7 @@ Speculation speculation_from(const JsonReader& in) {
   Speculation s;
   s.method = in.at("method").text();
   s.tokens = in.at("tokens").count();
-  if (in.has("model")) s.model = in.at("model").text();
+  if (in.has("draft")) s.model = in.at("draft").text();
   if (in.has("acceptance")) s.acceptance = in.at("acceptance").number();
   return s;
 }
@@ -154,8 +154,8 @@ EngineDecision engine_decision_from(const JsonReader& in) {
   d.flash_attention = in.at("flash_attention").boolean();
   if (in.has("beside_bytes")) d.beside = in.at("beside_bytes").bytes();
   if (in.has("transient_bytes")) d.transient = in.at("transient_bytes").bytes();
-  if (in.has("tower_positions")) d.tower_positions = in.at("tower_positions").count();
-  if (in.has("tower_heads")) d.tower_heads = in.at("tower_heads").count();
+  if (in.has("tower_positions")) d.tower_shape.positions = in.at("tower_positions").count();
+  if (in.has("tower_heads")) d.tower_shape.heads = in.at("tower_heads").count();
   if (in.has("expert_parallel")) {
     d.expert_parallel = static_cast<int>(in.at("expert_parallel").count());
   }

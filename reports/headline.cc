@@ -94,7 +94,8 @@ std::string score_line(const Verdict& verdict) {
          fmt::format("; worst error {} ({})", signed_text(verdict.worst_error), verdict.worst_row);
 }
 
-std::string configuration(const Decisions& d) {
+std::string configuration(const Plan& plan) {
+  const Decisions& d = plan.decisions;
   std::string text = fmt::format(
       "context {} tokens of which {} output, batch {}, weights {}, KV {} in blocks of {}, "
       "activations {}, {} attention, prefill chunk {}{}",
@@ -111,11 +112,11 @@ std::string configuration(const Decisions& d) {
   }
   if (d.replicas > 1) text += fmt::format(", {} replicas", d.replicas);
   if (d.sharding.ranks() > 1) text += fmt::format(", tp {} pp {}", d.sharding.tp, d.sharding.pp);
-  if (d.engine && d.engine->expert_parallel > 1) {
-    text += fmt::format(" ep {}", d.engine->expert_parallel);
+  if (plan.engine && plan.engine->expert_parallel > 1) {
+    text += fmt::format(" ep {}", plan.engine->expert_parallel);
   }
-  if (d.engine && d.engine->attention_dp > 1) {
-    text += fmt::format(" attention dp {}", d.engine->attention_dp);
+  if (plan.engine && plan.engine->attention_dp > 1) {
+    text += fmt::format(" attention dp {}", plan.engine->attention_dp);
   }
   return text;
 }
@@ -144,6 +145,7 @@ std::string time_value(const std::string& row_name, double value) {
 std::string time_title(const std::string& row_name) {
   if (row_name == "ttft_seconds") return "TTFT";
   if (row_name == "tpot_seconds") return "TPOT";
+  if (row_name == "step_seconds") return "decode step";
   if (row_name == "prefill_tokens_per_second") return "prefill rate";
   if (row_name == "decode_tokens_per_second") return "decode rate";
   return row_name;

@@ -31,7 +31,7 @@ std::string verify_headline(const RunRecord& run);
 /// "worst error -1.16 MiB (runtime process peak ...); 2 under-predictions; process ..."
 std::string score_line(const Verdict& verdict);
 /// "context 512 tokens of which 64 output, batch 1, KV f16 in blocks of 16, ..."
-std::string configuration(const Decisions& decisions);
+std::string configuration(const Plan& plan);
 
 /// Predicted live bytes of a rank's device over its capacity; 0 without a capacity.
 double share(Bytes part, Bytes whole);

@@ -205,8 +205,7 @@ std::string run_section(const RunRecord& run, const std::string& id) {
                                                     : "Times, predicted and observed";
   std::string body = "<h2>" + html_text(run.name) + "</h2>\n";
   body += verdict_card(v.within, verify_word(v),
-                       {verify_headline(run), score_line(v), configuration(run.plan.decisions)},
-                       v.failures);
+                       {verify_headline(run), score_line(v), configuration(run.plan)}, v.failures);
   body += run_figures(run);
   body += bars_card(memory_bars(run.plan, &run.measurement, groups));
   body += curve_card(run.plan, run.measurement.samples);
@@ -256,8 +255,7 @@ std::string plan_html(const Plan& plan) {
   const Predictions& p = plan.predictions;
   const std::vector<RankGroup> groups = rank_groups(plan);
   std::string body = "<h2>" + html_text(plan.decisions.model) + "</h2>\n";
-  body += verdict_card(p.fits, plan_word(plan),
-                       {plan_headline(plan), configuration(plan.decisions)}, {});
+  body += verdict_card(p.fits, plan_word(plan), {plan_headline(plan), configuration(plan)}, {});
   body += plan_figures(plan) + bars_card(memory_bars(plan, nullptr, groups)) + curve_card(plan, {});
   body += advice_card(p) + html_card("Ledger", ledger_table(plan, groups));
   body += html_card("Where the time goes", time_terms_table(p.performance));

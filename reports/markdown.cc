@@ -105,7 +105,7 @@ std::string run_section(const RunRecord& run) {
   const Environment& e = run.measurement.environment;
   out += fmt::format("- {}, {}, {} threads, {}, commit {}, {}\n", md(e.machine), md(e.cpu),
                      e.threads, md(e.kernel), md(e.commit), md(e.time_utc));
-  out += "- " + md(configuration(run.plan.decisions)) + "\n";
+  out += "- " + md(configuration(run.plan)) + "\n";
   return out + assumptions_table(run.plan) + "\n</details>\n";
 }
 
@@ -114,7 +114,7 @@ std::string run_section(const RunRecord& run) {
 std::string plan_markdown(const Plan& plan) {
   const Predictions& p = plan.predictions;
   std::string out = fmt::format("### {} {}\n\n{}  \n{}\n\n", sign(p.fits), plan_word(plan),
-                                md(plan_headline(plan)), md(configuration(plan.decisions)));
+                                md(plan_headline(plan)), md(configuration(plan)));
   if (!p.binding_constraint.empty()) {
     out += "**Binding constraint:** " + md(p.binding_constraint) + "\n\n";
   }

@@ -2,9 +2,9 @@
 
 #include <fmt/format.h>
 
-#include <charconv>
 #include <climits>
 
+#include "reports/decisions_json.h"
 #include "reports/engine_report.h"
 #include "reports/json_reader.h"
 
@@ -15,173 +15,6 @@ using nlohmann::json;
 
 constexpr const char* kSchema = "vramplan.plan/1";
 constexpr int kTiers = 3, kCategories = 8, kPhases = 3;
-
-json pools_array(const Decisions& d) {
-  json pools = json::array();
-  for (const WindowPool& pool : d.window_pools) {
-    pools.push_back({{"window_tokens", pool.window.n}, {"blocks", pool.blocks.n}});
-  }
-  return pools;
-}
-
-json speculation_object(const GuessDecision& s) {
-  return {{"guess", name_of(s.guess)},
-          {"tokens", s.tokens},
-          {"acceptance", s.acceptance},
-          {"draft", s.draft},
-          {"draft_hash", fmt::format("{:016x}", s.draft_hash)}};
-}
-
-json decisions_object(const Decisions& d) {
-  json out = {
-      {"model", d.model},
-      {"set", d.set},
-      {"card_hash", fmt::format("{:016x}", d.card_hash)},
-      {"device", d.device},
-      {"device_count", d.device_count},
-      {"tp", d.sharding.tp},
-      {"pp", d.sharding.pp},
-      {"cp", d.sharding.cp},
-      {"ep", d.sharding.ep},
-      {"weights", d.weights ? json(info(*d.weights).name) : json(nullptr)},
-      {"weight_streamed_layers", d.weight_offload.layers},
-      {"weight_staging_layers", d.weight_offload.staging},
-      {"activations", info(d.activations).name},
-      {"kv_format", name_of(d.kv_format)},
-      {"kv_policy", name_of(d.kv_policy)},
-      {"kv_sink_tokens", d.kv_keep.sinks.n},
-      {"kv_window_tokens", d.kv_keep.window.n},
-      {"kv_budget_tokens", d.kv_keep.budget.n},
-      {"kv_score", name_of(d.kv_score)},
-      {"kv_residual_tokens", d.kv_residual.tokens.n},
-      {"kv_residual_blocks", d.kv_residual.blocks.n},
-      {"kv_stride", d.kv_residual.stride},
-      {"kv_placement", name_of(d.kv_placement)},
-      {"kv_resident_layers", d.kv_offload.resident},
-      {"kv_staging_layers", d.kv_offload.staging},
-      {"kv_layout", name_of(d.kv_layout)},
-      {"block_tokens", d.block.n},
-      {"kv_blocks", d.kv_blocks.n},
-      {"preempt", name_of(d.preempt)},
-      {"swap_blocks", d.swap_blocks.n},
-      {"window_pools", pools_array(d)},
-      {"context_tokens", d.context.n},
-      {"output_tokens", d.output.n},
-      {"batch", d.batch},
-      {"samples", d.samples},
-      {"beam_search", d.beam_search},
-      {"shared_prefix_tokens", d.shared_prefix.n},
-      {"prefill_chunk_tokens", d.prefill_chunk.n},
-      {"activation_offload", d.activation_offload},
-      {"attention", name_of(d.attention)},
-      {"linear_inputs", info(d.linear_inputs).name},
-      {"threads", d.threads},
-      {"replicas", d.replicas},
-      {"seed", d.seed},
-      {"capacity_bytes", d.capacity.n},
-  };
-  if (!d.assume_like.empty()) out["assume_like"] = d.assume_like;
-  if (d.speculation.any()) out["speculation"] = speculation_object(d.speculation);
-  if (d.engine) out["engine"] = engine_decision_object(*d.engine);
-  return out;
-}
-
-int small_count(const JsonReader& value) {
-  const std::int64_t n = value.count();
-  if (n > INT_MAX) value.fail("the count is too large");
-  return static_cast<int>(n);
-}
-
-DType dtype_from(const JsonReader& value) {
-  const auto dtype = dtype_from_name(value.text());
-  if (!dtype) value.fail("'" + value.text() + "' is no element format");
-  return *dtype;
-}
-
-std::uint64_t hash_from(const JsonReader& value) {
-  const std::string text = value.text();
-  std::uint64_t hash = 0;
-  const auto [rest, status] = std::from_chars(text.data(), text.data() + text.size(), hash, 16);
-  if (status != std::errc() || rest != text.data() + text.size() || text.size() != 16) {
-    value.fail("a hash has 16 hexadecimal digits");
-  }
-  return hash;
-}
-
-void pools_from(const JsonReader& in, Decisions& d) {
-  d.kv_blocks = {in.at("kv_blocks").count()};
-  if (in.has("preempt")) {
-    d.preempt = in.at("preempt").word<Preempt>(kPreempts);
-    d.swap_blocks = {in.at("swap_blocks").count()};
-  }
-  if (!in.has("window_pools")) return;  // records of before have none
-  for (const JsonReader& pool : in.at("window_pools").items()) {
-    d.window_pools.push_back({{pool.at("window_tokens").count()}, {pool.at("blocks").count()}});
-  }
-}
-
-GuessDecision speculation_from(const JsonReader& in) {
-  GuessDecision s{in.at("guess").word<Guess>(kGuesses), in.at("tokens").count(),
-                  in.at("draft").text(), 0, in.at("acceptance").number()};
-  if (s.guess == Guess::kDraft) s.draft_hash = hash_from(in.at("draft_hash"));
-  return s;
-}
-
-Decisions decisions_from(const JsonReader& in) {
-  Decisions d;
-  d.model = in.at("model").text();
-  d.set = in.at("set").texts();
-  d.card_hash = hash_from(in.at("card_hash"));
-  d.device = in.at("device").text();
-  d.device_count = small_count(in.at("device_count"));
-  d.sharding = {small_count(in.at("tp")), small_count(in.at("pp")), small_count(in.at("cp")),
-                small_count(in.at("ep"))};
-  if (!in.at("weights").is_null()) d.weights = dtype_from(in.at("weights"));
-  if (in.has("weight_streamed_layers")) {  // records of before have none
-    d.weight_offload = {in.at("weight_streamed_layers").count(),
-                        in.at("weight_staging_layers").count()};
-  }
-  d.activations = dtype_from(in.at("activations"));
-  d.kv_format = in.at("kv_format").word<KvFormat>(kKvFormats);
-  d.kv_policy = in.at("kv_policy").word<KvPolicy>(kKvPolicies);
-  if (d.kv_policy == KvPolicy::kSinkWindow || d.kv_policy == KvPolicy::kMass) {
-    d.kv_keep = {{in.at("kv_sink_tokens").count()}, {in.at("kv_window_tokens").count()}, {}};
-    if (in.has("kv_budget_tokens")) {  // records of before have none
-      d.kv_keep.budget = {in.at("kv_budget_tokens").count()};
-      d.kv_score = in.at("kv_score").word<KvScore>(kKvScores);
-    }
-  }
-  if (in.has("kv_residual_tokens")) {  // records of before have none
-    d.kv_residual = {{in.at("kv_residual_tokens").count()},
-                     in.at("kv_stride").count(),
-                     {in.at("kv_residual_blocks").count()}};
-  }
-  d.kv_placement = in.at("kv_placement").word<KvPlacement>(kKvPlacements);
-  if (in.has("kv_resident_layers")) {  // records of before have none
-    d.kv_offload = {in.at("kv_resident_layers").count(), in.at("kv_staging_layers").count()};
-  }
-  d.kv_layout = in.at("kv_layout").word<KvLayout>(kKvLayouts);
-  if (in.has("samples")) d.samples = in.at("samples").count();
-  if (in.has("beam_search")) d.beam_search = in.at("beam_search").boolean();
-  if (in.has("shared_prefix_tokens")) d.shared_prefix = {in.at("shared_prefix_tokens").count()};
-  d.block = {in.at("block_tokens").count()};
-  pools_from(in, d);
-  if (in.has("speculation")) d.speculation = speculation_from(in.at("speculation"));
-  d.context = {in.at("context_tokens").count()};
-  d.output = {in.at("output_tokens").count()};
-  d.batch = in.at("batch").count();
-  d.prefill_chunk = {in.at("prefill_chunk_tokens").count()};
-  if (in.has("activation_offload")) d.activation_offload = in.at("activation_offload").boolean();
-  d.attention = in.at("attention").word<AttentionAlgorithm>(2);
-  d.linear_inputs = dtype_from(in.at("linear_inputs"));
-  d.threads = small_count(in.at("threads"));
-  if (in.has("replicas")) d.replicas = in.at("replicas").count();
-  d.seed = in.at("seed").unsigned_integer();
-  d.capacity = in.at("capacity_bytes").bytes();
-  if (in.has("assume_like")) d.assume_like = in.at("assume_like").text();
-  if (in.has("engine")) d.engine = engine_decision_from(in.at("engine"));
-  return d;
-}
 
 json devices_array(const Predictions& p) {
   json devices = json::array();
@@ -208,7 +41,9 @@ json devices_array(const Predictions& p) {
 
 void devices_from(const JsonReader& in, Predictions& p) {
   for (const JsonReader& device : in.items()) {
-    const int rank = small_count(device.at("rank"));
+    const std::int64_t rank_number = device.at("rank").count();
+    if (rank_number > INT_MAX) device.at("rank").fail("the rank is too large");
+    const int rank = static_cast<int>(rank_number);
     p.devices.push_back({rank, device.at("capacity_bytes").bytes(),
                          device.at("predicted_bytes").bytes(),
                          device.at("headroom_bytes").bytes()});
@@ -338,14 +173,22 @@ json plan_object(const Plan& plan) {
         {"kv_equals_weights_tokens", p.capacity.kv_equals_weights.n}}},
       {"performance", performance_object(p.performance)},
       {"curve", curve_array(p.curve)},
-      {"decisions", decisions_object(plan.decisions)},
+      {"decisions", decisions_object(plan)},
       {"assumptions", assumptions_array(plan.assumptions)},
   };
   if (const auto& s = p.speculation) {
-    out["speculation"] = {{"tokens_a_step", finite(s->tokens_a_step)},
-                          {"step_seconds", finite(s->step.v)},
-                          {"plain_tpot_seconds", finite(s->plain_tpot.v)},
-                          {"speedup", finite(s->speedup)}};
+    out["speculation_forecast"] = {{"tokens_a_step", finite(s->tokens_a_step)},
+                                   {"step_seconds", finite(s->step.v)},
+                                   {"plain_tpot_seconds", finite(s->plain_tpot.v)},
+                                   {"speedup", finite(s->speedup)}};
+  }
+  if (const auto& f = p.offload) {
+    out["offload"] = {{"device_tpot_seconds", finite(f->device_tpot.v)},
+                      {"slowdown", finite(f->slowdown)},
+                      {"cache_bytes", f->cache.n},
+                      {"reload_seconds", finite(f->reload.v)},
+                      {"recompute_seconds", finite(f->recompute.v)},
+                      {"break_even_bytes_per_second", finite(f->break_even.v)}};
   }
   if (p.preemption) out["preemption"] = preemption_object(*p.preemption);
   if (p.serving) out["serving"] = serving_object(*p.serving);
@@ -375,13 +218,22 @@ Plan plan_from(const JsonReader& in) {
                        point.at("phase").word<Phase>(kPhases),
                        point.at("bytes").bytes()});
   }
-  plan.decisions = decisions_from(in.at("decisions"));
-  if (in.has("speculation")) {
-    const JsonReader s = in.at("speculation");
+  read_decisions(in.at("decisions"), plan);
+  if (in.has("speculation_forecast")) {
+    const JsonReader s = in.at("speculation_forecast");
     p.speculation = {s.at("tokens_a_step").number(),
                      {s.at("step_seconds").number()},
                      {s.at("plain_tpot_seconds").number()},
                      s.at("speedup").number()};
+  }
+  if (in.has("offload")) {
+    const JsonReader f = in.at("offload");
+    p.offload = {{f.at("device_tpot_seconds").number()},
+                 f.at("slowdown").number(),
+                 f.at("cache_bytes").bytes(),
+                 {f.at("reload_seconds").number()},
+                 {f.at("recompute_seconds").number()},
+                 {f.at("break_even_bytes_per_second").number()}};
   }
   if (in.has("preemption")) p.preemption = preemption_from(in.at("preemption"));
   for (const JsonReader& a : in.at("assumptions").items()) {

@@ -159,7 +159,7 @@ std::string time_terms_text(const Performance& performance, const TextOptions& o
 std::string plan_text(const Plan& plan, const TextOptions& o) {
   const Predictions& p = plan.predictions;
   std::string out = verdict_line(p.fits, plan_word(plan), plan_headline(plan), o);
-  out += "  " + wrapped(safe(configuration(plan.decisions), o), 2, o) + "\n";
+  out += "  " + wrapped(safe(configuration(plan), o), 2, o) + "\n";
   for (const RankGroup& group : rank_groups(plan)) out += group_table(plan, group, o);
   out += engine_text(plan, o);
   if (!p.binding_constraint.empty()) {

@@ -200,11 +200,18 @@ std::string document(const RunRecord& run, const char* schema) {
   }
   if (!m.scores.empty()) object["output"]["scores"] = m.scores;
   if (const auto& s = m.speculation) {
-    object["speculation"] = {{"steps", s->steps},
-                             {"asked", s->asked},
-                             {"accepted", s->accepted},
-                             {"tokens", s->tokens},
-                             {"tokens_a_step", finite(m.timings.tokens_a_step)}};
+    object["speculation_counts"] = {
+        {"steps", s->steps},        {"asked", s->asked},
+        {"tested", s->tested},      {"accepted", s->accepted},
+        {"tokens", s->tokens},      {"tokens_a_step", finite(m.timings.tokens_a_step)},
+        {"by_chance", s->by_chance}};
+    if (const auto& judged = run.verdict.speculation) {
+      const auto& given = judged->tpot_given;
+      object["speculation_counts"].update(
+          {{"assumed_acceptance", finite(judged->assumed_acceptance)},
+           {"acceptance", given ? finite(judged->acceptance) : json(nullptr)},
+           {"tpot_given_acceptance_seconds", given ? finite(given->v) : json(nullptr)}});
+    }
   }
   object["result_cache"] = {{"on", m.result_cache.has_value()}};
   if (const auto& cache = m.result_cache) {
@@ -322,10 +329,10 @@ Measurement measurement_from(const JsonReader& in) {
                     {p.at("moved_blocks").count()},
                     {p.at("recomputed_tokens").count()}};
   }
-  if (in.has("speculation")) {
-    const JsonReader s = in.at("speculation");
-    m.speculation = {s.at("steps").count(), s.at("asked").count(), s.at("accepted").count(),
-                     s.at("tokens").count()};
+  if (in.has("speculation_counts")) {
+    const JsonReader s = in.at("speculation_counts");
+    m.speculation = {s.at("steps").count(),  s.at("asked").count(),  s.at("accepted").count(),
+                     s.at("tokens").count(), s.at("tested").count(), s.at("by_chance").boolean()};
     m.timings.tokens_a_step = s.at("tokens_a_step").number();
   }
   if (in.has("result_cache") && in.at("result_cache").at("on").boolean()) {

@@ -67,6 +67,7 @@ json object(const Evaluation& e, const SearchRequest& request, const StrategySpa
 std::string weights_text(const Strategy& s, const StrategySpace& space) {
   std::string text = space.weights()[s.format].name;
   if (space.tiers()[s.tier].weights_on_host) text += " host";
+  if (space.tiers()[s.tier].hidden_on_host) text += ", layer by layer";
   return text;
 }
 
@@ -81,10 +82,11 @@ std::string cache_text(const Strategy& s, const StrategySpace& space) {
 std::string line_of(const Evaluation& e, const SearchRequest& request, const StrategySpace& space) {
   const Strategy& s = e.strategy;
   std::string line = fmt::format(
-      "{} x {} (tp {}, pp {}, {} replicas), weights {}, KV {}, batch {}: TTFT {}, TPOT {}, "
+      "{} x {} (tp {}, pp {}, {} replica{}), weights {}, KV {}, batch {}: TTFT {}, TPOT {}, "
       "{:.0f} tokens/s",
-      s.devices(), request.devices[s.device].name, s.tp, s.pp, s.replicas, weights_text(s, space),
-      cache_text(s, space), s.batch, to_text(e.ttft), to_text(e.tpot), e.tokens_per_second);
+      s.devices(), request.devices[s.device].name, s.tp, s.pp, s.replicas,
+      s.replicas == 1 ? "" : "s", weights_text(s, space), cache_text(s, space), s.batch,
+      to_text(e.ttft), to_text(e.tpot), e.tokens_per_second);
   if (const auto each = e.usd_per_million_tokens()) {
     line += fmt::format(", ${:.2f}/h, ${:.3f} per million tokens", *e.usd_per_hour, *each);
   }

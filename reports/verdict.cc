@@ -7,6 +7,8 @@
 #include <map>
 #include <tuple>
 
+#include "planner/speculation.h"
+
 namespace vramplan {
 namespace {
 
@@ -125,8 +127,10 @@ VerdictRow judge_process(const Plan& plan, const Measurement& measurement,
   row.observed = measurement.process_peak;
   row.probe = one_memory ? "highest resident bytes of the process" : "highest bytes the driver saw";
   if (!measurement.replicas.empty()) {
-    row.probe = fmt::format("proportional bytes of {} replicas and their parent, smaps_rollup",
-                            measurement.replicas.size());
+    const std::string count = std::to_string(measurement.replicas.size());
+    row.probe = one_memory
+                    ? "proportional bytes of " + count + " replicas and their parent, smaps_rollup"
+                    : "bytes that the device lost to " + count + " replicas together";
   }
   set_process_tolerance(row, tolerances);
   set_outcome(row);
@@ -182,16 +186,42 @@ std::vector<TermRow> join_terms(const Performance& predicted, const Timings& obs
   return rows;
 }
 
-std::vector<TimeRow> judge_times(const Performance& predicted, const Timings& observed,
+std::vector<TimeRow> judge_times(const Predictions& plan, const Timings& observed,
                                  const Tolerances& t) {
-  return {
+  const Performance& predicted = plan.performance;
+  const bool guesses = plan.speculation.has_value();
+  const bool gate_tokens = t.gate_times && !guesses;
+  std::vector<TimeRow> rows = {
       judge_time("ttft_seconds", predicted.ttft.v, observed.ttft.v, t.prefill, t.gate_times),
-      judge_time("tpot_seconds", predicted.tpot.v, observed.tpot.v, t.decode, t.gate_times),
+      judge_time("tpot_seconds", predicted.tpot.v, observed.tpot.v, t.decode, gate_tokens),
       judge_time("prefill_tokens_per_second", predicted.prefill_tokens_per_second,
                  observed.prefill_tokens_per_second, t.prefill, t.gate_times),
       judge_time("decode_tokens_per_second", predicted.tokens_per_second,
-                 observed.decode_tokens_per_second, t.decode, t.gate_times),
+                 observed.decode_tokens_per_second, t.decode, gate_tokens),
   };
+  if (guesses) {
+    const double step = observed.tpot.v * observed.tokens_a_step;
+    rows.insert(rows.begin() + 1,
+                judge_time("step_seconds", plan.speculation->step.v, step, t.decode, t.gate_times));
+  }
+  return rows;
+}
+
+std::optional<SpeculationVerdict> judge_guesses(const Plan& plan, const Measurement& measurement) {
+  if (!plan.predictions.speculation || !measurement.speculation) return std::nullopt;
+  const SpeculationCounts& seen = *measurement.speculation;
+  const SpeculationPrediction& predicted = *plan.predictions.speculation;
+  SpeculationVerdict out;
+  out.assumed_acceptance = plan.decisions.speculation.acceptance;
+  out.acceptance = seen.acceptance();
+  out.predicted_tokens = predicted.tokens_a_step;
+  out.tokens = measurement.timings.tokens_a_step;
+  out.by_chance = seen.by_chance;
+  out.tpot = measurement.timings.tpot;
+  if (seen.tested == 0) return out;
+  const double yield = expected_tokens(most_guesses(plan.decisions), out.acceptance);
+  out.tpot_given = Seconds{predicted.step.v / yield};
+  return out;
 }
 
 void score(Verdict& verdict) {
@@ -252,16 +282,23 @@ void list_preemption(const Plan& plan, const Measurement& measurement, Verdict& 
 
 /// What of the guesses was kept is the text's business: it does not gate.
 void list_speculation(const Plan& plan, const Measurement& measurement, Verdict& verdict) {
-  if (!plan.predictions.speculation || !measurement.speculation) return;
+  if (!verdict.speculation) return;
+  const SpeculationVerdict& judged = *verdict.speculation;
   const SpeculationCounts& seen = *measurement.speculation;
   const SpeculationPrediction& predicted = *plan.predictions.speculation;
   verdict.notes.push_back(fmt::format(
-      "speculation: {} of {} guesses kept in {} steps; {:.2f} tokens a step where {:.2f} were "
-      "expected of {:.0f} % acceptance; without guesses a token was predicted to take {}, {:.2f} "
-      "times as long",
-      seen.accepted, seen.asked, seen.steps, measurement.timings.tokens_a_step,
-      predicted.tokens_a_step, 100 * plan.decisions.speculation.acceptance,
-      to_text(predicted.plain_tpot), predicted.speedup));
+      "speculation: {} of {} guesses kept in {} steps, of {} that were looked at{}; without "
+      "guesses a token was predicted to take {}, {:.2f} times as long",
+      seen.accepted, seen.asked, seen.steps, seen.tested,
+      seen.by_chance ? ", drawn with the assumed acceptance" : "", to_text(predicted.plain_tpot),
+      predicted.speedup));
+  if (judged.by_chance || !judged.tpot_given) return;
+  verdict.notes.push_back(
+      fmt::format("TPOT predicted given the observed acceptance of {:.1f} % is {}, that of the "
+                  "assumed {:.1f} % "
+                  "was {}",
+                  100 * judged.acceptance, to_text(*judged.tpot_given),
+                  100 * judged.assumed_acceptance, to_text(plan.predictions.performance.tpot)));
 }
 
 void list_failures(Verdict& verdict, const Measurement& measurement) {
@@ -338,7 +375,8 @@ Verdict judge(const Plan& plan, const Measurement& measurement, const Tolerances
   verdict.rows = join(plan.predictions.ledger, measurement.observed, tolerances);
   verdict.process = judge_process(plan, measurement, tolerances);
   verdict.time_terms = join_terms(plan.predictions.performance, measurement.timings);
-  verdict.times = judge_times(plan.predictions.performance, measurement.timings, tolerances);
+  verdict.times = judge_times(plan.predictions, measurement.timings, tolerances);
+  verdict.speculation = judge_guesses(plan, measurement);
   score(verdict);
   list_failures(verdict, measurement);
   list_preemption(plan, measurement, verdict);

@@ -1,5 +1,6 @@
 #pragma once
 // Verdict: predicted against observed, row by row. "Not measured" never looks like a pass.
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -48,6 +49,18 @@ struct TermRow {
   double error() const { return observed.v > 0 ? predicted.v / observed.v - 1 : 0; }
 };
 
+/// Of speculative decoding. How many guesses are kept is the text's business: the plan supposes a
+/// share, and what follows from it cannot be wrong or right. What a step takes can.
+struct SpeculationVerdict {
+  double assumed_acceptance = 0, acceptance = 0;  // of the guesses looked at; see by_chance
+  double predicted_tokens = 1, tokens = 1;        // that a sequence takes from a step
+  bool by_chance = false;  // nothing was computed: acceptance and tokens are draws of the assumed
+  /// Predicted given the observed acceptance: the plan's step over the tokens that its formula
+  /// expects of it. No prediction, which was made before; nothing where no guess was looked at.
+  std::optional<Seconds> tpot_given;
+  Seconds tpot;  // observed
+};
+
 /// The signed errors of a category, added up over its measured rows.
 struct TermScore {
   Category category = Category::kWeights;
@@ -71,7 +84,8 @@ struct Verdict {
   std::vector<VerdictRow> rows;
   VerdictRow process;  // whole process against the operating system
   std::vector<TimeRow> times;
-  std::vector<TermScore> terms;     // one a category that has rows
+  std::vector<TermScore> terms;  // one a category that has rows
+  std::optional<SpeculationVerdict> speculation;
   std::vector<TermRow> time_terms;  // empty where the run could not time its operations
   /// Measured rows, gating or not, and the process, with observed > predicted by one byte or more:
   /// an under-prediction inside its tolerance still counts here.
@@ -94,7 +108,9 @@ struct Verdict {
 /// this machine's memory) against `process_peak`; at most max(process x observed, process_floor)
 /// too much and process_under x observed too little. It gates, except on the dry backend, which
 /// takes no memory that could be measured. A run that did not complete, a broken identity capacity
-/// = free + rows + unaccounted, and a comparison without a gating row are failures.
+/// = free + rows + unaccounted, and a comparison without a gating row are failures. Of a plan with
+/// guesses the seconds of a step can gate, and what is per token, which an assumed acceptance is
+/// in, cannot.
 Verdict judge(const Plan& plan, const Measurement& measurement, const Tolerances& tolerances);
 
 /// "weights attention (load), rank 0 device": how sentences name a row.

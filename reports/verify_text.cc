@@ -106,6 +106,26 @@ std::string times_text(const RunRecord& run, const TextOptions& o) {
   return heading(title, o) + table.render();
 }
 
+/// What of the guesses was kept, and what TPOT follows from that.
+std::string speculation_text(const Verdict& verdict, const TextOptions& o) {
+  if (!verdict.speculation) return "";
+  const SpeculationVerdict& s = *verdict.speculation;
+  TextTable table({{"guesses"}, {"assumed", true}, {s.by_chance ? "drawn" : "observed", true}}, o);
+  const auto percent = [](double share) { return fmt::format("{:.1f} %", 100 * share); };
+  table.add({"kept, of those looked at", percent(s.assumed_acceptance),
+             s.tpot_given ? percent(s.acceptance) : "-"});
+  table.add({"tokens a step", fmt::format("{:.2f}", s.predicted_tokens),
+             fmt::format("{:.2f}", s.tokens)});
+  std::string out = heading("speculative decoding", o) + table.render();
+  if (s.by_chance) {
+    return out + "  nothing was computed: guesses are kept as often as the plan assumes\n";
+  }
+  if (!s.tpot_given || s.tpot.v <= 0) return out;
+  return out + fmt::format(
+                   "  TPOT predicted given the observed acceptance {}, observed {}, {:+.1f} %\n",
+                   to_text(*s.tpot_given), to_text(s.tpot), 100 * (s.tpot_given->v / s.tpot.v - 1));
+}
+
 /// How fast memory was in this run, beside what the plan counted on.
 std::string speed_text(const Timings& t) {
   if (t.memory_bytes_per_s <= 0 || t.card_memory_bytes_per_s <= 0) return "";
@@ -154,6 +174,10 @@ std::string replicas_text(const RunRecord& run, const TextOptions& o) {
                grouped(r.own.n), to_text(r.ttft), to_text(r.tpot),
                r.same_output ? "as the first" : "another"});
   }
+  if (shared.n == 0) {  // of a GPU
+    return heading("replicas over one copy of the weights, bytes", o) + table.render() +
+           "  own: what the driver says each holds; the first has the weights\n";
+  }
   return heading("replicas over one copy of the weights, bytes", o) + table.render() +
          fmt::format("  together {}, with {} of the parent; copies of their own would be {}\n",
                      to_text(shared), to_text(m.parent_proportional), to_text(alone));
@@ -191,11 +215,11 @@ std::string verify_text(const RunRecord& run, const TextOptions& o) {
   const Verdict& verdict = run.verdict;
   std::string out = verdict_line(verdict.within, verify_word(verdict), verify_headline(run), o);
   out += "  " + wrapped(safe(score_line(verdict), o), 2, o) + "\n";
-  out += "  " + wrapped(safe(configuration(run.plan.decisions), o), 2, o) + "\n";
+  out += "  " + wrapped(safe(configuration(run.plan), o), 2, o) + "\n";
   out += list("out of tolerance", verdict.failures, Ink::kBad, o);
   out += rows_text(run, o) + replicas_text(run, o) + capacity_text(run.measurement, o) +
-         times_text(run, o) + speed_text(run.measurement.timings) + terms_text(run, o) +
-         scoring_text(verdict, o);
+         times_text(run, o) + speculation_text(verdict, o) + speed_text(run.measurement.timings) +
+         terms_text(run, o) + scoring_text(verdict, o);
   out += list("notes", verdict.notes, Ink::kBold, o);
   out += machine_text(run.measurement.environment, o) + assumptions_text(run.plan, o);
   return out;

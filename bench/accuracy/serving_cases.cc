@@ -145,6 +145,7 @@ void apply_settings(const std::vector<Row>& settings, ServingCase& c, EngineRequ
   c.load.input = mean(c.input);
   c.load.output = mean(c.output);
   c.load.concurrency = c.concurrency;
+  c.load.release = c.version.empty() ? "unstated" : c.version;
   c.load.arrival = parse_arrival(c.arrival);
   // Runs of other sources than the listed ones: clients and front end on the engine's machine.
   c.load.front_end = c.arrival != "spread";
@@ -188,7 +189,8 @@ ServingCase predict(const Row& row, const std::string& card, const std::vector<R
     request.speculation.tokens = std::stoll(c.drafts.substr(mark + 1));
   }
   const ModelSource source = open_model(card);
-  const DeviceCard device = device_card(kDevices.at(c.system));
+  c.device = kDevices.at(c.system);
+  const DeviceCard device = device_card(c.device);
   Decisions d;
   d.sharding.tp = d.device_count = c.tp;
   d.context = {c.input + c.output};
@@ -213,31 +215,51 @@ bool in_fit_half(const std::string& question) {
   return (hash >> 32) % 2 == 0;
 }
 
-void find_contradictions(std::vector<ServingCase>& cases) {
+namespace {
+
+/// Family of the model, and everything else that two runs share which differ in requests alone.
+std::string series_of(const ServingCase& c) {
+  const std::string family = c.model.rfind("deepseek", 0) == 0 ? "deepseek" : c.model;
+  return c.engine + family + c.system + c.quantization + c.drafts + std::to_string(c.tp) + "/" +
+         std::to_string(c.input) + "/" + std::to_string(c.output);
+}
+
+}  // namespace
+
+void find_contradictions(std::vector<ServingCase>& cases, const std::vector<ServingCase>& others) {
   std::map<std::string, std::vector<ServingCase*>> series;
-  for (ServingCase& c : cases) {
-    const std::string family = c.model.rfind("deepseek", 0) == 0 ? "deepseek" : c.model;
-    series[c.engine + family + c.system + c.quantization + c.drafts + std::to_string(c.tp) + "/" +
-           std::to_string(c.input) + "/" + std::to_string(c.output)]
-        .push_back(&c);
+  std::map<std::string, std::map<std::int64_t, double>> least;  // TTFT by requests
+  for (ServingCase& c : cases) series[series_of(c)].push_back(&c);
+  for (const std::vector<ServingCase>* list :
+       std::initializer_list<const std::vector<ServingCase>*>{&cases, &others}) {
+    for (const ServingCase& c : *list) {
+      const auto [at, added] = least[series_of(c)].try_emplace(c.concurrency, c.ttft);
+      at->second = std::min(at->second, c.ttft);
+    }
   }
   for (auto& [name, rows] : series) {
     for (ServingCase* c : rows) {
-      double fewer_tpot = 0, more_ttft = 0, least = c->tpot, most = c->tpot;
+      double fewer_tpot = 0, fastest = c->tpot, slowest = c->tpot;
       for (const ServingCase* o : rows) {
         if (o->concurrency < c->concurrency) fewer_tpot = std::max(fewer_tpot, o->tpot);
-        if (o->concurrency > c->concurrency) more_ttft = std::max(more_ttft, o->ttft);
         if (o->concurrency != c->concurrency) continue;
-        least = std::min(least, o->tpot);
-        most = std::max(most, o->tpot);
+        fastest = std::min(fastest, o->tpot);
+        slowest = std::max(slowest, o->tpot);
+      }
+      const auto& ttfts = least.at(name);
+      double more_ttft = c->ttft;
+      for (auto at = ttfts.upper_bound(c->concurrency); at != ttfts.end(); ++at) {
+        more_ttft = std::min(more_ttft, at->second);
       }
       const double cycle = c->ttft + static_cast<double>(c->load.output.n) * c->tpot;
       const double work = static_cast<double>(c->concurrency) * c->terms.prompt_floor_s;
-      if (most > 1.3 * least) {
+      if (slowest > 1.3 * fastest) {
         c->contradicts = "two answers";
       } else if (c->tpot < 0.8 * fewer_tpot) {
         c->contradicts = "tpot falls";
-      } else if (more_ttft > 0 && c->ttft > 3 * more_ttft) {
+      } else if (c->ttft > 3 * ttfts.at(c->concurrency)) {
+        c->contradicts = "another answer";
+      } else if (c->ttft > 3 * more_ttft) {
         c->contradicts = "ttft falls";
       } else if (work > cycle) {
         c->contradicts = "above the peak";
@@ -267,9 +289,9 @@ ServingCases read_serving_cases(const std::string& truth, const std::string& fol
       ++out.left_out[error.message()];
     }
   }
-  find_contradictions(out.cases);
-  find_contradictions(out.expert_parallel);
-  find_contradictions(out.attention_dp);
+  find_contradictions(out.cases, out.expert_parallel);
+  find_contradictions(out.expert_parallel, {});
+  find_contradictions(out.attention_dp, {});
   return out;
 }
 

@@ -13,7 +13,7 @@ namespace vramplan::accuracy {
 using Row = std::map<std::string, std::string>;
 
 struct ServingCase {
-  std::string id, engine, version, model, system, quantization, arrival;
+  std::string id, engine, version, model, system, device, quantization, arrival;
   std::string question;  // what repeats of one measurement share
   int tp = 1, ep = 1, groups = 1;
   std::string drafts;  // "mtp:3": drafted tokens a step; nothing was fitted to these rows
@@ -46,8 +46,11 @@ ServingCases read_serving_cases(const std::string& truth, const std::string& fol
 /// Marks rows that other published rows, or the device, contradict, whatever the model says:
 ///   two answers: the same question has answers for TPOT that differ by more than 1.3 times
 ///   tpot falls: TPOT is below 0.8 of what the same set-up has at fewer requests
-///   ttft falls: TTFT is above 3 times what the same set-up has at more requests
+///   ttft falls: TTFT is above 3 times what the same set-up has at some larger number of requests
+///   another answer: TTFT is above 3 times what another run of the same engine, model, device,
+///     format, ranks, lengths and requests has, of whatever release and sharing of experts
 ///   above the peak: the prompts of the requests are more work than the devices' peak
-void find_contradictions(std::vector<ServingCase>& cases);
+/// Rows of `others` (whole experts on each rank) are asked about TTFT too.
+void find_contradictions(std::vector<ServingCase>& cases, const std::vector<ServingCase>& others);
 
 }  // namespace vramplan::accuracy

@@ -5,8 +5,11 @@ usage: serving_accuracy TRUTH bench/accuracy --terms > terms.csv
        serving_fit.py terms.csv [planner/engines/tables]
 
 Needs numpy, scipy, pandas. The seconds of kernels come from the C++ model (`--terms`); what is fitted here is how an
-engine adds to them, per engine. The form is that of planner/serving.cc. Only rows of the fit half are read; errors
-are of five-fold cross-validation inside it, folds by question. With a folder the tables are written.
+engine adds to them, per engine, and two factors a release (planner/served_release.h): on the kernels of prompts, by
+device and format, and on host work. The form is that of planner/serving.cc. Only rows of the fit half are read, those
+that other rows contradict not at all, and rows that repeat one measurement count as one. Errors are of five-fold
+cross-validation inside it: folds by question, and by set-up (engine, release, model, device, format: what is said of a
+set-up that nobody measured). With a folder the tables are written.
 """
 import re
 import sys
@@ -29,10 +32,12 @@ START = dict(step_s=1e-3, layer_s=1e-5, sequence_s=1e-5, launch=.5, matrices=1, 
              prompt_experts=1, prompt_reduce=1, prompt_vectors=2, pass_layer_s=2e-5, pass_expert_layer_s=1e-4,
              pass_latent_layer_s=1e-3, first_steps=1.5, first_s_spread=1e-2, first_s_equal=2e-2,
              first_s_steady=2e-2, queue_spread=.05, queue_equal=.1, queue_steady=.1, wave_spread=.05, wave_equal=.1,
-             wave_steady=.02, front_s=1e-4)
+             wave_steady=.02, lock_spread=.1, lock_equal=.5, lock_steady=.1, growth=.8, wait=1,
+             front_s=1e-4, front_request_s=2e-3)
 # Only rows of TensorRT-LLM 1.0 stream fast enough to meet their front end; elsewhere the number would be the prior's.
-UNRESOLVED = {"sglang": ["front_s"], "vllm": ["front_s"]}
-GROWTH = 0.5  # of its output a running request has generated, in the mean
+FRONT = ["front_s", "front_request_s"]
+UNRESOLVED = {"sglang": FRONT, "vllm": FRONT}
+RELEASE_PRIOR = 0.3  # of a release's factor, which keeps those of few rows near 1
 PRIOR = 0.1
 TTFT_WEIGHT = 0.7
 
@@ -48,10 +53,6 @@ def features(d):
     return x
 
 
-def some(x, rows):
-    return {k: v[rows] for k, v in x.items()}
-
-
 def step_seconds(x, factors, sequences):
     """Straight lines between the numbers of sequences the kernels were asked for."""
     at = [np.maximum(1, x["asked"] * s) for s in SHARES]
@@ -63,15 +64,16 @@ def step_seconds(x, factors, sequences):
     return out
 
 
-def model(p, x):
+def model(p, x, release, host):
+    """`release`: the factor on kernels of prompts, `host`: on host work, of each row."""
     factors = np.array([p[k] for k in KINDS])
     prompt_factors = np.array([p[k] for k in PROMPT_FACTORS])
     by_arrival = lambda name: np.array([p[f"{name}_{a}"] for a in ARRIVALS])[x["arrival"]]
     layer = p["pass_layer_s"] + p["pass_expert_layer_s"] * x["experts"] + p["pass_latent_layer_s"] * x["latent"]
-    host = layer * x["layers"]
-    prompt = x["prompt"] @ prompt_factors + host * x["passes"]
-    share = np.where(x["prompts"] > 1, (x["full"] @ prompt_factors + host) / x["prompts"], prompt)
-    running = np.minimum(x["asked"], np.maximum(1, x["kv_tokens"] / (x["input"] + GROWTH * x["output"])))
+    work = host * layer * x["layers"]
+    prompt = release * (x["prompt"] @ prompt_factors) + work * x["passes"]
+    share = np.where(x["prompts"] > 1, (release * (x["full"] @ prompt_factors) + work) / x["prompts"], prompt)
+    running = np.minimum(x["asked"], np.maximum(1, x["kv_tokens"] / (x["input"] + p["growth"] * x["output"])))
     others, output, queue = running - 1, x["output"], by_arrival("queue")
     decoding = np.ones_like(prompt)
     tpot = None
@@ -87,10 +89,12 @@ def model(p, x):
         tpot = 0.5 * tpot + 0.5 * (step + p["interference"] * share * tpot * others / cycle)
         decoding = 0.5 * decoding + 0.5 * decode / cycle
     waiting = (x["concurrency"] - running) / running
-    ttft = (by_arrival("first_s") + response + by_arrival("wave") * others * share
-            + (p["first_steps"] + x["wait"]) * tpot + waiting * (response + output * tpot))
+    together = by_arrival("wave") * others + by_arrival("lock") * np.log(np.maximum(1, running))
+    ttft = (host * by_arrival("first_s") + response + together * share
+            + (p["first_steps"] + p["wait"] * x["wait"]) * tpot + waiting * (response + output * tpot))
     alike = x["arrival"] != ARRIVALS.index("spread")
-    streamed = np.where(alike, p.get("front_s", 0) * x["concurrency"] * output, 0)
+    front = p.get("front_request_s", 0) + p.get("front_s", 0) * output
+    streamed = np.where(alike, x["concurrency"] * front, 0)
     return tpot, ttft + np.maximum(0, streamed - ttft - output * tpot)
 
 
@@ -100,29 +104,49 @@ def relative(ratio):
     return np.where(ratio > 2, 1 + np.log(np.maximum(ratio, 2) / 2), ratio - 1)
 
 
-def fit(x, tpot, ttft, left_out=()):
-    names = [n for n in START if n not in left_out]
-    start = np.log([START[n] for n in names])
-    soft = lambda r: np.sign(r) * np.sqrt(2 * (np.sqrt(1 + (r / .1) ** 2) - 1)) * .1
+class Fit:
+    """Numbers of one engine, and factors of its releases: 1 for those that no row resolved."""
 
-    def residuals(logs):
-        a, b = model(dict(zip(names, np.exp(logs))), x)
-        return np.concatenate([soft(relative(a / tpot)), np.sqrt(TTFT_WEIGHT) * soft(relative(b / ttft)),
-                               PRIOR * .1 * np.sqrt(len(tpot)) * (logs - start)])
+    def __init__(self, d, left_out, most_steps=40):
+        x, self.names = features(d), [n for n in START if n not in left_out]
+        self.releases, self.hosts = sorted(d.release.unique()), sorted(d.version.unique())
+        start = np.log([START[n] for n in self.names])
+        free = len(self.releases) + len(self.hosts)
+        tpot, ttft, weight = d.tpot.to_numpy(), d.ttft.to_numpy(), np.sqrt(d.weight.to_numpy())
+        soft = lambda r: np.sign(r) * np.sqrt(2 * (np.sqrt(1 + (r / .1) ** 2) - 1)) * .1
+        at = [d.release.map(self.releases.index).to_numpy(), d.version.map(self.hosts.index).to_numpy()]
 
-    result = least_squares(residuals, start, max_nfev=60, bounds=(start - 6, start + 6))
-    p = dict(zip(names, np.exp(result.x)))
-    return p
+        def residuals(logs):
+            self.read(logs)
+            a, b = model(self.p, x, self.prompt[at[0]], self.host[at[1]])
+            return np.concatenate([weight * soft(relative(a / tpot)),
+                                   np.sqrt(TTFT_WEIGHT) * weight * soft(relative(b / ttft)),
+                                   PRIOR * .1 * np.sqrt(len(tpot)) * (logs[:len(start)] - start),
+                                   RELEASE_PRIOR * logs[len(start):]])
+
+        first = np.concatenate([start, np.zeros(free)])
+        width = np.concatenate([np.full(len(start), 6.0), np.full(free, 1.5)])
+        self.read(least_squares(residuals, first, max_nfev=most_steps, bounds=(first - width, first + width)).x)
+
+    def read(self, logs):
+        values = np.exp(logs)
+        self.p = dict(zip(self.names, values))
+        self.prompt = values[len(self.names):len(self.names) + len(self.releases)]
+        self.host = values[len(self.names) + len(self.releases):]
+
+    def predict(self, d):
+        prompts, hosts = dict(zip(self.releases, self.prompt)), dict(zip(self.hosts, self.host))
+        return model(self.p, features(d), d.release.map(lambda r: prompts.get(r, 1.0)).to_numpy(),
+                     d.version.map(lambda v: hosts.get(v, 1.0)).to_numpy())
 
 
-def cross_validate(d, x, left_out):
-    fold = d.question.map(lambda q: zlib.crc32(q.encode()) % 5).to_numpy()
-    tpot, ttft = d.tpot.to_numpy(), d.ttft.to_numpy()
+def cross_validate(d, left_out, by):
+    fold = d[by].map(lambda q: zlib.crc32(q.encode()) % 5).to_numpy()
     a, b = np.zeros(len(d)), np.zeros(len(d))
     for i in range(5):
-        p = fit(some(x, fold != i), tpot[fold != i], ttft[fold != i], left_out)
-        a[fold == i], b[fold == i] = model(p, some(x, fold == i))
-    return np.abs(a / tpot - 1), np.abs(b / ttft - 1)
+        if (fold == i).any():
+            a[fold == i], b[fold == i] = Fit(d[fold != i], left_out, 25).predict(d[fold == i])
+    return np.abs(a / d.tpot.to_numpy() - 1), np.abs(b / d.ttft.to_numpy() - 1)
 
 
 def write(path, numbers, source):
@@ -135,27 +159,56 @@ def write(path, numbers, source):
     open(path, "w").write(text[:position] + lines + text[position:])
 
 
+def write_releases(path, fits):
+    prompts, hosts = [], []
+    for engine, fit in fits.items():
+        for name, factor in zip(fit.releases, fit.prompt):
+            version, device, quantization = name.split("|")
+            prompts.append(f'  - {{engine: {engine}, release: "{version}", device: "{device}", '
+                           f"format: {quantization}, factor: {factor:.4g}}}\n")
+        for version, factor in zip(fit.hosts, fit.host):
+            hosts.append(f'  - {{engine: {engine}, release: "{version}", factor: {factor:.4g}}}\n')
+    source = 'source: "bench/accuracy/serving_fit.py, fit half of serving_cases"\n'
+    open(path, "w").write(source + "prompts:\n" + "".join(prompts) + "hosts:\n" + "".join(hosts))
+
+
+def read_rows(path):
+    data = pd.read_csv(path)
+    data = data[(data.half == "fit") & data.contradicts.isna()].reset_index(drop=True)
+    data["release"] = data.version + "|" + data.device + "|" + data.quantization
+    family = data.model.str.replace("deepseek.*", "deepseek", regex=True)
+    data["setup"] = data.engine + data.release + family
+    one = data.engine + data.ttft.map("{:.6g}".format) + data.tpot.map("{:.6g}".format)
+    data["weight"] = 1 / one.groupby(one).transform("size")
+    return data
+
+
 def main():
-    data = pd.read_csv(sys.argv[1])
-    data = data[data.half == "fit"].reset_index(drop=True)
-    every = [[], []]
+    data = read_rows(sys.argv[1])
+    every, fits = [[], []], {}
     for engine in sorted(data.engine.unique()):
         d = data[data.engine == engine].reset_index(drop=True)
-        x = features(d)
         left_out = UNRESOLVED.get(engine, [])
-        errors = cross_validate(d, x, left_out)
-        p = fit(x, d.tpot.to_numpy(), d.ttft.to_numpy(), left_out)
+        errors = cross_validate(d, left_out, "question")
+        elsewhere = cross_validate(d, left_out, "setup")
+        fits[engine] = fit = Fit(d, left_out)
+        p = dict(fit.p)
         p["tpot_error"], p["ttft_error"] = (float(e.mean()) for e in errors)
+        p["tpot_error_elsewhere"], p["ttft_error_elsewhere"] = (float(e.mean()) for e in elsewhere)
         for kept, e in zip(every, errors):
             kept.extend(e)
         print(f"{engine}: {len(d)} rows, cross-validated TPOT {errors[0].mean():.3f} median {np.median(errors[0]):.3f}, "
-              f"TTFT {errors[1].mean():.3f} median {np.median(errors[1]):.3f}")
+              f"TTFT {errors[1].mean():.3f} median {np.median(errors[1]):.3f}; set-ups left out: "
+              f"TPOT {elsewhere[0].mean():.3f}, TTFT {elsewhere[1].mean():.3f}")
         print("  " + ", ".join(f"{k} {v:.3g}" for k, v in p.items()))
         if len(sys.argv) > 2:
             p.update({n: 0.0 for n in left_out})
             write(f"{sys.argv[2]}/{engine}.yaml", p, "bench/accuracy/serving_fit.py, fit half of serving_cases")
     print(f"all: TPOT {np.mean(every[0]):.3f} median {np.median(every[0]):.3f}, "
-          f"TTFT {np.mean(every[1]):.3f} median {np.median(every[1]):.3f}")
+          f"TTFT {np.mean(every[1]):.3f} median {np.median(every[1]):.3f}, "
+          f"within 15 % {np.mean(np.array(every[1]) <= .15):.2f}")
+    if len(sys.argv) > 2:
+        write_releases(f"{sys.argv[2]}/served.yaml", fits)
 
 
 if __name__ == "__main__":

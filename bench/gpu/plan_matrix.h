@@ -2,6 +2,7 @@
 // PlanMatrix: the plans the recorder verifies, as JSON that the replay plans again from.
 #include <functional>
 #include <map>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -38,6 +39,9 @@ inline PlanCase case_from_json(const nlohmann::json& j) {
           j.at("output"), j.at("batch"), j.at("naive"),   j.value("technique", "")};
 }
 
+/// Of technique "guess draft": a model of the 8B card's vocabulary.
+inline const char* const kDraftOfRecords = "llama-3.2-1b";
+
 /// Names are part of records: they keep their meaning.
 inline const std::map<std::string, std::function<void(PlanRequest&)>>& techniques() {
   static const std::map<std::string, std::function<void(PlanRequest&)>> all{
@@ -55,6 +59,18 @@ inline const std::map<std::string, std::function<void(PlanRequest&)>>& technique
        [](PlanRequest& r) {
          r.kv_format = KvFormat::kKivi2;
          r.kv_placement = KvPlacement::kHost;
+       }},
+      {"kv disk", [](PlanRequest& r) { r.kv_placement = KvPlacement::kDisk; }},
+      {"guess ngram", [](PlanRequest& r) { r.guess = Guess::kNgram; }},
+      {"guess draft",
+       [](PlanRequest& r) {
+         r.guess = Guess::kDraft;
+         r.draft = kDraftOfRecords;
+       }},
+      {"kv mass naive",
+       [](PlanRequest& r) {
+         r.kv_policy = KvPolicy::kMass;
+         r.attention = AttentionAlgorithm::kNaive;
        }},
       {"fp8 inputs",
        [](PlanRequest& r) {
@@ -82,6 +98,9 @@ inline const std::map<std::string, std::function<void(PlanRequest&)>>& technique
 inline ModelSource source_of_case(const PlanCase& c) {
   ModelSource source = open_model(c.model);
   for (const std::string& assignment : c.set) set_field(source.card, assignment);
+  if (c.technique == "guess draft") {
+    source.draft = std::make_shared<const ModelSource>(open_model(kDraftOfRecords));
+  }
   return source;
 }
 
@@ -121,11 +140,15 @@ inline std::vector<PlanCase> plan_matrix(const std::string& gguf) {
   cases.push_back({"llama-3.1-8b", {}, "", 131072, 16, 1, false});
   cases.push_back({"llama-3.1-8b", {}, "q4_0", 4096, 64, 1, false});
   cases.push_back({"llama-3.1-8b", {}, "q4_k", 8192, 32, 8, false});
+  cases.push_back({"llama-3.1-8b", {}, "fp8-channel", 4096, 64, 1, false});
+  cases.push_back({"llama-3.1-8b", {}, "awq-int4", 4096, 64, 1, false});
+  cases.push_back({"llama-3.1-8b", {}, "fp8-channel", 8192, 32, 16, false, "kv fp8"});
   cases.push_back({"llama-3.1-70b", {"layer_count=8"}, "", 8192, 32, 1, false});
   cases.push_back({"llama-3.1-70b", {"layer_count=8"}, "q4_0", 8192, 32, 16, false});
   // The 1B card with every technique: long enough for a history, few enough bytes for seconds.
   for (const auto& [name, ask] : techniques()) {
-    cases.push_back({"llama-3.2-1b", {}, "", 4096, 96, 8, false, name});
+    const char* const model = name == "guess draft" ? "llama-3.1-8b" : "llama-3.2-1b";
+    cases.push_back({model, {}, "", 4096, 96, 8, false, name});
   }
   return cases;
 }
@@ -133,7 +156,7 @@ inline std::vector<PlanCase> plan_matrix(const std::string& gguf) {
 /// For the fake device: what takes a test a moment.
 inline std::vector<PlanCase> small_matrix() {
   std::vector<PlanCase> cases;
-  for (const char* technique : {"", "kv kivi2 host", "weights half"}) {
+  for (const char* technique : {"", "kv kivi2 host", "kv disk", "guess ngram", "weights half"}) {
     cases.push_back({"smollm2-135m", {"layer_count=2"}, "", 24, 4, 2, false, technique});
   }
   return cases;

@@ -12,6 +12,7 @@
 #include "executor/environment.h"
 #include "executor/run_cuda.h"
 #include "kernels/cuda/driver.h"
+#include "planner/device_links.h"
 #include "reports/run_json.h"
 
 namespace vramplan::record {
@@ -231,9 +232,20 @@ class Recorder {
     add(bench.attention(DType::kBF16, {32, 8, 128}, 1, length, 8, true), "attention_mass_decode");
   }
 
+  /// A plan with its cache on a disk needs a rate. None is timed here: its bytes are held against
+  /// the run, its seconds are an assumption.
+  void add_disk() {
+    if (has_far_link(card_, KvPlacement::kDisk)) return;
+    const auto assumed = [](double value) {
+      return Sourced<double>{value, Evidence::kAssumed, "assumed: the recorder times no disk"};
+    };
+    card_.links.push_back({LinkKind::kNvme, assumed(3e9), assumed(1e-4)});
+  }
+
   /// Plans and runs each case; the record holds both and the card they were made with.
   void plans(double until) {
     if (card_.name.empty()) card_ = device_card("h200-sxm-141gb");
+    add_disk();
     record_["device_card"] = write_device_card(card_);
     const std::vector<PlanCase> cases =
         options_.divisor > 1 ? small_matrix() : plan_matrix(options_.gguf);

@@ -3,7 +3,7 @@
 #include <fstream>
 #include <iterator>
 
-#include "executor/tokenizer.h"
+#include "executor/timing_rounds.h"
 #include "modelcards/library.h"
 
 namespace vramplan {
@@ -21,7 +21,8 @@ Setting::Setting(const std::string& model, const std::string& text, const std::s
     : source(open_model(model)), device(device_card(device_name)) {
   std::ifstream file(text, std::ios::binary);
   const std::string words((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
-  ids = Tokenizer::from_gguf(*source.gguf)->encode(words, false);
+  tokenizer = Tokenizer::from_gguf(*source.gguf);
+  ids = tokenizer->encode(words, false);
   if (ids.size() < 1100) throw Error(ErrorCode::kUsage, text + " is too short");
 }
 
@@ -45,6 +46,27 @@ PlannedRun Setting::run_of(const PlanRequest& request,
   run.prompts = std::move(prompts);
   result.measurement = run_plan(result.plan.decisions, source, device, "cpu", run);
   return result;
+}
+
+RunRecord Setting::record_of(const PlanRequest& request, std::int64_t context, std::int64_t output,
+                             int rounds) const {
+  Plan plan = plan_of(request, context - output, output);
+  std::vector<Timings> timings;
+  Measurement measurement;
+  for (int round = 0; round < rounds; ++round) {
+    Measurement one = run_plan(plan.decisions, source, device, "cpu", {});
+    timings.push_back(one.timings);
+    if (round == 0) measurement = std::move(one);
+  }
+  measurement.timings = median_of_rounds(timings);
+  return make_run("run", std::move(plan), std::move(measurement), {});
+}
+
+ModelSource shape_of(const std::string& model, const std::vector<std::string>& changes) {
+  ModelSource source;
+  source.card = model_card(model);
+  for (const std::string& change : changes) set_field(source.card, change);
+  return source;
 }
 
 }  // namespace vramplan

@@ -1,12 +1,15 @@
 #pragma once
 // Setting: a model, a text and a device card, and plans that are run on them at once.
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "executor/engine.h"
+#include "executor/tokenizer.h"
 #include "modelcards/device_card.h"
 #include "planner/plan.h"
+#include "reports/run_record.h"
 
 namespace vramplan {
 
@@ -30,6 +33,7 @@ struct PlannedRun {
 struct Setting {
   ModelSource source;
   DeviceCard device;
+  std::unique_ptr<Tokenizer> tokenizer;
   std::vector<std::int32_t> ids;  // of the text
 
   /// `text`: a path. Errors: kUsage for a text below 1,100 tokens; those of open_model.
@@ -40,9 +44,12 @@ struct Setting {
   /// On the cpu backend, greedy. Prompts are of one length.
   PlannedRun run_of(const PlanRequest& request, std::vector<std::vector<std::int32_t>> prompts,
                     std::int64_t output) const;
+  /// Random prompts of `context` - `output` tokens, judged; times are medians of `rounds` runs.
+  RunRecord record_of(const PlanRequest& request, std::int64_t context, std::int64_t output,
+                      int rounds) const;
 };
 
-/// Tables of what lies beyond the device, and of pools too small for all: Markdown.
-std::string system_tables(const Setting& setting);
+/// A card of the library with changes, and random weights.
+ModelSource shape_of(const std::string& model, const std::vector<std::string>& changes);
 
 }  // namespace vramplan

@@ -4,6 +4,8 @@
 // devices, other tenants, failing calls). Free of CUDA headers. Calls on a stream only enqueue.
 // Errors: kOutOfPlan when the device has no memory left, kNoDevice without a device, kIo naming the
 // call and the driver's code for everything else. Functions that give something back never throw.
+#include <array>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -48,6 +50,11 @@ struct Graph {  // instantiated
   std::int64_t nodes = 0;
 };
 
+/// Names an allocation for other processes: the driver's bytes, which they may copy.
+struct MemoryHandle {
+  std::array<std::byte, 64> bytes{};
+};
+
 enum class CopyKind : std::uint8_t { kToDevice, kToHost, kOnDevice };
 
 /// out[tokens, rows of weight] = in[tokens, n] * weight[m, n]^T, accumulated in f32. A row of `out`
@@ -82,6 +89,12 @@ class Runtime {
   virtual MemoryInfo memory() = 0;
   virtual void* allocate(Bytes size) = 0;
   virtual void release(void* data) noexcept = 0;
+  /// For other processes that use the same device; `data` as allocate gave it.
+  virtual MemoryHandle export_memory(void* data) = 0;
+  /// An allocation of another process: the same memory, mapped here. It is to be closed before its
+  /// owner releases it. Source: CUDA runtime API, cudaIpcOpenMemHandle.
+  virtual void* open_memory(const MemoryHandle& handle, Bytes size) = 0;
+  virtual void close_memory(void* data) noexcept = 0;
   virtual void* allocate_pinned(Bytes size) = 0;
   virtual void release_pinned(void* data) noexcept = 0;
 

@@ -4,6 +4,7 @@
 #include <cuda_runtime_api.h>
 
 #include <cstdio>
+#include <cstring>
 
 #include "kernels/cuda/gemm_lt.h"
 #include "kernels/cuda/nvml.h"
@@ -126,6 +127,23 @@ class CudaRuntime final : public Runtime {
     return data;
   }
   void release(void* data) noexcept override { cudaFree(data); }
+  MemoryHandle export_memory(void* data) override {
+    cudaIpcMemHandle_t driver{};
+    check(cudaIpcGetMemHandle(&driver, data), "cudaIpcGetMemHandle");
+    static_assert(sizeof driver == sizeof(MemoryHandle));
+    MemoryHandle handle;
+    std::memcpy(handle.bytes.data(), &driver, sizeof driver);
+    return handle;
+  }
+  void* open_memory(const MemoryHandle& handle, Bytes) override {
+    cudaIpcMemHandle_t driver{};
+    std::memcpy(&driver, handle.bytes.data(), sizeof driver);
+    void* data = nullptr;
+    check(cudaIpcOpenMemHandle(&data, driver, cudaIpcMemLazyEnablePeerAccess),
+          "cudaIpcOpenMemHandle");
+    return data;
+  }
+  void close_memory(void* data) noexcept override { cudaIpcCloseMemHandle(data); }
   void* allocate_pinned(Bytes size) override {
     void* data = nullptr;
     check(cudaHostAlloc(&data, size_of(size), cudaHostAllocDefault),

@@ -36,7 +36,7 @@ Bytes linear_workspace(std::int64_t tokens, std::int64_t in_features, DType weig
     return round_up(bytes_of(DType::kF8E4M3, tokens, in_features), kGranule) + Bytes{4} * tokens;
   }
   // Packed weights stay with our kernel: their rows do not lie one after another.
-  if (activations == DType::kF32 || !is_block_quantised(weight) || packed_rule(weight)) return {};
+  if (activations == DType::kF32 || !is_block_quantised(weight)) return {};
   if (tokens <= kDequantTokens) return {};
   return bytes_of(activations, tile_rows(in_features), in_features);
 }
@@ -61,7 +61,7 @@ Bytes attention_workspace(std::span<const SequenceSlice> slices, const KvLayerVi
   }
   const bool adds_up = std::any_of(slices.begin(), slices.end(),
                                    [](const SequenceSlice& s) { return s.block_mass != nullptr; });
-  if (!is_decode(slices) || adds_up) return {};
+  if (!is_decode(slices) || adds_up || params.many_queries) return {};
   const auto count = static_cast<std::int64_t>(slices.size());
   std::int64_t splits = decode_splits(count, kv.kv_heads, most_kv, multiprocessors);
   if (params.history != nullptr || params.sink_tokens > 0)

@@ -88,14 +88,14 @@ class Writer {
       add("--data-parallel-size", s_.attention_dp);
     }
     if (s_.context_parallel > 1) add("--decode-context-parallel-size", s_.context_parallel);
-    if (s_.ep > 1) add("--enable-expert-parallel", "");
+    if (s_.expert_parallel > 1) add("--enable-expert-parallel", "");
     if (s_.nodes > 1) add("--nnodes", s_.nodes);
-    add_tokens("--max-model-len", s_.context);
-    add_count("--max-num-seqs", s_.sequences);
-    add_tokens("--max-num-batched-tokens", s_.chunk);
+    add_tokens("--max-model-len", s_.max_model_len);
+    add_count("--max-num-seqs", s_.max_num_seqs);
+    add_tokens("--max-num-batched-tokens", s_.max_num_batched_tokens);
     add_count("--block-size", s_.block_tokens);
     add_fraction("--gpu-memory-utilization");
-    add_tokens("--kv-cache-memory-bytes", s_.kv_bytes);
+    add_tokens("--kv-cache-memory-bytes", s_.kv_cache_memory);
     add("--dtype", s_.dtype);
     add("--kv-cache-dtype", s_.kv_cache_dtype);
     if (s_.quantization != "none") add("--quantization", s_.quantization);
@@ -114,11 +114,11 @@ class Writer {
       add("--enable-dp-attention", "");
     }
     if (s_.context_parallel > 1) add("--dcp-size", s_.context_parallel);
-    if (s_.ep > 1) add("--ep-size", s_.ep);
+    if (s_.expert_parallel > 1) add("--ep-size", s_.expert_parallel);
     if (s_.nodes > 1) add("--nnodes", s_.nodes);
-    add_tokens("--context-length", s_.context);
-    add_count("--max-running-requests", s_.sequences);
-    add_tokens("--chunked-prefill-size", s_.chunk);
+    add_tokens("--context-length", s_.max_model_len);
+    add_count("--max-running-requests", s_.max_num_seqs);
+    add_tokens("--chunked-prefill-size", s_.max_num_batched_tokens);
     add_count("--page-size", s_.block_tokens);
     add_fraction("--mem-fraction-static");
     add_tokens("--max-total-tokens", s_.kv_tokens);
@@ -140,17 +140,17 @@ class Writer {
     out_.program = {"trtllm-serve", s_.model};
     add("tensor_parallel_size", s_.tp);
     add("pipeline_parallel_size", s_.pp);
-    if (s_.ep > 1) add("moe_expert_parallel_size", s_.ep);
+    if (s_.expert_parallel > 1) add("moe_expert_parallel_size", s_.expert_parallel);
     if (s_.attention_dp > 1) add("enable_attention_dp", "true");
-    add_tokens("max_seq_len", s_.context);
-    add_count("max_batch_size", s_.sequences);
-    add_tokens("max_num_tokens", s_.chunk);
+    add_tokens("max_seq_len", s_.max_model_len);
+    add_count("max_batch_size", s_.max_num_seqs);
+    add_tokens("max_num_tokens", s_.max_num_batched_tokens);
     add("enable_chunked_prefill", "true");
     add("dtype", s_.dtype);
     add("kv_cache_config.dtype", s_.kv_cache_dtype);
     add_count("kv_cache_config.tokens_per_block", s_.block_tokens);
     add_fraction("kv_cache_config.free_gpu_memory_fraction");
-    add_tokens("kv_cache_config.max_gpu_total_bytes", s_.kv_bytes);
+    add_tokens("kv_cache_config.max_gpu_total_bytes", s_.kv_cache_memory);
     add_tokens("kv_cache_config.max_tokens", s_.kv_tokens);
     add_speculation();
   }
@@ -162,12 +162,12 @@ class Writer {
           .help("name a GGUF file in that format and leave --quantization out");
     }
     out_.program = {"llama-server"};
-    const std::int64_t slots = s_.sequences.value_or(1);
+    const std::int64_t slots = s_.max_num_seqs.value_or(1);
     add("-m", s_.model);
-    if (s_.context) add("-c", detail::checked_mul(s_.context->n, slots));
+    if (s_.max_model_len) add("-c", detail::checked_mul(s_.max_model_len->n, slots));
     add("-np", slots);
-    add_tokens("-b", s_.chunk);
-    add_tokens("-ub", s_.chunk);
+    add_tokens("-b", s_.max_num_batched_tokens);
+    add_tokens("-ub", s_.max_num_batched_tokens);
     add("-ctk", s_.kv_cache_dtype == "auto" ? "f16" : s_.kv_cache_dtype);
     add("-ctv", s_.kv_cache_dtype == "auto" ? "f16" : s_.kv_cache_dtype);
     add("-fa", s_.flash_attention ? "on" : "off");
@@ -259,15 +259,16 @@ std::optional<std::size_t> starts(const Program& program, const std::vector<std:
 }  // namespace
 
 bool EngineSetup::operator==(const EngineSetup& o) const {
-  return id.kind == o.id.kind && id.version == o.id.version && model == o.model && tp == o.tp &&
-         pp == o.pp && ep == o.ep && attention_dp == o.attention_dp &&
-         context_parallel == o.context_parallel && nodes == o.nodes &&
-         speculation.method == o.speculation.method && speculation.tokens == o.speculation.tokens &&
-         speculation.model == o.speculation.model && eager == o.eager && context == o.context &&
-         sequences == o.sequences && chunk == o.chunk && block_tokens == o.block_tokens &&
-         memory_fraction == o.memory_fraction && kv_bytes == o.kv_bytes &&
-         kv_tokens == o.kv_tokens && dtype == o.dtype && kv_cache_dtype == o.kv_cache_dtype &&
-         quantization == o.quantization && flash_attention == o.flash_attention;
+  EngineFlags other = o;
+  other.speculation.acceptance = speculation.acceptance;
+  other.quantized_parts = quantized_parts;
+  other.tower = tower;
+  other.beside = beside;
+  other.transient = transient;
+  other.tower_shape = tower_shape;
+  return static_cast<const EngineFlags&>(*this) == other && id.kind == o.id.kind &&
+         id.version == o.id.version && model == o.model && tp == o.tp && pp == o.pp &&
+         nodes == o.nodes && block_tokens == o.block_tokens;
 }
 
 EngineCommand command_of(const EngineSetup& setup, const EngineTable& table) {

@@ -11,26 +11,17 @@
 
 namespace vramplan {
 
-/// What is set, engine by engine in its own words; what is empty was not said.
-struct EngineSetup {
+/// What is set, engine by engine in its own words; what is empty was not said. Of EngineFlags:
+/// kv_cache_memory is per device (vllm, trtllm), kv_tokens of all sequences (sglang).
+struct EngineSetup : EngineFlags {
   EngineId id;
   std::string model;
-  // tp counts the ranks of all attention groups (vLLM: tensor x data parallel); ep: of them, those
-  // that share whole experts.
-  int tp = 1, pp = 1, ep = 1, attention_dp = 1, context_parallel = 1, nodes = 1;
-  std::optional<Tokens> context;          // of one sequence
-  std::optional<std::int64_t> sequences;  // at the same time
-  std::optional<Tokens> chunk;            // tokens of one step
+  // tp counts the ranks of all attention groups (vLLM: tensor x data parallel).
+  int tp = 1, pp = 1, nodes = 1;
   std::optional<std::int64_t> block_tokens;
-  std::optional<double> memory_fraction;
-  std::optional<Bytes> kv_bytes;    // vllm, trtllm: per device
-  std::optional<Tokens> kv_tokens;  // sglang: of all sequences
-  std::string dtype = "auto", kv_cache_dtype = "auto", quantization = "none";
-  Speculation speculation;
-  bool eager = false;           // vllm, sglang: no CUDA graphs
-  bool flash_attention = true;  // llamacpp
 
-  /// Acceptance is said by no flag: it does not count.
+  /// By what flags say: acceptance, what lies beside the engine and which parts a checkpoint
+  /// quantises are said by none and do not count.
   bool operator==(const EngineSetup& other) const;
 };
 

@@ -29,7 +29,7 @@ class Reader {
     }
     for (const EngineFlag& flag : command_.flags) read(flag);
     groups();
-    if (all_ranks_share_) out_.ep = out_.tp;
+    if (all_ranks_share_) out_.expert_parallel = out_.tp;
     out_.speculation = speculation_.finish();
     if (command_.id.kind == EngineKind::kLlamacpp) finish_llamacpp();
     return std::move(out_);
@@ -93,7 +93,7 @@ class Reader {
                n == "pipeline_parallel_size") {
       out_.pp = small(f);
     } else if (n == "--ep-size" || n == "moe_expert_parallel_size") {
-      out_.ep = small(f);
+      out_.expert_parallel = small(f);
     } else if (n == "--enable-expert-parallel") {
       all_ranks_share_ = true;
     } else if (n == "--data-parallel-size" || n == "--dp-size") {
@@ -105,12 +105,12 @@ class Reader {
     } else if (n == "--nnodes") {
       out_.nodes = small(f);
     } else if (n == "--max-model-len" || n == "--context-length" || n == "max_seq_len") {
-      out_.context = Tokens{integer(f)};
+      out_.max_model_len = Tokens{integer(f)};
     } else if (n == "--max-num-seqs" || n == "--max-running-requests" || n == "max_batch_size") {
-      out_.sequences = integer(f);
+      out_.max_num_seqs = integer(f);
     } else if (n == "--max-num-batched-tokens" || n == "--chunked-prefill-size" ||
                n == "max_num_tokens") {
-      out_.chunk = Tokens{integer(f)};
+      out_.max_num_batched_tokens = Tokens{integer(f)};
     } else if (n == "--block-size" || n == "--page-size" ||
                n == "kv_cache_config.tokens_per_block") {
       out_.block_tokens = integer(f);
@@ -118,7 +118,7 @@ class Reader {
                n == "kv_cache_config.free_gpu_memory_fraction") {
       out_.memory_fraction = std::strtod(f.value.c_str(), nullptr);
     } else if (n == "--kv-cache-memory-bytes" || n == "kv_cache_config.max_gpu_total_bytes") {
-      out_.kv_bytes = Bytes{integer(f)};
+      out_.kv_cache_memory = Bytes{integer(f)};
     } else if (n == "--max-total-tokens") {
       out_.kv_tokens = Tokens{integer(f)};
     } else if (n == "--model-path" || n == "-m" || n == "--model") {
@@ -141,9 +141,9 @@ class Reader {
     } else if (n == "-c") {
       cells_ = integer(f);
     } else if (n == "-np") {
-      out_.sequences = integer(f);
+      out_.max_num_seqs = integer(f);
     } else if (n == "-ub") {
-      out_.chunk = Tokens{integer(f)};
+      out_.max_num_batched_tokens = Tokens{integer(f)};
     } else if (n == "-ctk") {
       out_.kv_cache_dtype = f.value;
     } else if (n == "-ctv") {
@@ -172,7 +172,7 @@ class Reader {
   }
 
   void finish_llamacpp() {
-    if (cells_) out_.context = Tokens{*cells_ / out_.sequences.value_or(1)};
+    if (cells_) out_.max_model_len = Tokens{*cells_ / out_.max_num_seqs.value_or(1)};
     if (out_.kv_cache_dtype == "f16") out_.kv_cache_dtype = "auto";
     const std::string values =
         value_cache_ == "f16" || value_cache_.empty() ? "auto" : value_cache_;
@@ -237,30 +237,27 @@ EngineSetup setup_of_plan(const Plan& plan, const EngineRequest& engine, const M
         .help("plan a checkpoint in that format, or use --quantization of the engine");
   }
   EngineSetup s;
+  static_cast<EngineFlags&>(s) = engine;
   s.id = {table.kind, engine.id.version.empty() ? table.version : engine.id.version};
   s.model = d.model;
   s.tp = d.sharding.tp;
   s.pp = d.sharding.pp;
-  s.ep = engine.expert_parallel;
-  s.attention_dp = engine.attention_dp;
-  s.context_parallel = engine.context_parallel;
-  s.eager = engine.eager;
-  s.speculation = engine.speculation;
   const std::int64_t node = std::max<std::int64_t>(1, device.devices_per_node.value);
   s.nodes = static_cast<int>(ceil_div(d.sharding.ranks(), node));
-  s.context = engine.max_model_len.value_or(d.context);
+  s.max_model_len = engine.max_model_len.value_or(d.context);
   // SGLang's flag counts the sequences of all groups, the others' those of one.
   const int counted = table.kind == EngineKind::kSglang ? 1 : s.attention_dp;
-  s.sequences = engine.max_num_seqs.value_or(ceil_div(d.batch, std::int64_t{counted}));
-  s.chunk = engine.max_num_batched_tokens.value_or(d.prefill_chunk);
+  s.max_num_seqs = engine.max_num_seqs.value_or(ceil_div(d.batch, std::int64_t{counted}));
+  s.max_num_batched_tokens = engine.max_num_batched_tokens.value_or(d.prefill_chunk);
   s.dtype = engine.dtype != "auto" || llama ? engine.dtype
             : d.weights == DType::kF16      ? "float16"
             : d.weights == DType::kBF16     ? "bfloat16"
                                             : "auto";
   s.kv_cache_dtype = engine.kv_cache_dtype != "auto" ? engine.kv_cache_dtype
                                                      : engine_word(table.kind, d.kv_format);
-  s.quantization = engine.quantization;
-  s.flash_attention = engine.flash_attention;
+  s.kv_tokens.reset();
+  s.kv_cache_memory.reset();
+  s.memory_fraction.reset();
   if (llama) return s;
   s.block_tokens = d.block.n;
   s.memory_fraction = engine.memory_fraction.value_or(
@@ -273,13 +270,13 @@ EngineSetup setup_of_plan(const Plan& plan, const EngineRequest& engine, const M
   const std::optional<DraftModel> draft =
       draft_model(source, full.draft.get(), settings.speculation, d, settings.formats);
   if (draft) add_draft(model, *draft);
-  const Bytes pool = engine.kv_cache_memory.value_or(
-      pool_bytes(model, d.block, Tokens{ceil_div(s.context->n, std::int64_t{s.context_parallel})},
-                 *s.chunk, *s.sequences));
+  const Bytes pool = engine.kv_cache_memory.value_or(pool_bytes(
+      model, d.block, Tokens{ceil_div(s.max_model_len->n, std::int64_t{s.context_parallel})},
+      *s.max_num_batched_tokens, *s.max_num_seqs));
   if (table.kind == EngineKind::kSglang) {
-    s.kv_tokens = Tokens{detail::checked_mul(s.context->n, *s.sequences)};
+    s.kv_tokens = Tokens{detail::checked_mul(s.max_model_len->n, *s.max_num_seqs)};
   } else {
-    s.kv_bytes = pool;
+    s.kv_cache_memory = pool;
   }
   return s;
 }
@@ -290,12 +287,12 @@ PlanRequest plan_request_of(const EngineSetup& s) {
   request.tp = s.tp;
   request.pp = s.pp;
   request.count = s.tp * s.pp;
-  request.context = s.context;
-  request.batch = s.sequences;
-  if (s.sequences && s.id.kind != EngineKind::kSglang) {
-    request.batch = detail::checked_mul(*s.sequences, s.attention_dp);
+  request.context = s.max_model_len;
+  request.batch = s.max_num_seqs;
+  if (s.max_num_seqs && s.id.kind != EngineKind::kSglang) {
+    request.batch = detail::checked_mul(*s.max_num_seqs, s.attention_dp);
   }
-  request.prefill_chunk = s.chunk;
+  request.prefill_chunk = s.max_num_batched_tokens;
   request.block_tokens = s.block_tokens;
   if (s.dtype == "float16") request.weights = DType::kF16;
   if (s.dtype == "bfloat16") request.weights = DType::kBF16;
@@ -313,24 +310,10 @@ PlanRequest plan_request_of(const EngineSetup& s) {
   return request;
 }
 
-EngineRequest engine_request_of(const EngineSetup& s) {
+EngineRequest engine_request_of(const EngineSetup& setup) {
   EngineRequest request;
-  request.id = s.id;
-  request.memory_fraction = s.memory_fraction;
-  request.max_model_len = s.context;
-  request.max_num_batched_tokens = s.chunk;
-  request.max_num_seqs = s.sequences;
-  request.kv_cache_memory = s.kv_bytes;
-  request.kv_tokens = s.kv_tokens;
-  request.dtype = s.dtype;
-  request.kv_cache_dtype = s.kv_cache_dtype;
-  request.quantization = s.quantization;
-  request.flash_attention = s.flash_attention;
-  request.expert_parallel = s.ep;
-  request.attention_dp = s.attention_dp;
-  request.context_parallel = s.context_parallel;
-  request.eager = s.eager;
-  request.speculation = s.speculation;
+  static_cast<EngineFlags&>(request) = setup;
+  request.id = setup.id;
   return request;
 }
 

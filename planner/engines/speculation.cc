@@ -42,7 +42,7 @@ const MethodName& entry_of(const std::string& text) {
     names.emplace_back(entry.name);
   }
   throw Error(ErrorCode::kUsage, fmt::format("'{}' is no way to draft tokens", printable(text)))
-      .at("", "--speculative-method")
+      .at("", "--speculate")
       .help(did_you_mean(text, names, names.size()));
 }
 
@@ -105,7 +105,7 @@ const Layer& attention_layer(const ModelCard& card) {
     if (kind != MixerKind::kLinear && kind != MixerKind::kNone) return *layer;
   }
   throw Error(ErrorCode::kUnsupported, card.name + " has no layer with attention")
-      .at("", "--speculative-method");
+      .at("", "--speculate");
 }
 
 struct Draft {
@@ -120,8 +120,8 @@ Draft eagle(const ModelSource& target, const ModelSource* given, const EngineFor
   const ModelCard& shape = given != nullptr ? given->card : target.card;
   if (third && has_latent(shape)) {
     throw Error(ErrorCode::kUnsupported, "no account of an EAGLE-3 head with latent attention")
-        .at("", "--speculative-method")
-        .help("give a card with the shape of the head with --speculative-model, or use mtp");
+        .at("", "--speculate")
+        .help("give a card with the shape of the head with --draft, or use mtp");
   }
   Draft draft{{}, formats, {}, target.card.vocab};
   ModelCard& card = draft.source.card;
@@ -177,7 +177,7 @@ void check_speculation(EngineKind engine, const ModelCard& card, const Sharding&
   const MethodName& entry = entry_of(s.method);
   if (entry.method == SpeculationMethod::kNone) return;
   const auto refuse = [&](ErrorCode code, const std::string& what, const std::string& help) {
-    throw Error(code, what).at("", "--speculative-method").help(help);
+    throw Error(code, what).at("", "--speculate").help(help);
   };
   const bool known =
       std::find(entry.engines.begin(), entry.engines.end(), engine) != entry.engines.end();
@@ -197,17 +197,17 @@ void check_speculation(EngineKind engine, const ModelCard& card, const Sharding&
   }
   if (s.tokens < 1 || s.tokens > kMostDrafted) {
     throw Error(ErrorCode::kUsage, fmt::format("{} drafted tokens are out of range", s.tokens))
-        .at("", "--speculative-tokens")
+        .at("", "--speculate")
         .help(fmt::format("give a number from 1 to {}", kMostDrafted));
   }
   if (s.acceptance && !(*s.acceptance >= 0 && *s.acceptance <= 1)) {
     throw Error(ErrorCode::kUsage, fmt::format("{} is no share", *s.acceptance))
-        .at("", "--acceptance")
+        .at("", "--speculate-acceptance")
         .help("give a share from 0 to 1");
   }
   if (entry.method == SpeculationMethod::kDraft && !has_draft) {
     throw Error(ErrorCode::kUsage, "a draft model needs its name")
-        .at("", "--speculative-model")
+        .at("", "--draft")
         .help("give a card, a GGUF file or a checkpoint folder");
   }
   if (entry.method == SpeculationMethod::kMtp && card.mtp_layers == 0) {
@@ -266,7 +266,7 @@ std::optional<DraftModel> draft_model(const ModelSource& target, const ModelSour
   if (std::find(valid.begin(), valid.end(), tp) == valid.end()) {
     throw Error(ErrorCode::kUsage,
                 fmt::format("{} tensor ranks do not split {}", tp, draft.source.card.name))
-        .at("", "--speculative-model")
+        .at("", "--draft")
         .help("give a draft whose heads and width divide by the ranks");
   }
   DraftModel out{engine_model(draft.source, d, draft.formats, 0), draft.formats.quantization,

@@ -5,6 +5,7 @@
 // Tables and head of the model serve a head too, unless it has its own.
 #include <memory>
 
+#include "planner/engine_decision.h"
 #include "planner/engines/engine_model.h"
 #include "planner/engines/engine_table.h"
 

@@ -51,7 +51,7 @@ std::string word_of(const Speculation& s, const EngineTable& table) {
   }
   throw Error(ErrorCode::kUnsupported,
               fmt::format("{} has no word for drafting with '{}'", name_of(table.kind), s.method))
-      .at("", "--speculative-method");
+      .at("", "--speculate");
 }
 
 std::string json_quoted(const std::string& text) {
@@ -74,7 +74,7 @@ std::string vllm_object(const Speculation& s, const EngineTable& table) {
   if (s.method == "draft" && table.number("draft_model") == 0) {
     throw Error(ErrorCode::kUnsupported, fmt::format("vllm@{} has no draft models: {}",
                                                      table.version, table.source("draft_model")))
-        .at("", "--speculative-method")
+        .at("", "--speculate")
         .help("name a later version, or draft with eagle3, mtp or ngram");
   }
   std::string out = "{\"method\": " + json_quoted(word_of(s, table));
@@ -110,7 +110,7 @@ std::vector<EngineFlag> speculation_flags(const Speculation& s, const EngineTabl
   if (!own && s.model.empty()) {
     throw Error(ErrorCode::kUsage,
                 fmt::format("{} must be told which {} to load", name_of(table.kind), s.method))
-        .at("", "--speculative-model")
+        .at("", "--draft")
         .help("give the name of the draft or head as the engine loads it");
   }
   const std::string tokens = std::to_string(s.tokens);

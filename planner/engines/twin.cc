@@ -198,17 +198,17 @@ class Settler {
     if (!s.acceptance) {
       out_.speculation.acceptance = kAssumedAcceptance;
       assume("acceptance of a drafted token", fmt::format("{}", kAssumedAcceptance),
-             "--acceptance");
+             "--speculate-acceptance");
     }
     assume("memory and times of speculation", "from published code; no log was beside them",
-           "--speculative-method");
+           "--speculate");
     const bool head = s.method == "eagle" || s.method == "eagle3" || s.method == "medusa";
     if (head && !request_.draft) {
       assume("shape of the " + s.method + " head",
              s.method == "eagle3" ? fmt::format("a layer like the model's, {} tokens",
                                                 std::min(kEagle3Vocab, source_.card.vocab))
                                   : std::string("like the model's"),
-             "--speculative-model");
+             "--draft");
     }
   }
 

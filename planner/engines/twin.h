@@ -16,37 +16,9 @@
 
 namespace vramplan {
 
-/// An engine's own settings. What is not set follows the plan or the table's default, and is listed
-/// as an assumption.
-struct EngineRequest {
+/// An engine, what was asked of it, and the draft model that its speculation names.
+struct EngineRequest : EngineFlags {
   EngineId id;
-  std::optional<double> memory_fraction;  // each engine's own fraction; see twin.cc
-  std::optional<Tokens> max_model_len, max_num_batched_tokens;
-  std::optional<std::int64_t> max_num_seqs;
-  std::optional<Bytes> kv_cache_memory;  // vLLM --kv-cache-memory-bytes: instead of profiling
-  std::optional<Tokens> kv_tokens;       // SGLang --max-total-tokens: at most these
-  std::string dtype = "auto";            // auto float16 bfloat16 float32
-  std::string kv_cache_dtype = "auto";   // auto fp16 bf16 fp8 ... by engine
-  std::string quantization = "none";
-  std::string quantized_parts = "all";  // all feed_forward experts
-  /// What other processes hold on each device: an engine that starts at the same time, a desktop.
-  Bytes beside;
-  /// Taken and given back while serving, beside what is predicted: pools of prefill graphs.
-  Bytes transient;
-  TowerShape tower_shape;       // llama.cpp: what the projector's encoder computes at once
-  Bytes tower;                  // weights beside the decoder, on every first stage
-  bool flash_attention = true;  // llama.cpp
-  /// Tensor ranks that share whole experts instead of parts of every one; attention stays split.
-  int expert_parallel = 1;
-  /// Groups of the tensor ranks that attend sequences of their own (vLLM: data parallel ranks; the
-  /// plan's tp is what all of them are together). Lengths and counts of a step are the engine's
-  /// flags: of all groups for SGLang, of one group for vLLM and TensorRT-LLM.
-  int attention_dp = 1;
-  /// Tensor ranks that share the tokens of one cache (decode context parallel): each keeps every
-  /// n-th, of all the heads that the ranks would hold copies of.
-  int context_parallel = 1;
-  bool eager = false;  // vLLM --enforce-eager, SGLang --disable-cuda-graph: no graphs are captured
-  Speculation speculation;
   /// The draft model, or the shape of a head, that speculation.model names; none: see draft_model.
   std::shared_ptr<const ModelSource> draft;
 };

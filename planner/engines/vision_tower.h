@@ -12,6 +12,7 @@ namespace vramplan {
 /// Both zero: no tower that computes.
 struct TowerShape {
   std::int64_t positions = 0, heads = 0;
+  bool operator==(const TowerShape&) const = default;
 };
 
 /// flash: f16 mask [positions, positions]; else f32 scores [positions, positions, heads].

@@ -46,30 +46,17 @@ TEST(EmitCommand, GroupsAndDraftsComeBack) {
   const Folder folder;
   const std::string out = folder / "out.yaml";
   for (const char* target : {"vllm@0.19.0", "sglang", "trtllm", "k8s", "lws", "ray", "compose"}) {
-    const Outcome emitted = run_program({"emit",
-                                         "qwen3-30b-a3b",
-                                         "--device",
-                                         "h100-sxm-80gb",
-                                         "--tp",
-                                         "4",
-                                         "--ep",
-                                         "4",
-                                         "--attention-dp",
-                                         "4",
-                                         "--speculative-method",
-                                         "eagle3",
-                                         "--speculative-tokens",
-                                         "3",
-                                         "--speculative-model",
-                                         "org/a-head",
-                                         "--context",
-                                         "4k",
-                                         "--batch",
-                                         "8",
-                                         "--engine",
-                                         target,
-                                         "--out",
-                                         out});
+    const Outcome emitted = run_program({"emit",           "qwen3-30b-a3b",
+                                         "--device",       "h100-sxm-80gb",
+                                         "--tp",           "4",
+                                         "--ep",           "4",
+                                         "--attention-dp", "4",
+                                         "--speculate",    "eagle3:3",
+                                         "--draft",        "org/a-head",
+                                         "--context",      "4k",
+                                         "--batch",        "8",
+                                         "--engine",       target,
+                                         "--out",          out});
     ASSERT_EQ(emitted.code, 0) << target << emitted.err;
     const Outcome linted = run_program({"lint", out, "--device", "h100-sxm-80gb", "--json"});
     ASSERT_EQ(linted.code, 0) << target << linted.err;
@@ -77,7 +64,7 @@ TEST(EmitCommand, GroupsAndDraftsComeBack) {
     EXPECT_EQ(engine["attention_dp"], 4) << target;
     EXPECT_EQ(engine["speculation"]["method"], "eagle3") << target;
     EXPECT_EQ(engine["speculation"]["tokens"], 3) << target;
-    EXPECT_EQ(engine["speculation"]["model"], "org/a-head") << target;
+    EXPECT_EQ(engine["speculation"]["draft"], "org/a-head") << target;
     EXPECT_EQ(linted.json()["decisions"]["batch"], 8) << target;
   }
 }
@@ -85,27 +72,10 @@ TEST(EmitCommand, GroupsAndDraftsComeBack) {
 TEST(EmitCommand, ADraftModelIsInThePlanAndItsFile) {
   const Folder folder;
   const std::string file = folder / "plan.yaml";
-  const Outcome made = run_program({"plan",
-                                    "llama-3.1-8b",
-                                    "--device",
-                                    "h100-sxm-80gb",
-                                    "--engine",
-                                    "vllm@0.19.0",
-                                    "--context",
-                                    "4k",
-                                    "--speculative-method",
-                                    "draft",
-                                    "--speculative-model",
-                                    "llama-3.2-1b",
-                                    "--speculative-tokens",
-                                    "5",
-                                    "--acceptance",
-                                    "0.8",
-                                    "--concurrency",
-                                    "4",
-                                    "--out",
-                                    file,
-                                    "--json"});
+  const Outcome made =
+      run_program({"plan", "llama-3.1-8b", "--device", "h100-sxm-80gb", "--engine", "vllm@0.19.0",
+                   "--context", "4k", "--speculate", "5", "--draft", "llama-3.2-1b",
+                   "--speculate-acceptance", "0.8", "--concurrency", "4", "--out", file, "--json"});
   ASSERT_EQ(made.code, 0) << made.err;
   const auto read = run_program({"explain", file, "--json"}).json(), plan = made.json();
   EXPECT_GT(plan["devices"][0]["engine"]["draft_bytes"], 2'400'000'000);
@@ -114,9 +84,17 @@ TEST(EmitCommand, ADraftModelIsInThePlanAndItsFile) {
   EXPECT_EQ(read["devices"][0]["engine"], plan["devices"][0]["engine"]);
   EXPECT_EQ(read["serving"], plan["serving"]);
   const Outcome half = run_program({"plan", "llama-3.1-8b", "--device", "h100-sxm-80gb", "--engine",
-                                    "vllm", "--speculative-method", "ngram"});
+                                    "vllm", "--speculate", "ngram"});
   EXPECT_EQ(half.code, 2);
-  EXPECT_HOLDS(half.err, "--speculative-tokens");
+  EXPECT_HOLDS(half.err, "--speculate ngram:K");
+  const Outcome head =
+      run_program({"plan", "llama-3.1-8b", "--device", "h100-sxm-80gb", "--speculate", "eagle3:3"});
+  EXPECT_EQ(head.code, 6) << "the executor has no heads";
+  EXPECT_HOLDS(head.err, "--engine");
+  const Outcome wrong = run_program({"plan", "llama-3.1-8b", "--device", "h100-sxm-80gb",
+                                     "--engine", "vllm", "--speculate", "eagel3:3"});
+  EXPECT_EQ(wrong.code, 2);
+  EXPECT_HOLDS(wrong.err, "eagle3");
 }
 
 TEST(EmitCommand, ParallelismThatNobodyHasIsRefusedByName) {

@@ -79,9 +79,9 @@ TEST(VerifyCommand, GuessesAreAskedAboutAndCounted) {
       run_program(loose({"--speculate", "ngram:3", "--speculate-acceptance", "0.5"}));
   ASSERT_EQ(run.code, 0) << run.err << run.out;
   const auto verdict = run.json();
-  EXPECT_EQ(verdict["speculation"]["tokens"], 7);  // of 8, one comes from prefill
-  EXPECT_GT(verdict["speculation"]["asked"], 3);
-  EXPECT_NEAR(verdict["plan"]["speculation"]["tokens_a_step"].get<double>(), 1.875, 1e-9);
+  EXPECT_EQ(verdict["speculation_counts"]["tokens"], 7);  // of 8, one comes from prefill
+  EXPECT_GT(verdict["speculation_counts"]["asked"], 3);
+  EXPECT_NEAR(verdict["plan"]["speculation_forecast"]["tokens_a_step"].get<double>(), 1.875, 1e-9);
   EXPECT_EQ(run_program(loose({"--speculate", "4"})).code, 2) << "nobody to guess";
   EXPECT_EQ(run_program(loose({"--speculate", "ngram:x"})).code, 2);
   EXPECT_EQ(run_program(loose({"--speculate-acceptance", "0.5"})).code, 2);

@@ -104,6 +104,31 @@ const std::vector<Technique>& techniques() {
          r.weight_offload = 0.5;
        },
        2, false},
+      {"guesses",
+       [](PlanRequest& r) {
+         r.guess = Guess::kNgram;
+         r.guess_tokens = 4;
+       }},
+      {"cache on a disk",
+       [](PlanRequest& r) {
+         r.kv_placement = KvPlacement::kDisk;
+         r.kv_offload = 0.75;
+       },
+       3, false},
+      {"kivi4 on a disk",
+       [](PlanRequest& r) {
+         r.kv_placement = KvPlacement::kDisk;
+         r.kv_format = KvFormat::kKivi4;
+       },
+       1, false},
+      {"mass, naive",
+       [](PlanRequest& r) {
+         r.kv_policy = KvPolicy::kMass;
+         r.kv_budget = 110_tokens;
+         r.block_tokens = 8;
+         r.attention = AttentionAlgorithm::kNaive;
+       },
+       3, false},
   };
   return all;
 }
@@ -183,25 +208,11 @@ TEST(CudaBackend, RowsOfEveryTechniqueAreThePlansToTheByte) {
   }
 }
 
-TEST(CudaBackend, ADiskBesideAGpuIsRefusedByName) {
-  const ModelCard card = card_of_32();
-  const Plan plan =
-      plan_of({"", [](PlanRequest& r) { r.kv_placement = KvPlacement::kDisk; }}, card, fake_card());
-  cuda::FakeRuntime runtime({small_device()});
-  try {
-    run_on(runtime, exact(plan.decisions), card, request_with_host_values());
-    FAIL();
-  } catch (const Error& error) {
-    EXPECT_EQ(error.code(), ErrorCode::kUnsupported);
-    EXPECT_NE(error.message().find("disk beside a GPU"), std::string::npos) << error.message();
-  }
-}
-
 /// What a run computes does not depend on copies that come late: every call of runs with a second
 /// stream may fail, in words, and leaves nothing behind.
 TEST(CudaBackend, AnyCallOfARunWithASecondStreamMayFail) {
   const ModelCard card = card_of_32();
-  for (const std::size_t which : {std::size_t{11}, std::size_t{13}}) {
+  for (const std::size_t which : {std::size_t{11}, std::size_t{13}, std::size_t{18}}) {
     Technique small = techniques()[which];
     SCOPED_TRACE(small.name);
     small.batch = 1;

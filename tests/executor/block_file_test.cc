@@ -8,6 +8,7 @@
 #include <cstring>
 #include <filesystem>
 #include <memory>
+#include <utility>
 
 #include "modelcards/error.h"
 
@@ -96,6 +97,35 @@ TEST_F(BlockFiles, ReadsTheLastWrite) {
       ASSERT_EQ(b, static_cast<std::byte>(i == 3 ? 99 : 10 + i));
     }
   }
+}
+
+TEST_F(BlockFiles, NeighboursMoveInOneRequestAndEachIsChecked) {
+  const std::int64_t size = file_.record_bytes().n;
+  const Record four(static_cast<std::byte*>(std::aligned_alloc(
+      static_cast<std::size_t>(BlockFile::kAlignment), static_cast<std::size_t>(4 * size))));
+  for (int i = 0; i < 4; ++i) {
+    std::memset(four.get() + i * size, 20 + i, static_cast<std::size_t>(size));
+  }
+  file_.finish_write(2, file_.begin_write(2, four.get(), 4), 4);
+  const Record one = record(0);
+  file_.read(4, one.get());  // as a record of its own
+  EXPECT_EQ(file_.payload(one.get())[0], std::byte{22});
+  file_.write(3, record(99).get());
+  file_.finish_read(2, file_.begin_read(2, four.get(), 4), four.get(), 4);
+  for (const auto& [at, value] : {std::pair{0, 20}, {1, 99}, {2, 22}, {3, 23}}) {
+    EXPECT_EQ(file_.payload(four.get() + at * size)[0], static_cast<std::byte>(value));
+  }
+  queue_.fault = BadDisk::Fault::kFlip;
+  queue_.flipped = 3 * size + 100;
+  try {
+    file_.finish_read(2, file_.begin_read(2, four.get(), 4), four.get(), 4);
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_NE(error.message().find("record 5 "), std::string::npos) << error.message();
+  }
+  queue_.fault = BadDisk::Fault::kShort;
+  EXPECT_THROW(file_.finish_write(2, file_.begin_write(2, four.get(), 4), 4), Error);
+  for (const int i : {2, 3, 4, 5}) EXPECT_FALSE(file_.readable(i)) << i;
 }
 
 TEST_F(BlockFiles, EveryFlippedByteIsSeen) {

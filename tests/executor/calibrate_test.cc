@@ -160,6 +160,9 @@ Calibration calibrate_known(bool quick = true, std::map<std::string, int>* calls
   request.sample_rows = [&ops](TensorView logits) {
     ops.spend(sample_work(logits.rows, logits.columns));
   };
+  request.sample_beams = [&ops](TensorView logits) {
+    ops.spend(sample_beams_work(logits.rows, logits.columns));
+  };
   Calibration result = calibrate(small_machine(), ops, ticking, request);
   if (calls != nullptr) *calls = ops.calls;
   return result;
@@ -188,7 +191,8 @@ TEST(Calibrate, FindsTheCostLineOfEveryOperation) {
   EXPECT_EQ(lines["attention_history_decode"], 2);  // kivi2 kivi4
   EXPECT_EQ(lines["attention_history_prefill"], 2);
   EXPECT_EQ(lines["kv_write"], 9);  // f16 bf16 f32 fp8 int8 q8_0 q4_0 kivi2 kivi4
-  for (const char* op : {"norm", "rope", "activation", "add", "embed", "sample"}) {
+  for (const char* op :
+       {"norm", "rope", "activation", "add", "embed", "sample", "sample_beams", "between"}) {
     EXPECT_EQ(lines[op], 1) << op;
   }
 }

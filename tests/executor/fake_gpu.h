@@ -1,5 +1,7 @@
 #pragma once
 // A virtual GPU whose driver takes what its card says, and runs on it.
+#include <gtest/gtest.h>
+
 #include "executor/run_cuda.h"
 #include "executor/run_local.h"
 #include "modelcards/library.h"
@@ -37,20 +39,29 @@ inline RunRequest request_with_host_values() {
   request.random_weights = true;
   request.cuda.random_on_host = true;
   request.process_base = Bytes{1 << 20};
+  request.offload_directory = testing::TempDir();
   return request;
 }
 
 inline Measurement run_on(cuda::FakeRuntime& runtime, const Decisions& decisions,
+                          const ModelSource& source, const RunRequest& request) {
+  return run_cuda(decisions, source, fake_card(), request, runtime, cuda::host_kernels());
+}
+inline Measurement run_on(cuda::FakeRuntime& runtime, const Decisions& decisions,
                           const ModelCard& card, const RunRequest& request) {
-  return run_cuda(decisions, source_of(card), fake_card(), request, runtime, cuda::host_kernels());
+  return run_on(runtime, decisions, source_of(card), request);
 }
 
-inline Measurement run_on_cpu(const Decisions& decisions, const ModelCard& card,
+inline Measurement run_on_cpu(const Decisions& decisions, const ModelSource& source,
                               const RunRequest& request) {
   DeviceCard cpu;
   cpu.kind = DeviceKind::kCpu;
-  return run_local(decisions, source_of(card), cpu, request,
+  return run_local(decisions, source, cpu, request,
                    [](Bytes capacity) { return make_cpu_backend(1, capacity); });
+}
+inline Measurement run_on_cpu(const Decisions& decisions, const ModelCard& card,
+                              const RunRequest& request) {
+  return run_on_cpu(decisions, source_of(card), request);
 }
 
 }  // namespace vramplan

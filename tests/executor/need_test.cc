@@ -46,16 +46,61 @@ constexpr Use kUses[] = {
        r.preempt = PreemptRequest::kRecompute;
        r.kv_pool = 1200_tokens;
      }},
+    {"host",
+     [](PlanRequest& r) {
+       r.kv_placement = KvPlacement::kHost;
+       r.kv_offload = 0.8;
+     }},
+    {"disk",
+     [](PlanRequest& r) {
+       r.kv_placement = KvPlacement::kDisk;
+       r.kv_offload = 0.8;
+     }},
+    {"replicas", [](PlanRequest& r) { r.replicas = 2; }},
+    {"ngram",
+     [](PlanRequest& r) {
+       r.guess = Guess::kNgram;
+       r.guess_tokens = 4;
+     }},
+    {"draft",
+     [](PlanRequest& r) {
+       r.guess = Guess::kDraft;
+       r.guess_tokens = 3;
+       r.draft = "smollm2-135m";
+     }},
 };
 
+DeviceCard edge_device() { return device_card("cpu-generic"); }
+
+/// A model with a draft beside it: itself.
+ModelSource edge_source(const Use& use) {
+  ModelSource source = source_of(model_card(use.model));
+  source.draft = std::make_shared<const ModelSource>(source_of(model_card(use.model)));
+  return source;
+}
+
+PlanRequest edge_request(const Use& use, KvFormat format) {
+  PlanRequest request;
+  request.model = use.model;
+  request.device = "cpu-generic";
+  request.context = 700_tokens;
+  request.output = 12_tokens;
+  request.batch = 3;
+  request.kv_format = format;
+  use.ask(request);
+  return request;
+}
+
 /// What stopped the run; nothing when it went through.
-std::optional<ErrorCode> stopped_by(const Decisions& d, const ModelSource& source, bool check) {
+std::optional<ErrorCode> stopped_by(const Decisions& d, const ModelSource& source, bool check,
+                                    std::string* message = nullptr) {
   RunRequest request;
   request.check_first = check;
   try {
-    run_plan(d, source, device_card("cpu-generic"), "dry", request);
+    run_plan(d, source, edge_device(), "dry", request);
     return std::nullopt;
   } catch (const Error& error) {
+    if (message != nullptr) *message = error.message();
     return error.code();
   }
 }
@@ -87,18 +132,10 @@ TEST_P(Edge, IsWhereThePlanSaysForEveryUseOfTheCache) {
   int ran = 0;
   for (const Use& use : kUses) {
     SCOPED_TRACE(use.name);
-    const ModelSource source = source_of(model_card(use.model));
-    PlanRequest request;
-    request.model = use.model;
-    request.device = "cpu-generic";
-    request.context = 700_tokens;
-    request.output = 12_tokens;
-    request.batch = 3;
-    request.kv_format = format;
-    use.ask(request);
+    const ModelSource source = edge_source(use);
     Plan plan;
     try {
-      plan = make_plan(source, device_card("cpu-generic"), request);
+      plan = make_plan(source, edge_device(), edge_request(use, format));
     } catch (const Error& error) {  // by name, or the format does not suit the heads
       EXPECT_TRUE(error.code() == ErrorCode::kUnsupported || error.code() == ErrorCode::kUsage);
       continue;
@@ -126,6 +163,25 @@ TEST_P(Edge, IsWhereThePlanSaysForEveryUseOfTheCache) {
 std::string format_name(const ::testing::TestParamInfo<int>& format) {
   return name_of(static_cast<KvFormat>(format.param));
 }
+/// Of every use, what else it takes included: staging, a draft's pool, what each replica has.
+TEST(EdgeOfCapacity, IsExactToTheByte) {
+  for (const Use& use : kUses) {
+    SCOPED_TRACE(use.name);
+    const ModelSource source = edge_source(use);
+    Decisions d = make_plan(source, edge_device(), edge_request(use, KvFormat::kF16)).decisions;
+    d.capacity = 1_B;
+    std::string message;
+    ASSERT_EQ(stopped_by(d, source, true, &message), ErrorCode::kDoesNotFit);
+    d.capacity = {std::stoll(message.substr(message.find('(') + 1))};
+    message.clear();
+    EXPECT_FALSE(stopped_by(d, source, true, &message)) << message;
+    d.capacity -= 1_B;
+    EXPECT_EQ(stopped_by(d, source, true), ErrorCode::kDoesNotFit);
+    if (d.preempt != Preempt::kNone) continue;  // whoever may preempt makes do with a block less
+    EXPECT_EQ(stopped_by(d, source, false), ErrorCode::kOutOfPlan);
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Formats, Edge, ::testing::Range(0, kKvFormats), format_name);
 
 }  // namespace

@@ -61,5 +61,48 @@ TEST(PaddedPass, SinkPositionsArePaddedWhereThereAreSinks) {
   EXPECT_EQ(pass.groups[0].sink_positions[0], 5);
 }
 
+/// Two sequences of three, of which one has two guesses and the other none, as a step of three rows
+/// of each.
+TEST(PaddedPass, GuessesLeaveRowsEmptyThatBelongToNoSequence) {
+  const std::vector<std::int32_t> ids{1, 2, 3, 4}, positions{7, 8, 9, 3}, rows{0, 1, 2, 3};
+  const std::vector<std::int64_t> slots{87, 88, 89, 99};
+  const std::vector<SequenceSlice> slices{{0, 3, 10, kTable}, {3, 1, 4, kTable}};
+  const std::vector<GroupInput> groups{{slots, slices, {}, {}}};
+  PaddedPass padded;
+  const PassInput pass = padded.of_guesses({ids, positions, groups, rows, true}, 3, 3);
+  EXPECT_EQ(pass.step_queries, 3);
+  EXPECT_EQ(pass.ids.size(), 9U);
+  EXPECT_EQ(pass.logit_rows.size(), 9U);
+  EXPECT_EQ(pass.logit_rows[3], 3);
+  for (std::size_t row = 4; row < 9; ++row) EXPECT_LT(pass.groups[0].slots[row], 0);
+  ASSERT_EQ(pass.groups[0].slices.size(), 3U);
+  EXPECT_EQ(pass.groups[0].slices[1].query_count, 1);
+  EXPECT_EQ(pass.groups[0].slices[2].query_count, 0);
+  EXPECT_EQ(pass.groups[0].slices[2].kv_length, 0);
+}
+
+/// A draft wants the logits of each sequence's last row only.
+TEST(PaddedPass, ADraftHasOneRowOfLogitsASequence) {
+  const std::vector<std::int32_t> ids{1, 2}, positions{7, 8}, rows{1};
+  const std::vector<std::int64_t> slots{87, 88};
+  const std::vector<SequenceSlice> slices{{0, 2, 9, kTable}};
+  const std::vector<GroupInput> groups{{slots, slices, {}, {}}};
+  PaddedPass padded;
+  const PassInput pass = padded.of_guesses({ids, positions, groups, rows, true}, 3, 2);
+  EXPECT_EQ(pass.ids.size(), 6U);
+  ASSERT_EQ(pass.logit_rows.size(), 3U);
+  EXPECT_EQ(pass.logit_rows[0], 1);
+  EXPECT_EQ(pass.logit_rows[2], 5);
+  // Steps of one token are padded as any other.
+  const std::vector<SequenceSlice> one{{0, 1, 9, kTable}};
+  const std::vector<GroupInput> last{{std::span(slots).first(1), one, {}, {}}};
+  const PassInput single =
+      padded.of_guesses({std::span(ids).first(1), std::span(positions).first(1), last,
+                         std::span(rows).first(1), true},
+                        3, 1);
+  EXPECT_EQ(single.ids.size(), 3U);
+  EXPECT_EQ(single.groups[0].slices[2].query_count, 1);
+}
+
 }  // namespace
 }  // namespace vramplan

@@ -1,6 +1,7 @@
 #include "tests/fake_cuda/fake_stream.h"
 
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cstring>
@@ -44,9 +45,13 @@ FakeRuntime::Device& FakeRuntime::device() {
   return d;
 }
 
-Bytes FakeRuntime::tenant() const {
+Bytes FakeRuntime::scripted() const {
   const auto after = tenants_.upper_bound(calls_);
   return after == tenants_.begin() ? Bytes{} : std::prev(after)->second;
+}
+
+Bytes FakeRuntime::tenant() const {
+  return scripted() + (account_ != nullptr ? account_->of_others() : Bytes{});
 }
 
 void FakeRuntime::take(Device& d, Bytes bytes, const char* what) {
@@ -54,6 +59,12 @@ void FakeRuntime::take(Device& d, Bytes bytes, const char* what) {
     call_failed(what, Status::kOutOfMemory, std::to_string(bytes.n) + " B");
   }
   d.used += bytes;
+  if (account_ != nullptr && &d == devices_.data()) account_->set_own(d.used);
+}
+
+void FakeRuntime::give(Device& d, Bytes bytes) noexcept {
+  d.used -= bytes;
+  if (account_ != nullptr && &d == devices_.data()) account_->set_own(d.used);
 }
 
 int FakeRuntime::device_count(std::string& why_none) {
@@ -85,7 +96,9 @@ std::optional<std::vector<DeviceProcess>> FakeRuntime::processes(int index) {
   if (!d.facts.nvml) return {};
   std::vector<DeviceProcess> all;
   if (d.used.n > 0) all.push_back({1, "this test", d.used, true});
-  if (tenant().n > 0) all.push_back({4711, "another-tenant", tenant(), false});
+  if (scripted().n > 0) all.push_back({4711, "another-tenant", scripted(), false});
+  if (account_ == nullptr) return all;
+  for (DeviceProcess& other : account_->others()) all.push_back(std::move(other));
   return all;
 }
 
@@ -117,14 +130,15 @@ void* FakeRuntime::map_pages(Bytes size, Bytes charged, bool pinned) {
   // What nobody wrote is NaN in every format, so that it cannot pass for a zero.
   const std::size_t poisoned = pinned ? std::min<std::size_t>(length, 1 << 16) : length;
   if (size.n <= kPoisonUpTo) std::memset(data, 0xff, poisoned);
-  allocations_[static_cast<std::byte*>(data)] = {size, charged, current_, pinned};
+  allocations_[static_cast<std::byte*>(data)] = {size, charged, current_, pinned, -1};
   return data;
 }
 
 void FakeRuntime::unmap(void* data) noexcept {
   const auto found = allocations_.find(static_cast<std::byte*>(data));
   VRAMPLAN_CHECK(found != allocations_.end());  // freed twice, or never allocated
-  devices_[static_cast<std::size_t>(found->second.device)].used -= found->second.charged;
+  give(devices_[static_cast<std::size_t>(found->second.device)], found->second.charged);
+  if (found->second.file >= 0) close(found->second.file);
   munmap(data, static_cast<std::size_t>(std::max<std::int64_t>(found->second.size.n, 1)));
   allocations_.erase(found);
 }

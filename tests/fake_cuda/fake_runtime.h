@@ -25,8 +25,29 @@ struct FakeDevice {
   bool nvml = true;
 };
 
+/// What processes hold of a virtual device that they share: pages of an account that is made before
+/// they are forked. A process that is gone holds nothing.
+class SharedAccount {
+ public:
+  SharedAccount();
+  ~SharedAccount();
+  SharedAccount(const SharedAccount&) = delete;
+  SharedAccount& operator=(const SharedAccount&) = delete;
+
+  void set_own(Bytes used);
+  Bytes of_others() const;
+  /// Processes that hold something, but for this one.
+  std::vector<DeviceProcess> others() const;
+
+ private:
+  struct Entry;
+  Entry* entries_ = nullptr;
+};
+
 class FakeRuntime final : public Runtime {
  public:
+  /// Device 0 is shared with other processes' runtimes; the account outlives this.
+  void share(SharedAccount& account) { account_ = &account; }
   explicit FakeRuntime(std::vector<FakeDevice> devices = {FakeDevice{}}, std::uint64_t seed = 1);
   ~FakeRuntime() override;
   FakeRuntime(const FakeRuntime&) = delete;
@@ -58,6 +79,9 @@ class FakeRuntime final : public Runtime {
   MemoryInfo memory() override;
   void* allocate(Bytes size) override;
   void release(void* data) noexcept override;
+  MemoryHandle export_memory(void* data) override;
+  void* open_memory(const MemoryHandle& handle, Bytes size) override;
+  void close_memory(void* data) noexcept override;
   void* allocate_pinned(Bytes size) override;
   void release_pinned(void* data) noexcept override;
   Stream make_stream() override;
@@ -98,12 +122,15 @@ class FakeRuntime final : public Runtime {
     Bytes size, charged;
     int device = 0;
     bool pinned = false;
+    int file = -1;  // of memory that other processes may open
   };
 
   void enter(const char* call);
   Device& device();
-  Bytes tenant() const;
+  Bytes tenant() const;  // and other processes of the account
+  Bytes scripted() const;
   void take(Device& device, Bytes bytes, const char* what);
+  void give(Device& device, Bytes bytes) noexcept;
   void push(StreamState& stream, Work work);
   bool step();  // runs one ready piece of work of some stream
   void run_until(const std::function<bool()>& done);
@@ -123,6 +150,7 @@ class FakeRuntime final : public Runtime {
   std::vector<std::string> log_;
   std::map<const std::byte*, Allocation> allocations_;
   std::set<StreamState*> streams_;
+  SharedAccount* account_ = nullptr;
 };
 
 }  // namespace vramplan::cuda

@@ -192,7 +192,7 @@ void FakeRuntime::launch(Graph graph, Stream stream) {
 void FakeRuntime::destroy(Graph graph) noexcept {
   if (graph.handle == nullptr) return;
   auto* const state = static_cast<GraphState*>(graph.handle);
-  devices_[static_cast<std::size_t>(state->device)].used -= state->charged;
+  give(devices_[static_cast<std::size_t>(state->device)], state->charged);
   delete state;
   --objects_;
 }

@@ -145,6 +145,7 @@ TEST(EngineOnFibers, WindowsHistoriesAndSinksGiveTheTokensOfTheCpuBackend) {
          r.kv_format = KvFormat::kKivi2;
          r.kv_placement = KvPlacement::kHost;
        }},
+      {"guesses", [](PlanRequest& r) { r.guess = Guess::kNgram; }},
   };
   for (const auto& [name, ask] : asks) {
     SCOPED_TRACE(name);

@@ -110,6 +110,20 @@ TEST(Choices, WhatWasAskedForIsNoAssumption) {
   EXPECT_EQ(d.seed, 42U);
 }
 
+TEST(Choices, TimesOfOtherThreadsThanTheCardWasTimedWithAreListed) {
+  PlanRequest request = ask(4096, 1);
+  DeviceCard timed = cpu(1_GiB);  // of 4 cores
+  timed.op_costs = {{"add", "any", 1e-6, 0, 0}};
+  request.threads = 2;
+  const char* const flag = "calibrate --threads";
+  EXPECT_EQ(value_of(make_choices(source_of(tiny()), timed, request), flag),
+            "those of 4 threads, which the card was timed with");
+  EXPECT_EQ(value_of(make_choices(source_of(tiny()), cpu(1_GiB), request), flag), "")
+      << "nobody timed that card";
+  request.replicas = 2;  // of two threads each
+  EXPECT_EQ(value_of(make_choices(source_of(tiny()), timed, request), flag), "");
+}
+
 TEST(Choices, ContradictionsNameTheirFlag) {
   const auto flag_of = [](PlanRequest request) {
     try {

@@ -128,5 +128,32 @@ TEST(ForwardWork, AGpuMakesSumAndNormInOneOperation) {
             gpu.at("add").bytes + gpu.at("norm").bytes);
 }
 
+/// A chunk of one token at the end of a prompt drives a block out of the residual window like any
+/// other chunk; it is no step of decode, of which one in 32 does.
+TEST(ForwardWork, AChunkOfOneTokenIsPrefill) {
+  Decisions d = decisions_of();
+  d.kv_format = KvFormat::kKivi2;
+  d.kv_residual.tokens = Tokens{64};
+  d.prefill_chunk = Tokens{32};
+  d.context = Tokens{98};
+  d.output = Tokens{1};
+  const RankModel model = rank_model(tiny(), d, {}, 0);
+  const auto layers = static_cast<std::int64_t>(model.kind_of_layer.size());
+  const LayerShape& shape = model.kinds.front().shape;
+  for (const DeviceKind device : {DeviceKind::kCpu, DeviceKind::kGpu}) {
+    std::int64_t calls = 0;
+    double bytes = 0;
+    for (const OpWork& work : prefill_work(model, d, device)) {
+      if (work.op != OpKind::kKvWrite || work.dtype != DType::kKivi2) continue;
+      calls += work.calls;
+      bytes += work.bytes;
+    }
+    // Of 97 tokens the first 64 leave a window of 64: a block with token 96, one with token 97.
+    const OpWork both = kv_pack_work(2, shape.k + shape.v, 2 * shape.kv_heads, DType::kKivi2, 1);
+    EXPECT_EQ(calls, 2 * layers);
+    EXPECT_DOUBLE_EQ(bytes, static_cast<double>(layers) * both.bytes);
+  }
+}
+
 }  // namespace
 }  // namespace vramplan

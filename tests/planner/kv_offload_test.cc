@@ -91,19 +91,25 @@ TEST(KvStreamStall, IsWhatOneTransferAfterAnotherLeavesOver) {
   const KvOffloadBytes bytes = kv_offload_bytes(rank_model(seven_b(), d, {}, 0), d);
   ASSERT_EQ(bytes.far_layers, 32);
   const double block = static_cast<double>(bytes.far_part.n);
-  KvStreamTimes times{{1.0}, {0.0}, block, 0, 1};  // a block a second, a second a layer
+  KvStreamTimes times;  // a block a second, a second a layer
+  times.layer = {1.0};
+  times.link.bytes_per_s.value = block;
   // Half a second's worth a layer hides behind a second of computing: only the first is waited for.
-  times.bytes_per_s = block * 2;
+  times.link.bytes_per_s.value = block * 2;
   EXPECT_DOUBLE_EQ(kv_stream_stall(bytes, d, 1, 0, times).v, 0.5);
   // Three seconds' worth a layer: the pass takes as long as the link, 96 s, and computing the rest.
-  times.bytes_per_s = block / 3;
+  times.link.bytes_per_s.value = block / 3;
   EXPECT_DOUBLE_EQ(kv_stream_stall(bytes, d, 1, 0, times).v, 96 + 1 - 32);
   times.overlap = 0.5;  // of each second that computes half a second of the link
   EXPECT_DOUBLE_EQ(kv_stream_stall(bytes, d, 1, 0, times).v, 96 - 0.5 * 31);
   times.overlap = 0;
   EXPECT_DOUBLE_EQ(kv_stream_stall(bytes, d, 1, 1, times).v, 32 * 6.0);
-  times.latency_s = 1;
+  times.link.latency_s.value = 1;
   EXPECT_DOUBLE_EQ(kv_stream_stall(bytes, d, 1, 0, times).v, 32 * 4.0);
+  // Writing at a speed of its own: 4 s of reading, 2 + 1 s of writing.
+  times.link.write_bytes_per_s.value = block;
+  times.link.write_latency_s.value = 2;
+  EXPECT_DOUBLE_EQ(kv_stream_stall(bytes, d, 1, 1, times).v, 32 * 7.0);
 }
 
 }  // namespace

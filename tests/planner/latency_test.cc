@@ -203,5 +203,16 @@ TEST(Latency, StagesWorkOneAfterAnother) {
   EXPECT_NEAR(q.tpot.v, p.tpot.v + apart, 1e-12);
 }
 
+TEST(Latency, WhatLiesBetweenOperationsIsATermOfItsOwn) {
+  const std::vector<OpWork> works = {norm_work(1, 64, DType::kF32), add_work(1, 64, DType::kF32),
+                                     sample_work(1, 1000), all_reduce_work(1, 64, DType::kF32, 2)};
+  EXPECT_EQ(between_work(works).calls, 2) << "tokens are chosen, and ranks meet, outside of Ops";
+  DeviceCard device = gpu_80gb();
+  device.flops_per_s["f32"] = given(6e13);
+  const double before = work_seconds(device, {works[0], works[1]}).v;
+  device.op_costs.push_back({"between", "any", 1e-6, 0, 0});
+  EXPECT_NEAR(work_seconds(device, {works[0], works[1]}).v - before, 2e-6, 1e-12);
+}
+
 }  // namespace
 }  // namespace vramplan

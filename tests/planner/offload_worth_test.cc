@@ -65,5 +65,18 @@ TEST(OffloadWorth, BreakEvenIsTheLinkAtWhichBothTakeAsLong) {
               1e-9);
 }
 
+TEST(OffloadWorth, ReadsBackFromAPlanFile) {
+  const Plan plan = make_plan(llama(), device_card("h100-sxm-80gb"), asked(KvPlacement::kHost));
+  const auto read = read_plan(write_plan(plan), "plan.yaml").predictions.offload;
+  ASSERT_TRUE(read);
+  const OffloadPrediction& given = *plan.predictions.offload;
+  EXPECT_EQ(read->device_tpot.v, given.device_tpot.v);
+  EXPECT_EQ(read->slowdown, given.slowdown);
+  EXPECT_EQ(read->cache, given.cache);
+  EXPECT_EQ(read->reload.v, given.reload.v);
+  EXPECT_EQ(read->recompute.v, given.recompute.v);
+  EXPECT_EQ(read->break_even.v, given.break_even.v);
+}
+
 }  // namespace
 }  // namespace vramplan

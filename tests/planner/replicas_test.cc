@@ -91,7 +91,9 @@ TEST(Replicas, WhatHasOneOwnerIsRefusedByName) {
     EXPECT_NE(text.find(what), std::string::npos) << text;
   };
   const DeviceCard here = cpu(64_GiB);
-  refused("GPU", gpu_80gb(), [](PlanRequest&) {});
+  DeviceCard alone = here;
+  alone.kind = DeviceKind::kSram;
+  refused("one process", alone, [](PlanRequest&) {});
   refused("cache beyond the device", here, [](PlanRequest& r) {
     r.kv_placement = KvPlacement::kHost;
     r.kv_offload_layers = KvOffload{1, 1};

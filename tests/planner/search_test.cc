@@ -115,6 +115,34 @@ TEST(Search, MatricesOnTheHostAreThePlannersPlanToTheByte) {
   EXPECT_GT(far, 5);
 }
 
+// Layer by layer a matrix comes in once a prompt, not once a chunk.
+TEST(Search, HiddenStatesOnTheHostAreThePlannersPlanToTheByte) {
+  const ModelSource source = model("llama-3-8b");
+  SearchRequest request = request_of({"rtx-4090-24gb"});
+  request.plan.context = Tokens{16384};
+  request.plan.prefill_chunk = Tokens{1024};
+  request.limits.most_devices = 1;
+  request.weights_on_host = request.hidden_on_host = true;
+  const StrategySpace space(source, request);
+  ASSERT_EQ(space.tiers().size(), 3u);
+  int far = 0;
+  for (Strategy s : space.strategies()) {
+    if (s.tier != 2) continue;
+    const Evaluation e = space.evaluate(s);
+    const Plan plan = make_plan(source, request.devices[s.device], space.plan_request(s));
+    EXPECT_TRUE(plan.decisions.activation_offload);
+    EXPECT_EQ(e.peak, plan.predictions.devices.front().predicted);
+    EXPECT_NEAR(e.ttft.v / plan.predictions.performance.ttft.v, 1, 1e-9);
+    EXPECT_NEAR(e.tpot.v / plan.predictions.performance.tpot.v, 1, 1e-9);
+    s.tier = 1;
+    EXPECT_LT(e.ttft.v, space.evaluate(s).ttft.v);
+    ++far;
+  }
+  EXPECT_GT(far, 2);
+  request.plan.prefill_chunk = request.plan.context;
+  EXPECT_EQ(StrategySpace(source, request).tiers().size(), 2u) << "one chunk has nothing to wait";
+}
+
 // A device without a price is neither free nor dear: nothing priced is better or worse than it.
 TEST(Search, APriceThatIsNotKnownIsNotZero) {
   const ModelSource source = model("llama-3-8b");

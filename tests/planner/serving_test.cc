@@ -63,7 +63,7 @@ RC_GTEST_PROP(Serving, MoreLoadIsNeverFaster, ()) {
   RC_ASSERT(low.ttft.v <= high.ttft.v);
 }
 
-// A prompt that is held back for 20 steps comes 20 steps later.
+// A prompt that is held back for 20 steps comes as many steps later as the engine's runs showed.
 TEST(Serving, BatchWaitingAddsItsSteps) {
   ModelSource source;
   source.card = model_card("llama-3.1-70b");
@@ -83,7 +83,17 @@ TEST(Serving, BatchWaitingAddsItsSteps) {
   const ServingForecast b =
       forecast_serving(source, device, d, request, outcome.devices.front(), load);
   EXPECT_DOUBLE_EQ(a.tpot.v, b.tpot.v);
-  EXPECT_NEAR(b.ttft.v - a.ttft.v, 20 * a.tpot.v, 1e-12);
+  const double wait = engine_table(request.id).number("serve_wait");
+  EXPECT_NEAR(b.ttft.v - a.ttft.v, 20 * wait * a.tpot.v, 1e-12);
+  // A release whose runs on this device in this format are published has their errors, and another
+  // release those of set-ups that nobody measured.
+  EXPECT_GT(b.ttft_error, 0);
+  load.release = "unstated";
+  const ServingForecast published =
+      forecast_serving(source, device, d, request, outcome.devices.front(), load);
+  EXPECT_NE(published.ttft.v, b.ttft.v);
+  EXPECT_DOUBLE_EQ(published.tpot_error, engine_table(request.id).number("serve_tpot_error"));
+  EXPECT_DOUBLE_EQ(b.tpot_error, engine_table(request.id).number("serve_tpot_error_elsewhere"));
   EXPECT_EQ(parse_arrival("steady"), Arrival::kSteady);
   EXPECT_THROW(parse_arrival("poisson"), Error);
 }

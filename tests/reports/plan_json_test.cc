@@ -66,6 +66,22 @@ TEST(PlanJson, ReadsBackWhatItWrote) {
   }
 }
 
+TEST(PlanJson, WhatOffloadCostsReadsBack) {
+  Plan plan = samples::dry_plan();
+  plan.predictions.offload =
+      OffloadPrediction{{0.5}, 2.5, 4096_B, {0.25}, {3.0}, BytesPerSecond{1489.5}};
+  const std::string text = plan_json(plan);
+  const auto f = read_plan_json(text, "plan.json").predictions.offload;
+  ASSERT_TRUE(f);
+  EXPECT_EQ(f->device_tpot.v, 0.5);
+  EXPECT_EQ(f->slowdown, 2.5);
+  EXPECT_EQ(f->cache, 4096_B);
+  EXPECT_EQ(f->reload.v, 0.25);
+  EXPECT_EQ(f->recompute.v, 3.0);
+  EXPECT_EQ(f->break_even.v, 1489.5);
+  EXPECT_EQ(plan_json(read_plan_json(text, "plan.json")), text);
+}
+
 TEST(PlanJson, NumbersThatAreNotFiniteAreNullAndBytesThatAreNoUtf8AreReplaced) {
   Plan plan = samples::cpu_plan();
   plan.predictions.performance.ttft = {std::nan("")};

@@ -39,6 +39,23 @@ TEST(RunJson, WhatWasNotMeasuredIsNullNeverZero) {
   EXPECT_TRUE(run["samples"][0]["resident_bytes"].is_null());
 }
 
+TEST(RunJson, GuessesReadBackAndADrawnAcceptanceSaysSo) {
+  Plan plan = samples::cpu_plan();
+  plan.decisions.speculation = {Guess::kNgram, 4, "", 0, 0.6};
+  plan.predictions.speculation = SpeculationPrediction{2.3, {0.04}, {0.02}, 1.2};
+  Measurement m = samples::cpu_measurement();
+  m.speculation = SpeculationCounts{20, 80, 45, 65, 60, true};
+  m.timings.tokens_a_step = 3.25;
+  const std::string text = run_json(make_run("r", plan, m, {}));
+  const json object = json::parse(text)["speculation_counts"];
+  EXPECT_EQ(object["by_chance"], true);
+  EXPECT_EQ(object["acceptance"], 0.75);
+  EXPECT_EQ(object["assumed_acceptance"], 0.6);
+  const RunRecord again = read_run_json(text, "run.json");
+  EXPECT_EQ(again.measurement.speculation, m.speculation);
+  EXPECT_EQ(run_json(again), text);
+}
+
 TEST(RunJson, OutOfToleranceIsExitCodeFive) {
   Measurement m = samples::cpu_measurement();
   m.complete = false;

@@ -262,5 +262,84 @@ TEST(Verdict, AnIncompleteRunOrABrokenIdentityFails) {
   EXPECT_FALSE(judge(Plan{}, m, {}).within) << "an empty comparison proves nothing";
 }
 
+/// Four guesses a step, 60 % assumed; what a step took is 10 % more than predicted.
+Plan guessing_plan() {
+  Plan plan = cpu_plan();
+  plan.decisions.speculation = {Guess::kNgram, 4, "", 0, 0.6};
+  SpeculationPrediction s;
+  s.tokens_a_step = 1 + 0.6 + 0.36 + 0.216 + 0.1296;
+  s.step = {0.040};
+  plan.predictions.speculation = s;
+  plan.predictions.performance.tpot = {s.step.v / s.tokens_a_step};
+  return plan;
+}
+
+Measurement guessing_measurement(bool by_chance) {
+  Measurement m = cpu_measurement();
+  SpeculationCounts counts;
+  counts.steps = 20;
+  counts.asked = 80;
+  counts.accepted = 45;
+  counts.tested = 60;
+  counts.tokens = 65;
+  counts.by_chance = by_chance;
+  m.speculation = counts;
+  m.timings.tokens_a_step = 3.25;
+  m.timings.tpot = {0.044 / 3.25};
+  return m;
+}
+
+const TimeRow& time_row(const Verdict& v, const std::string& name) {
+  for (const TimeRow& row : v.times) {
+    if (row.name == name) return row;
+  }
+  throw std::runtime_error("no time " + name);
+}
+
+TEST(Verdict, OfGuessesTheStepGatesAndWhatIsPerTokenDoesNot) {
+  Tolerances gating;
+  gating.gate_times = true;
+  gating.prefill = 10;  // not asked here
+  const Verdict v = judge(guessing_plan(), guessing_measurement(false), gating);
+  const TimeRow& step = time_row(v, "step_seconds");
+  EXPECT_TRUE(step.gates);
+  EXPECT_NEAR(step.error, 0.040 / 0.044 - 1, 1e-12);
+  EXPECT_EQ(step.outcome, Outcome::kWithin);
+  EXPECT_FALSE(time_row(v, "tpot_seconds").gates);
+  EXPECT_FALSE(time_row(v, "decode_tokens_per_second").gates);
+  EXPECT_TRUE(v.within) << v.failures.front();
+  Measurement slow = guessing_measurement(false);
+  slow.timings.tpot = {0.050 / 3.25};  // a step of 50 ms where 40 were predicted
+  EXPECT_FALSE(judge(guessing_plan(), slow, gating).within);
+  EXPECT_THROW(time_row(samples::cpu_run().verdict, "step_seconds"), std::runtime_error)
+      << "without guesses a step is a token";
+}
+
+TEST(Verdict, TpotGivenTheObservedAcceptanceIsBesideThePrediction) {
+  const Verdict v = judge(guessing_plan(), guessing_measurement(false), {});
+  ASSERT_TRUE(v.speculation);
+  EXPECT_DOUBLE_EQ(v.speculation->acceptance, 0.75);
+  // 1 + 3/4 + 9/16 + 27/64 + 81/256 = 781 / 256 tokens of a step of 40 ms.
+  EXPECT_NEAR(v.speculation->tpot_given->v, 0.040 * 256 / 781, 1e-12);
+  EXPECT_DOUBLE_EQ(time_row(v, "tpot_seconds").predicted,
+                   guessing_plan().predictions.performance.tpot.v);
+  const bool said = std::any_of(v.notes.begin(), v.notes.end(), [](const std::string& note) {
+    return note.find("given the observed acceptance of 75.0 %") != std::string::npos;
+  });
+  EXPECT_TRUE(said);
+}
+
+TEST(Verdict, GuessesKeptByChanceAreNoObservation) {
+  const Verdict v = judge(guessing_plan(), guessing_measurement(true), {});
+  ASSERT_TRUE(v.speculation);
+  EXPECT_TRUE(v.speculation->by_chance);
+  for (const std::string& note : v.notes) {
+    EXPECT_EQ(note.find("observed acceptance"), std::string::npos) << note;
+  }
+  Measurement none = guessing_measurement(false);
+  none.speculation->tested = none.speculation->accepted = 0;
+  EXPECT_FALSE(judge(guessing_plan(), none, {}).speculation->tpot_given);
+}
+
 }  // namespace
 }  // namespace vramplan

@@ -74,5 +74,22 @@ TEST(VerifyText, NamesCannotDriveTheTerminal) {
   EXPECT_FALSE(has(text, "\xc2\x9b"));
 }
 
+TEST(VerifyText, AnAssumedAcceptanceStandsBesideTheObservedOrSaysThatItWasDrawn) {
+  Plan plan = samples::cpu_plan();
+  plan.decisions.speculation = {Guess::kNgram, 4, "", 0, 0.6};
+  plan.predictions.speculation = SpeculationPrediction{2.3, {0.04}, {0.02}, 1.2};
+  Measurement m = samples::cpu_measurement();
+  m.speculation = SpeculationCounts{20, 80, 45, 65, 60, false};
+  const std::string seen = verify_text(make_run("r", plan, m, {}), {});
+  for (const char* part : {"assumed", "observed", "60.0 %", "75.0 %", "decode step",
+                           "TPOT predicted given the observed acceptance"}) {
+    EXPECT_TRUE(has(seen, part)) << part;
+  }
+  m.speculation->by_chance = true;
+  const std::string drawn = verify_text(make_run("r", plan, m, {}), {});
+  EXPECT_TRUE(has(drawn, "as often as the plan assumes"));
+  EXPECT_FALSE(has(drawn, "given the observed acceptance"));
+}
+
 }  // namespace
 }  // namespace vramplan

@@ -14,7 +14,12 @@ FakeDevice h200() {
 }
 
 [[maybe_unused]] const bool installed = [] {
-  driver() = {[] { return std::make_unique<FakeRuntime>(std::vector<FakeDevice>{h200()}); },
+  static SharedAccount account;  // of processes that are forked from here
+  driver() = {[] {
+                auto runtime = std::make_unique<FakeRuntime>(std::vector<FakeDevice>{h200()});
+                runtime->share(account);
+                return runtime;
+              },
               [] { return &host_kernels(); }};
   return true;
 }();

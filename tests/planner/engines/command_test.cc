@@ -32,7 +32,7 @@ EngineSetup any_setup(EngineKind kind) {
     s.nodes = *rc::gen::element(1, 2);
   }
   const bool shares = kind != EngineKind::kLlamacpp && *rc::gen::arbitrary<bool>();
-  if (shares) s.ep = s.tp;
+  if (shares) s.expert_parallel = s.tp;
   if (kind == EngineKind::kTrtllm && *rc::gen::arbitrary<bool>()) s.attention_dp = s.tp;
   if (kind == EngineKind::kSglang || (kind == EngineKind::kVllm && s.nodes == 1)) {
     s.attention_dp = *rc::gen::element(1, s.tp);
@@ -48,9 +48,9 @@ EngineSetup any_setup(EngineKind kind) {
   if (kind == EngineKind::kVllm || kind == EngineKind::kSglang) {
     s.eager = *rc::gen::arbitrary<bool>();
   }
-  s.context = Tokens{*rc::gen::inRange<std::int64_t>(2, 1 << 20)};
-  s.sequences = *rc::gen::inRange<std::int64_t>(1, 4096);
-  s.chunk = Tokens{*rc::gen::inRange<std::int64_t>(1, 1 << 17)};
+  s.max_model_len = Tokens{*rc::gen::inRange<std::int64_t>(2, 1 << 20)};
+  s.max_num_seqs = *rc::gen::inRange<std::int64_t>(1, 4096);
+  s.max_num_batched_tokens = Tokens{*rc::gen::inRange<std::int64_t>(1, 1 << 17)};
   if (kind == EngineKind::kLlamacpp) {
     s.kv_cache_dtype = *rc::gen::element<std::string>("auto", "q8_0", "bf16", "q4_0");
     s.flash_attention = *rc::gen::arbitrary<bool>();
@@ -62,7 +62,7 @@ EngineSetup any_setup(EngineKind kind) {
     s.kv_tokens = Tokens{*rc::gen::inRange<std::int64_t>(1, 1 << 30)};
     s.kv_cache_dtype = *rc::gen::element<std::string>("auto", "bf16", "fp8_e4m3");
   } else {
-    s.kv_bytes = Bytes{*rc::gen::inRange<std::int64_t>(1, std::int64_t{1} << 40)};
+    s.kv_cache_memory = Bytes{*rc::gen::inRange<std::int64_t>(1, std::int64_t{1} << 40)};
     s.kv_cache_dtype = *rc::gen::element<std::string>("auto", "fp8");
   }
   s.dtype = *rc::gen::element<std::string>("auto", "float16", "bfloat16");
@@ -137,7 +137,7 @@ TEST(EngineCommand, ShortNamesAndEqualsSignsAreRead) {
   const EngineSetup setup = setup_of(command, engine_table(command.id));
   EXPECT_EQ(setup.model, "org/m");
   EXPECT_EQ(setup.tp, 4);
-  EXPECT_EQ(setup.context, Tokens{8192});
+  EXPECT_EQ(setup.max_model_len, Tokens{8192});
 }
 
 TEST(EngineCommand, WhatNoTwinModelsIsRefusedByName) {
@@ -166,7 +166,7 @@ TEST(EngineCommand, GroupsOfRanksHaveEachEnginesWords) {
   const EngineSetup vllm = read("vllm serve m -tp 2 -dp 4 -ep --enforce-eager");
   EXPECT_EQ(vllm.tp, 8);
   EXPECT_EQ(vllm.attention_dp, 4);
-  EXPECT_EQ(vllm.ep, 8);
+  EXPECT_EQ(vllm.expert_parallel, 8);
   EXPECT_TRUE(vllm.eager);
   const EngineSetup sglang =
       read("python -m sglang.launch_server --model-path m --tp 8 --dp 4 --enable-dp-attention");
@@ -177,8 +177,8 @@ TEST(EngineCommand, GroupsOfRanksHaveEachEnginesWords) {
 TEST(EngineCommand, ContextOfLlamacppIsSharedByItsSlots) {
   const EngineCommand command = parse_command(shell_words("llama-server -m f -c 32768 -np 4"), "");
   const EngineSetup setup = setup_of(command, engine_table(command.id));
-  EXPECT_EQ(setup.context, Tokens{8192});
-  EXPECT_EQ(setup.sequences, 4);
+  EXPECT_EQ(setup.max_model_len, Tokens{8192});
+  EXPECT_EQ(setup.max_num_seqs, 4);
 }
 
 TEST(EngineCommand, APlansDecisionsComeBackFromItsSetup) {

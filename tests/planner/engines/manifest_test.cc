@@ -14,9 +14,9 @@ EngineSetup setup_for(EngineKind kind) {
   s.id = {kind, engine_table({kind, ""}).version};
   s.model = "org/Model-8B";
   s.tp = 2;
-  s.context = Tokens{1048576};
-  s.sequences = 16;
-  s.chunk = Tokens{8192};
+  s.max_model_len = Tokens{1048576};
+  s.max_num_seqs = 16;
+  s.max_num_batched_tokens = Tokens{8192};
   if (kind == EngineKind::kLlamacpp) {
     s.tp = 1;
     return s;
@@ -26,7 +26,7 @@ EngineSetup setup_for(EngineKind kind) {
   if (kind == EngineKind::kSglang) {
     s.kv_tokens = Tokens{16777216};
   } else {
-    s.kv_bytes = Bytes{10738728960};
+    s.kv_cache_memory = Bytes{10738728960};
   }
   return s;
 }
@@ -140,7 +140,7 @@ status:
 )";
   const LintedManifest read = read_manifest(text, "x", "");
   EXPECT_EQ(read.setup.model, "mistralai/Mistral-7B-Instruct-v0.3");
-  EXPECT_EQ(read.setup.chunk, Tokens{1024});
+  EXPECT_EQ(read.setup.max_num_batched_tokens, Tokens{1024});
   EXPECT_EQ(code_of(replaced(text, "serve mistralai", "serve $(MODEL); mistralai")),
             ErrorCode::kUsage);
 }

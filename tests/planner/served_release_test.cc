@@ -1,0 +1,33 @@
+#include "planner/served_release.h"
+
+#include <gtest/gtest.h>
+
+namespace vramplan {
+namespace {
+
+TEST(ServedRelease, AReleaseOnADeviceInAFormatHasItsFactors) {
+  const ReleaseFactors known =
+      release_factors(EngineKind::kVllm, "0.19.0", "b200-sxm-180gb", Quantization::kNvfp4);
+  EXPECT_TRUE(known.measured);
+  EXPECT_NE(known.prompt, 1.0);
+  EXPECT_NE(known.host, 1.0);
+  const ReleaseFactors other =
+      release_factors(EngineKind::kVllm, "unstated", "b200-sxm-180gb", Quantization::kNvfp4);
+  EXPECT_NE(known.host, other.host);
+}
+
+TEST(ServedRelease, WhatNoRunIsPublishedOfIsNotCorrected) {
+  const ReleaseFactors format =
+      release_factors(EngineKind::kVllm, "0.19.0", "b200-sxm-180gb", Quantization::kInt8);
+  EXPECT_FALSE(format.measured);
+  EXPECT_EQ(format.prompt, 1.0);
+  EXPECT_NE(format.host, 1.0) << "the host is that of the release, whatever the device";
+  const ReleaseFactors newer =
+      release_factors(EngineKind::kVllm, "99.0.0", "h100-sxm-80gb", Quantization::kFp8);
+  EXPECT_FALSE(newer.measured);
+  EXPECT_EQ(newer.prompt, 1.0);
+  EXPECT_EQ(newer.host, 1.0);
+}
+
+}  // namespace
+}  // namespace vramplan

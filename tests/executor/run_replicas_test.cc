@@ -86,12 +86,13 @@ TEST(RunReplicas, ProportionalBytesAddUpToOneCopyOfTheWeights) {
   Bytes sum = m.parent_proportional;
   for (const ReplicaMeasurement& replica : m.replicas) {
     EXPECT_GT(replica.resident, 32_MiB);      // the head is read by each
-    EXPECT_LT(replica.proportional, 48_MiB);  // and is not its own
+    EXPECT_LT(replica.proportional, 60_MiB);  // and is not its own
     sum += replica.proportional;
   }
   EXPECT_EQ(m.process_peak, sum);
   EXPECT_GT(sum, weights);
-  EXPECT_LT(sum, weights + 48_MiB);  // a process of tests, not of the program
+  // Copies of their own would be 192 MiB. The rest is of a process of tests, not of the program.
+  EXPECT_LT(sum, weights + 96_MiB);
 }
 
 TEST(RunReplicas, OneThatDiesIsOneErrorAndNoHang) {

@@ -79,14 +79,14 @@ TEST(Trace, ARunShowsPassesOperationsInsideThemAndTransfersBesideThem) {
 }
 
 TEST(Trace, ATransferGoesOnWhileAnOperationRuns) {
-  for (int attempt = 0; attempt < 5; ++attempt) {  // of a machine that may be busy
+  for (int attempt = 0; attempt < 25; ++attempt) {  // of a machine that may be busy
     Trace trace;
     const TraceOverlap overlap = overlap_of(trace_of_a_run(trace));
     EXPECT_GT(overlap.transfers, 0);
     EXPECT_LE(overlap.beside_operations, overlap.transfers);
     if (overlap.beside_operations > 0) return;
   }
-  ADD_FAILURE() << "no transfer beside an operation in five runs";
+  ADD_FAILURE() << "no transfer beside an operation in 25 runs";
 }
 
 }  // namespace

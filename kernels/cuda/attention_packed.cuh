@@ -77,9 +77,8 @@ VRAMPLAN_DEVICE void read_tile(const AttentionArguments& a, const Slice& slice, 
     state.sum[g] = state.sum[g] * correction + probability;
 #pragma unroll
     for (int part = 0; part < kParts; ++part) state.value[g][part] *= correction;
-    p[g * 32 + dev::lane()] = probability;
+    p[g * 32 + dev::lane()] = probability;  // each lane reads its own again
   }
-  __syncwarp();
   std::byte* const values = tile_at<kBits>(a.kv, block, kv_head, offset, true);
 #pragma unroll
   for (int part = 0; part < kParts; ++part) {

@@ -72,12 +72,12 @@ races barriers: deps-test
 
 ## On a machine with a GPU and a toolkit: tests, sanitizer, calibration, record, peers. See bench/gpu/README.md.
 gpu: deps-test model
-	@cmake -S . -B $(BUILD) -G Ninja -DVRAMPLAN_CUDA=ON >/dev/null
+	@cmake -S . -B $(BUILD) -G Ninja -DVRAMPLAN_CUDA=ON -DVRAMPLAN_TESTS=ON -DVRAMPLAN_BENCH=ON >/dev/null
 	@cmake --build $(BUILD) -j $(JOBS) --target vramplan gpu_tests gpu_record gpu_attention_paths -- --quiet
 	@scripts/on_gpu.sh $(BUILD) $(BUILD)/on-gpu $$([ -f $(MODEL) ] && realpath $(MODEL))
 ## The same programs with their libraries, for a machine with a GPU where nothing can be installed.
 gpu-bundle: deps-test
-	@cmake -S . -B $(BUILD) -G Ninja -DVRAMPLAN_CUDA=ON >/dev/null
+	@cmake -S . -B $(BUILD) -G Ninja -DVRAMPLAN_CUDA=ON -DVRAMPLAN_TESTS=ON -DVRAMPLAN_BENCH=ON >/dev/null
 	@cmake --build $(BUILD) -j $(JOBS) --target vramplan gpu_tests gpu_record gpu_attention_paths -- --quiet
 	@scripts/gpu_bundle.sh $(BUILD) $(BUILD)/gpu-bundle
 

@@ -43,6 +43,7 @@ struct DryWork {
   double bytes = 0;
   double flops = 0;  // 2 per multiply-add
   int ranks = 1;     // that take part, for the communicator's
+  std::int64_t calls = 1;  // 0: a part of a call that is counted besides
 };
 
 struct DryCounts {

@@ -6,8 +6,7 @@ namespace vramplan::cli {
 
 void add_kv_flags(CLI::App& command, PlanOptions& o) {
   command.add_option("--kv-cache-dtype", o.kv_format, "f16, fp8, int8, kivi2 ...")->group(kFormats);
-  command
-      .add_option("--kv-layers", o.kv_layers, "layers with another: 0-1:f16,20-29:kivi2")
+  command.add_option("--kv-layers", o.kv_layers, "layers with another: 0-1:f16,20-29:kivi2")
       ->group(kFormats);
   command
       .add_option("--kv-full-heads", o.kv_full_heads,

@@ -67,8 +67,12 @@ std::vector<KvGroup> kv_groups(const ModelCard& card, const ModelPart& part,
   });
   if (groups.empty() || !groups.back().keep.history) return groups;
   VRAMPLAN_CHECK(groups.size() <= 2 && groups.front().keep.all() && groups.back().keep.all());
-  KvGroup recent{
-      decisions.kv_residual.keep(), TierKind::kDevice, kResidualBlock, groups.back().layers, {}, {}};
+  KvGroup recent{decisions.kv_residual.keep(),
+                 TierKind::kDevice,
+                 kResidualBlock,
+                 groups.back().layers,
+                 {},
+                 {}};
   for (const std::int64_t i : recent.layers) {
     recent.block_bytes +=
         kv_part_bytes(layer_view(layer_of(card, part, i), part, KvFormat::kF16, kResidualBlock));
@@ -94,8 +98,8 @@ std::optional<KvStreamShape> kv_stream_shape(const ModelCard& card, const ModelP
   KvStreamShape shape;
   const std::int64_t layers = part.layers.end - part.layers.begin;
   for (std::int64_t i = 0; i < layers; ++i) {
-    const Bytes bytes = kv_part_bytes(layer_view(
-        layer_of(card, part, i), part, encoding_of(decisions, part, i), decisions.block));
+    const Bytes bytes = kv_part_bytes(layer_view(layer_of(card, part, i), part,
+                                                 encoding_of(decisions, part, i), decisions.block));
     if (i > 0 && bytes != shape.part) refuse("have caches of different sizes");
     shape.part = bytes;
     if (is_offloaded(decisions, i, layers)) ++shape.layers;
@@ -112,7 +116,8 @@ std::optional<KvStreamShape> kv_stream_shape(const ModelCard& card, const ModelP
 KvStore::KvStore(Tier& device, const ModelCard& card, const ModelPart& part,
                  const Decisions& decisions, const std::vector<Blocks>& blocks,
                  const KvStream* stream)
-    : groups_(kv_groups(card, part, decisions)), names_formats_(vramplan::names_formats(decisions)) {
+    : groups_(kv_groups(card, part, decisions)),
+      names_formats_(vramplan::names_formats(decisions)) {
   VRAMPLAN_CHECK(blocks.size() == groups_.size());
   const auto layer_count = static_cast<std::size_t>(part.layers.end - part.layers.begin);
   layers_.resize(layer_count);

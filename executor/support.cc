@@ -277,9 +277,9 @@ void check_residual(const ModelCard& card, const Decisions& decisions) {
   const bool strided = decisions.kv_policy == KvPolicy::kStrided;
   const std::optional<KvFormat> packed = packed_format(decisions);
   const char* const field = strided ? "--kv-policy" : "--kv-cache-dtype";
-  const std::string name = strided ? "the KV policy strided"
-                                   : std::string("a KV cache in ") +
-                                         name_of(packed.value_or(decisions.kv_format));
+  const std::string name =
+      strided ? "the KV policy strided"
+              : std::string("a KV cache in ") + name_of(packed.value_or(decisions.kv_format));
   if (residual.any() != (strided || packed)) {
     refuse(name + (residual.any() ? " with" : " without") + " a residual window", "kv_residual",
            "plan again");

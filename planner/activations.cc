@@ -285,7 +285,8 @@ Bytes attention_scratch(const ScratchRules& rules, const PassShape& pass, const 
         {wanted, std::max<std::int64_t>(1, ceil_div(rules.most_context, 256)), std::int64_t{64}});
     // Two read the residual window or the sinks, and at least two what else there is.
     const KvKeep keep = keep_of(rules.kv_policy, rules.kv_keep, kind.layer.mixer.window_tokens);
-    if (rules.has_window(kind) || keep.sinks.n > 0) splits = std::clamp<std::int64_t>(splits + 2, 4, 64);
+    if (rules.has_window(kind) || keep.sinks.n > 0)
+      splits = std::clamp<std::int64_t>(splits + 2, 4, 64);
     const std::int64_t rows =
         detail::checked_mul(detail::checked_mul(kind.shape.heads, pass.sequences), splits);
     return bytes_of(DType::kF32, rows, kind.layer.mixer.value_dim + 2);

@@ -216,8 +216,8 @@ class PassWorks {
     sum_.add(work, kind.count);
   }
 
-  /// What a layer attends over, all of its heads in one format. MLA reads one latent for all heads; decode works on it directly,
-  /// prefill on what it is expanded to.
+  /// What a layer attends over, all of its heads in one format. MLA reads one latent for all heads;
+  /// decode works on it directly, prefill on what it is expanded to.
   AttentionShape attended(const LayerKind& kind) const {
     const Mixer& mixer = kind.layer.mixer;
     const bool latent = kind.shape.latent > 0;

@@ -102,8 +102,7 @@ std::vector<KvGroupBytes> kv_group_bytes(const RankModel& model, const Decisions
         {encoding.format, kind.count, kv_bytes_per_token(kind.shape, encoding) * kind.count});
   }
   if (model.mtp_layers > 0) {
-    const BytesPerToken one =
-        kv_bytes_per_token(model.kinds.back().shape, decisions.kv_format);
+    const BytesPerToken one = kv_bytes_per_token(model.kinds.back().shape, decisions.kv_format);
     KvKeep all;
     all.history = has_window(decisions, decisions.kv_format);
     add(all, {decisions.kv_format, model.mtp_layers, one * model.mtp_layers});

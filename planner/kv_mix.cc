@@ -95,12 +95,12 @@ void check_full_heads(const ModelCard& card, const Decisions& decisions, std::in
   }
   if (decisions.sharding.tp > 1) {
     refuse(flag, "heads in f16 over tensor parallel ranks, whose blocks would differ",
-           "--tp 1, or give whole layers another format with --kv-layers",
-           ErrorCode::kUnsupported);
+           "--tp 1, or give whole layers another format with --kv-layers", ErrorCode::kUnsupported);
   }
   if (encoding.full_heads.end() > mixer.kv_heads) {
-    refuse(flag, fmt::format("head {} of layer {}, which has {} KV heads",
-                             encoding.full_heads.end() - 1, index, mixer.kv_heads),
+    refuse(flag,
+           fmt::format("head {} of layer {}, which has {} KV heads", encoding.full_heads.end() - 1,
+                       index, mixer.kv_heads),
            fmt::format("heads are 0 to {}", mixer.kv_heads - 1));
   }
   if (encoding.full_heads.count() == mixer.kv_heads) {
@@ -215,10 +215,9 @@ bool has_window(const Decisions& decisions, KvFormat format) {
 
 bool mixes_windows(const Decisions& decisions) {
   const bool first = has_window(decisions, decisions.kv_format);
-  return std::any_of(decisions.kv_layers.begin(), decisions.kv_layers.end(),
-                     [&](const KvLayers& piece) {
-                       return has_window(decisions, piece.encoding.format) != first;
-                     });
+  return std::any_of(
+      decisions.kv_layers.begin(), decisions.kv_layers.end(),
+      [&](const KvLayers& piece) { return has_window(decisions, piece.encoding.format) != first; });
 }
 
 void settle_kv_layers(const ModelCard& card, Decisions& decisions) {
@@ -258,8 +257,8 @@ void check_kv_layers(const ModelCard& card, const Decisions& decisions) {
   std::int64_t end = 0;
   for (const KvLayers& piece : decisions.kv_layers) {
     if (piece.begin < 0 || piece.begin >= piece.end || piece.end > count) {
-      refuse(kLayersFlag, fmt::format("'{}' is beyond the {} layers of {}", text_of({piece}), count,
-                                      card.name),
+      refuse(kLayersFlag,
+             fmt::format("'{}' is beyond the {} layers of {}", text_of({piece}), count, card.name),
              fmt::format("layers are 0 to {}", count - 1));
     }
     if (piece.begin < end) {
@@ -275,8 +274,8 @@ void check_kv_layers(const ModelCard& card, const Decisions& decisions) {
     }
   }
   if (decisions.kv_full_heads.any() && !needs_residual(decisions.kv_format)) {
-    refuse(kHeadsFlag, fmt::format("heads in f16 beside others in {}",
-                                   name_of(decisions.kv_format)),
+    refuse(kHeadsFlag,
+           fmt::format("heads in f16 beside others in {}", name_of(decisions.kv_format)),
            "only kivi2 and kivi4 leave heads out");
   }
   for (std::int64_t i = 0; i < count; ++i) {

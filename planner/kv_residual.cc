@@ -41,10 +41,9 @@ void check_residual_request(const ModelCard& card, const Decisions& decisions,
            "add --kv-cache-dtype kivi2 or --kv-policy strided");
   }
   const auto unsupported = [&](const char* with) {
-    throw Error(
-        ErrorCode::kUnsupported,
-        fmt::format("{} {} with {}", strided ? "the KV policy" : "a KV cache of",
-                    strided ? name_of(decisions.kv_policy) : name_of(*packed), with))
+    throw Error(ErrorCode::kUnsupported,
+                fmt::format("{} {} with {}", strided ? "the KV policy" : "a KV cache of",
+                            strided ? name_of(decisions.kv_policy) : name_of(*packed), with))
         .at("", strided ? "--kv-policy" : "--kv-cache-dtype");
   };
   if (strided && packed) unsupported("a cache of kivi2 or kivi4, whose keys share scales");

@@ -117,10 +117,10 @@ std::string blocks_text(const Decisions& decisions, bool history, Blocks blocks)
 /// One row for all layers.
 void add_block_rows(const RankModel& model, const Decisions& decisions,
                     std::vector<LedgerRow>& rows) {
-  rows.push_back(kv_row("blocks", kv_growing_bytes(model, decisions),
-                        fmt::format("{}; {}", kv_formula(model, decisions),
-                                    blocks_text(decisions, decisions.kv_residual.any(),
-                                                kv_blocks(decisions)))));
+  rows.push_back(kv_row(
+      "blocks", kv_growing_bytes(model, decisions),
+      fmt::format("{}; {}", kv_formula(model, decisions),
+                  blocks_text(decisions, decisions.kv_residual.any(), kv_blocks(decisions)))));
   const Bytes window = kv_window_bytes(model, decisions);
   if (window.n > 0)
     rows.push_back(kv_row("window blocks", window, window_formula(model, decisions)));
@@ -132,8 +132,8 @@ void add_format_rows(const RankModel& model, const Decisions& decisions,
   const std::vector<KvGroupBytes> groups = kv_group_bytes(model, decisions);
   for (const bool whole : {true, false}) {
     for (const KvFormat format : kv_formats(decisions)) {
-      const std::string name = fmt::format("{} {}", whole ? "blocks" : "window blocks",
-                                           name_of(format));
+      const std::string name =
+          fmt::format("{} {}", whole ? "blocks" : "window blocks", name_of(format));
       Bytes bytes;
       std::string text;
       for (const KvGroupBytes& group : groups) {
@@ -141,12 +141,12 @@ void add_format_rows(const RankModel& model, const Decisions& decisions,
           if (group.keep.all() != whole || part.format != format) continue;
           const Blocks blocks = kept_blocks(group.keep, decisions);
           bytes += part.per_token * (decisions.block * blocks);
-          text += fmt::format(
-              "{}{} layers in {} = {} B/token; {}", text.empty() ? "" : " + ", part.layers,
-              name_of(format), grouped(part.per_token.n),
-              whole ? blocks_text(decisions, group.keep.history, blocks)
-                    : fmt::format("x {} tokens a block x {} blocks at most at one time",
-                                  decisions.block.n, grouped(blocks.n)));
+          text +=
+              fmt::format("{}{} layers in {} = {} B/token; {}", text.empty() ? "" : " + ",
+                          part.layers, name_of(format), grouped(part.per_token.n),
+                          whole ? blocks_text(decisions, group.keep.history, blocks)
+                                : fmt::format("x {} tokens a block x {} blocks at most at one time",
+                                              decisions.block.n, grouped(blocks.n)));
         }
       }
       if (bytes.n > 0) rows.push_back(kv_row(name.c_str(), bytes, std::move(text)));
@@ -210,9 +210,9 @@ std::string kv_formula(const RankModel& model, const Decisions& decisions) {
     if (!text.empty()) text += " + ";
     if (kind.shape.latent > 0 || kind.shape.index > 0 || !plain) {
       text += fmt::format("{} layers x {} B of {}", kind.count, grouped(bytes),
-                          kind.shape.latent > 0 ? fmt::format("{} latent elements in {}",
-                                                              kind.shape.latent, format)
-                                                : fmt::format("K and V in {}", format));
+                          kind.shape.latent > 0
+                              ? fmt::format("{} latent elements in {}", kind.shape.latent, format)
+                              : fmt::format("K and V in {}", format));
     } else if (mixer.head_dim == mixer.value_dim) {
       text += fmt::format("2 x {} layers x {} kv heads x {} x {} B", kind.count,
                           kind.shape.kv_heads, mixer.head_dim, element);

@@ -20,7 +20,8 @@ constexpr double kMostReal = 1e300;
 /// Keys of the decisions, in no order.
 constexpr const char* kDecisionKeys =
     "model set card_hash device device_count sharding weights weight_offload activations kv_format "
-    "kv_full_heads kv_layers kv_policy kv_keep kv_residual samples beam_search speculation shared_prefix_tokens "
+    "kv_full_heads kv_layers kv_policy kv_keep kv_residual samples beam_search speculation "
+    "shared_prefix_tokens "
     "kv_placement "
     "kv_offload kv_layout block_tokens kv_blocks preempt swap_blocks window_pools context_tokens "
     "output_tokens batch prefill_chunk_tokens activation_offload attention linear_inputs threads "

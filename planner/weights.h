@@ -50,8 +50,8 @@ struct LayerKind {
   Layer layer;
   LayerShape shape;
   std::int64_t count = 0;
-  std::int64_t streamed = 0;          // of them with matrices in host memory
-  std::vector<WeightTensor> tensors;  // of one such layer; names without "blk.N."
+  std::int64_t streamed = 0;             // of them with matrices in host memory
+  std::vector<WeightTensor> tensors;     // of one such layer; names without "blk.N."
   std::optional<KvEncoding> cache = {};  // that Decisions::kv_layers gives it; else as the rest
 
   KvEncoding encoding(const Decisions& decisions) const {

@@ -55,10 +55,10 @@ std::vector<KvLayers> layers_from(const JsonReader& in) {
   for (const JsonReader& piece : in.items()) {
     const std::int64_t last = piece.at("last_layer").count();
     if (last > INT_MAX) piece.at("last_layer").fail("no model has so many layers");
-    layers.push_back({piece.at("first_layer").count(),
-                      last + 1,
-                      {piece.at("kv_format").word<KvFormat>(kKvFormats),
-                       heads_from(piece.at("full_heads"))}});
+    layers.push_back(
+        {piece.at("first_layer").count(),
+         last + 1,
+         {piece.at("kv_format").word<KvFormat>(kKvFormats), heads_from(piece.at("full_heads"))}});
   }
   return layers;
 }

@@ -54,7 +54,7 @@ void read_kv_mix(const PlanOptions& o, PlanRequest& request) {
   if (!o.kv_layers.empty()) request.kv_layers = parse_kv_layers(o.kv_layers, "--kv-layers");
   if (o.kv_full_heads.empty()) return;
   request.kv_full_heads = parse_kv_heads(o.kv_full_heads, "--kv-full-heads");
-  for (KvLayers& piece : request.kv_layers) {
+  for (KvLayerRange& piece : request.kv_layers) {
     if (!needs_residual(piece.encoding.format) || piece.encoding.full_heads.any()) continue;
     piece.encoding.full_heads = request.kv_full_heads;
   }

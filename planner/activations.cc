@@ -258,9 +258,9 @@ Bytes linear_scratch(const ScratchRules& rules, std::int64_t tokens, std::int64_
   return Bytes{32 + 4 + 4} * ceil_div(in_features, 32) * tokens;
 }
 
-bool ScratchRules::has_window(const LayerKind& kind) const {
+bool ScratchRules::has_window(const LayerKind& layer) const {
   if (!residual) return false;
-  const KvFormat format = kind.cache ? kind.cache->format : kv_format;
+  const KvFormat format = layer.cache ? layer.cache->format : kv_format;
   return kv_policy == KvPolicy::kStrided || needs_residual(format);
 }
 

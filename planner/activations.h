@@ -38,7 +38,7 @@ struct ScratchRules {
   bool residual = false;  // a residual window: its part of a decode step has a result of its own
   KvFormat kv_format = KvFormat::kF16;  // of layers that have none of their own
 
-  bool has_window(const LayerKind& kind) const;
+  bool has_window(const LayerKind& layer) const;
 };
 
 struct LiveTensor {

@@ -141,7 +141,7 @@ struct Decisions {
   DType activations = DType::kF32;  // f32 on a CPU, bf16 on a GPU
   KvFormat kv_format = KvFormat::kF16;
   KvHeads kv_full_heads;            // of layers in kv_format, when that is kivi2 or kivi4
-  std::vector<KvLayers> kv_layers;  // in other formats: ascending, apart; see kv_mix.h
+  std::vector<KvLayerRange> kv_layers;  // in other formats: ascending, apart; see kv_mix.h
   KvPolicy kv_policy = KvPolicy::kKeepAll;
   KvScore kv_score = KvScore::kSum;  // policy mass
   KvKeep kv_keep;                    // policies sink_window and mass: what every layer keeps

@@ -63,10 +63,10 @@ struct KvEncoding {
 std::string name_of(const KvEncoding& encoding);
 
 /// Layers [begin, end) of a card.
-struct KvLayers {
+struct KvLayerRange {
   std::int64_t begin = 0, end = 0;
   KvEncoding encoding;
-  friend bool operator==(const KvLayers&, const KvLayers&) = default;
+  friend bool operator==(const KvLayerRange&, const KvLayerRange&) = default;
 };
 
 }  // namespace vramplan

@@ -54,7 +54,7 @@ KvHeads heads_of(const std::vector<std::string>& words, const std::string& flag)
   return heads;
 }
 
-KvLayers layers_of(const std::string& part, const std::string& flag) {
+KvLayerRange layers_of(const std::string& part, const std::string& flag) {
   const std::vector<std::string> sides = split(part, ':');
   const std::vector<std::string> ends = split(sides.front(), '-');
   const auto first = number_of(ends.front()), last = number_of(ends.back());
@@ -110,9 +110,9 @@ void check_full_heads(const ModelCard& card, const Decisions& decisions, std::in
 }
 
 /// Puts neighbours that are alike together and leaves out what is as the rest, or has no cache.
-std::vector<KvLayers> pieces(const std::vector<std::optional<KvEncoding>>& encodings,
-                             const KvEncoding& rest) {
-  std::vector<KvLayers> out;
+std::vector<KvLayerRange> pieces(const std::vector<std::optional<KvEncoding>>& encodings,
+                                 const KvEncoding& rest) {
+  std::vector<KvLayerRange> out;
   for (std::size_t i = 0; i < encodings.size(); ++i) {
     if (!encodings[i] || *encodings[i] == rest) continue;
     const auto at = static_cast<std::int64_t>(i);
@@ -154,15 +154,15 @@ std::string text_of(const KvHeads& heads) {
   return text;
 }
 
-std::vector<KvLayers> parse_kv_layers(const std::string& text, const std::string& flag) {
-  std::vector<KvLayers> layers;
+std::vector<KvLayerRange> parse_kv_layers(const std::string& text, const std::string& flag) {
+  std::vector<KvLayerRange> layers;
   for (const std::string& part : split(text, ',')) layers.push_back(layers_of(part, flag));
   return layers;
 }
 
-std::string text_of(const std::vector<KvLayers>& layers) {
+std::string text_of(const std::vector<KvLayerRange>& layers) {
   std::string text;
-  for (const KvLayers& piece : layers) {
+  for (const KvLayerRange& piece : layers) {
     if (!text.empty()) text += ",";
     text += std::to_string(piece.begin);
     if (piece.end > piece.begin + 1) text += "-" + std::to_string(piece.end - 1);
@@ -176,7 +176,7 @@ KvEncoding kv_encoding(const Decisions& decisions) {
 }
 
 std::optional<KvEncoding> named_kv_encoding(const Decisions& decisions, std::int64_t layer) {
-  for (const KvLayers& piece : decisions.kv_layers) {
+  for (const KvLayerRange& piece : decisions.kv_layers) {
     if (layer >= piece.begin && layer < piece.end) return piece.encoding;
   }
   return std::nullopt;
@@ -188,7 +188,7 @@ KvEncoding kv_encoding(const Decisions& decisions, std::int64_t layer) {
 
 std::vector<KvFormat> kv_formats(const Decisions& decisions) {
   std::vector<KvFormat> formats = {decisions.kv_format};
-  for (const KvLayers& piece : decisions.kv_layers) {
+  for (const KvLayerRange& piece : decisions.kv_layers) {
     const KvFormat format = piece.encoding.format;
     if (std::find(formats.begin(), formats.end(), format) == formats.end()) {
       formats.push_back(format);
@@ -215,15 +215,16 @@ bool has_window(const Decisions& decisions, KvFormat format) {
 
 bool mixes_windows(const Decisions& decisions) {
   const bool first = has_window(decisions, decisions.kv_format);
-  return std::any_of(
-      decisions.kv_layers.begin(), decisions.kv_layers.end(),
-      [&](const KvLayers& piece) { return has_window(decisions, piece.encoding.format) != first; });
+  return std::any_of(decisions.kv_layers.begin(), decisions.kv_layers.end(),
+                     [&](const KvLayerRange& piece) {
+                       return has_window(decisions, piece.encoding.format) != first;
+                     });
 }
 
 void settle_kv_layers(const ModelCard& card, Decisions& decisions) {
-  std::vector<KvLayers>& layers = decisions.kv_layers;
+  std::vector<KvLayerRange>& layers = decisions.kv_layers;
   std::stable_sort(layers.begin(), layers.end(),
-                   [](const KvLayers& a, const KvLayers& b) { return a.begin < b.begin; });
+                   [](const KvLayerRange& a, const KvLayerRange& b) { return a.begin < b.begin; });
   check_kv_layers(card, decisions);
   std::vector<std::optional<KvEncoding>> encodings;
   std::vector<std::pair<KvEncoding, std::int64_t>> counts;
@@ -255,7 +256,7 @@ void settle_kv_layers(const ModelCard& card, Decisions& decisions) {
 void check_kv_layers(const ModelCard& card, const Decisions& decisions) {
   const std::int64_t count = card.layer_count();
   std::int64_t end = 0;
-  for (const KvLayers& piece : decisions.kv_layers) {
+  for (const KvLayerRange& piece : decisions.kv_layers) {
     if (piece.begin < 0 || piece.begin >= piece.end || piece.end > count) {
       refuse(kLayersFlag,
              fmt::format("'{}' is beyond the {} layers of {}", text_of({piece}), count, card.name),

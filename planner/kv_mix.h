@@ -19,9 +19,9 @@ std::vector<std::string> kv_format_names();
 KvHeads parse_kv_heads(const std::string& text, const std::string& flag);
 std::string text_of(const KvHeads& heads);
 /// In the order given. Errors: kUsage naming `flag`, the part that is no such word, and the form.
-std::vector<KvLayers> parse_kv_layers(const std::string& text, const std::string& flag);
+std::vector<KvLayerRange> parse_kv_layers(const std::string& text, const std::string& flag);
 /// What parse_kv_layers reads; "" for none.
-std::string text_of(const std::vector<KvLayers>& layers);
+std::string text_of(const std::vector<KvLayerRange>& layers);
 
 /// What `kv_layers` says of a layer of the card; nothing when it does not name it.
 std::optional<KvEncoding> named_kv_encoding(const Decisions& decisions, std::int64_t layer);

@@ -183,8 +183,6 @@ std::vector<LedgerRow> kv_rows(const RankModel& model, const Decisions& decision
     add_swapped_row(model, decisions, rows);
     return rows;
   }
-  if (window.n > 0)
-    rows.push_back(kv_row("window blocks", window, window_formula(model, decisions)));
   const Bytes state = kv_state_bytes(model, decisions);
   if (state.n > 0) {
     rows.push_back(kv_row("state", state,

@@ -40,7 +40,7 @@ KvHeads heads_from(const JsonReader& in) {
 
 json layers_array(const Decisions& d) {
   json list = json::array();
-  for (const KvLayers& piece : d.kv_layers) {
+  for (const KvLayerRange& piece : d.kv_layers) {
     list.push_back({{"first_layer", piece.begin},
                     {"last_layer", piece.end - 1},
                     {"kv_format", name_of(piece.encoding.format)},
@@ -50,8 +50,8 @@ json layers_array(const Decisions& d) {
 }
 
 /// Whether the model has these layers is asked where it is known.
-std::vector<KvLayers> layers_from(const JsonReader& in) {
-  std::vector<KvLayers> layers;
+std::vector<KvLayerRange> layers_from(const JsonReader& in) {
+  std::vector<KvLayerRange> layers;
   for (const JsonReader& piece : in.items()) {
     const std::int64_t last = piece.at("last_layer").count();
     if (last > INT_MAX) piece.at("last_layer").fail("no model has so many layers");

@@ -3,7 +3,7 @@
 // Quality is that of the text prefilled in chunks of 128 tokens, against the f16 cache that keeps
 // everything: what a chunk sees of the chunks before it, it sees through the cache.
 #include "bench/techniques/page.h"
-#include "bench/techniques/quality.h"
+#include "executor/quality.h"
 #include "modelcards/library.h"
 
 namespace vramplan {

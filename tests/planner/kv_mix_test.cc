@@ -13,7 +13,7 @@ namespace {
 using Heads = std::uint64_t;
 
 ModelCard card_of(int layers) {
-  ModelCard card = llama_3_70b();
+  ModelCard card = test::llama_3_70b();
   card.layers.resize(static_cast<std::size_t>(layers));
   return card;
 }
@@ -32,9 +32,9 @@ Error error_of(Run run) {
 TEST(KvMix, WordsNameLayersFormatsAndHeads) {
   const auto layers = parse_kv_layers("0-1:f16,20-29:kivi2,5:kivi4/0/2", "--kv-layers");
   ASSERT_EQ(layers.size(), 3U);
-  EXPECT_EQ(layers[0], (KvLayers{0, 2, {KvFormat::kF16}}));
-  EXPECT_EQ(layers[1], (KvLayers{20, 30, {KvFormat::kKivi2}}));
-  EXPECT_EQ(layers[2], (KvLayers{5, 6, {KvFormat::kKivi4, KvHeads{5}}}));
+  EXPECT_EQ(layers[0], (KvLayerRange{0, 2, {KvFormat::kF16}}));
+  EXPECT_EQ(layers[1], (KvLayerRange{20, 30, {KvFormat::kKivi2}}));
+  EXPECT_EQ(layers[2], (KvLayerRange{5, 6, {KvFormat::kKivi4, KvHeads{5}}}));
   EXPECT_EQ(text_of(layers), "0-1:f16,20-29:kivi2,5:kivi4/0/2");
   EXPECT_EQ(parse_kv_heads("2,0", "--kv-full-heads").bits, Heads{5});
   EXPECT_EQ(text_of(KvHeads{5}), "0,2");
@@ -52,7 +52,7 @@ TEST(KvMix, EveryWordThatIsNoneNamesTheFlagAndTheForm) {
 }
 
 RC_GTEST_PROP(KvMix, WhatIsWrittenReadsBackAlike, ()) {
-  std::vector<KvLayers> layers;
+  std::vector<KvLayerRange> layers;
   std::int64_t at = 0;
   const int pieces = *rc::gen::inRange(1, 6);
   for (int i = 0; i < pieces; ++i) {

@@ -29,14 +29,18 @@ QualityBase::QualityBase(const std::vector<float>& logits, std::vector<std::int3
     for (std::size_t i = 0; i < vocab_; ++i) {
       log_probability_[t * vocab_ + i] = static_cast<float>(static_cast<double>(row[i]) - shift);
     }
+    const double next = static_cast<double>(row[static_cast<std::size_t>(ids_[t + 1])]) - shift;
+    itself_.perplexity -= next / static_cast<double>(ids_.size() - 1);
   }
+  itself_.perplexity = std::exp(itself_.perplexity);
+  itself_.same_best = 1;
 }
 
-Quality QualityBase::compare(const std::vector<float>& logits) const {
+TextQuality QualityBase::compare(const std::vector<float>& logits) const {
   VRAMPLAN_CHECK(logits.size() == ids_.size() * vocab_);
   const std::size_t positions = ids_.size() - 1;
   const double share = 1.0 / static_cast<double>(positions);
-  Quality quality;
+  TextQuality quality;
   for (std::size_t t = 0; t < positions; ++t) {
     const float* const p = &log_probability_[t * vocab_];
     const float* const q = &logits[t * vocab_];
@@ -58,8 +62,8 @@ Quality QualityBase::compare(const std::vector<float>& logits) const {
   return quality;
 }
 
-Quality compare(const std::vector<float>& logits, const std::vector<float>& base,
-                const std::vector<std::int32_t>& ids) {
+TextQuality compare(const std::vector<float>& logits, const std::vector<float>& base,
+                    const std::vector<std::int32_t>& ids) {
   return QualityBase(base, ids).compare(logits);
 }
 

@@ -11,7 +11,7 @@
 
 namespace vramplan {
 
-struct Quality {
+struct TextQuality {
   double perplexity = 0;                             // of the text
   double mean_divergence = 0, worst_divergence = 0;  // KL from the base's distribution, nats
   double same_best = 0;                              // share of positions, 0 to 1
@@ -23,18 +23,20 @@ class QualityBase {
   /// `logits` [ids, vocab].
   QualityBase(const std::vector<float>& logits, std::vector<std::int32_t> ids);
   /// Of other logits [ids, vocab].
-  Quality compare(const std::vector<float>& logits) const;
-  const std::vector<std::int32_t>& ids() const { return ids_; }
+  TextQuality compare(const std::vector<float>& logits) const;
+  /// Of the base: its perplexity, and nothing lost.
+  const TextQuality& itself() const { return itself_; }
 
  private:
   std::vector<std::int32_t> ids_;
   std::size_t vocab_;
   std::vector<float> log_probability_;  // [ids - 1, vocab]
+  TextQuality itself_;
 };
 
 /// `logits` against `base`, both [ids, vocab].
-Quality compare(const std::vector<float>& logits, const std::vector<float>& base,
-                const std::vector<std::int32_t>& ids);
+TextQuality compare(const std::vector<float>& logits, const std::vector<float>& base,
+                    const std::vector<std::int32_t>& ids);
 
 /// Prompts over one copy of the weights, each with a cache of its own choice.
 class PromptRuns {

@@ -128,8 +128,7 @@ MixFound find_mix(const std::vector<MixChoice>& front, const QualityFloor& floor
     // Where loss is as much more or less than predicted as it was here.
     const double ratio = measured > 0 ? floor.nats / measured : 2;
     at = cheapest_within(front, choice.loss * std::clamp(ratio, 0.25, 4.0));
-    const std::size_t last = std::min(high, front.size()) - 1;
-    if (at < low || at > last) at = low + (last - low) / 2;
+    at = std::clamp(at, low, std::min(high, front.size()) - 1);
   }
   return found;
 }

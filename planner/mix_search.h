@@ -41,7 +41,7 @@ std::string text_of(const QualityFloor& floor);
 /// One format that a group of layers may have.
 struct MixOption {
   KvEncoding encoding;
-  Bytes bytes;      // of the group's cache
+  Bytes bytes;      // of the group's cache, or what it takes more or less than another format
   double loss = 0;  // mean KL when the group alone has this format
 };
 struct MixGroup {
@@ -75,8 +75,8 @@ struct MixFound {
 };
 /// Runs choices of the front until the smallest that keeps the floor is found between two
 /// neighbours, or `most_runs` were made: first the smallest whose predicted loss is within it, then
-/// what the ratio of measured and predicted loss points to, or the middle of what is left. The last
-/// of the front has the least loss; where even that misses, nothing is found.
+/// what the ratio of measured and predicted loss points to, or the neighbour of what is known. The
+/// last of the front has the least loss; where even that misses, nothing is found.
 MixFound find_mix(const std::vector<MixChoice>& front, const QualityFloor& floor, int most_runs,
                   const std::function<MixLoss(const MixChoice&)>& run);
 

@@ -117,7 +117,7 @@ void cache_tables(const Setting& setting, Page& page) {
     const std::vector<float> logits = logits_of(setting, r.plan.decisions);
     if (base.empty()) base = logits;
     if (full == 0) full = static_cast<double>(r.observed().n);
-    const Quality q = compare(logits, base, setting.ids);
+    const TextQuality q = compare(logits, base, setting.ids);
     page.line(
         "| {} | {} | {} | {:.1f} % | {:.2f} ms | {:.2f} ms | {:.3f} | {:.5f} | {:.4f} | {:.1f} % |",
         technique.name, r.predicted().n, r.observed().n,

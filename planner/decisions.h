@@ -140,7 +140,7 @@ struct Decisions {
   WeightOffload weight_offload;     // none by default
   DType activations = DType::kF32;  // f32 on a CPU, bf16 on a GPU
   KvFormat kv_format = KvFormat::kF16;
-  KvHeads kv_full_heads;            // of layers in kv_format, when that is kivi2 or kivi4
+  KvHeads kv_full_heads;                // of layers in kv_format, when that is kivi2 or kivi4
   std::vector<KvLayerRange> kv_layers;  // in other formats: ascending, apart; see kv_mix.h
   KvPolicy kv_policy = KvPolicy::kKeepAll;
   KvScore kv_score = KvScore::kSum;  // policy mass

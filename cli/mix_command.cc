@@ -8,6 +8,7 @@
 #include "cli/mix_report_json.h"
 #include "cli/terminal.h"
 #include "cli/usage.h"
+#include "executor/quality.h"
 #include "modelcards/file.h"
 #include "planner/kv_mix.h"
 
@@ -106,6 +107,10 @@ std::vector<std::int32_t> ids_of(const MixCommand& options, const ModelSource& s
   return ids;
 }
 
+CacheQuality quality_of(const TextQuality& q) {
+  return {q.perplexity, q.mean_divergence, q.worst_divergence, q.same_best};
+}
+
 int run_mix(const MixCommand& options, const Session& session) {
   PlanOptions plain = options.plan;
   plain.kv_residual.clear();  // of packed layers only
@@ -145,12 +150,17 @@ int run_mix(const MixCommand& options, const Session& session) {
                most_passes(question, source.card.layer_count()), ids.size());
   const auto backend = make_cpu_backend(base.threads, base.capacity, base.linear_inputs);
   PromptRuns runs(base, source, *backend, false);
+  const QualityBase judge(runs.logits(base, ids), ids);
+  const auto measure = [&](const Decisions& decisions) {
+    return quality_of(judge.compare(runs.logits(decisions, ids)));
+  };
   const MixAnswer answer =
-      study_mix({source, runs, ids, decide,
-                 [&](const std::string& what, double done) { progress.show(what, done); }},
+      study_mix({source, quality_of(judge.itself()), decide, measure,
+                 [&](double done) { progress.show("passes over the text", done); }},
                 question);
   progress.clear();
-  const MixReport report{answer, source.card.name, decide(answer.found().layers), base};
+  const MixReport report{answer, source.card.name, static_cast<std::int64_t>(ids.size()),
+                         decide(answer.found().layers), base};
   print_result(session.json ? mix_json(report) : mix_text(report, text_options()));
   return kExitFits;
 }

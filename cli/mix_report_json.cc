@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <cmath>
+
 #include "planner/kv_mix.h"
 #include "planner/text.h"
 #include "reports/json_reader.h"
@@ -101,7 +103,7 @@ std::string mix_json(const MixReport& report) {
                      {"verdict", answer.best < answer.runs.size() ? "found" : "base_only"},
                      {"model", report.model},
                      {"floor", text_of(answer.question.floor)},
-                     {"text_tokens", answer.tokens},
+                     {"text_tokens", report.tokens},
                      {"prefill_chunk_tokens", report.base.prefill_chunk.n},
                      {"context_tokens", report.base.context.n},
                      {"batch", report.base.batch},
@@ -119,7 +121,7 @@ std::string mix_text(const MixReport& report, const TextOptions& options) {
   const KvEncoding& base = answer.question.base;
   std::string text =
       fmt::format("{}: {} tokens of text in chunks of {}, {} passes; floor {} against {}\n\n",
-                  report.model, grouped(answer.tokens), report.base.prefill_chunk.n, answer.passes,
+                  report.model, grouped(report.tokens), report.base.prefill_chunk.n, answer.passes,
                   text_of(answer.question.floor), name_of(base));
   text += "Mean KL divergence (nats) when these layers alone have another format\n";
   text += sensitivity_text(answer, options);

@@ -2,7 +2,7 @@
 // MixReport: a study of mixes as text and as JSON (schema vramplan.mix/1).
 #include <string>
 
-#include "cli/mix_study.h"
+#include "planner/mix_study.h"
 #include "reports/text_table.h"
 
 namespace vramplan::cli {
@@ -13,7 +13,8 @@ std::string mix_flags(const Decisions& decisions);
 struct MixReport {
   const MixAnswer& answer;
   std::string model;
-  Decisions found;  // of the mix that was found, settled
+  std::int64_t tokens = 0;  // of the text
+  Decisions found;          // of the mix that was found, settled
   Decisions base;
 };
 

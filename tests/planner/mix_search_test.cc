@@ -124,7 +124,7 @@ TEST(MixSearch, FloorsAreNatsOrPercentOfPerplexity) {
   EXPECT_TRUE(kl.keeps({0.02, 5}));
   EXPECT_FALSE(kl.keeps({0.021, -1}));
   const QualityFloor one = parse_quality_floor("perplexity:+1%", "--quality-floor");
-  EXPECT_DOUBLE_EQ(one.nats, std::log(1.01));
+  EXPECT_DOUBLE_EQ(one.nats, std::log1p(0.01));
   EXPECT_TRUE(one.keeps({1, 0.0099}));
   EXPECT_FALSE(one.keeps({0, 0.01}));
   EXPECT_EQ(text_of(kl), "kl:0.02");

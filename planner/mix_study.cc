@@ -1,4 +1,4 @@
-#include "cli/mix_study.h"
+#include "planner/mix_study.h"
 
 #include <fmt/format.h>
 
@@ -8,20 +8,16 @@
 #include "planner/kv_cache.h"
 #include "planner/kv_mix.h"
 
-namespace vramplan::cli {
+namespace vramplan {
 namespace {
 
 class Study {
  public:
   Study(const MixParts& parts, const MixQuestion& question)
-      : parts_(parts),
-        layers_(parts.source.card.layer_count()),
-        base_(logits_of(parts.decide({})), parts.ids) {
+      : parts_(parts), layers_(parts.source.card.layer_count()) {
     answer_.question = question;
-    answer_.tokens = static_cast<std::int64_t>(parts.ids.size());
-    all_passes_ = most_passes(question, layers_);
-    answer_.base = measured({}, 0);
-    answer_.passes = 1;  // the base is compared with itself
+    answer_.base = judged({}, 0, parts.base);
+    answer_.passes = 1;
   }
 
   MixAnswer run() {
@@ -29,12 +25,15 @@ class Study {
       add_group(begin, std::min(begin + answer_.question.layers_together, layers_));
     }
     add_uniforms();
-    const std::vector<MixChoice> front = mix_front(answer_.groups);
-    const MixFound found = find_mix(
-        front, answer_.question.floor, answer_.question.most_runs, [&](const MixChoice& choice) {
-          answer_.runs.push_back(run_of(named(layers_of(answer_.groups, choice)), choice.loss));
-          return answer_.runs.back().loss;
-        });
+    const MixQuestion& question = answer_.question;
+    const MixFound found =
+        find_mix(mix_front(answer_.groups), question.floor, question.most_runs,
+                 [&](const MixChoice& choice) {
+                   const auto layers = named(layers_of(answer_.groups, choice));
+                   answer_.runs.push_back(layers.empty() ? judged({}, 0, parts_.base)
+                                                         : run_of(layers, choice.loss));
+                   return answer_.runs.back().loss;
+                 });
     answer_.best = found.best.value_or(answer_.runs.size());
     return std::move(answer_);
   }
@@ -56,13 +55,8 @@ class Study {
     return joined;
   }
 
-  std::vector<float> logits_of(const Decisions& decisions) {
-    ++answer_.passes;
-    return parts_.runs.logits(decisions, parts_.ids);
-  }
-
-  MeasuredMix measured(const std::vector<KvLayerRange>& layers, double predicted,
-                       const std::vector<float>* logits = nullptr) {
+  MeasuredMix judged(const std::vector<KvLayerRange>& layers, double predicted,
+                     const CacheQuality& quality) {
     const Decisions decisions = parts_.decide(layers);
     const RankModel model = rank_model(parts_.source.card, decisions, parts_.source.stored, 0);
     MeasuredMix mix;
@@ -70,19 +64,18 @@ class Study {
     mix.bytes = kv_bytes(model, decisions);
     mix.per_token = kv_bytes_per_token(parts_.source.card, decisions);
     mix.predicted = predicted;
-    mix.quality = logits == nullptr ? base_.itself() : base_.compare(*logits);
-    mix.loss = {mix.quality.mean_divergence,
-                std::log(mix.quality.perplexity / base_.itself().perplexity)};
+    mix.quality = quality;
+    mix.loss = {quality.mean_divergence, std::log(quality.perplexity / parts_.base.perplexity)};
     mix.keeps = answer_.question.floor.keeps(mix.loss);
     return mix;
   }
 
   MeasuredMix run_of(const std::vector<KvLayerRange>& layers, double predicted) {
-    const std::vector<float> logits = logits_of(parts_.decide(layers));
-    if (parts_.progress) {
-      parts_.progress("measured", static_cast<double>(answer_.passes) / all_passes_);
-    }
-    return measured(layers, predicted, &logits);
+    const CacheQuality quality = parts_.measure(parts_.decide(layers));
+    ++answer_.passes;
+    const double all = most_passes(answer_.question, layers_);
+    if (parts_.progress) parts_.progress(static_cast<double>(answer_.passes) / all);
+    return judged(layers, predicted, quality);
   }
 
   void add_group(std::int64_t begin, std::int64_t end) {
@@ -107,8 +100,6 @@ class Study {
   const MixParts& parts_;
   std::int64_t layers_;
   MixAnswer answer_;
-  QualityBase base_;
-  int all_passes_ = 1;
 };
 
 }  // namespace
@@ -134,4 +125,4 @@ MixAnswer study_mix(const MixParts& parts, const MixQuestion& question) {
   return Study(parts, question).run();
 }
 
-}  // namespace vramplan::cli
+}  // namespace vramplan

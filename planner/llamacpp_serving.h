@@ -6,8 +6,8 @@
 
 namespace vramplan {
 
-/// As forecast_serving, which calls it. Errors: kUnsupported for more than one request, a draft, and
-/// what llamacpp_terms refuses.
+/// As forecast_serving, which calls it. Errors: kUnsupported for more than one request, a draft,
+/// and what llamacpp_terms refuses.
 ServingForecast forecast_llamacpp(const ModelSource& source, const DeviceCard& device,
                                   const Decisions& decisions, const EngineRequest& request,
                                   const ServingLoad& load);

@@ -38,10 +38,10 @@ struct Counts {
   double quantised = 0, plain = 0;              // elements of matrices, the head apart
   double quantised_bytes = 0, plain_bytes = 0;  // as stored
   double head_quantised = 0, head_plain = 0, head_bytes = 0;
-  double cache_bytes = 0;     // a token, f16
-  double attention = 0;       // heads x head_dim of all layers
-  double heads = 0;           // of all layers
-  double vector_bytes = 0;    // a token: norms, rotation, sums, conversions to and from 16 bits
+  double cache_bytes = 0;   // a token, f16
+  double attention = 0;     // heads x head_dim of all layers
+  double heads = 0;         // of all layers
+  double vector_bytes = 0;  // a token: norms, rotation, sums, conversions to and from 16 bits
   double layers = 0;
 };
 
@@ -59,7 +59,8 @@ double vector_bytes(const LayerShape& s, double hidden) {
 
 void add_layers(const LayerKind& kind, double hidden, Counts& out) {
   const Mixer& mixer = kind.layer.mixer;
-  if (mixer.kind != MixerKind::kFullAttention || kind.layer.feed_forward.kind == FeedForwardKind::kMoe) {
+  if (mixer.kind != MixerKind::kFullAttention ||
+      kind.layer.feed_forward.kind == FeedForwardKind::kMoe) {
     refuse("experts, or another mixer than full attention");
   }
   const double count = real(kind.count);
@@ -114,8 +115,8 @@ LlamacppTerms llamacpp_terms(const std::vector<RankModel>& stages, const DeviceC
   out.stages = real(static_cast<std::int64_t>(stages.size()));
   out.layers = n.layers;
   out.quantised = n.quantised / std::max(1.0, n.quantised + n.plain);
-  out.step_bytes = (n.quantised_bytes + n.plain_bytes + n.head_bytes + context * n.cache_bytes) /
-                   bandwidth;
+  out.step_bytes =
+      (n.quantised_bytes + n.plain_bytes + n.head_bytes + context * n.cache_bytes) / bandwidth;
   out.step_quantised = (n.quantised + n.head_quantised) / integers;
   out.step_plain = (n.plain + n.head_plain) / floats;
   if (load.input.n < 1) return out;
@@ -141,8 +142,7 @@ LlamacppTimes llamacpp_times(const LlamacppTerms& t, const LlamacppRates& r) {
                  (t.weights + t.unpacked + t.vectors + r.score_bytes * t.scores) / r.memory +
                  r.unpack_ops * t.unpack + t.ubatches * t.layers * r.layer_s;
   if (t.stages > 1 && t.ubatches > 1) {
-    const double overlap =
-        t.quantised * r.overlap_quantised + (1 - t.quantised) * r.overlap_plain;
+    const double overlap = t.quantised * r.overlap_quantised + (1 - t.quantised) * r.overlap_plain;
     out.prompt.v /= 1 + overlap * (2 * t.stages / (t.stages + 1) - 1);
   }
   return out;

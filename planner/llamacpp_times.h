@@ -34,8 +34,8 @@ struct LlamacppTerms {
   double ubatches = 0, layers = 0, stages = 1;
   double quantised = 0;  // share of the weights that are block-quantised
 };
-/// `stages`: one rank of each. Errors: kUnsupported by name for experts, latent, linear and windowed
-/// attention, tensor parallel ranks, and devices that are no NVIDIA GPU or say too little.
+/// `stages`: one rank of each. Errors: kUnsupported by name for experts, latent, linear and
+/// windowed attention, tensor parallel ranks, and devices that are no NVIDIA GPU or say too little.
 LlamacppTerms llamacpp_terms(const std::vector<RankModel>& stages, const DeviceCard& device,
                              const LlamacppLoad& load);
 

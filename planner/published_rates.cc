@@ -60,8 +60,7 @@ Rates read_rates() {
   for (std::size_t i = 0; i < steps.size(); ++i) {
     const YamlNode node = steps.at(i);
     node.allow_only({"engine", "release", "step_s"});
-    out.steps[{node.at("engine").text(), node.at("release").text()}] =
-        node.at("step_s").real(0, 1);
+    out.steps[{node.at("engine").text(), node.at("release").text()}] = node.at("step_s").real(0, 1);
   }
   for (std::size_t i = 0; i < experts.size(); ++i) {
     const YamlNode node = experts.at(i);

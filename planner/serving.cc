@@ -71,8 +71,8 @@ Served served(const ModelSource& source, const DeviceCard& device, const Decisio
   const std::string& release = load.release.empty() ? request.id.version : load.release;
   const Quantization quantization = out.settings.formats.quantization;
   out.release = release_factors(out.table.kind, release, device.name, quantization);
-  out.rates = load.rates ? *load.rates
-                         : served_rates(out.table.kind, release, device.name, quantization);
+  out.rates =
+      load.rates ? *load.rates : served_rates(out.table.kind, release, device.name, quantization);
   for (int stage = 0; stage < decisions.sharding.pp; ++stage) {
     out.stages.push_back(
         engine_model(source, decisions, out.settings.formats, stage * decisions.sharding.tp));
@@ -190,8 +190,7 @@ class StageTimes {
     double layer = t("pass_layer_s");
     if (m_.experts > 0) layer += t("pass_expert_layer_s");
     if (is_latent(m_)) layer += t("pass_latent_layer_s");
-    return release_.host * layer * real(m_.layers) +
-           rates_.expert_layer_s * real(m_.expert_layers);
+    return release_.host * layer * real(m_.layers) + rates_.expert_layer_s * real(m_.expert_layers);
   }
 
   const EngineTable& t_;

@@ -104,8 +104,8 @@ PassModel::PassModel(EngineKind engine, const DeviceCard& device, const EngineMo
   if (tp > 1) reduce_ = kernel_cost(KernelOp::kAllReduce, engine, device, "bf16", tp);
   const int group = model.attention_tp;
   if (group > 1) group_reduce_ = kernel_cost(KernelOp::kAllReduce, engine, device, "bf16", group);
-  for (KernelCost* cost : {&gemm_, &plain_, &prefill_, &decode_, &latent_prefill_,
-                           &latent_decode_, &experts_}) {
+  for (KernelCost* cost :
+       {&gemm_, &plain_, &prefill_, &decode_, &latent_prefill_, &latent_decode_, &experts_}) {
     if (cost->other_device) cost->memory *= rates.memory;
   }
   const double integers = integer_ops_per_s(device);

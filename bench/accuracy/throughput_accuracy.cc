@@ -57,7 +57,8 @@ void print_line(const Cases& cases, const std::string& name, const Pick& pick) {
 
 void print_groups(const Cases& cases, std::size_t least,
                   const std::function<std::string(const ThroughputCase&)>& key) {
-  fmt::print("\n| held-out rows | n | mean | median | bias | off by 2 |\n|---|--:|--:|--:|--:|--:|\n");
+  fmt::print(
+      "\n| held-out rows | n | mean | median | bias | off by 2 |\n|---|--:|--:|--:|--:|--:|\n");
   std::map<std::string, std::size_t> groups;
   for (const ThroughputCase& c : cases) {
     if (!c.fit) ++groups[key(c)];
@@ -177,8 +178,9 @@ void print_terms(const Cases& cases) {
 
 int check(const Cases& cases) {
   const Errors e = errors_of(cases, [](const ThroughputCase& c) { return !c.fit; });
-  fmt::print("held out: {} rows, mean {:.1f} % (at most {:.0f}), median {:.1f} % (at most {:.0f})\n",
-             e.rows, 100 * e.mean, 100 * kMostMean, 100 * e.median, 100 * kMostMedian);
+  fmt::print(
+      "held out: {} rows, mean {:.1f} % (at most {:.0f}), median {:.1f} % (at most {:.0f})\n",
+      e.rows, 100 * e.mean, 100 * kMostMean, 100 * e.median, 100 * kMostMedian);
   return e.rows > 120 && e.mean <= kMostMean && e.median <= kMostMedian ? 0 : 1;
 }
 

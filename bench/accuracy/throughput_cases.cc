@@ -76,8 +76,8 @@ struct Asked {
 
   double request_seconds(const ServedRates& rates) {
     load.rates = rates;
-    return 1 / forecast_serving(source, device, decisions, request, forecast, load)
-                   .requests_per_second;
+    return 1 /
+           forecast_serving(source, device, decisions, request, forecast, load).requests_per_second;
   }
 };
 
@@ -110,7 +110,8 @@ void predict_served(const Row& row, ThroughputCase& c, EngineKind kind) {
   const std::int64_t requests = most ? 4096 : whole(row, "batch_or_concurrency");
   a.load = {{whole(row, "input_len")}, {whole(row, "output_len")}, requests};
   // A static batch of the engine's own benchmark: no server, no arrivals.
-  const bool one_batch = has(row.at("notes"), "static batch") || row.at("metric") == "first token latency";
+  const bool one_batch =
+      has(row.at("notes"), "static batch") || row.at("metric") == "first token latency";
   a.load.arrival = one_batch ? Arrival::kStatic : Arrival::kSteady;
   a.load.release = c.release;
   a.decisions.sharding.tp = a.decisions.device_count = c.ranks;
@@ -156,7 +157,8 @@ std::vector<StoredTensor> q4_k_m(const ModelCard& card, Decisions decisions) {
   for (const WeightTensor& tensor : rank_weight_tensors(card, decisions, 0, {})) {
     StoredTensor stored{tensor.name, tensor.dtype, tensor.rows, tensor.columns, {}};
     const int layer = tensor.name.rfind("blk.", 0) == 0 ? std::stoi(tensor.name.substr(4)) : 0;
-    const bool more = layer < layers / 8 || layer >= 7 * layers / 8 || (layer - layers / 8) % 3 == 2;
+    const bool more =
+        layer < layers / 8 || layer >= 7 * layers / 8 || (layer - layers / 8) % 3 == 2;
     const bool half = tensor.part == Part::kDown || tensor.part == Part::kV;
     if (tensor.part == Part::kHead || (half && more)) stored.dtype = DType::kQ6_K;
     stored.bytes = bytes_of(stored.dtype, stored.rows, stored.columns, 1);

@@ -14,9 +14,9 @@ namespace vramplan::accuracy {
 struct ThroughputCase {
   std::string id, engine, release, model, device, format, what;
   int ranks = 1;
-  std::string batch, input, output;  // as the row states them
-  std::string question;              // what repeats of one measurement share
-  bool fit = false;                  // the half that rates.yaml was fitted to
+  std::string batch, input, output;    // as the row states them
+  std::string question;                // what repeats of one measurement share
+  bool fit = false;                    // the half that rates.yaml was fitted to
   double observed = 0, predicted = 0;  // tokens a second, or a first token's rate 1 / s
   std::string group;                   // of throughput_fit.py: "served", "step", "prompt", or empty
 

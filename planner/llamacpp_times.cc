@@ -10,6 +10,10 @@
 namespace vramplan {
 namespace {
 
+/// Of a score without flash attention: f32 written; read and written by the softmax; read and made
+/// 16 bits; read by the product with the values.
+constexpr double kScoreBytes = 4 + 8 + 6 + 2;
+
 double real(std::int64_t n) { return static_cast<double>(n); }
 
 [[noreturn]] void refuse(const std::string& what) {
@@ -130,7 +134,7 @@ LlamacppTerms llamacpp_terms(const std::vector<RankModel>& stages, const DeviceC
   out.unpacked = out.ubatches * (n.quantised_bytes + 2 * n.quantised) / bandwidth;
   out.unpack = out.ubatches * n.quantised / integers;
   out.vectors = input * n.vector_bytes / bandwidth;
-  if (!load.flash_attention) out.scores = pairs * n.heads / bandwidth;
+  if (!load.flash_attention) out.scores = kScoreBytes * pairs * n.heads / bandwidth;
   return out;
 }
 
@@ -139,8 +143,8 @@ LlamacppTimes llamacpp_times(const LlamacppTerms& t, const LlamacppRates& r) {
   LlamacppTimes out;
   out.step.v = std::hypot(t.step_bytes / r.memory, lanes) + t.layers * r.layer_s;
   out.prompt.v = t.flops / r.compute +
-                 (t.weights + t.unpacked + t.vectors + r.score_bytes * t.scores) / r.memory +
-                 r.unpack_ops * t.unpack + t.ubatches * t.layers * r.layer_s;
+                 (t.weights + t.unpacked + t.vectors + t.scores) / r.prompt_memory +
+                 r.unpack_ops * t.unpack;
   if (t.stages > 1 && t.ubatches > 1) {
     const double overlap = t.quantised * r.overlap_quantised + (1 - t.quantised) * r.overlap_plain;
     out.prompt.v /= 1 + overlap * (2 * t.stages / (t.stages + 1) - 1);

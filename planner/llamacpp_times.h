@@ -6,8 +6,8 @@
 //       step = sqrt(bytes^2 + (quantised_ops x q + plain_ops x p)^2) + layers x layer_s
 //   - a prompt goes through in ubatches of 512 tokens. Block-quantised weights are unpacked to
 //     16 bits in memory, for each ubatch again, and multiplied by the GEMM library:
-//       prompt = flops / compute + (weights + unpacked + vectors + score_bytes x scores) / memory
-//                + unpack_ops x u + ubatches x layers x layer_s
+//       prompt = flops / compute + (weights + unpacked + vectors + scores) / prompt_memory
+//                + unpack_ops x u
 //     Without flash attention the scores of all heads lie in memory.
 //   - layers split over S devices: the second ubatch of a prompt enters the first device while the
 //     first is in the others: two ubatches take (S + 1) / 2 S of the time, of which the rows show a

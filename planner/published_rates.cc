@@ -24,17 +24,17 @@ struct Rates {
 };
 
 LlamacppRates read_llamacpp(const YamlNode& node) {
-  node.allow_only({"memory", "compute", "layer_s", "quantised_ops", "plain_ops", "unpack_ops",
-                   "score_bytes", "overlap_plain", "overlap_quantised", "step_error",
+  node.allow_only({"memory", "prompt_memory", "compute", "layer_s", "quantised_ops", "plain_ops",
+                   "unpack_ops", "overlap_plain", "overlap_quantised", "step_error",
                    "prompt_error"});
   LlamacppRates out;
   out.memory = node.at("memory").real(0.01, 2);
+  out.prompt_memory = node.at("prompt_memory").real(0.01, 2);
   out.compute = node.at("compute").real(0.01, 2);
   out.layer_s = node.at("layer_s").real(0, 1);
   out.quantised_ops = node.at("quantised_ops").real(0, 1e3);
   out.plain_ops = node.at("plain_ops").real(0, 1e3);
   out.unpack_ops = node.at("unpack_ops").real(0, 1e3);
-  out.score_bytes = node.at("score_bytes").real(0, 1e3);
   out.overlap_plain = node.at("overlap_plain").real(0, 1);
   out.overlap_quantised = node.at("overlap_quantised").real(0, 1);
   out.step_error = node.at("step_error").real(0, 10);

@@ -23,13 +23,13 @@ ServedRates served_rates(EngineKind engine, const std::string& release, const st
 
 /// llama.cpp, its kernels of before flash attention was the default; see planner/llamacpp_times.h.
 struct LlamacppRates {
-  double memory = 1;         // share of the data-sheet bandwidth
+  double memory = 1;         // share of the data-sheet bandwidth in a step
+  double prompt_memory = 1;  // and in a prompt, much of whose vectors stay in the chip's cache
   double compute = 1;        // share of the 16-bit peak
-  double layer_s = 0;        // launches of a layer
+  double layer_s = 0;        // launches of a layer in a step; a prompt hides them
   double quantised_ops = 0;  // integer operations of a block-quantised weight, for one token
   double plain_ops = 0;      // f32 operations of a 16-bit weight, for one token
   double unpack_ops = 0;     // integer operations of a weight unpacked for a prompt
-  double score_bytes = 0;    // moved for a score, without flash attention
   double overlap_plain = 0, overlap_quantised = 0;  // of the gain that two ubatches can have
   double step_error = 0, prompt_error = 0;          // mean absolute share on rows held out
 };

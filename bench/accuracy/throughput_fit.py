@@ -20,9 +20,8 @@ from scipy.optimize import least_squares
 
 PRIOR = 0.05  # of a logarithm, against leaving where a number is expected
 SOFT = 0.1
-LLAMACPP = dict(memory=.9, compute=.7, layer_s=6e-5, quantised_ops=3., plain_ops=12., unpack_ops=6., score_bytes=22.,
-                overlap_plain=.9, overlap_quantised=.5)
-MOST = dict(memory=1., compute=1., overlap_plain=1., overlap_quantised=1.)
+LLAMACPP = dict(memory=.9, prompt_memory=.9, compute=.7, layer_s=6e-5, quantised_ops=3., plain_ops=12., unpack_ops=6., overlap_plain=.9, overlap_quantised=.5)
+MOST = dict(memory=1., prompt_memory=1., compute=1., overlap_plain=1., overlap_quantised=1.)
 
 
 def soft(r):
@@ -79,8 +78,8 @@ def llamacpp_seconds(p, d):
     lanes = p["quantised_ops"] * d.step_quantised + p["plain_ops"] * d.step_plain
     step = np.hypot(d.step_bytes / p["memory"], lanes) + d.layers * p["layer_s"]
     prompt = (d.flops / p["compute"]
-              + (d.weights + d.unpacked + d.vectors + p["score_bytes"] * d.scores) / p["memory"]
-              + p["unpack_ops"] * d.unpack + d.ubatches * d.layers * p["layer_s"])
+              + (d.weights + d.unpacked + d.vectors + d.scores) / p["prompt_memory"]
+              + p["unpack_ops"] * d.unpack)
     overlap = d.quantised * p["overlap_quantised"] + (1 - d.quantised) * p["overlap_plain"]
     gain = 1 + overlap * (2 * d.stages / (d.stages + 1) - 1)
     prompt = np.where((d.stages > 1) & (d.ubatches > 1), prompt / gain, prompt)

@@ -298,6 +298,10 @@ void register_all() {
           [sequences, d](benchmark::State& s) { attention_step(s, sequences, 2048, d); });
     }
   }
+  for (const std::int64_t queries : {2, 5, 9}) {  // as a step over guesses asks
+    add("attention_few/" + std::to_string(queries) + "/9x64/2048",
+        [queries](benchmark::State& s) { attention(s, queries, 2048, 3, 3, 64); });
+  }
   add("attention_prefill/9x64/512", [](benchmark::State& s) { attention(s, 512, 512, 3, 3, 64); });
   add("attention_prefill/32x128/1024",
       [](benchmark::State& s) { attention(s, 1024, 1024, 8, 4, 128); });

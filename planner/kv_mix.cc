@@ -285,4 +285,11 @@ void check_kv_layers(const ModelCard& card, const Decisions& decisions) {
   }
 }
 
+void refuse_kv_mix(const Decisions& decisions, const char* engine) {
+  if (decisions.kv_layers.empty() && !decisions.kv_full_heads.any()) return;
+  refuse(decisions.kv_layers.empty() ? kHeadsFlag : kLayersFlag,
+         fmt::format("no flag of {} gives layers or heads a KV format of their own", engine),
+         "plan with one --kv-cache-dtype for all layers", ErrorCode::kUnsupported);
+}
+
 }  // namespace vramplan

@@ -48,4 +48,7 @@ void settle_kv_layers(const ModelCard& card, Decisions& decisions);
 /// another layer's), and for full heads in latent attention or over tensor parallel ranks.
 void check_kv_layers(const ModelCard& card, const Decisions& decisions);
 
+/// Errors: kUnsupported for a mix, naming the engine that has no flag for one.
+void refuse_kv_mix(const Decisions& decisions, const char* engine);
+
 }  // namespace vramplan

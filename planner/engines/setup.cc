@@ -6,6 +6,7 @@
 
 #include "planner/engines/command.h"
 #include "planner/engines/speculation_flags.h"
+#include "planner/kv_mix.h"
 
 namespace vramplan {
 namespace {
@@ -236,13 +237,7 @@ EngineSetup setup_of_plan(const Plan& plan, const EngineRequest& engine, const M
         .at("", "--weights")
         .help("plan a checkpoint in that format, or use --quantization of the engine");
   }
-  if (!d.kv_layers.empty() || d.kv_full_heads.any()) {
-    throw Error(ErrorCode::kUnsupported,
-                fmt::format("no flag of {} gives layers or heads a KV format of their own",
-                            name_of(table.kind)))
-        .at("", d.kv_layers.empty() ? "--kv-full-heads" : "--kv-layers")
-        .help("plan with one --kv-cache-dtype for all layers");
-  }
+  refuse_kv_mix(d, name_of(table.kind));
   EngineSetup s;
   static_cast<EngineFlags&>(s) = engine;
   s.id = {table.kind, engine.id.version.empty() ? table.version : engine.id.version};

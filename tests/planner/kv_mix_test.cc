@@ -137,5 +137,12 @@ TEST(KvMix, BytesOfATokenAreThoseOfEachLayersHeads) {
   EXPECT_EQ(kv_growing_per_token(model, d).n, f16 + 2 * int8 + kivi2);
 }
 
+TEST(KvMix, AnEngineHasNoFlagForIt) {
+  Decisions d;
+  EXPECT_NO_THROW(refuse_kv_mix(d, "vllm"));
+  d.kv_layers = parse_kv_layers("1:int8", "");
+  EXPECT_EQ(error_of([&] { refuse_kv_mix(d, "vllm"); }).code(), ErrorCode::kUnsupported);
+}
+
 }  // namespace
 }  // namespace vramplan

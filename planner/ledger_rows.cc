@@ -186,6 +186,10 @@ std::vector<LedgerRow> offloaded_rows(const RankModel& model, const Decisions& d
 }
 
 std::string shared_text(const Decisions& decisions) {
+  if (decisions.sharding.cp > 1) {
+    return fmt::format(", the part of {} tokens that one of {} ranks holds",
+                       grouped(decisions.context.n), decisions.sharding.cp);
+  }
   const Blocks saved = kv_blocks_unshared(decisions) - kv_blocks(decisions);
   if (decisions.samples == 1 && decisions.shared_prefix.n == 0) return "";
   return fmt::format(", less {} that {} share", grouped(saved.n),
@@ -195,7 +199,8 @@ std::string shared_text(const Decisions& decisions) {
 }
 
 Tokens kept_tokens(const Decisions& decisions) {
-  return decisions.kv_residual.any() ? history_tokens(decisions) : decisions.context;
+  if (decisions.kv_residual.any()) return history_tokens(decisions);
+  return Tokens{decisions.sharding.share(decisions.context.n)};
 }
 
 std::string history_text(const Decisions& decisions) {
@@ -278,8 +283,9 @@ void add_gpu_rows(const StageAccount& stage, const Decisions& decisions,
   add(TierKind::kDevice, Category::kWorkspace, "indices", index_bytes(gpu, decisions),
       fmt::format("ids, positions, slots, rows and draws of the longest pass, block tables of {} "
                   "sequence{} x ceil({} / {}): {} + rotary tables {}",
-                  decisions.batch, decisions.batch == 1 ? "" : "s", grouped(decisions.context.n),
-                  decisions.block.n, exact(arrays), exact(gpu.rope)));
+                  decisions.batch, decisions.batch == 1 ? "" : "s",
+                  grouped(decisions.sharding.share(decisions.context.n)), decisions.block.n,
+                  exact(arrays), exact(gpu.rope)));
   add(TierKind::kDevice, Category::kWorkspace, "f32 vectors", gpu.vectors,
       "f32 copies of 16-bit norms and biases, each rounded up to 256 B");
   const Bytes reserved = reserved_pages(stage, decisions);
@@ -378,7 +384,7 @@ Ledger predicted_ledger(const std::vector<StageAccount>& stages, const Decisions
   Ledger ledger;
   for (const StageAccount& stage : stages) {
     const std::vector<LedgerRow> rows = stage_rows(stage, decisions, device, tables, from_file);
-    for (int t = 0; t < decisions.sharding.tp; ++t) {
+    for (int t = 0; t < decisions.sharding.stage_ranks(); ++t) {
       for (LedgerRow row : rows) {
         row.rank = stage.model.shape.rank + t;
         ledger.add(std::move(row));

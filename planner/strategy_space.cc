@@ -1,9 +1,11 @@
 // StrategySpace: the closed form behind search.h.
 #include <algorithm>
+#include <bit>
 
 #include "planner/account.h"
 #include "planner/activations.h"
 #include "planner/choices.h"
+#include "planner/context_parallel.h"
 #include "planner/forward_work.h"
 #include "planner/kv_cache.h"
 #include "planner/latency.h"
@@ -14,7 +16,7 @@ namespace vramplan {
 namespace {
 
 constexpr std::int64_t kMostBatch = 512;
-constexpr int kMostTp = 64, kMostPp = 16;
+constexpr int kMostRanks = 64, kMostPp = 16;
 constexpr double kProbe = 1e12;
 
 const WeightChoice kWeightChoices[] = {{"stored", std::nullopt, Quality::kLossless},
@@ -35,11 +37,31 @@ std::pair<double, double> line_of(const DeviceCard& device, OpWork work) {
 
 bool is_collective(OpKind op) { return op == OpKind::kAllReduce || op == OpKind::kAllGather; }
 
+/// Exponents of powers of two up to kMostRanks, and of stages.
+constexpr std::size_t kRankPowers = 7, kStagePowers = 5;
+std::size_t exponent(int power) {
+  VRAMPLAN_CHECK(power >= 1 && power <= kMostRanks);
+  return static_cast<std::size_t>(std::bit_width(static_cast<unsigned>(power)) - 1);
+}
+
+/// Whether context parallel ranks can share what is asked for.
+bool takes_context_ranks(const ModelCard& card, Decisions decisions, const PlanRequest& request) {
+  decisions.sharding.cp = 2;
+  try {
+    check_context_parallel(card, decisions, request);
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::kUnsupported) throw;
+    return false;
+  }
+  return true;
+}
+
 }  // namespace
 
-std::size_t StrategySpace::index_of(int tp, int pp, std::size_t format, std::size_t kv) const {
-  const auto t = static_cast<std::size_t>(tp), p = static_cast<std::size_t>(pp);
-  return ((t * (kMostPp + 1) + p) * weights_.size() + format) * kv_formats_.size() + kv;
+std::size_t StrategySpace::index_of(const Sharding& s, std::size_t format, std::size_t kv) const {
+  const std::size_t split = exponent(s.tp) * kStagePowers + exponent(s.pp);
+  const std::size_t shared = exponent(s.cp) * 2 + (s.ep > 1 ? 1 : 0);
+  return ((split * kRankPowers * 2 + shared) * weights_.size() + format) * kv_formats_.size() + kv;
 }
 
 void StrategySpace::Work::add(const Work& other, int count) {
@@ -51,6 +73,8 @@ void StrategySpace::Work::add(const Work& other, int count) {
   link_bytes += n * other.link_bytes;
   send_calls += n * other.send_calls;
   send_bytes += n * other.send_bytes;
+  ring_calls += n * other.ring_calls;
+  ring_bytes += n * other.ring_bytes;
 }
 
 std::size_t StrategySpace::compute_slot(DType dtype) {
@@ -61,10 +85,15 @@ std::size_t StrategySpace::compute_slot(DType dtype) {
   return computes_.size() - 1;
 }
 
-void StrategySpace::add_work(const std::vector<OpWork>& works, Work& sum) {
+void StrategySpace::add_work(const std::vector<OpWork>& works, const Sharding& sharding,
+                             Work& sum) {
   for (const OpWork& work : works) {
     const double calls = static_cast<double>(work.calls);
-    if (is_collective(work.op)) {
+    const bool moves = is_collective(work.op) || work.op == OpKind::kSend;
+    if (moves && sharding.cp > 1 && work.ranks == sharding.stage_ranks()) {
+      sum.ring_calls += calls;  // a pipeline's send as far as that takes as long
+      sum.ring_bytes += work.bytes;
+    } else if (is_collective(work.op)) {
       sum.link_calls += calls;
       sum.link_bytes += work.bytes;
     } else if (work.op == OpKind::kSend) {
@@ -165,43 +194,64 @@ void StrategySpace::add_seconds() {
     for (Shard& shard : shards_) {
       OpWork reduce;
       reduce.op = OpKind::kAllReduce;
-      reduce.ranks = shard.tp;
-      const auto [call, byte] = shard.tp > 1 ? line_of(card, reduce) : std::pair{0.0, 0.0};
+      reduce.ranks = shard.sharding.tp;
+      const auto [call, byte] = reduce.ranks > 1 ? line_of(card, reduce) : std::pair{0.0, 0.0};
       shard.tp_links.push_back({call, byte});
       OpWork send;
       send.op = OpKind::kSend;
       send.ranks = 2;
-      const auto [send_call, send_byte] = shard.pp > 1 ? line_of(card, send) : std::pair{0.0, 0.0};
+      const bool staged = shard.sharding.pp > 1;
+      const auto [send_call, send_byte] = staged ? line_of(card, send) : std::pair{0.0, 0.0};
       shard.send_links.push_back({send_call, send_byte});
+      send.ranks = shard.sharding.stage_ranks();
+      const bool ring = shard.sharding.cp > 1;
+      const auto [ring_call, ring_byte] = ring ? line_of(card, send) : std::pair{0.0, 0.0};
+      shard.ring_links.push_back({ring_call, ring_byte});
     }
   }
 }
 
 void StrategySpace::add_shards(const ModelSource& source) {
-  shard_index_.assign(index_of(kMostTp, kMostPp, weights_.size() - 1, kv_formats_.size() - 1) + 1,
-                      -1);
-  for (const int tp : valid_tensor_parallel(source.card, kMostTp)) {
-    if ((tp & (tp - 1)) != 0 || tp > request_.limits.most_devices) continue;
-    for (int pp = 1; pp <= kMostPp && tp * pp <= request_.limits.most_devices; pp *= 2) {
-      if (pp > source.card.layer_count()) break;
-      for (std::size_t f = 0; f < weights_.size(); ++f) {
-        for (std::size_t k = 0; k < kv_formats_.size(); ++k) {
-          Decisions d = base_;
-          d.sharding = {tp, pp, 1, 1};
-          d.device_count = tp * pp;
-          d.weights = weights_[f].dtype;
-          d.kv_format = kv_formats_[k].format;
-          try {
-            shards_.push_back(make_shard(source, d, f, k));
-          } catch (const Error& error) {
-            if (error.code() != ErrorCode::kUsage) throw;
-            continue;  // a format that does not divide these rows
-          }
-          shard_index_[index_of(tp, pp, f, k)] = static_cast<int>(shards_.size()) - 1;
+  const std::size_t shardings_there_are = kRankPowers * kStagePowers * kRankPowers * 2;
+  shard_index_.assign(shardings_there_are * weights_.size() * kv_formats_.size(), -1);
+  for (const Sharding& sharding : shardings(source.card)) {
+    for (std::size_t f = 0; f < weights_.size(); ++f) {
+      for (std::size_t k = 0; k < kv_formats_.size(); ++k) {
+        Decisions d = base_;
+        d.sharding = sharding;
+        d.device_count = sharding.ranks();
+        d.weights = weights_[f].dtype;
+        d.kv_format = kv_formats_[k].format;
+        try {
+          shards_.push_back(make_shard(source, d, f, k));
+        } catch (const Error& error) {
+          if (error.code() != ErrorCode::kUsage) throw;
+          continue;  // a format that does not divide these rows
+        }
+        shard_index_[index_of(sharding, f, k)] = static_cast<int>(shards_.size()) - 1;
+      }
+    }
+  }
+}
+
+std::vector<Sharding> StrategySpace::shardings(const ModelCard& card) const {
+  const int most = std::min(kMostRanks, request_.limits.most_devices);
+  const std::int64_t layers = card.layer_count();
+  const int most_cp = takes_context_ranks(card, base_, request_.plan) ? most : 1;
+  std::vector<Sharding> out;
+  for (int tp = 1; tp <= most; tp *= 2) {
+    for (const int ep : {1, tp}) {
+      if (tp == 1 && !out.empty()) continue;  // ep 1 and tp are the same
+      const std::vector<int> valid = valid_tensor_parallel(card, tp, ep);
+      if (valid.empty() || valid.back() != tp) continue;
+      for (int pp = 1; pp <= kMostPp && tp * pp <= most && pp <= layers; pp *= 2) {
+        for (int cp = 1; cp <= most_cp && tp * pp * cp <= most; cp *= 2) {
+          out.push_back({tp, pp, cp, ep});
         }
       }
     }
   }
+  return out;
 }
 
 StrategySpace::Peaks StrategySpace::no_peaks() const {
@@ -263,27 +313,39 @@ void StrategySpace::add_peaks(const StageAccount& account, const Decisions& deci
   }
 }
 
-std::vector<int> StrategySpace::layers_of(int pp, int stage) const {
+std::vector<int> StrategySpace::alike_by(int pp, int stage) const {
   const LayerRange range = layers_of_stage(layer_count_, pp, stage);
-  std::vector<int> layers(kind_of_layer_.begin() + range.begin, kind_of_layer_.begin() + range.end);
-  layers.push_back(stage == 0 ? 1 : 0);
-  layers.push_back(stage + 1 == pp ? 1 : 0);
-  return layers;
+  const std::vector<int> layers(kind_of_layer_.begin() + range.begin,
+                                kind_of_layer_.begin() + range.end);
+  std::vector<int> key{stage == 0 ? 1 : 0, stage + 1 == pp ? 1 : 0};
+  if (tiers_.size() > 1) {  // which layers leave the device is a matter of their places
+    key.insert(key.end(), layers.begin(), layers.end());
+    return key;
+  }
+  std::map<std::pair<int, int>, int> neighbours;
+  for (std::size_t i = 0; i < layers.size(); ++i) {
+    if (std::find(key.begin() + 2, key.end(), layers[i]) == key.end()) key.push_back(layers[i]);
+    if (i > 0) ++neighbours[{layers[i - 1], layers[i]}];
+  }
+  for (const auto& [pair, count] : neighbours) {
+    key.insert(key.end(), {-1, pair.first, pair.second, count});
+  }
+  return key;
 }
 
 StrategySpace::Shard StrategySpace::make_shard(const ModelSource& source, Decisions decisions,
                                                std::size_t format, std::size_t kv_format) {
   Shard shard;
-  shard.tp = decisions.sharding.tp;
-  shard.pp = decisions.sharding.pp;
+  shard.sharding = decisions.sharding;
+  const int pp = shard.sharding.pp;
   shard.format = format;
   shard.kv_format = kv_format;
   shard.peaks = no_peaks();
   shard.decode.resize(batches_.size());
   Stages stages;
-  std::vector<std::vector<int>> seen;  // layers of each of them
-  for (int stage = 0; stage < shard.pp; ++stage) {
-    std::vector<int> layers = layers_of(shard.pp, stage);
+  std::vector<std::vector<int>> seen;  // what each of them is known by
+  for (int stage = 0; stage < pp; ++stage) {
+    std::vector<int> layers = alike_by(pp, stage);
     const auto known = std::find(seen.begin(), seen.end(), layers);
     if (known != seen.end()) {
       ++stages[static_cast<std::size_t>(known - seen.begin())].count;
@@ -291,13 +353,15 @@ StrategySpace::Shard StrategySpace::make_shard(const ModelSource& source, Decisi
     }
     seen.push_back(std::move(layers));
     StageClass one{stage, 1, stage_account(source, decisions, stage), {}, {}};
-    add_work(prefill_work(one.account.model, decisions, DeviceKind::kGpu), one.prefill);
+    add_work(prefill_work(one.account.model, decisions, DeviceKind::kGpu), shard.sharding,
+             one.prefill);
     add_peaks(one.account, decisions, shard.peaks);
     one.decode.resize(batches_.size());
     for (std::size_t b = 0; b < batches_.size(); ++b) {
       const Decisions d = with_batch(decisions, batches_[b]);
       const PassWork step{d.batch, d.batch, d.batch, mean_context().n};
-      add_work(forward_work(one.account.model, d, step, DeviceKind::kGpu), one.decode[b]);
+      add_work(forward_work(one.account.model, d, step, DeviceKind::kGpu), shard.sharding,
+               one.decode[b]);
     }
     stages.push_back(std::move(one));
   }
@@ -316,7 +380,8 @@ StrategySpace::Shard StrategySpace::make_shard(const ModelSource& source, Decisi
 StageAccount StrategySpace::stage_account(const ModelSource& source, const Decisions& decisions,
                                           int stage) const {
   StageAccount account;
-  account.model = rank_model(source.card, decisions, source.stored, stage * decisions.sharding.tp);
+  account.model =
+      rank_model(source.card, decisions, source.stored, stage * decisions.sharding.stage_ranks());
   account.weights = weight_bytes(account.model);
   account.padding = arena_padding(account.model);
   account.gpu = gpu_account(account.model, request_.devices.front(), decisions);
@@ -330,13 +395,15 @@ double StrategySpace::seconds(const Work& work, const Device& device, const Shar
   const Link& tp = shard.tp_links[device_index];
   const Link& send = shard.send_links[device_index];
   sum += work.link_calls * tp.call_s + work.link_bytes * tp.byte_s;
+  const Link& ring = shard.ring_links[device_index];
+  sum += work.ring_calls * ring.call_s + work.ring_bytes * ring.byte_s;
   return sum + work.send_calls * send.call_s + work.send_bytes * send.byte_s;
 }
 
 Evaluation StrategySpace::evaluate(const Strategy& s) const {
   Evaluation out;
   out.strategy = s;
-  const int index = shard_index_[index_of(s.tp, s.pp, s.format, s.kv_format)];
+  const int index = shard_index_[index_of({s.tp, s.pp, s.cp, s.ep}, s.format, s.kv_format)];
   if (index < 0) return out;
   const Shard& shard = shards_[static_cast<std::size_t>(index)];
   // Batches are powers of two: the exponent is the index.
@@ -369,8 +436,10 @@ std::vector<Strategy> StrategySpace::strategies() const {
       for (std::size_t b = 0; b < batches_.size(); ++b) {
         Strategy s;
         s.device = static_cast<std::uint16_t>(d);
-        s.tp = static_cast<std::uint16_t>(shard.tp);
-        s.pp = static_cast<std::uint16_t>(shard.pp);
+        s.tp = static_cast<std::uint16_t>(shard.sharding.tp);
+        s.pp = static_cast<std::uint16_t>(shard.sharding.pp);
+        s.cp = static_cast<std::uint16_t>(shard.sharding.cp);
+        s.ep = static_cast<std::uint16_t>(shard.sharding.ep);
         s.format = static_cast<std::uint8_t>(shard.format);
         s.kv_format = static_cast<std::uint8_t>(shard.kv_format);
         s.batch = batches_[b];

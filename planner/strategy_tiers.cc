@@ -17,7 +17,8 @@ StrategySpace::FarTier StrategySpace::far_tier(const ModelSource& source, const 
   FarTier far{no_peaks(),
               {batches_.size(), std::vector<double>(devices_.size(), -1)},
               std::vector<double>(devices_.size(), -1)};
-  const std::int64_t layers = std::max<std::int64_t>(1, layer_count_ / shard.pp);
+  const std::int64_t layers = std::max<std::int64_t>(1, layer_count_ / shard.sharding.pp);
+  if (shard.sharding.cp > 1) return far;
   std::vector<std::pair<StageAccount, int>> there;  // and how many are alike
   d.kv_placement = tier.cache;
   try {
@@ -79,9 +80,11 @@ StrategySpace::FarTier StrategySpace::far_tier(const ModelSource& source, const 
 PlanRequest StrategySpace::plan_request(const Strategy& s) const {
   PlanRequest request = request_.plan;
   request.device = request_.devices[s.device].name;
-  request.count = s.tp * s.pp;
+  request.count = s.ranks();
   request.tp = s.tp;
   request.pp = s.pp;
+  request.cp = s.cp;
+  request.ep = s.ep;
   request.weights = weights_[s.format].dtype;
   request.kv_format = kv_formats_[s.kv_format].format;
   request.batch = s.batch;

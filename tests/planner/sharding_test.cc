@@ -11,7 +11,7 @@ using namespace test;
 
 TEST(Sharding, AnUnevenSplitIsRefusedAndTheValidOnesAreNamed) {
   std::string text;
-  const auto split = [] { choose_sharding(llama_3_70b(), gpu_80gb(), {}, 3, {}); };
+  const auto split = [] { choose_sharding(llama_3_70b(), gpu_80gb(), {{}, 3, {}, {}, {}}); };
   EXPECT_EQ(code_of(split, &text), ErrorCode::kUsage);
   EXPECT_NE(text.find("--tp"), std::string::npos) << text;
   EXPECT_NE(text.find("1, 2, 4, 8, 16, 32, 64"), std::string::npos) << text;
@@ -29,14 +29,14 @@ TEST(Sharding, KvHeadsAreSplitOrReplicatedNeverRounded) {
 
 TEST(Sharding, TheDefaultIsTheWidestSplitInsideANode) {
   const ModelCard card = llama_3_70b();
-  const Sharding eight = choose_sharding(card, gpu_80gb(), 8, {}, {});
+  const Sharding eight = choose_sharding(card, gpu_80gb(), {8, {}, {}, {}, {}});
   EXPECT_EQ(eight.tp, 8);
   EXPECT_EQ(eight.pp, 1);
-  const Sharding sixteen = choose_sharding(card, gpu_80gb(), 16, {}, {});
+  const Sharding sixteen = choose_sharding(card, gpu_80gb(), {16, {}, {}, {}, {}});
   EXPECT_EQ(sixteen.tp, 8);
   EXPECT_EQ(sixteen.pp, 2);
   const Sharding six =
-      choose_sharding(card, gpu_80gb(), 6, {}, {});  // 6 and 3 split nothing evenly
+      choose_sharding(card, gpu_80gb(), {6, {}, {}, {}, {}});  // 6 and 3 split nothing evenly
   EXPECT_EQ(six.tp, 2);
   EXPECT_EQ(six.pp, 3);
 }
@@ -44,13 +44,13 @@ TEST(Sharding, TheDefaultIsTheWidestSplitInsideANode) {
 TEST(Sharding, ProductsThatAreNotTheCountAreRefused) {
   const ModelCard card = llama_3_70b();
   const DeviceCard device = gpu_80gb();
-  EXPECT_EQ(code_of([&] { choose_sharding(card, device, 8, 4, 4); }), ErrorCode::kUsage);
-  EXPECT_EQ(code_of([&] { choose_sharding(card, device, 6, 4, {}); }), ErrorCode::kUsage);
-  EXPECT_EQ(code_of([&] { choose_sharding(card, device, 2, 4, {}); }), ErrorCode::kUsage);
-  EXPECT_EQ(code_of([&] { choose_sharding(card, device, {}, 1, 81); }), ErrorCode::kUsage);
-  EXPECT_EQ(code_of([&] { choose_sharding(card, device, 0, {}, {}); }), ErrorCode::kUsage);
-  EXPECT_EQ(choose_sharding(card, device, {}, 4, 2).ranks(), 8);
-  EXPECT_EQ(choose_sharding(card, device, 8, {}, 4).tp, 2);
+  EXPECT_EQ(code_of([&] { choose_sharding(card, device, {8, 4, 4, {}, {}}); }), ErrorCode::kUsage);
+  EXPECT_EQ(code_of([&] { choose_sharding(card, device, {6, 4, {}, {}, {}}); }), ErrorCode::kUsage);
+  EXPECT_EQ(code_of([&] { choose_sharding(card, device, {2, 4, {}, {}, {}}); }), ErrorCode::kUsage);
+  EXPECT_EQ(code_of([&] { choose_sharding(card, device, {{}, 1, 81, {}, {}}); }), ErrorCode::kUsage);
+  EXPECT_EQ(code_of([&] { choose_sharding(card, device, {0, {}, {}, {}, {}}); }), ErrorCode::kUsage);
+  EXPECT_EQ(choose_sharding(card, device, {{}, 4, 2, {}, {}}).ranks(), 8);
+  EXPECT_EQ(choose_sharding(card, device, {8, {}, 4, {}, {}}).tp, 2);
 }
 
 TEST(Sharding, RanksCountStageByStage) {

@@ -140,8 +140,7 @@ class Adviser {
 
   void spare() {
     const Bytes left = decisions_.capacity - peak_;
-    const std::int64_t used =
-        decisions_.kv_blocks.n * decisions_.block.n * decisions_.sharding.cp;
+    const std::int64_t used = decisions_.kv_blocks.n * decisions_.block.n * decisions_.sharding.cp;
     enough_.push_back(fmt::format(
         "spare {} ({}): holds {} more tokens, as one context of {} or {} sequences of {}",
         to_text(left), exact(left),

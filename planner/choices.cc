@@ -50,9 +50,9 @@ class Chooser : private ChoiceList {
     d().set = request_.set;
     d().card_hash = card_hash(source_.card);
     d().device = request_.device.empty() ? device_.name : request_.device;
-    d().sharding = choose_sharding(
-        source_.card, device_,
-        {request_.count, request_.tp, request_.pp, request_.cp, request_.ep});
+    d().sharding =
+        choose_sharding(source_.card, device_,
+                        {request_.count, request_.tp, request_.pp, request_.cp, request_.ep});
     d().device_count = d().sharding.ranks();
     if (!request_.count && !request_.tp && !request_.pp) assume("devices", "1", "--count");
     if (request_.count && !request_.tp && !request_.pp && *request_.count > 1) {

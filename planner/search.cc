@@ -287,8 +287,8 @@ SearchResult search(const StrategySpace& space, const SearchRequest& request) {
   }
   const auto shared = [&](const auto& e) { return e.strategy.cp > 1 || e.strategy.ep > 1; };
   if (std::any_of(out.front.begin(), out.front.end(), shared)) {
-    out.assumptions.push_back({"context and expert parallel", "planned, not run by this executor",
-                               "plan --engine"});
+    out.assumptions.push_back(
+        {"context and expert parallel", "planned, not run by this executor", "plan --engine"});
   }
   out.assumptions.push_back({"batch", "powers of two up to 512 on each replica", "none"});
   return out;

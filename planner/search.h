@@ -144,7 +144,7 @@ class StrategySpace {
     std::size_t format = 0, kv_format = 0;
     Work prefill;
     Peaks peaks;
-    std::vector<Work> decode;                // by batch
+    std::vector<Work> decode;  // by batch
     std::vector<FarTier> far;  // by tier after the first, which is the device
     std::vector<Link> tp_links, send_links, ring_links;  // by device
   };
@@ -168,9 +168,9 @@ class StrategySpace {
     std::vector<Work> decode;  // by batch
   };
   using Stages = std::vector<StageClass>;
-  /// Stages with equal ones are alike: the first or the last, the kinds of their layers in the order
-  /// they come first, and how often each follows each, which is all that norms made with the sum
-  /// before them and the activations' moments depend on.
+  /// Stages with equal ones are alike: the first or the last, the kinds of their layers in the
+  /// order they come first, and how often each follows each, which is all that norms made with the
+  /// sum before them and the activations' moments depend on.
   std::vector<int> alike_by(int pp, int stage) const;
   FarTier far_tier(const ModelSource& source, const Stages& stages, const Shard& shard,
                    Decisions decisions, const SearchTier& tier) const;

@@ -101,9 +101,8 @@ void check_stages(const ModelCard& card, int pp) {
 
 [[noreturn]] void not_the_count(int count, const Sharding& s) {
   const std::string cp = s.cp > 1 ? fmt::format(" x cp {}", s.cp) : "";
-  throw Error(ErrorCode::kUsage,
-              fmt::format("tp {} x pp {}{} = {} is not the count {}", s.tp, s.pp, cp,
-                          std::int64_t{s.tp} * s.pp * s.cp, count))
+  throw Error(ErrorCode::kUsage, fmt::format("tp {} x pp {}{} = {} is not the count {}", s.tp, s.pp,
+                                             cp, std::int64_t{s.tp} * s.pp * s.cp, count))
       .at("", "--count")
       .help(s.cp > 1 ? "leave one of --count, --tp, --pp out, or make tp x pp x cp the count"
                      : "leave one of --count, --tp, --pp out, or make tp x pp equal to the count");

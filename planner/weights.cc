@@ -212,8 +212,8 @@ void add_layer(RankModel& model, const ModelCard& card, std::int64_t index, Form
   }
   if (!formats.by_layer()) tensors = layer_tensors(card, index, model.shape, formats);
   model.kind_of_layer.push_back(model.kinds.size());
-  model.kinds.push_back({layer, layer_shape(layer, model.shape.tp, model.shape.ep), 1, 0,
-                         std::move(tensors)});
+  model.kinds.push_back(
+      {layer, layer_shape(layer, model.shape.tp, model.shape.ep), 1, 0, std::move(tensors)});
 }
 
 /// Layers that predict further tokens, on the last stage: their tensors are one group.
@@ -221,7 +221,8 @@ void add_mtp(RankModel& model, const ModelCard& card, Formats& formats) {
   model.mtp_layers = card.mtp_layers;
   for (std::int64_t i = 0; i < card.mtp_layers; ++i) {
     const std::string prefix = layer_prefix(card.layer_count() + i);
-    std::vector<WeightSpec> specs = layer_specs(card, card.layers.back(), model.shape.tp, model.shape.ep);
+    std::vector<WeightSpec> specs =
+        layer_specs(card, card.layers.back(), model.shape.tp, model.shape.ep);
     for (const WeightSpec& spec : mtp_specs(card)) specs.push_back(spec);
     for (const WeightSpec& spec : specs) {
       auto tensor = formats.tensor(spec, prefix);

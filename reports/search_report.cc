@@ -172,8 +172,8 @@ std::string search_text(const SearchResult& r, const SearchRequest& request,
       const Strategy& s = e.strategy;
       table.add({request.devices[s.device].name, std::to_string(s.devices()), std::to_string(s.tp),
                  std::to_string(s.pp), std::to_string(s.cp), std::to_string(s.ep),
-                 std::to_string(s.replicas), weights_text(s, space),
-                 cache_text(s, space), std::to_string(s.batch), to_text(e.ttft), to_text(e.tpot),
+                 std::to_string(s.replicas), weights_text(s, space), cache_text(s, space),
+                 std::to_string(s.batch), to_text(e.ttft), to_text(e.tpot),
                  fmt::format("{:.0f}", e.tokens_per_second),
                  e.usd_per_hour ? fmt::format("{:.2f}", *e.usd_per_hour) : "-", to_text(e.peak)});
     }

@@ -47,8 +47,14 @@ TEST(Sharding, ProductsThatAreNotTheCountAreRefused) {
   EXPECT_EQ(code_of([&] { choose_sharding(card, device, {8, 4, 4, {}, {}}); }), ErrorCode::kUsage);
   EXPECT_EQ(code_of([&] { choose_sharding(card, device, {6, 4, {}, {}, {}}); }), ErrorCode::kUsage);
   EXPECT_EQ(code_of([&] { choose_sharding(card, device, {2, 4, {}, {}, {}}); }), ErrorCode::kUsage);
-  EXPECT_EQ(code_of([&] { choose_sharding(card, device, {{}, 1, 81, {}, {}}); }), ErrorCode::kUsage);
-  EXPECT_EQ(code_of([&] { choose_sharding(card, device, {0, {}, {}, {}, {}}); }), ErrorCode::kUsage);
+  EXPECT_EQ(code_of([&] {
+              choose_sharding(card, device, {{}, 1, 81, {}, {}});
+            }),
+            ErrorCode::kUsage);
+  EXPECT_EQ(code_of([&] {
+              choose_sharding(card, device, {0, {}, {}, {}, {}});
+            }),
+            ErrorCode::kUsage);
   EXPECT_EQ(choose_sharding(card, device, {{}, 4, 2, {}, {}}).ranks(), 8);
   EXPECT_EQ(choose_sharding(card, device, {8, {}, 4, {}, {}}).tp, 2);
 }

@@ -52,6 +52,10 @@ def includes(root):
     for path in sources(root, FOLDERS):
         name = path.relative_to(root).as_posix()
         folder = name.split("/")[0]
+        own = name.removesuffix(".cc") + ".h"
+        first = re.search(r"^#include\s*[<\"](.+?)[>\"]", path.read_text(), re.MULTILINE)
+        if name.endswith(".cc") and (root / own).exists() and (not first or first[1] != own):
+            yield f"{name}: its first include is its own header, which so compiles alone"
         for number, line in enumerate(path.read_text().splitlines(), 1):
             found = re.match(r'\s*#include "(\w+)/([\w./]+)"', line)
             if not found or found[1] not in FOLDERS:
@@ -150,6 +154,7 @@ CHECKS = {"format": format_, "includes": includes, "mirror": mirror, "lengths": 
 PLANTED = {
     "format": ("planner/bad.cc", "int  x ;\n"),
     "includes": ("planner/bad.cc", '#include "executor/engine.h"\n'),
+    "includes of its own header": ("planner/twin.cc", "#include <vector>\n"),
     "mirror": ("tests/planner/ghost_test.cc", "\n"),
     "lengths": ("planner/long.cc", "\n" * 401),
     "lengths of lines": ("planner/wide.cc", "// " + "x" * 98 + "\n"),
@@ -165,6 +170,8 @@ def planted_faults():
             root = Path(directory)
             (root / file).parent.mkdir(parents=True)
             (root / file).write_text(text)
+            if "twin" in file:
+                (root / file).with_suffix(".h").touch()
             if name == "format" and formatter() is None:
                 continue
             if not list(CHECKS[name.split()[0]](root)):

@@ -100,5 +100,46 @@ TEST(Sharding, HeadsOfALinearMixerAreSplitAndItsKeysReplicated) {
   EXPECT_EQ(valid_tensor_parallel(card, 4), (std::vector<int>{1, 2}));
 }
 
+// Mixtral: 8 experts of 14,336. Four ranks that all share them have two whole ones each, two of
+// four have four halves.
+TEST(Sharding, ExpertRanksHoldWholeExperts) {
+  const Layer layer = mixtral_8x7b().layers.front();
+  EXPECT_EQ(layer_shape(layer, 4, 4).experts, 2);
+  EXPECT_EQ(layer_shape(layer, 4, 4).intermediate, 14336);
+  EXPECT_EQ(layer_shape(layer, 4, 2).experts, 4);
+  EXPECT_EQ(layer_shape(layer, 4, 2).intermediate, 7168);
+  EXPECT_EQ(layer_shape(layer, 4).intermediate, 3584);
+  const auto split = [](ShardingRequest request) {
+    return [request] { choose_sharding(mixtral_8x7b(), gpu_80gb(), request); };
+  };
+  EXPECT_EQ(code_of(split({{}, 4, 1, {}, 3})), ErrorCode::kUsage);
+  EXPECT_EQ(code_of(split({{}, 16, 1, {}, 16})), ErrorCode::kUsage) << "8 experts for 16 ranks";
+  EXPECT_EQ(code_of([&] {
+              choose_sharding(tiny(), gpu_80gb(), {{}, 2, 1, {}, 2});
+            }),
+            ErrorCode::kUsage);
+}
+
+TEST(Sharding, ContextRanksAreCountedAndAlike) {
+  const ModelCard card = llama_3_70b();
+  const Sharding s = choose_sharding(card, gpu_80gb(), {8, 2, {}, 2, {}});
+  EXPECT_EQ(s.pp, 2);
+  EXPECT_EQ(s.ranks(), 8);
+  EXPECT_EQ(s.share(1001), 501);
+  EXPECT_EQ(rank_shape(card, s, 3).stage, 0);
+  EXPECT_EQ(rank_shape(card, s, 4).stage, 1);
+  EXPECT_EQ(rank_shape(card, s, 5).tensor_rank, 1);
+  EXPECT_EQ(code_of([&] {
+              choose_sharding(card, gpu_80gb(), {8, 2, {}, 3, {}});
+            }),
+            ErrorCode::kUsage);
+}
+
+// The mean and sqrt(2 ln n) deviations.
+TEST(Sharding, TheBusiestRankHasWhatChanceGivesIt) {
+  EXPECT_DOUBLE_EQ(busiest(10, 4, 1), 10);
+  EXPECT_NEAR(busiest(10, 4, 8), 10 + 2 * 2.0393, 1e-3);
+}
+
 }  // namespace
 }  // namespace vramplan

@@ -260,6 +260,13 @@ void register_all() {
     add(std::string("gemv_cached/") + info(d).name + "/576x768",
         [d](benchmark::State& s) { linear(s, d, 1, 576, 768, 0); });
   }
+  // A step over guesses: a few tokens, weights from memory.
+  for (const DType d : {DType::kQ4_1, DType::kF16}) {
+    for (const std::int64_t tokens : {2, 3, 4, 5, 6, 7, 8}) {
+      add("few/" + std::string(info(d).name) + "/" + std::to_string(tokens) + "x1536x576",
+          [d, tokens](benchmark::State& s) { linear(s, d, tokens, 1536, 576, kStreamBytes); });
+    }
+  }
   // Formats of checkpoints: AWQ lies by columns, compressed-tensors by rows.
   add("read_awq/rows/8192x4096", [](benchmark::State& s) { read_awq(s, 8192, 4096, false); });
   add("read_awq/panels/8192x4096", [](benchmark::State& s) { read_awq(s, 8192, 4096, true); });
@@ -290,6 +297,10 @@ void register_all() {
       add("attention_step/" + std::string(info(d).name) + "/" + std::to_string(sequences) + "x2048",
           [sequences, d](benchmark::State& s) { attention_step(s, sequences, 2048, d); });
     }
+  }
+  for (const std::int64_t queries : {2, 5, 9}) {  // as a step over guesses asks
+    add("attention_few/" + std::to_string(queries) + "/9x64/2048",
+        [queries](benchmark::State& s) { attention(s, queries, 2048, 3, 3, 64); });
   }
   add("attention_prefill/9x64/512", [](benchmark::State& s) { attention(s, 512, 512, 3, 3, 64); });
   add("attention_prefill/32x128/1024",

@@ -230,7 +230,7 @@ void OpBench::attention_decode(DType dtype) {
 void OpBench::attention_prefill(DType dtype) {
   fill_harmless(pool_);
   for (const auto& heads : kHeadShapes) {
-    for (const std::int64_t queries : {16, 128, 512}) {
+    for (const std::int64_t queries : {4, 16, 128, 512}) {
       if (heads[0] > 9 && queries > 128) continue;  // the same cost line, twenty times as long
       for (const std::int64_t before : {0, 512, 1536}) {
         if (effort_.quick && before == 512) continue;

@@ -73,8 +73,12 @@ void CpuOps::attention(TensorView out, TensorView q, const KvLayerView& kv,
     const bool single = slices[i].query_count == 1 && slices[i].block_mass == nullptr;
     if (single) single_query_.push_back(static_cast<std::int32_t>(i));
     if (single || slices[i].query_count == 0) continue;
-    const std::int64_t tiles = prefill_tiles(call, slices[i]);
     const SequenceSlice* history = params.history != nullptr ? &params.history_slices[i] : nullptr;
+    if (history == nullptr && few_queries(call, slices[i], pool_.size())) {
+      attention_few_queries(call, slices[i]);
+      continue;
+    }
+    const std::int64_t tiles = prefill_tiles(call, slices[i]);
     // Later tiles see more keys: they are drawn first, so that the last ones drawn are short.
     pool_.parallel_for(tiles * kv.kv_heads, 1,
                        [&](std::int64_t first, std::int64_t last, int thread) {
@@ -86,6 +90,21 @@ void CpuOps::attention(TensorView out, TensorView q, const KvLayerView& kv,
   }
   if (params.history != nullptr) return attention_over_history(call, slices, scratch_floats);
   attention_single_queries(call, slices, scratch_floats);
+}
+
+void CpuOps::attention_few_queries(const AttentionCall& call, const SequenceSlice& slice) {
+  const std::int64_t parts = pool_.size();
+  part_scratch_.resize(static_cast<std::size_t>(parts));
+  for (std::int64_t i = 0; i < parts; ++i) {
+    part_scratch_[static_cast<std::size_t>(i)] = scratch(static_cast<int>(i));
+  }
+  pool_.parallel_for(parts, 1, [&](std::int64_t first, std::int64_t last, int thread) {
+    for (std::int64_t part = first; part < last; ++part) {
+      const PrefillPart keys{part, parts, part_scratch_[static_cast<std::size_t>(part)]};
+      attention_prefill_part(call, slice, keys, scratch(thread));
+    }
+  });
+  attention_prefill_merge(call, slice, part_scratch_);
 }
 
 void CpuOps::attention_single_queries(const AttentionCall& call,

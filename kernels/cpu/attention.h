@@ -5,6 +5,7 @@
 #include <atomic>
 #include <cmath>
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "kernels/ops.h"
@@ -97,6 +98,21 @@ std::int64_t prefill_tiles(const AttentionCall& call, const SequenceSlice& slice
 void attention_prefill(const AttentionCall& call, const SequenceSlice& slice,
                        const SequenceSlice* history, std::int64_t kv_head, std::int64_t tile,
                        float* scratch);
+
+/// A few queries of one sequence whose KV heads would not keep every thread busy: the keys are
+/// shared out instead, all heads of a part after another, and the parts merged. A part's results
+/// lie at the end of the scratch that is its own (`results`), of which another thread's tile never
+/// takes any; `scratch` is the thread's. False where heads are enough, or there is no room.
+inline constexpr std::int64_t kFewestKeysToPart = 64;
+bool few_queries(const AttentionCall& call, const SequenceSlice& slice, std::int64_t threads);
+struct PrefillPart {
+  std::int64_t part, parts;
+  float* results;
+};
+void attention_prefill_part(const AttentionCall& call, const SequenceSlice& slice,
+                            const PrefillPart& part, float* scratch);
+void attention_prefill_merge(const AttentionCall& call, const SequenceSlice& slice,
+                             std::span<float* const> results);
 
 /// Every score of head `head` in `scores` [query_count, kv_length]; then softmax, then values.
 void attention_naive(const AttentionCall& call, const SequenceSlice& slice, std::int64_t head,

@@ -1,57 +1,12 @@
 // Attention of many queries of one sequence, tile by tile: scores of a tile of queries with a tile
 // of keys, an online softmax, then the values. A vector holds one key's scores for many queries, so
 // largest scores and sums need no reduction inside a vector.
-#include <limits>
-
 #include "kernels/cpu/attention.h"
-#include "kernels/cpu/cpu_ops.h"
-#include "kernels/cpu/kv_tile.h"
-#include "kernels/cpu/math.h"
 #include "kernels/cpu/packed_rows.h"
+#include "kernels/cpu/prefill_tile.h"
 
 namespace vramplan::cpu {
 namespace {
-
-constexpr float kMinusInfinity = -std::numeric_limits<float>::infinity();
-constexpr int kKeyStep = kLanes == 16 ? 8 : 4;  // keys scored together
-constexpr int kRowStep = 4;                     // rows whose values are summed together
-constexpr int kValueVectors = kLanes == 16 ? 4 : 2;
-
-struct TileSize {
-  int row_vectors;    // rows = row_vectors * kLanes
-  std::int64_t keys;  // a multiple of kKeyStep
-};
-
-/// The largest tile of these dimensions that fits a thread's scratch; 0 keys when none does.
-TileSize tile_size(const KvLayerView& kv) {
-  const std::int64_t h = padded(kv.head_dim), v = padded(kv.value_dim);
-  for (const TileSize size : {TileSize{3, 64}, TileSize{3, 32}, TileSize{1, 64}, TileSize{1, 16}}) {
-    const std::int64_t rows = size.row_vectors * kLanes;
-    const std::int64_t floats = rows * (h + v) + size.keys * (std::max(h, v) + rows) + 3 * rows;
-    if (floats * 4 <= kScratchBytes) return size;
-  }
-  return {1, 0};
-}
-
-/// Few rows waste less of a small tile.
-TileSize tile_size(const KvLayerView& kv, std::int64_t rows) {
-  const TileSize size = tile_size(kv);
-  return rows <= kLanes ? TileSize{1, size.keys} : size;
-}
-
-template <int kRowVectors>
-struct PrefillTile {
-  static constexpr std::int64_t kRows = kRowVectors * kLanes;
-  std::int64_t keys, head_dim, value_dim;  // padded
-  float* q;                                // [head_dim, kRows], scaled
-  float* kv;                               // [keys, max(head_dim, value_dim)]
-  float* scores;                           // [keys, kRows]
-  float* values;                           // [kRows, value_dim]
-  float* keep;                             // [kRows] exp(old largest - new largest)
-  std::int32_t* position;                  // [kRows] of the row's query
-  float* sum;                              // [kRows]
-  Vf largest[kRowVectors];
-};
 
 /// scores[key][row] for `count` keys, rounded up to kKeyStep.
 /// kByChannel: t.kv is [head_dim, keys].
@@ -175,38 +130,6 @@ void add_all_values(PrefillTile<kRowVectors>& t, std::int64_t count) {
     }
     for (; d < t.value_dim; d += kLanes) add_values<kRowVectors, 1>(t, row, d, count);
   }
-}
-
-template <int kRowVectors>
-PrefillTile<kRowVectors> tile_in(float* scratch, const KvLayerView& kv, std::int64_t keys) {
-  constexpr std::int64_t kRows = PrefillTile<kRowVectors>::kRows;
-  PrefillTile<kRowVectors> t{};
-  t.keys = keys;
-  t.head_dim = padded(kv.head_dim);
-  t.value_dim = padded(kv.value_dim);
-  t.q = scratch;
-  t.kv = t.q + t.head_dim * kRows;
-  t.scores = t.kv + keys * std::max(t.head_dim, t.value_dim);
-  t.values = t.scores + keys * kRows;
-  t.keep = t.values + kRows * t.value_dim;
-  t.sum = t.keep + kRows;
-  t.position = reinterpret_cast<std::int32_t*>(t.sum + kRows);
-  return t;
-}
-
-/// Rows first .. first + count of a slice: their positions, and results of no key yet. Rows beyond
-/// count repeat the last position; their results are not written.
-template <int kRowVectors>
-void clear_results(const AttentionCall& call, const SequenceSlice& slice, std::int64_t first,
-                   std::int64_t count, PrefillTile<kRowVectors>& t) {
-  constexpr std::int64_t kRows = PrefillTile<kRowVectors>::kRows;
-  for (std::int64_t r = 0; r < kRows; ++r) {
-    const std::int64_t query = (first + std::min(r, count - 1)) / call.group;
-    t.position[r] = static_cast<std::int32_t>(slice.kv_length - slice.query_count + query);
-    t.sum[r] = 0.0F;
-  }
-  for (Vf& largest : t.largest) largest = set1(kMinusInfinity);
-  std::fill(t.values, t.values + kRows * t.value_dim, 0.0F);
 }
 
 /// The same rows' queries, transposed and scaled; zeros beyond count.
@@ -350,7 +273,87 @@ void prefill_tile(const AttentionCall& call, const SequenceSlice& slice,
   if (slice.block_mass != nullptr) add_masses(call, range, count, t);
 }
 
+/// Of part `part` of `parts` of the keys: where a tile's results are kept until they are merged,
+/// at the end of that part's scratch. Rows of [value_dim] values, then largest, then sums.
+struct PartResults {
+  float* values;
+  float* largest;
+  float* sum;
+};
+
+PartResults part_results(const KvLayerView& kv, std::int64_t rows, std::int64_t kv_head,
+                         float* scratch) {
+  const std::int64_t v = padded(kv.value_dim), floats = rows * (v + 2);
+  float* base = scratch + kScratchBytes / 4 - (kv_head + 1) * floats;
+  return {base, base + rows * v, base + rows * (v + 1)};
+}
+
+template <int kRowVectors>
+void prefill_part(const AttentionCall& call, const SequenceSlice& slice, const PrefillPart& part,
+                  std::int64_t keys, float* scratch) {
+  PrefillTile<kRowVectors> t = tile_in<kRowVectors>(scratch, *call.kv, keys);
+  const std::int64_t count = slice.query_count * call.group;
+  const std::int64_t begin = first_visible(*call.params, slice.kv_length - slice.query_count);
+  const std::int64_t share = ceil_div(slice.kv_length - begin, part.parts * kLanes) * kLanes;
+  const std::int64_t from = std::min(begin + part.part * share, slice.kv_length);
+  const std::int64_t to = std::min(from + share, slice.kv_length);
+  for (std::int64_t head = 0; head < call.kv->kv_heads; ++head) {
+    clear_results(call, slice, 0, count, t);
+    load_queries(call, slice, head, 0, count, t);
+    read_keys(call, KeyRange{&slice, head, from, to, call.params->window_tokens}, t);
+    const PartResults out = part_results(*call.kv, t.kRows, head, part.results);
+    std::copy(t.values, t.values + t.kRows * t.value_dim, out.values);
+    std::copy(t.sum, t.sum + t.kRows, out.sum);
+    for (int r = 0; r < kRowVectors; ++r) store(out.largest + r * kLanes, t.largest[r]);
+  }
+}
+
 }  // namespace
+
+bool few_queries(const AttentionCall& call, const SequenceSlice& slice, std::int64_t threads) {
+  const KvLayerView& kv = *call.kv;
+  if (threads == 1 || kv.kv_heads % threads == 0 || kv.kv_heads >= 4 * threads) return false;
+  if (call.params->sink_tokens > 0 || slice.block_mass != nullptr) return false;
+  if (slice.kv_length < kFewestKeysToPart * threads || prefill_tiles(call, slice) > 1) return false;
+  const TileSize size = tile_size(kv, slice.query_count * call.group);
+  const std::int64_t rows = size.row_vectors * kLanes;
+  const std::int64_t results = kv.kv_heads * rows * (padded(kv.value_dim) + 2);
+  return (tile_floats(kv, size) + results) * 4 <= kScratchBytes;
+}
+
+void attention_prefill_part(const AttentionCall& call, const SequenceSlice& slice,
+                            const PrefillPart& part, float* scratch) {
+  const TileSize size = tile_size(*call.kv, slice.query_count * call.group);
+  if (size.row_vectors == 3) {
+    prefill_part<3>(call, slice, part, size.keys, scratch);
+  } else {
+    prefill_part<1>(call, slice, part, size.keys, scratch);
+  }
+}
+
+void attention_prefill_merge(const AttentionCall& call, const SequenceSlice& slice,
+                             std::span<float* const> results) {
+  const KvLayerView& kv = *call.kv;
+  const std::int64_t count = slice.query_count * call.group, v = padded(kv.value_dim);
+  const std::int64_t rows = tile_size(kv, count).row_vectors * kLanes;
+  for (std::int64_t item = 0; item < kv.kv_heads * count; ++item) {
+    const std::int64_t kv_head = item / count, row = item % count;
+    float largest = kMinusInfinity, sum = 0.0F;
+    for (float* const scratch : results) {
+      largest = std::max(largest, part_results(kv, rows, kv_head, scratch).largest[row]);
+    }
+    float* out =
+        call.result(slice.query_begin + row / call.group, kv_head * call.group + row % call.group);
+    std::fill(out, out + kv.value_dim, 0.0F);
+    for (float* const scratch : results) {
+      const PartResults part = part_results(kv, rows, kv_head, scratch);
+      const float weight = std::exp(part.largest[row] - largest);  // 0 of a part it sees nothing of
+      sum += weight * part.sum[row];
+      for (std::int64_t d = 0; d < kv.value_dim; ++d) out[d] += weight * part.values[row * v + d];
+    }
+    for (std::int64_t d = 0; d < kv.value_dim; ++d) out[d] /= sum;
+  }
+}
 
 bool prefill_tile_fits(const KvLayerView& kv) { return tile_size(kv).keys > 0; }
 

@@ -80,7 +80,9 @@ class CpuOps final : public Ops {
   /// The slices in single_query_, split over KV heads and ranges of keys.
   void attention_single_queries(const AttentionCall& call, std::span<const SequenceSlice> slices,
                                 float* workspace);
-  /// The same where the call has a history.
+  /// A few queries of one slice, split over ranges of keys.
+  void attention_few_queries(const AttentionCall& call, const SequenceSlice& slice);
+  /// Single queries where the call has a history.
   void attention_over_history(const AttentionCall& call, std::span<const SequenceSlice> slices,
                               float* workspace);
   /// Calls body(first, last) for parts of `rows` rows, several at a time when they are worth it.
@@ -91,6 +93,7 @@ class CpuOps final : public Ops {
   DType linear_inputs_;
   std::unique_ptr<float, Free> scratch_;
   std::vector<std::int32_t> single_query_;  // slices of one query; kept for its capacity
+  std::vector<float*> part_scratch_;        // of each part of a few queries; likewise
 };
 
 // A region costs about a microsecond; fewer elements than this are not worth one.

@@ -101,19 +101,28 @@ inline void token_tile(const Product& p, const typename W::Element* panel, int p
   }
 }
 
+// Tokens that share one reading of the weights while every sum fits the registers.
+constexpr int kTile = kLanes == 16 ? 16 : 8;
+
+/// The last `count` <= kTokens tokens in one tile: the weights of a few tokens are read once.
+template <class W, int kTokens>
+inline void last_tile(const Product& p, const typename W::Element* panel, int part,
+                      std::int64_t token, std::int64_t count) {
+  if constexpr (kTokens > 0) {
+    constexpr int kChains = kTokens == 1 ? 8 : kTokens == 2 ? 4 : 2 * kTokens > kTile ? 1 : 2;
+    if (count == kTokens) return token_tile<W, kTokens, kChains>(p, panel, part, token);
+    last_tile<W, kTokens - 1>(p, panel, part, token, count);
+  }
+}
+
 template <class W>
 void panel_product(const Product& p, const typename W::Element* panel, std::int64_t begin,
                    std::int64_t end) {
-  constexpr int kTile = kLanes == 16 ? 16 : 8;
   for (int part = 0; part < kParts; ++part) {
     std::int64_t t = begin;
     for (; t + kTile <= end; t += kTile) token_tile<W, kTile, 1>(p, panel, part, t);
-    for (; t + 4 <= end; t += 4) token_tile<W, 4, 2>(p, panel, part, t);
-    if (t + 2 <= end) {
-      token_tile<W, 2, 4>(p, panel, part, t);
-      t += 2;
-    }
-    if (t < end) token_tile<W, 1, 8>(p, panel, part, t);
+    for (; t + 8 <= end; t += 4) token_tile<W, 4, 2>(p, panel, part, t);  // two of 4 beat one of 8
+    last_tile<W, 7>(p, panel, part, t, end - t);
   }
 }
 

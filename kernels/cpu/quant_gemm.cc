@@ -1,5 +1,6 @@
 #include "kernels/cpu/quant_gemm.h"
 
+#include <algorithm>
 #include <bit>
 
 #include "kernels/cpu/simd.h"
@@ -198,23 +199,29 @@ inline void token_tile(const PanelProduct& p, int part, std::int64_t token) {
 // Tokens that share one unpacking of the weights: as many accumulators as the registers hold.
 constexpr int kTile = kLanes == 16 ? 8 : 4;
 
+/// The last `count` < kTokens tokens in one tile: unpacking once for them is what they save.
+template <DType D, int kTokens, bool kFirst>
+inline void last_tile(const PanelProduct& p, int part, std::int64_t token, std::int64_t count) {
+  if constexpr (kTokens > 1) {
+    if (count == kTokens - 1) return token_tile<D, kTokens - 1, kFirst>(p, part, token);
+    last_tile<D, kTokens - 1, kFirst>(p, part, token, count);
+  }
+}
+
 template <DType D>
 void panel_product(const PanelProduct& p, std::int64_t begin, std::int64_t end) {
+  const auto tiles = [&]<bool kFirst>(int part, std::int64_t token) {
+    const std::int64_t count = std::min<std::int64_t>(end - token, kTile);
+    if (count == kTile) return token_tile<D, kTile, kFirst>(p, part, token);
+    last_tile<D, kTile, kFirst>(p, part, token, count);
+  };
   for (int part = 0; part < kParts; ++part) {
-    std::int64_t t = begin;
-    const auto tile = [&]<int kTokens>() {
+    for (std::int64_t t = begin; t < end; t += kTile) {
       if (t == begin && part == 0)
-        token_tile<D, kTokens, true>(p, part, t);
+        tiles.template operator()<true>(part, t);
       else
-        token_tile<D, kTokens, false>(p, part, t);
-      t += kTokens;
-    };
-    while (t + kTile <= end) tile.template operator()<kTile>();
-    if constexpr (kTile > 4) {
-      if (t + 4 <= end) tile.template operator()<4>();
+        tiles.template operator()<false>(part, t);
     }
-    if (t + 2 <= end) tile.template operator()<2>();
-    if (t < end) tile.template operator()<1>();
   }
 }
 

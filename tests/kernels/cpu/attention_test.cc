@@ -203,6 +203,21 @@ TEST(Attention, PrefillWholeChunkedAndMixedWithDecode) {
   }
 }
 
+TEST(Attention, FewQueriesWhoseKeysAreSharedOutAmongTheThreads) {
+  Case c;
+  for (const int threads : {2, 3, 5}) {
+    c.threads = threads;  // the last length: all queries but one see nothing of the last part
+    for (const auto& [count, length] : {std::pair{2, 321}, {5, 1003}, {16, 640}, {3, 5 * 64 + 1}}) {
+      c.sequences = {{count, length}, {1, 77}, {count, length + 1}};
+      for (const std::int64_t window : {0, 100}) {
+        c.window = window;
+        c.softcap = window > 0 ? 3.0F : 0.0F;
+        expect_attention(c, false);
+      }
+    }
+  }
+}
+
 TEST(Attention, SinksAreSeenBesideTheWindowWithQueriesOfTheirOwn) {
   for (const int threads : {1, 2, 3}) {
     for (const std::int64_t sinks : {1, 4, 16, 21}) {

@@ -82,7 +82,7 @@ void expect_linear(DType dtype, const Shape& s, int threads, bool packed, bool w
 TEST(Linear, UnroundedInputsGiveTheSumsOfTheDequantisedMatrix) {
   for (const DType dtype : kWeightTypes) {
     const std::int64_t in = info(dtype).block_elements == 1 ? 77 : 512;
-    for (const std::int64_t tokens : {1, 5, 40}) {
+    for (const std::int64_t tokens : {1, 3, 5, 6, 23, 40}) {
       for (const std::int64_t rows : {1, 16, 50}) {
         for (const int threads : {1, 3})
           expect_linear(dtype, {tokens, in, rows}, threads, rows != 16, rows == 16, DType::kF32);

@@ -25,7 +25,8 @@ TEST(QuantGemm, PackedPanelsEqualTheScalarOracle) {
     const std::vector<float> bias = random_floats(kPanel, 23);
     std::vector<std::uint8_t> panel(w.bytes.size());
     pack_panel(format, columns, w.bytes.data(), panel.data());
-    for (const auto& [begin, end] : {std::pair{0, 23}, {5, 6}, {3, 5}, {8, 15}}) {
+    for (const auto& [begin, end] :
+         {std::pair{0, 23}, {5, 6}, {3, 5}, {1, 4}, {2, 6}, {9, 14}, {4, 10}, {8, 15}}) {
       std::vector<float> packed(static_cast<std::size_t>(tokens * 20), NAN);
       std::vector<float> plain(static_cast<std::size_t>(tokens * 20), NAN);
       quant_panel_product(format, panel.data(), input, begin, end, bias.data(), packed.data(), 20);

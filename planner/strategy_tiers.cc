@@ -18,12 +18,12 @@ StrategySpace::FarTier StrategySpace::far_tier(const ModelSource& source, const 
               {batches_.size(), std::vector<double>(devices_.size(), -1)},
               std::vector<double>(devices_.size(), -1)};
   const std::int64_t layers = std::max<std::int64_t>(1, layer_count_ / shard.sharding.pp);
-  if (shard.sharding.cp > 1) return far;
+  const bool nothing_leaves = tier.weights_on_host && layers < 3;  // two layers are staged
+  if (shard.sharding.cp > 1 || nothing_leaves) return far;
   std::vector<std::pair<StageAccount, int>> there;  // and how many are alike
   d.kv_placement = tier.cache;
   try {
     if (tier.weights_on_host) {
-      if (layers < 3) return far;  // two layers are staged: nothing would leave
       d.weight_offload = {layers, SearchTier::kStagedLayers};
       d.activation_offload = tier.hidden_on_host;
       check_activation_offload(source.card, d);

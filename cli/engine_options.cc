@@ -95,7 +95,7 @@ void add_load_flags(CLI::App& command, EngineOptions& o) {
       ->group(kEngine);
   command
       .add_option("--arrival", o.arrival,
-                  "how requests arrive, for serving times: spread equal steady")
+                  "how requests arrive, for serving times: spread equal steady static")
       ->group(kEngine);
 }
 

@@ -17,7 +17,7 @@ class YamlNode;
 struct ServingDecision {
   Tokens input, output;
   std::int64_t concurrency = 1;
-  std::string arrival = "spread";  // spread equal steady
+  std::string arrival = "spread";  // spread equal steady static
   bool operator==(const ServingDecision&) const = default;
 };
 

@@ -8,6 +8,7 @@
 
 #include "modelcards/nearest_names.h"
 #include "planner/latency.h"
+#include "planner/llamacpp_serving.h"
 #include "planner/served_release.h"
 
 namespace vramplan {
@@ -17,17 +18,21 @@ constexpr int kIterations = 30;
 
 double real(std::int64_t n) { return static_cast<double>(n); }
 
+void check_load(const ServingLoad& load) {
+  if (load.input.n < 1 || load.output.n < 1 || load.concurrency < 1 || load.batch_wait_steps < 0) {
+    throw Error(ErrorCode::kUsage, "serving needs at least one token in, one out and one request")
+        .at("", "--input-tokens, --output-tokens, --concurrency");
+  }
+}
+
 void check(const EngineTable& table, const ServingLoad& load) {
   if (!table.has("serve_matrices")) {
     throw Error(ErrorCode::kUnsupported,
                 fmt::format("no serving times of {} were fitted", name_of(table.kind)))
         .at("", "--concurrency")
-        .help("serving times exist for vllm, sglang and trtllm");
+        .help("times under load exist for vllm, sglang and trtllm");
   }
-  if (load.input.n < 1 || load.output.n < 1 || load.concurrency < 1 || load.batch_wait_steps < 0) {
-    throw Error(ErrorCode::kUsage, "serving needs at least one token in, one out and one request")
-        .at("", "--input-tokens, --output-tokens, --concurrency");
-  }
+  check_load(load);
 }
 
 const char* word_of(Arrival arrival) {
@@ -38,6 +43,8 @@ const char* word_of(Arrival arrival) {
       return "equal";
     case Arrival::kSteady:
       return "steady";
+    case Arrival::kStatic:
+      return "static";
   }
   return "?";
 }
@@ -51,6 +58,7 @@ struct Served {
   SpeculationMethod method = SpeculationMethod::kNone;
   double tokens_per_step = 1;
   ReleaseFactors release;
+  ServedRates rates;
 };
 
 Served served(const ModelSource& source, const DeviceCard& device, const Decisions& decisions,
@@ -60,9 +68,11 @@ Served served(const ModelSource& source, const DeviceCard& device, const Decisio
   check(out.table, load);
   std::vector<Assumption> unused;
   out.settings = engine_settings(out.table, source, device, decisions, request, unused);
-  out.release =
-      release_factors(out.table.kind, load.release.empty() ? request.id.version : load.release,
-                      device.name, out.settings.formats.quantization);
+  const std::string& release = load.release.empty() ? request.id.version : load.release;
+  const Quantization quantization = out.settings.formats.quantization;
+  out.release = release_factors(out.table.kind, release, device.name, quantization);
+  out.rates =
+      load.rates ? *load.rates : served_rates(out.table.kind, release, device.name, quantization);
   for (int stage = 0; stage < decisions.sharding.pp; ++stage) {
     out.stages.push_back(
         engine_model(source, decisions, out.settings.formats, stage * decisions.sharding.tp));
@@ -78,7 +88,7 @@ Served served(const ModelSource& source, const DeviceCard& device, const Decisio
 PassModel pass_model(const Served& s, const DeviceCard& device, const Decisions& decisions,
                      const EngineModel& stage) {
   return PassModel(s.table.kind, device, stage, s.settings.formats.quantization,
-                   s.settings.formats.kv_element_bytes, decisions.sharding.tp);
+                   s.settings.formats.kv_element_bytes, decisions.sharding.tp, s.rates);
 }
 
 bool is_latent(const EngineModel& model) {
@@ -97,7 +107,7 @@ class DraftTimes {
   DraftTimes(const Served& s, const DeviceCard& device, const Decisions& decisions)
       : t_(s.table), draft_(*s.draft), tokens_(real(s.settings.speculation.tokens)) {
     pass_.emplace(s.table.kind, device, draft_.model, draft_.quantization,
-                  s.settings.formats.kv_element_bytes, decisions.sharding.tp);
+                  s.settings.formats.kv_element_bytes, decisions.sharding.tp, s.rates);
   }
   /// Chained: the first pass takes what the step before kept, each further one a token.
   double step(double sequences, double context, double kept) const {
@@ -135,13 +145,15 @@ class StageTimes {
         pass_(std::move(pass)),
         load_(load),
         release_(s.release),
+        rates_(s.rates),
         prompts_(full_prompts(s, load)),
         verified_(1 + real(s.settings.speculation.tokens)) {}
 
   double step(double sequences) const {
     const double b = std::max(1.0, sequences);
     const PassTerms k = pass_.decode(b, context(), verified_);
-    return t("step_s") + t("layer_s") * real(m_.layers) + t("sequence_s") * b + launches(k) +
+    return t("step_s") + rates_.step_s + t("layer_s") * real(m_.layers) +
+           rates_.expert_layer_s * real(m_.expert_layers) + t("sequence_s") * b + launches(k) +
            t("matrices") * k.matrices + t("attention") * k.attention + t("experts") * k.experts +
            t("reduce") * k.reduce + t("vectors") * k.vectors;
   }
@@ -178,7 +190,7 @@ class StageTimes {
     double layer = t("pass_layer_s");
     if (m_.experts > 0) layer += t("pass_expert_layer_s");
     if (is_latent(m_)) layer += t("pass_latent_layer_s");
-    return release_.host * layer * real(m_.layers);
+    return release_.host * layer * real(m_.layers) + rates_.expert_layer_s * real(m_.expert_layers);
   }
 
   const EngineTable& t_;
@@ -186,6 +198,7 @@ class StageTimes {
   PassModel pass_;
   const ServingLoad& load_;
   ReleaseFactors release_;
+  ServedRates rates_;
   double prompts_;
   double verified_;  // tokens of a sequence in one step
 };
@@ -279,15 +292,37 @@ Loop solve(const EngineTimes& times, double running, double output, double inter
   return loop;
 }
 
+/// TTFT and TPOT of requests that disturb each other; `out.running` of them at once.
+void under_load(const Served& s, const EngineTimes& times, const ServingLoad& load, double waiting,
+                ServingForecast& out) {
+  const auto t = [&](const std::string& name) { return s.table.number("serve_" + name); };
+  const std::string arrival = word_of(load.arrival);
+  const double output = real(load.output.n);
+  const Loop loop = solve(times, out.running, output, t("interference"), t("queue_" + arrival));
+  const double steps =
+      (t("first_steps") + t("wait") * real(load.batch_wait_steps)) * times.tokens_per_step();
+  const double together = t("wave_" + arrival) * (out.running - 1) / times.stages() +
+                          t("lock_" + arrival) * std::log(std::max(1.0, out.running));
+  out.tpot = {loop.tpot};
+  out.ttft = {s.release.host * t("first_s_" + arrival) + loop.response +
+              together * times.prompt_share() + steps * loop.tpot +
+              waiting * (loop.response + output * loop.tpot)};
+  if (load.front_end || load.arrival == Arrival::kEqual) {
+    const double streamed = real(load.concurrency) * (t("front_request_s") + t("front_s") * output);
+    out.ttft.v += std::max(0.0, streamed - out.ttft.v - output * loop.tpot);
+  }
+}
+
 }  // namespace
 
 Arrival parse_arrival(const std::string& text) {
-  for (const Arrival arrival : {Arrival::kSpread, Arrival::kEqual, Arrival::kSteady}) {
+  for (const Arrival arrival :
+       {Arrival::kSpread, Arrival::kEqual, Arrival::kSteady, Arrival::kStatic}) {
     if (text == word_of(arrival)) return arrival;
   }
   throw Error(ErrorCode::kUsage, fmt::format("'{}' is no way requests arrive", printable(text)))
       .at("", "--arrival")
-      .help(did_you_mean(text, {"spread", "equal", "steady"}));
+      .help(did_you_mean(text, {"spread", "equal", "steady", "static"}));
 }
 
 ServingTerms serving_terms(const ModelSource& source, const DeviceCard& device,
@@ -315,10 +350,13 @@ ServingTerms serving_terms(const ModelSource& source, const DeviceCard& device,
 ServingForecast forecast_serving(const ModelSource& source, const DeviceCard& device,
                                  const Decisions& decisions, const EngineRequest& request,
                                  const EngineForecast& forecast, const ServingLoad& load) {
+  if (request.id.kind == EngineKind::kLlamacpp) {
+    check_load(load);
+    return forecast_llamacpp(source, device, decisions, request, load);
+  }
   const Served s = served(source, device, decisions, request, load);
   const EngineTimes times(s, device, decisions, load);
   const auto t = [&](const std::string& name) { return s.table.number("serve_" + name); };
-  const std::string arrival = word_of(load.arrival);
   const double input = real(load.input.n), output = real(load.output.n);
   const double kept = input + t("growth") * output;  // of a request, while it runs
   const double groups = real(s.stages.front().groups);
@@ -330,21 +368,15 @@ ServingForecast forecast_serving(const ModelSource& source, const DeviceCard& de
   const double limit = groups * real(s.settings.max_num_seqs);
   out.running = std::min({real(load.concurrency), limit, places});
   out.tokens_per_step = times.tokens_per_step();
-  const Loop loop = solve(times, out.running, output, t("interference"), t("queue_" + arrival));
   const double waiting = (real(load.concurrency) - out.running) / out.running;
-  const double steps =
-      (t("first_steps") + t("wait") * real(load.batch_wait_steps)) * times.tokens_per_step();
-  const double together = t("wave_" + arrival) * (out.running - 1) / times.stages() +
-                          t("lock_" + arrival) * std::log(std::max(1.0, out.running));
-  out.tpot = {loop.tpot};
-  out.ttft = {s.release.host * t("first_s_" + arrival) + loop.response +
-              together * times.prompt_share() + steps * loop.tpot +
-              waiting * (loop.response + output * loop.tpot)};
-  if (load.front_end || load.arrival == Arrival::kEqual) {
-    const double streamed = real(load.concurrency) * (t("front_request_s") + t("front_s") * output);
-    out.ttft.v += std::max(0.0, streamed - out.ttft.v - output * loop.tpot);
+  if (load.arrival == Arrival::kStatic) {
+    out.tpot.v = times.step(out.running);
+    out.ttft.v = std::max(times.prompt(), out.running * times.prompt_share());
+    out.ttft.v += waiting * (out.ttft.v + output * out.tpot.v);
+  } else {
+    under_load(s, times, load, waiting, out);
   }
-  const double request_s = out.ttft.v + loop.tpot * (output - 1);
+  const double request_s = out.ttft.v + out.tpot.v * (output - 1);
   out.requests_per_second = real(load.concurrency) / request_s;
   out.tokens_per_second = out.requests_per_second * output;
   // Of releases without a published run the error is that of set-ups left out of the fit as a

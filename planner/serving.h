@@ -5,6 +5,7 @@
 // closed loop. The engine's numbers (serve_*) are fitted to published end-to-end rows; how far
 // they lie from rows held out is bench/accuracy/serving.md.
 #include <array>
+#include <optional>
 
 #include "planner/engines/twin.h"
 #include "planner/serving_terms.h"
@@ -16,8 +17,9 @@ enum class Arrival {
   kSpread,  // clients start together, lengths drawn from 0.8 to 1 of the nominal: they drift apart
   kEqual,   // clients start together and all lengths are equal: they stay together
   kSteady,  // a long run measured in its steady state
+  kStatic,  // one batch in the engine's own process: all prompts, then all steps, nobody streams
 };
-/// "spread", "equal", "steady". Errors: kUsage with the nearest name.
+/// "spread", "equal", "steady", "static". Errors: kUsage with the nearest name.
 Arrival parse_arrival(const std::string& text);
 
 struct ServingLoad {
@@ -32,6 +34,8 @@ struct ServingLoad {
   std::string release = {};
   /// One process streams all tokens to clients of its own machine; kEqual always has one.
   bool front_end = false;
+  /// Instead of the published ones: for the program that fits them.
+  std::optional<ServedRates> rates = {};
 };
 
 /// What the kernels of the first stage alone would take, before anything fitted to served engines.
@@ -63,6 +67,9 @@ ServingTerms serving_terms(const ModelSource& source, const DeviceCard& device,
 ///          + (concurrency - B) / B x (R + output x tpot)
 /// A front end (kEqual, or front_end) adds to ttft what it cannot stream in time:
 /// concurrency x (front_request_s + front_s x output) less the whole request, when that is above 0.
+/// kStatic has no queue and nothing before the first token: ttft = max(P, B x P'), tpot = s(B).
+/// s holds what a release's host adds to a step, P and s what unpacking costs and the share of its
+/// data sheet that a device without timed kernels reaches (planner/published_rates.h).
 /// P, P' and first hold the release's factors; lock stands for requests of equal lengths that stay
 /// in step, so that a prompt meets those of a few others whatever the load.
 /// A pipeline of S stages: s, P and P' are sums over the stages, s of b / S sequences each, with
@@ -71,8 +78,8 @@ ServingTerms serving_terms(const ModelSource& source, const DeviceCard& device,
 /// Speculation: a step verifies tokens + 1 tokens a sequence and yields tokens_per_step of them,
 /// the draft's passes come on top; tpot is the step's share of one. Attention groups: a step takes
 /// b / G sequences in each of G groups, a pass G times the prompts. Neither was fitted to any row.
-/// Errors: kUnsupported for an engine without fitted rows, and devices without the numbers; kUsage
-/// for an empty load.
+/// llama.cpp: one request at a time, see planner/llamacpp_serving.h.
+/// Errors: kUnsupported for devices without the numbers; kUsage for an empty load.
 ServingForecast forecast_serving(const ModelSource& source, const DeviceCard& device,
                                  const Decisions& decisions, const EngineRequest& request,
                                  const EngineForecast& forecast, const ServingLoad& load);

@@ -66,7 +66,8 @@ WeightKernel weight_kernel(Quantization quantization, const DeviceCard& device) 
 }  // namespace
 
 PassModel::PassModel(EngineKind engine, const DeviceCard& device, const EngineModel& model,
-                     Quantization quantization, std::int64_t kv_element_bytes, int tp)
+                     Quantization quantization, std::int64_t kv_element_bytes, int tp,
+                     const ServedRates& rates)
     : m_(model),
       tp_(tp),
       bandwidth_(device.memory_bytes_per_s.value),
@@ -97,6 +98,14 @@ PassModel::PassModel(EngineKind engine, const DeviceCard& device, const EngineMo
   if (tp > 1) reduce_ = kernel_cost(KernelOp::kAllReduce, engine, device, "bf16", tp);
   const int group = model.attention_tp;
   if (group > 1) group_reduce_ = kernel_cost(KernelOp::kAllReduce, engine, device, "bf16", group);
+  for (KernelCost* cost :
+       {&gemm_, &plain_, &prefill_, &decode_, &latent_prefill_, &latent_decode_, &experts_}) {
+    if (cost->other_device) cost->memory *= rates.memory;
+  }
+  const double integers = integer_ops_per_s(device);
+  if (quantization == Quantization::kInt4 && gemm_.dtype != plain.dtype && integers > 0) {
+    unpack_s_ = rates.unpack / integers;
+  }
 }
 
 void PassModel::matrices(PassTokens tokens, PassTokens logit_rows, PassTerms& terms) const {
@@ -112,6 +121,9 @@ void PassModel::matrices(PassTokens tokens, PassTokens logit_rows, PassTerms& te
                                                    matrix.quantised ? peak_weights_ : peak16_,
                                                    matrix.all_groups ? tokens.all : tokens.own,
                                                    real(matrix.rows), real(matrix.columns));
+    if (matrix.quantised) {
+      terms.matrices += real(matrix.count) * real(matrix.rows) * real(matrix.columns) * unpack_s_;
+    }
   }
   const double rows = m_.head_sees_all ? logit_rows.all : logit_rows.own;
   if (m_.head && rows > 0) {

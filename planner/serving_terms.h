@@ -4,6 +4,7 @@
 // scheduling or of queues, which planner/serving.h puts on top.
 #include "planner/engines/engine_model.h"
 #include "planner/kernel_cost.h"
+#include "planner/published_rates.h"
 
 namespace vramplan {
 
@@ -23,9 +24,11 @@ struct PassTerms {
 /// One rank's model on its device, ready to be asked for passes. `model` outlives it.
 class PassModel {
  public:
+  /// `rates`: what published runs say of kernels that nobody timed on this device or format.
   /// Errors: kUnsupported for a device whose card says too little, or an engine without kernels.
   PassModel(EngineKind engine, const DeviceCard& device, const EngineModel& model,
-            Quantization quantization, std::int64_t kv_element_bytes, int tp);
+            Quantization quantization, std::int64_t kv_element_bytes, int tp,
+            const ServedRates& rates = {});
 
   /// `tokens_each` new tokens (more than one when drafts are verified) for each of `running`
   /// sequences, of all attention groups together, that keep `context` tokens each.
@@ -48,6 +51,7 @@ class PassModel {
   int tp_;
   double bandwidth_ = 0, peak16_ = 0, peak_weights_ = 0, peak_experts_ = 0, link_ = 0;
   double stored_weights_ = 2, stored_experts_ = 2, kv_bytes_ = 2;
+  double unpack_s_ = 0;  // of a weight, where no kernel of its format was timed
   KernelCost gemm_, plain_, prefill_, decode_, latent_prefill_, latent_decode_, experts_, reduce_,
       group_reduce_;
 };

@@ -18,8 +18,8 @@ StrategySpace::FarTier StrategySpace::far_tier(const ModelSource& source, const 
               {batches_.size(), std::vector<double>(devices_.size(), -1)},
               std::vector<double>(devices_.size(), -1)};
   const std::int64_t layers = std::max<std::int64_t>(1, layer_count_ / shard.sharding.pp);
-  const bool nothing_leaves = tier.weights_on_host && layers < 3;  // two layers are staged
-  if (shard.sharding.cp > 1 || nothing_leaves) return far;
+  // Two layers are staged: of fewer than three nothing would leave.
+  if (shard.sharding.cp > 1 || (tier.weights_on_host && layers < 3)) return far;
   std::vector<std::pair<StageAccount, int>> there;  // and how many are alike
   d.kv_placement = tier.cache;
   try {
@@ -36,9 +36,8 @@ StrategySpace::FarTier StrategySpace::far_tier(const ModelSource& source, const 
     }
     for (const auto& [stage, count] : there) add_peaks(stage, d, far.peaks);
   } catch (const Error& error) {
-    const bool unsuitable =
-        error.code() == ErrorCode::kUsage || error.code() == ErrorCode::kUnsupported;
-    if (!unsuitable) throw;
+    const ErrorCode code = error.code();
+    if (code != ErrorCode::kUsage && code != ErrorCode::kUnsupported) throw;
     return far;  // a model whose layers differ in their cache
   }
   const auto decode_wait = [&](const RankModel& model, const Decisions& decisions,

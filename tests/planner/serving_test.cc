@@ -222,10 +222,52 @@ TEST(Serving, RanksMayShareTheTokensOfALatentCache) {
   EXPECT_THROW(run(8), Error);
 }
 
+// A static batch of an engine's own benchmark has no server and no queue before its first token.
+TEST(Serving, AStaticBatchIsItsPromptsAndThenItsSteps) {
+  ModelSource source;
+  source.card = model_card("llama-3.1-8b");
+  const DeviceCard device = device_card("h100-sxm-80gb");
+  Decisions d;
+  d.context = {2048};
+  d.capacity = {device.capacity_bytes.value};
+  EngineRequest request;
+  request.id = parse_engine("trtllm");
+  const EngineForecast f = forecast_engine(source, device, d, request).devices.front();
+  const auto run = [&](Arrival arrival, std::int64_t requests) {
+    ServingLoad load{{1024}, {1024}, requests};
+    load.arrival = arrival;
+    return forecast_serving(source, device, d, request, f, load);
+  };
+  EXPECT_LT(run(Arrival::kStatic, 1).ttft.v, run(Arrival::kSteady, 1).ttft.v);
+  EXPECT_LT(run(Arrival::kStatic, 32).tpot.v, run(Arrival::kSteady, 32).tpot.v);
+  EXPECT_GT(run(Arrival::kStatic, 32).ttft.v, 8 * run(Arrival::kStatic, 1).ttft.v);
+  EXPECT_EQ(parse_arrival("static"), Arrival::kStatic);
+}
+
+// A release whose host holds up every step is slower by that, whatever the model.
+TEST(Serving, HostWorkOfAReleaseIsInEveryStep) {
+  ModelSource source;
+  source.card = model_card("qwen2.5-0.5b");
+  const DeviceCard device = device_card("a100-sxm-80gb");
+  Decisions d;
+  d.context = {4096};
+  d.capacity = {device.capacity_bytes.value};
+  EngineRequest request;
+  request.id = parse_engine("vllm");
+  const EngineForecast f = forecast_engine(source, device, d, request).devices.front();
+  ServingLoad load{{1024}, {1024}, 1};
+  const double recent = forecast_serving(source, device, d, request, f, load).tpot.v;
+  load.release = "0.6.3";
+  const double old = forecast_serving(source, device, d, request, f, load).tpot.v;
+  EXPECT_NEAR(old - recent,
+              served_rates(EngineKind::kVllm, "0.6.3", device.name, Quantization::kNone).step_s,
+              1e-9);
+}
+
 TEST(Serving, WhatWasNotFittedIsRefusedByName) {
   EXPECT_THROW(serve("vllm", 0, 1024, 128), Error);
   try {
-    serve("llamacpp", 1, 1024, 128);
+    serve("llamacpp", 2, 1024, 128);
     FAIL() << "no error";
   } catch (const Error& error) {
     EXPECT_EQ(error.code(), ErrorCode::kUnsupported);

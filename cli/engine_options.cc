@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <utility>
 
 #include "cli/model_names.h"
 #include "modelcards/library.h"
@@ -71,7 +72,7 @@ void add_beside_flags(CLI::App& command, EngineOptions& o) {
 void add_expert_flag(CLI::App& command, EngineOptions& o) {
   command
       .add_option("--ep", o.expert_parallel,
-                  "of the engine's tensor ranks, those that share whole experts (1)")
+                  "of the tensor ranks, the engine's too, those that share whole experts (1)")
       ->check(CLI::Range(1, 65536))
       ->group(kEngine);
   command
@@ -157,6 +158,11 @@ Speculation speculation_of(const Speculation& asked) {
 }
 
 }  // namespace
+
+void move_experts(EngineOptions& engine, PlanOptions& plan) {
+  if (!engine.engine.empty() || engine.expert_parallel == 1) return;
+  plan.ep = std::exchange(engine.expert_parallel, 1);
+}
 
 void move_speculation(PlanOptions& plan, EngineOptions& engine) {
   const AskedGuesses asked = asked_guesses(plan);

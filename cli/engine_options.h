@@ -39,6 +39,8 @@ void open_draft(EngineRequest& request);
 /// --speculate, --draft and --speculate-acceptance mean the engine where one is planned for: its
 /// own way of guessing, not the executor's. Errors: those of asked_guesses.
 void move_speculation(PlanOptions& plan, EngineOptions& engine);
+/// --ep means the plan's own ranks where no engine is planned for.
+void move_experts(EngineOptions& engine, PlanOptions& plan);
 /// The context of a plan for an engine is its max model length unless --context says otherwise.
 void follow_engine(const EngineOptions& engine, PlanOptions& plan);
 /// Whether a plan fits when its executor and the engine both say so, or when the engine does.

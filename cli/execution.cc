@@ -63,6 +63,8 @@ void replan(PlannedModel& planned, std::int64_t prompt_tokens, std::int64_t outp
   request.count = d.device_count;
   request.tp = d.sharding.tp;
   request.pp = d.sharding.pp;
+  request.cp = d.sharding.cp;
+  request.ep = d.sharding.ep;
   request.context = Tokens{prompt_tokens + output_tokens};
   request.output = Tokens{output_tokens};
   request.prefill_chunk = d.prefill_chunk;

@@ -33,6 +33,7 @@ int run_plan_command(const PlanCommand& options, const Session& session) {
   PlanOptions asked = options.plan;
   EngineOptions settings = options.engine;
   if (!settings.engine.empty()) move_speculation(asked, settings);
+  move_experts(settings, asked);
   const std::optional<EngineRequest> engine = engine_request(settings);
   follow_engine(settings, asked);
   PlannedModel planned = plan_model(asked);

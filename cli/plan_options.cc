@@ -158,7 +158,7 @@ void add_plan_flags(CLI::App& command, PlanOptions& o) {
   command.add_option("--count", o.count, "number of devices")->group(kPlace);
   command.add_option("--tp", o.tp, "tensor parallel ranks")->group(kPlace);
   command.add_option("--pp", o.pp, "pipeline stages")->group(kPlace);
-  command.add_option("--cp", o.cp, "context parallel ranks: refused above 1")->group(kPlace);
+  command.add_option("--cp", o.cp, "context parallel ranks: planned, not run")->group(kPlace);
   command.add_option("--capacity", o.capacity, "bytes a device may give, e.g. 70GiB")
       ->group(kPlace);
   command.add_option("--threads", o.threads, "threads of the cpu backend")->group(kPlace);
@@ -258,11 +258,7 @@ PlanRequest request_of(const PlanOptions& o) {
   require_positive(o.tp, "--tp");
   require_positive(o.pp, "--pp");
   require_positive(o.cp, "--cp");
-  if (o.cp.value_or(1) > 1) {
-    throw Error(ErrorCode::kUnsupported, "context parallelism is neither planned nor run")
-        .at("", "--cp")
-        .help("use --tp and --pp, or --kv-placement host for a context that does not fit");
-  }
+  require_positive(o.ep, "--ep");
   require_positive(o.threads, "--threads");
   require_positive(o.batch, "--batch");
   require_positive(o.replicas, "--replicas");
@@ -273,6 +269,8 @@ PlanRequest request_of(const PlanOptions& o) {
   request.count = o.count;
   request.tp = o.tp;
   request.pp = o.pp;
+  request.cp = o.cp;
+  request.ep = o.ep;
   request.context = read_tokens(o.context, "--context");
   request.output = read_tokens(o.output, "--output-tokens");
   request.prefill_chunk = read_tokens(o.prefill_chunk, "--prefill-chunk");

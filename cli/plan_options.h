@@ -16,7 +16,7 @@ namespace vramplan::cli {
 struct PlanOptions {
   std::string model;
   std::string device;
-  std::optional<int> count, tp, pp, cp, threads;
+  std::optional<int> count, tp, pp, cp, ep, threads;
   std::optional<std::int64_t> batch, block_tokens, samples, beams, kv_stride, replicas;
   std::optional<std::uint64_t> seed;
   // Words with units or names; read in request_of, so that the errors are ours.

@@ -26,6 +26,7 @@ struct VerifyLogCommand {
 
 std::string value_text(double value, const std::string& unit) {
   if (unit == "bytes") return to_text(Bytes{std::llround(value)});
+  if (unit == "starts") return value > 0 ? "yes" : "no";
   return unit == "tokens" ? grouped(std::llround(value)) : fmt::format("{:.2f}", value);
 }
 
@@ -42,7 +43,7 @@ std::string rows_text(const std::vector<LogRow>& rows, const TextOptions& o) {
 }
 
 int run_verify_log(const VerifyLogCommand& options, const Session& session) {
-  const BootLog log = parse_boot_log(read_text(*open_file(options.log), kMostLog));
+  BootLog log = parse_boot_log(read_text(*open_file(options.log), kMostLog));
   if (log.empty()) {
     throw Error(ErrorCode::kUsage, "the log holds no line about memory that is known here")
         .at(options.log)
@@ -75,6 +76,16 @@ int run_verify_log(const VerifyLogCommand& options, const Session& session) {
   }
   const EngineOutcome outcome =
       forecast_engine(planned.source, planned.device, planned.plan.decisions, *request);
+  if (log.kv_blocks && !log.kv_tokens) {
+    log.kv_tokens = planned.plan.decisions.block * *log.kv_blocks;
+  }
+  if (log.failure) {
+    fmt::print(stderr, "note: the engine did not start: {}{}\n", log.failure->why,
+               log.failure->longest_that_fits
+                   ? fmt::format("; it says {} tokens would fit",
+                                 grouped(log.failure->longest_that_fits->n))
+                   : "");
+  }
   const std::vector<LogRow> rows =
       compare_log(log, outcome.devices.front(), options.tolerance, 256_MiB);
   bool good = true;

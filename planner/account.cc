@@ -23,7 +23,7 @@ std::vector<StageAccount> stage_accounts(const ModelSource& source, const Device
                                          const TokenizerTables& tables) {
   std::vector<StageAccount> stages;
   for (int stage = 0; stage < decisions.sharding.pp; ++stage) {
-    const int rank = stage * decisions.sharding.tp;
+    const int rank = stage * decisions.sharding.stage_ranks();
     StageAccount account;
     account.model = rank_model(source.card, decisions, source.stored, rank);
     account.weights = weight_bytes(account.model);

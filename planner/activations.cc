@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "planner/context_parallel.h"
 #include "planner/fused_norms.h"
 #include "planner/kv_groups.h"
 #include "planner/live_set.h"
@@ -21,7 +22,7 @@ constexpr const char *kX = "x", *kNormed = "n", *kNormed2 = "n2", *kQ = "q", *kK
                      *kRouter = "router scores", *kRouted = "routed rows",
                      *kExpertGate = "expert gate", *kExpertUp = "expert up",
                      *kExpertOut = "expert output", *kLatent = "latent", *kState = "state inputs",
-                     *kSampling = "sampling", *kSinkQ = "q for sinks";
+                     *kSampling = "sampling", *kSinkQ = "q for sinks", *kRing = "ring";
 
 class Pass {
  public:
@@ -122,8 +123,10 @@ class Pass {
     live_.drop(kV);
     live_.drop(kLatent);
     live_.take(kO, tokens(kind.shape.o));
+    live_.take(kRing, exchange_bytes(rules_, pass_, kind));
     live_.take(kScratch, attention_scratch(rules_, pass_, kind));
     live_.drop(kScratch);
+    live_.drop(kRing);
     live_.drop(kSinkQ);
     live_.drop(kQ);
     project(kind, Part::kAttentionOutput, kind.shape.o, kO, next_norm);
@@ -167,7 +170,9 @@ class Pass {
 
   void experts(const LayerKind& kind, bool next_norm) {
     const FeedForward& ff = kind.layer.feed_forward;
-    const std::int64_t routed = detail::checked_mul(pass_.tokens, ff.experts_per_token);
+    // A token is sent to no more experts than are here; that all are here is the most there can be.
+    const std::int64_t routed =
+        detail::checked_mul(pass_.tokens, std::min(ff.experts_per_token, kind.shape.experts));
     live_.take(kRouter, bytes_of(DType::kF32, pass_.tokens, ff.experts));
     live_.take(kRouted, rows(routed, model_.hidden));
     live_.take(kExpertGate, rows(routed, kind.shape.intermediate));
@@ -320,18 +325,22 @@ std::vector<PassShape> prefill_passes(const Decisions& decisions, bool head) {
   const std::int64_t chunk = std::min(decisions.prefill_chunk.n, prompt);
   if (chunk <= 0) return {};
   const std::int64_t full_before_last = ceil_div(prompt, chunk) - 1;
+  const auto part = [&](std::int64_t tokens) { return decisions.sharding.share(tokens); };
   std::vector<PassShape> passes;
-  if (full_before_last > 0) passes.push_back({chunk, 0, 1, full_before_last * chunk, chunk});
+  if (full_before_last > 0) {
+    passes.push_back({part(chunk), 0, 1, part(full_before_last * chunk), part(chunk)});
+  }
   const std::int64_t rows = head ? decisions.samples : 0;  // the last logits once a sample
-  passes.push_back({prompt - full_before_last * chunk, rows, 1, prompt});
+  passes.push_back({part(prompt - full_before_last * chunk), rows, 1, part(prompt)});
   return passes;
 }
 
 std::vector<PassShape> decode_passes(const Decisions& decisions, bool head, DeviceKind kind) {
   if (decisions.output.n <= 1) return {};
   const auto step = [&](std::int64_t rows) {
-    return PassShape{rows, head ? rows : 0, rows, decisions.context.n - 1,
-                     (decisions.context - decisions.output).n + 1};
+    const Sharding& s = decisions.sharding;
+    return PassShape{rows, head ? rows : 0, rows, s.share(decisions.context.n - 1),
+                     s.share((decisions.context - decisions.output).n + 1)};
   };
   if (const GuessDecision& guesses = decisions.speculation; guesses.any()) {
     // The first step asks about the most; the last one may have nothing to ask.
@@ -359,11 +368,12 @@ ScratchRules scratch_rules(const Decisions& decisions, DeviceKind kind, int mult
           decisions.attention,
           decisions.linear_inputs,
           kind == DeviceKind::kGpu ? multiprocessors : 0,
-          decisions.context.n,
+          decisions.sharding.share(decisions.context.n),
           decisions.kv_policy,
           decisions.kv_keep,
           decisions.block,
           decisions.kv_residual.any(),
+          decisions.sharding.cp,
           decisions.kv_format};
 }
 

@@ -13,7 +13,8 @@
 
 namespace vramplan {
 
-/// One forward pass of a rank: what it is fed.
+/// One forward pass of a rank: what it is fed. With context parallel ranks lengths and tokens of a
+/// prompt are those of one of them.
 struct PassShape {
   std::int64_t tokens = 0;      // T: rows of x
   std::int64_t logit_rows = 0;  // R: rows the head is computed for, 0 on other stages than the last
@@ -36,6 +37,7 @@ struct ScratchRules {
   KvKeep kv_keep = {};
   TokensPerBlock block{16};
   bool residual = false;  // a residual window: its part of a decode step has a result of its own
+  int cp = 1;             // context parallel ranks, and the cache that goes round them
   KvFormat kv_format = KvFormat::kF16;  // of layers that have none of their own
 
   bool has_window(const LayerKind& layer) const;

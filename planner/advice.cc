@@ -117,7 +117,7 @@ class Adviser {
   bool fits_on(int count) const {
     try {
       Decisions changed = decisions_;
-      changed.sharding = choose_sharding(source_.card, device_, count, std::nullopt, std::nullopt);
+      changed.sharding = choose_sharding(source_.card, device_, {count, {}, {}, {}, {}});
       changed.device_count = count;
       const std::optional<Bytes> peak = peak_with(changed);
       return peak && *peak <= decisions_.capacity;
@@ -140,7 +140,7 @@ class Adviser {
 
   void spare() {
     const Bytes left = decisions_.capacity - peak_;
-    const std::int64_t used = decisions_.kv_blocks.n * decisions_.block.n;
+    const std::int64_t used = decisions_.kv_blocks.n * decisions_.block.n * decisions_.sharding.cp;
     enough_.push_back(fmt::format(
         "spare {} ({}): holds {} more tokens, as one context of {} or {} sequences of {}",
         to_text(left), exact(left),

@@ -53,8 +53,9 @@ Tokens pool_tokens(const StageAccount& stage, const Decisions& decisions, Device
   if (left.n <= 0) return {};
   if (block.n == 0) return {kMostTokens};
   const Blocks blocks = Blocks{floor_div(left.n, block.n)} * decisions.replicas;
-  // Of a strided history each token kept stands for `stride`.
-  return decisions.block * (blocks * decisions.kv_residual.stride);
+  // Of a strided history each token kept stands for `stride`; a context parallel rank holds one of
+  // cp tokens.
+  return decisions.block * (blocks * decisions.kv_residual.stride * decisions.sharding.cp);
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "planner/activation_offload.h"
+#include "planner/context_parallel.h"
 #include "planner/kv_choices.h"
 #include "planner/kv_residual.h"
 #include "planner/op_work.h"
@@ -37,6 +38,7 @@ class Chooser : private ChoiceList {
     lengths();
     speculation();
     check_activation_offload(source_.card, d());
+    check_context_parallel(source_.card, d(), request_);
     check_replicas(d(), device_.kind != DeviceKind::kSram);
     about_model();
     about_device();
@@ -48,7 +50,9 @@ class Chooser : private ChoiceList {
     d().set = request_.set;
     d().card_hash = card_hash(source_.card);
     d().device = request_.device.empty() ? device_.name : request_.device;
-    d().sharding = choose_sharding(source_.card, device_, request_.count, request_.tp, request_.pp);
+    d().sharding =
+        choose_sharding(source_.card, device_,
+                        {request_.count, request_.tp, request_.pp, request_.cp, request_.ep});
     d().device_count = d().sharding.ranks();
     if (!request_.count && !request_.tp && !request_.pp) assume("devices", "1", "--count");
     if (request_.count && !request_.tp && !request_.pp && *request_.count > 1) {
@@ -251,6 +255,15 @@ class Chooser : private ChoiceList {
     if (moe)
       assume("experts", "all resident; tokens routed evenly (time), all at once (activations)",
              "none");
+    if (d().sharding.ep > 1) {
+      assume("shared experts", "a pass waits for the rank that chance gives most rows", "--ep");
+    }
+    if (d().sharding.cp > 1) {
+      assume("context parallel",
+             "planned, not run: K and V go round the ranks in prefill, results in decode; no "
+             "transfer hides behind computing",
+             "--cp");
+    }
     if (d().sharding.pp > 1) {
       assume("pipeline", "stages work one after another: no micro-batches", "--pp");
     }

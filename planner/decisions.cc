@@ -119,7 +119,8 @@ Blocks pool_blocks(const Decisions& decisions, const KvKeep& keep) {
 
 Blocks table_blocks(const Decisions& decisions, const KvKeep& keep) {
   if (keep.recent) return blocks_for(keep.window, kResidualBlock);
-  const Blocks whole = blocks_for(decisions.context, decisions.block);
+  const Tokens held{decisions.sharding.share(decisions.context.n)};
+  const Blocks whole = blocks_for(held, decisions.block);
   if (keep.all()) return whole;
   const Tokens chunk = std::min(decisions.prefill_chunk, decisions.context - decisions.output);
   if (keep.budget.n > 0) {

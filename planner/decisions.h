@@ -123,9 +123,14 @@ struct Decisions;
 /// the same sequences, blocks and threads.
 Decisions draft_decisions(const Decisions& decisions);
 
+/// tp ranks split the matrices of a layer, pp stages the layers, cp ranks the tokens of a sequence;
+/// ep of the tp ranks share whole experts.
 struct Sharding {
   int tp = 1, pp = 1, cp = 1, ep = 1;
   int ranks() const { return tp * pp * cp; }
+  int stage_ranks() const { return tp * cp; }
+  /// The most of `tokens` that one of the context parallel ranks holds.
+  std::int64_t share(std::int64_t tokens) const { return ceil_div(tokens, std::int64_t{cp}); }
 };
 
 struct Decisions {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "planner/context_parallel.h"
 #include "planner/fused_norms.h"
 #include "planner/kv_cache.h"
 #include "planner/kv_mix.h"
@@ -258,7 +259,8 @@ class PassWorks {
     const Mixer& mixer = kind.layer.mixer;
     const PassWork& pass = passes_.first;
     const std::int64_t queries = pass.tokens / pass.sequences;
-    OpWork work = attention_work(shape, queries, pass.kv_length, passes_.repeat);
+    const ContextRanks ranks{model_.shape.cp, model_.shape.tp};
+    OpWork work = ranks.attention(shape, pass, passes_.repeat);
     work.calls *= calls;
     if (kind.shape.latent > 0) {
       const auto latent = static_cast<double>(kind.shape.latent);
@@ -269,6 +271,8 @@ class PassWorks {
     work.bytes *= static_cast<double>(pass.sequences);  // one call for all slices
     work.flops *= static_cast<double>(pass.sequences);
     sum_.add(work, kind.count);
+    if (ranks.cp == 1) return;
+    sum_.add(ranks.exchange(kind, decisions_.kv_format, pass, passes_.repeat), kind.count);
   }
 
   void dense(const LayerKind& kind, std::int64_t intermediate) {
@@ -280,24 +284,33 @@ class PassWorks {
   }
 
   /// Experts at least one of T tokens is sent to, expected over an even routing: E (1 - (1 - k /
-  /// E)^T).
-  double experts_reached(const FeedForward& ff) const {
+  /// E)^T); of ranks that share whole experts the busiest is waited for.
+  double experts_reached(const LayerKind& kind) const {
+    const FeedForward& ff = kind.layer.feed_forward;
     const double e = static_cast<double>(ff.experts), k = static_cast<double>(ff.experts_per_token);
-    return e * (1 - std::pow(1 - k / e, static_cast<double>(t_)));
+    const double here = static_cast<double>(kind.shape.experts);
+    const double chance = 1 - std::pow(1 - k / e, static_cast<double>(t_));
+    return std::min(here, busiest(here * chance, here * chance * (1 - chance), model_.shape.ep));
   }
 
-  std::int64_t routed_rows(const FeedForward& ff) const {
-    return detail::checked_mul(t_, ff.experts_per_token);
+  std::int64_t routed_rows(const LayerKind& kind) const {
+    const FeedForward& ff = kind.layer.feed_forward;
+    const std::int64_t all = detail::checked_mul(t_, ff.experts_per_token);
+    if (model_.shape.ep == 1) return all;
+    const double ranks = model_.shape.ep, mean = static_cast<double>(all) / ranks;
+    const double most = busiest(mean, mean * (1 - 1 / ranks), model_.shape.ep);
+    const std::int64_t can =
+        detail::checked_mul(t_, std::min(ff.experts_per_token, kind.shape.experts));
+    return std::min(can, static_cast<std::int64_t>(std::ceil(most)));
   }
 
   void expert_linear(const LayerKind& kind, Part part, std::int64_t in, std::int64_t out) {
     const WeightTensor* weight = find_part(kind, part);
     if (!weight) return;
-    const FeedForward& ff = kind.layer.feed_forward;
-    const std::int64_t routed = routed_rows(ff);
-    OpWork work = linear_of(routed, in, out, weight->dtype);
-    const double one = static_cast<double>(weight->bytes().n) / static_cast<double>(ff.experts);
-    work.bytes += one * (experts_reached(ff) - 1);  // linear_work counted one matrix
+    OpWork work = linear_of(routed_rows(kind), in, out, weight->dtype);
+    const double here = static_cast<double>(kind.shape.experts);
+    const double one = static_cast<double>(weight->bytes().n) / here;
+    work.bytes += one * (experts_reached(kind) - 1);  // linear_work counted one matrix
     add(work, kind.count);
   }
 
@@ -305,10 +318,10 @@ class PassWorks {
     const FeedForward& ff = kind.layer.feed_forward;
     const std::int64_t f = kind.shape.intermediate;
     linear(kind, Part::kRouter, model_.hidden, ff.experts);
-    add(gather_work(routed_rows(ff), model_.hidden, a_), 2 * kind.count);  // out and back
+    add(gather_work(routed_rows(kind), model_.hidden, a_), 2 * kind.count);  // out and back
     if (ff.gated) expert_linear(kind, Part::kExpertGate, model_.hidden, f);
     expert_linear(kind, Part::kExpertUp, model_.hidden, f);
-    add(activation_work(routed_rows(ff), f, ff.gated, a_), kind.count);
+    add(activation_work(routed_rows(kind), f, ff.gated, a_), kind.count);
     expert_linear(kind, Part::kExpertDown, f, model_.hidden);
     if (kind.shape.shared_intermediate > 0) dense(kind, kind.shape.shared_intermediate);
   }
@@ -350,8 +363,11 @@ std::vector<OpWork> prefill_work(const RankModel& model, const Decisions& decisi
   if (chunk <= 0) return sum.take();
   const std::int64_t full = ceil_div(prompt, chunk) - 1;
   const bool fused = fuses_operations(device);
-  if (full > 0) PassWorks(model, decisions, {{chunk, 0, 1, chunk, true}, full, fused}, sum).run();
-  const PassWork last{prompt - full * chunk, decisions.samples, 1, prompt, true};
+  const auto part = [&](std::int64_t tokens) { return decisions.sharding.share(tokens); };
+  if (full > 0) {
+    PassWorks(model, decisions, {{part(chunk), 0, 1, chunk, true}, full, fused}, sum).run();
+  }
+  const PassWork last{part(prompt - full * chunk), decisions.samples, 1, prompt, true};
   PassWorks(model, decisions, {last, 1, fused}, sum).run();
   return sum.take();
 }

@@ -15,7 +15,8 @@ inline bool fuses_operations(DeviceKind kind) { return kind == DeviceKind::kGpu;
 
 /// All operations of one pass of a rank: `tokens` rows of which `logit_rows` need the head, as
 /// `sequences` slices of equal length over caches of `kv_length`. `prefill`: part of a prompt, even
-/// when it is a single token.
+/// when it is a single token. With context parallel ranks `tokens` of a prompt are one rank's part,
+/// `kv_length` is that of all.
 struct PassWork {
   std::int64_t tokens = 1, logit_rows = 0, sequences = 1, kv_length = 1;
   bool prefill = false;

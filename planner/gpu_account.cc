@@ -99,7 +99,9 @@ void add_draft(GpuAccount& gpu, const RankModel& draft, const DeviceCard& device
 Bytes pass_array_bytes(const GpuAccount& gpu, const Decisions& decisions) {
   const std::int64_t prompt = (decisions.context - decisions.output).n;
   const std::int64_t step = decisions.batch * (most_guesses(decisions) + 1);
-  const std::int64_t tokens = std::max(std::min(decisions.prefill_chunk.n, prompt), step);
+  const std::int64_t longest =
+      decisions.sharding.share(std::min(decisions.prefill_chunk.n, prompt));
+  const std::int64_t tokens = std::max(longest, step);
   const auto groups = static_cast<std::int64_t>(gpu.groups.size());
   Bytes bytes = rounded(tokens, 4) * 5 + rounded(tokens, 8) * groups +
                 rounded(decisions.batch, 4) * (2 + groups);

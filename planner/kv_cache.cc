@@ -155,13 +155,15 @@ Blocks residual_blocks(const Decisions& decisions) {
 
 Blocks kv_blocks_unshared(const Decisions& decisions) {
   if (decisions.kv_residual.any() && !mixes_windows(decisions)) return history_blocks(decisions);
-  return blocks_for(decisions.context, decisions.block) * decisions.batch;
+  const Tokens held{decisions.sharding.share(decisions.context.n)};
+  return blocks_for(held, decisions.block) * decisions.batch;
 }
 
 Blocks kv_blocks(const Decisions& decisions) {
   if (decisions.preempt != Preempt::kNone) return decisions.kv_blocks;
   if (decisions.kv_residual.any()) return kv_blocks_unshared(decisions);
-  const Blocks whole = blocks_for(decisions.context, decisions.block);
+  const Tokens held{decisions.sharding.share(decisions.context.n)};
+  const Blocks whole = blocks_for(held, decisions.block);
   const std::int64_t prompt = (decisions.context - decisions.output).n;
   if (decisions.samples > 1) {
     const Blocks shared{floor_div(prompt, decisions.block.n)};

@@ -70,6 +70,10 @@ std::vector<LedgerRow> offloaded_rows(const RankModel& model, const Decisions& d
 }
 
 std::string shared_text(const Decisions& decisions) {
+  if (decisions.sharding.cp > 1) {
+    return fmt::format(", the part of {} tokens that one of {} ranks holds",
+                       grouped(decisions.context.n), decisions.sharding.cp);
+  }
   const Blocks saved = kv_blocks_unshared(decisions) - kv_blocks(decisions);
   if (decisions.samples == 1 && decisions.shared_prefix.n == 0) return "";
   return fmt::format(", less {} that {} share", grouped(saved.n),
@@ -108,7 +112,8 @@ std::string blocks_text(const Decisions& decisions, bool history, Blocks blocks)
                                grouped(kv_blocks_unshared(decisions).n),
                                name_of(decisions.preempt));
   }
-  const Tokens kept = history ? history_tokens(decisions) : decisions.context;
+  const Tokens kept =
+      history ? history_tokens(decisions) : Tokens{decisions.sharding.share(decisions.context.n)};
   return count + fmt::format(" ({} sequence{} x ceil({} / {}){})", decisions.batch,
                              decisions.batch == 1 ? "" : "s", grouped(kept.n), decisions.block.n,
                              history ? history_text(decisions) : shared_text(decisions));

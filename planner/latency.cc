@@ -178,7 +178,8 @@ Seconds work_seconds(const DeviceCard& device, const std::vector<OpWork>& works)
 
 Seconds decode_floor(Bytes bytes, BytesPerSecond rate) { return bytes / rate; }
 
-Bytes decode_bytes(const RankModel& model, const Decisions& decisions, Tokens context) {
+Bytes decode_bytes(const RankModel& model, const Decisions& decisions, Tokens whole) {
+  const Tokens context{decisions.sharding.share(whole.n)};
   Bytes bytes;
   const bool tied_here = std::none_of(model.outside.begin(), model.outside.end(),
                                       [](const WeightTensor& t) { return t.part == Part::kHead; });
@@ -193,8 +194,10 @@ Bytes decode_bytes(const RankModel& model, const Decisions& decisions, Tokens co
       const bool expert = tensor.part == Part::kExpertGate || tensor.part == Part::kExpertUp ||
                           tensor.part == Part::kExpertDown;
       // One token needs its own experts; a batch may be sent to the same ones.
-      const std::int64_t reached = expert ? std::min(ff.experts, ff.experts_per_token) : 1;
-      const Bytes one = expert ? Bytes{tensor.bytes().n / ff.experts} : tensor.bytes();
+      const std::int64_t here = kind.shape.experts;
+      const std::int64_t own = ceil_div(ff.experts_per_token, model.shape.ep);
+      const std::int64_t reached = expert ? std::min(here, own) : 1;
+      const Bytes one = expert ? Bytes{tensor.bytes().n / here} : tensor.bytes();
       bytes += one * reached * kind.count;
     }
     const KvKeep keep = keep_of(decisions, kind.layer.mixer.window_tokens);

@@ -141,8 +141,9 @@ void add_gpu_rows(const StageAccount& stage, const Decisions& decisions,
   add(TierKind::kDevice, Category::kWorkspace, "indices", index_bytes(gpu, decisions),
       fmt::format("ids, positions, slots, rows and draws of the longest pass, block tables of {} "
                   "sequence{} x ceil({} / {}): {} + rotary tables {}",
-                  decisions.batch, decisions.batch == 1 ? "" : "s", grouped(decisions.context.n),
-                  decisions.block.n, exact(arrays), exact(gpu.rope)));
+                  decisions.batch, decisions.batch == 1 ? "" : "s",
+                  grouped(decisions.sharding.share(decisions.context.n)), decisions.block.n,
+                  exact(arrays), exact(gpu.rope)));
   add(TierKind::kDevice, Category::kWorkspace, "f32 vectors", gpu.vectors,
       "f32 copies of 16-bit norms and biases, each rounded up to 256 B");
   const Bytes reserved = reserved_pages(stage, decisions);
@@ -212,7 +213,7 @@ Ledger predicted_ledger(const std::vector<StageAccount>& stages, const Decisions
   Ledger ledger;
   for (const StageAccount& stage : stages) {
     const std::vector<LedgerRow> rows = stage_rows(stage, decisions, device, tables, from_file);
-    for (int t = 0; t < decisions.sharding.tp; ++t) {
+    for (int t = 0; t < decisions.sharding.stage_ranks(); ++t) {
       for (LedgerRow row : rows) {
         row.rank = stage.model.shape.rank + t;
         ledger.add(std::move(row));

@@ -46,7 +46,7 @@ std::vector<DevicePrediction> predict_devices(const Ledger& ledger, const Decisi
   std::vector<DevicePrediction> devices;
   for (int rank = 0; rank < decisions.sharding.ranks(); ++rank) {
     // The ranks of a stage are alike; summing one of them is enough.
-    if (rank % decisions.sharding.tp != 0) {
+    if (rank % decisions.sharding.stage_ranks() != 0) {
       devices.push_back(devices.back());
       devices.back().rank = rank;
       continue;

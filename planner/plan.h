@@ -22,6 +22,7 @@ struct PlanRequest {
   std::vector<std::string> set;
   std::string device;
   std::optional<int> count, tp, pp;
+  std::optional<int> cp, ep;  // planned, not run
   std::optional<Tokens> context, output, prefill_chunk;
   bool activation_offload = false;  // prefill layer by layer
   std::optional<std::int64_t> batch;

@@ -117,6 +117,16 @@ class Reader {
             wide(in.at("draft_hash"), 16), in.at("acceptance").real(0, 1)};
   }
 
+  /// Ranks are counted and divided by before a model is there to check them against.
+  static Sharding sharding(const YamlNode& in) {
+    in.allow_only({"tp", "pp", "cp", "ep"});
+    const Sharding s{small(in, "tp"), small(in, "pp"), small(in, "cp"), small(in, "ep")};
+    const std::int64_t stages = std::int64_t{s.tp} * s.pp;
+    if (stages * s.cp > 65536) in.fail("more than 65536 ranks");
+    if (s.tp % s.ep != 0) in.fail("ep is no divisor of tp");
+    return s;
+  }
+
   static void decisions(const YamlNode& in, Decisions& d) {
     in.allow_only(words(kDecisionKeys));
     d.model = in.at("model").text();
@@ -125,10 +135,7 @@ class Reader {
     d.card_hash = wide(in.at("card_hash"), 16);
     d.device = in.at("device").text();
     d.device_count = small(in, "device_count");
-    const YamlNode sharding = in.at("sharding");
-    sharding.allow_only({"tp", "pp", "cp", "ep"});
-    d.sharding = {small(sharding, "tp"), small(sharding, "pp"), small(sharding, "cp"),
-                  small(sharding, "ep")};
+    d.sharding = sharding(in.at("sharding"));
     if (in.at("weights").text() != "stored") d.weights = dtype(in.at("weights"));
     if (in.has("weight_offload")) {
       const YamlNode offload = in.at("weight_offload");

@@ -23,8 +23,8 @@ double price_or_last(const Evaluation& e) {
 /// Fewest devices, then fewest machines, then price, then speed, then the simpler sharding.
 auto golden_key(const Evaluation& e) {
   return std::tuple(e.strategy.devices(), e.nodes, price_or_last(e), e.tpot.v, -e.tokens_per_second,
-                    e.strategy.pp, e.strategy.format, e.strategy.kv_format, e.ttft.v,
-                    e.strategy.tier);
+                    e.strategy.pp, e.strategy.cp, e.strategy.ep, e.strategy.format,
+                    e.strategy.kv_format, e.ttft.v, e.strategy.tier);
 }
 auto price_key(const Evaluation& e) {
   return std::tuple(e.usd_per_million_tokens().value_or(0), e.strategy.devices(), e.nodes,
@@ -116,7 +116,7 @@ int replicas_for(const Evaluation& one, const SearchLimits& limits) {
     needed = std::max(needed, std::ceil(static_cast<double>(*limits.sequences) /
                                         static_cast<double>(one.strategy.batch)));
   }
-  const int each = one.strategy.tp * one.strategy.pp;
+  const int each = one.strategy.ranks();
   return needed * each <= limits.most_devices ? static_cast<int>(needed) : 0;
 }
 
@@ -230,7 +230,11 @@ std::vector<ShadowPrice> shadow_prices(const StrategySpace& space, const Evaluat
   }
   Strategy wider = s;
   wider.tp = static_cast<std::uint16_t>(s.tp * 2);
+  if (s.ep > 1) wider.ep = wider.tp;
   if (wider.tp <= 64) change(fmt::format("tp {} instead of {}", wider.tp, s.tp), wider);
+  Strategy longer = s;
+  longer.cp = static_cast<std::uint16_t>(s.cp * 2);
+  if (longer.cp <= 64) change(fmt::format("cp {} instead of {}", longer.cp, s.cp), longer);
   return out;
 }
 
@@ -280,6 +284,11 @@ SearchResult search(const StrategySpace& space, const SearchRequest& request) {
   if (space.tiers().size() > 1) {
     out.assumptions.push_back({"host memory and disks", "hold everything that leaves a device",
                                "--kv-placement, --weight-offload"});
+  }
+  const auto shared = [&](const auto& e) { return e.strategy.cp > 1 || e.strategy.ep > 1; };
+  if (std::any_of(out.front.begin(), out.front.end(), shared)) {
+    out.assumptions.push_back(
+        {"context and expert parallel", "planned, not run by this executor", "plan --engine"});
   }
   out.assumptions.push_back({"batch", "powers of two up to 512 on each replica", "none"});
   return out;

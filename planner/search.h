@@ -54,16 +54,18 @@ struct SearchTier {
 };
 const char* name_of(const SearchTier& tier);  // device host disk weights_host weights_hidden_host
 
-/// One strategy: `replicas` copies of a model on tp x pp devices each.
+/// One strategy: `replicas` copies of a model on tp x pp x cp devices each.
 struct Strategy {
   std::uint16_t device = 0;  // index into SearchRequest::devices
-  std::uint16_t tp = 1, pp = 1;
+  std::uint16_t tp = 1, pp = 1, cp = 1;
+  std::uint16_t ep = 1;  // 1 or tp: whether the tensor ranks share whole experts
   std::uint16_t replicas = 1;
   std::uint8_t format = 0, kv_format = 0;  // indices into the tables of StrategySpace
   std::uint8_t tier = 0;                   // index into StrategySpace::tiers()
   std::int64_t batch = 1;                  // of one replica
 
-  int devices() const { return tp * pp * replicas; }
+  int ranks() const { return tp * pp * cp; }
+  int devices() const { return ranks() * replicas; }
 };
 
 struct Evaluation {
@@ -127,6 +129,7 @@ class StrategySpace {
     double calls = 0, bytes = 0, flops[3] = {0, 0, 0};
     double link_calls = 0, link_bytes = 0;  // of collectives over tp ranks
     double send_calls = 0, send_bytes = 0;  // between stages
+    double ring_calls = 0, ring_bytes = 0;  // between context parallel ranks
     void add(const Work& other, int count);
   };
   using Peaks = std::vector<std::vector<Bytes>>;  // of the fullest stage, by batch and device
@@ -137,18 +140,20 @@ class StrategySpace {
     std::vector<double> prefill_stall;              // by device
   };
   struct Shard {
-    int tp = 1, pp = 1;
+    Sharding sharding;
     std::size_t format = 0, kv_format = 0;
     Work prefill;
     Peaks peaks;
-    std::vector<Work> decode;                // by batch
-    std::vector<FarTier> far;                // by tier after the first, which is the device
-    std::vector<Link> tp_links, send_links;  // by device
+    std::vector<Work> decode;  // by batch
+    std::vector<FarTier> far;  // by tier after the first, which is the device
+    std::vector<Link> tp_links, send_links, ring_links;  // by device
   };
 
   /// Bytes of devices, before the shards that need them; seconds after, when all are known.
   void add_devices(const TokenizerTables& tables);
   void add_shards(const ModelSource& source);
+  /// Every sharding of at most `most_devices` that is valid for the model, in powers of two.
+  std::vector<Sharding> shardings(const ModelCard& card) const;
   void add_seconds();
   /// Of passes that hold the peak, by number of multiprocessors.
   std::vector<Bytes> extents(const RankModel& model, const Decisions& decisions,
@@ -163,8 +168,10 @@ class StrategySpace {
     std::vector<Work> decode;  // by batch
   };
   using Stages = std::vector<StageClass>;
-  /// The kinds of the layers of a stage, in order, and whether it is the first or the last.
-  std::vector<int> layers_of(int pp, int stage) const;
+  /// Stages with equal ones are alike: the first or the last, the kinds of their layers in the
+  /// order they come first, and how often each follows each, which is all that norms made with the
+  /// sum before them and the activations' moments depend on.
+  std::vector<int> alike_by(int pp, int stage) const;
   FarTier far_tier(const ModelSource& source, const Stages& stages, const Shard& shard,
                    Decisions decisions, const SearchTier& tier) const;
   StageAccount stage_account(const ModelSource& source, const Decisions& decisions,
@@ -172,7 +179,7 @@ class StrategySpace {
   Peaks no_peaks() const;
   Shard make_shard(const ModelSource& source, Decisions decisions, std::size_t format,
                    std::size_t kv_format);
-  void add_work(const std::vector<struct OpWork>& works, Work& sum);
+  void add_work(const std::vector<struct OpWork>& works, const Sharding& sharding, Work& sum);
   double seconds(const Work& work, const Device& device, const Shard& shard,
                  std::size_t device_index) const;
   std::size_t compute_slot(DType dtype);
@@ -188,10 +195,10 @@ class StrategySpace {
   std::vector<SearchTier> tiers_;
   std::vector<std::int64_t> batches_;
   std::vector<Shard> shards_;
-  std::vector<int> shard_index_;  // [tp][pp][format][kv], -1 = not valid
+  std::vector<int> shard_index_;  // [log2 tp][pp][cp][ep][format][kv], -1 = not valid
   std::vector<DType> computes_;
   Tokens mean_context() const;
-  std::size_t index_of(int tp, int pp, std::size_t format, std::size_t kv) const;
+  std::size_t index_of(const Sharding& sharding, std::size_t format, std::size_t kv) const;
 };
 
 /// What one more of something costs or buys at a strategy.

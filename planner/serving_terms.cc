@@ -32,12 +32,6 @@ double link_bytes_per_s(const DeviceCard& device) {
   return best;
 }
 
-/// The largest of `ranks` draws with this mean and variance, about: the mean and sqrt(2 ln ranks)
-/// deviations, the growth of the maximum of normal draws. One rank: the mean.
-double busiest(double mean, double variance, double ranks) {
-  return mean + std::sqrt(2 * std::log(ranks) * variance);
-}
-
 /// How matrices are stored and multiplied under a quantisation.
 struct WeightKernel {
   std::string dtype;       // word of the kernel table

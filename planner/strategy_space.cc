@@ -14,7 +14,6 @@ namespace vramplan {
 namespace {
 
 constexpr std::int64_t kMostBatch = 512;
-constexpr int kMostTp = 64, kMostPp = 16;
 constexpr double kProbe = 1e12;
 
 const WeightChoice kWeightChoices[] = {{"stored", std::nullopt, Quality::kLossless},
@@ -37,11 +36,6 @@ bool is_collective(OpKind op) { return op == OpKind::kAllReduce || op == OpKind:
 
 }  // namespace
 
-std::size_t StrategySpace::index_of(int tp, int pp, std::size_t format, std::size_t kv) const {
-  const auto t = static_cast<std::size_t>(tp), p = static_cast<std::size_t>(pp);
-  return ((t * (kMostPp + 1) + p) * weights_.size() + format) * kv_formats_.size() + kv;
-}
-
 void StrategySpace::Work::add(const Work& other, int count) {
   const double n = count;
   calls += n * other.calls;
@@ -51,6 +45,8 @@ void StrategySpace::Work::add(const Work& other, int count) {
   link_bytes += n * other.link_bytes;
   send_calls += n * other.send_calls;
   send_bytes += n * other.send_bytes;
+  ring_calls += n * other.ring_calls;
+  ring_bytes += n * other.ring_bytes;
 }
 
 std::size_t StrategySpace::compute_slot(DType dtype) {
@@ -61,10 +57,15 @@ std::size_t StrategySpace::compute_slot(DType dtype) {
   return computes_.size() - 1;
 }
 
-void StrategySpace::add_work(const std::vector<OpWork>& works, Work& sum) {
+void StrategySpace::add_work(const std::vector<OpWork>& works, const Sharding& sharding,
+                             Work& sum) {
   for (const OpWork& work : works) {
     const double calls = static_cast<double>(work.calls);
-    if (is_collective(work.op)) {
+    const bool moves = is_collective(work.op) || work.op == OpKind::kSend;
+    if (moves && sharding.cp > 1 && work.ranks == sharding.stage_ranks()) {
+      sum.ring_calls += calls;  // a pipeline's send as far as that takes as long
+      sum.ring_bytes += work.bytes;
+    } else if (is_collective(work.op)) {
       sum.link_calls += calls;
       sum.link_bytes += work.bytes;
     } else if (work.op == OpKind::kSend) {
@@ -165,41 +166,19 @@ void StrategySpace::add_seconds() {
     for (Shard& shard : shards_) {
       OpWork reduce;
       reduce.op = OpKind::kAllReduce;
-      reduce.ranks = shard.tp;
-      const auto [call, byte] = shard.tp > 1 ? line_of(card, reduce) : std::pair{0.0, 0.0};
+      reduce.ranks = shard.sharding.tp;
+      const auto [call, byte] = reduce.ranks > 1 ? line_of(card, reduce) : std::pair{0.0, 0.0};
       shard.tp_links.push_back({call, byte});
       OpWork send;
       send.op = OpKind::kSend;
       send.ranks = 2;
-      const auto [send_call, send_byte] = shard.pp > 1 ? line_of(card, send) : std::pair{0.0, 0.0};
+      const bool staged = shard.sharding.pp > 1;
+      const auto [send_call, send_byte] = staged ? line_of(card, send) : std::pair{0.0, 0.0};
       shard.send_links.push_back({send_call, send_byte});
-    }
-  }
-}
-
-void StrategySpace::add_shards(const ModelSource& source) {
-  shard_index_.assign(index_of(kMostTp, kMostPp, weights_.size() - 1, kv_formats_.size() - 1) + 1,
-                      -1);
-  for (const int tp : valid_tensor_parallel(source.card, kMostTp)) {
-    if ((tp & (tp - 1)) != 0 || tp > request_.limits.most_devices) continue;
-    for (int pp = 1; pp <= kMostPp && tp * pp <= request_.limits.most_devices; pp *= 2) {
-      if (pp > source.card.layer_count()) break;
-      for (std::size_t f = 0; f < weights_.size(); ++f) {
-        for (std::size_t k = 0; k < kv_formats_.size(); ++k) {
-          Decisions d = base_;
-          d.sharding = {tp, pp, 1, 1};
-          d.device_count = tp * pp;
-          d.weights = weights_[f].dtype;
-          d.kv_format = kv_formats_[k].format;
-          try {
-            shards_.push_back(make_shard(source, d, f, k));
-          } catch (const Error& error) {
-            if (error.code() != ErrorCode::kUsage) throw;
-            continue;  // a format that does not divide these rows
-          }
-          shard_index_[index_of(tp, pp, f, k)] = static_cast<int>(shards_.size()) - 1;
-        }
-      }
+      send.ranks = shard.sharding.stage_ranks();
+      const bool ring = shard.sharding.cp > 1;
+      const auto [ring_call, ring_byte] = ring ? line_of(card, send) : std::pair{0.0, 0.0};
+      shard.ring_links.push_back({ring_call, ring_byte});
     }
   }
 }
@@ -263,66 +242,6 @@ void StrategySpace::add_peaks(const StageAccount& account, const Decisions& deci
   }
 }
 
-std::vector<int> StrategySpace::layers_of(int pp, int stage) const {
-  const LayerRange range = layers_of_stage(layer_count_, pp, stage);
-  std::vector<int> layers(kind_of_layer_.begin() + range.begin, kind_of_layer_.begin() + range.end);
-  layers.push_back(stage == 0 ? 1 : 0);
-  layers.push_back(stage + 1 == pp ? 1 : 0);
-  return layers;
-}
-
-StrategySpace::Shard StrategySpace::make_shard(const ModelSource& source, Decisions decisions,
-                                               std::size_t format, std::size_t kv_format) {
-  Shard shard;
-  shard.tp = decisions.sharding.tp;
-  shard.pp = decisions.sharding.pp;
-  shard.format = format;
-  shard.kv_format = kv_format;
-  shard.peaks = no_peaks();
-  shard.decode.resize(batches_.size());
-  Stages stages;
-  std::vector<std::vector<int>> seen;  // layers of each of them
-  for (int stage = 0; stage < shard.pp; ++stage) {
-    std::vector<int> layers = layers_of(shard.pp, stage);
-    const auto known = std::find(seen.begin(), seen.end(), layers);
-    if (known != seen.end()) {
-      ++stages[static_cast<std::size_t>(known - seen.begin())].count;
-      continue;
-    }
-    seen.push_back(std::move(layers));
-    StageClass one{stage, 1, stage_account(source, decisions, stage), {}, {}};
-    add_work(prefill_work(one.account.model, decisions, DeviceKind::kGpu), one.prefill);
-    add_peaks(one.account, decisions, shard.peaks);
-    one.decode.resize(batches_.size());
-    for (std::size_t b = 0; b < batches_.size(); ++b) {
-      const Decisions d = with_batch(decisions, batches_[b]);
-      const PassWork step{d.batch, d.batch, d.batch, mean_context().n};
-      add_work(forward_work(one.account.model, d, step, DeviceKind::kGpu), one.decode[b]);
-    }
-    stages.push_back(std::move(one));
-  }
-  for (const StageClass& one : stages) {
-    shard.prefill.add(one.prefill, one.count);
-    for (std::size_t b = 0; b < batches_.size(); ++b) {
-      shard.decode[b].add(one.decode[b], one.count);
-    }
-  }
-  for (std::size_t tier = 1; tier < tiers_.size(); ++tier) {
-    shard.far.push_back(far_tier(source, stages, shard, decisions, tiers_[tier]));
-  }
-  return shard;
-}
-
-StageAccount StrategySpace::stage_account(const ModelSource& source, const Decisions& decisions,
-                                          int stage) const {
-  StageAccount account;
-  account.model = rank_model(source.card, decisions, source.stored, stage * decisions.sharding.tp);
-  account.weights = weight_bytes(account.model);
-  account.padding = arena_padding(account.model);
-  account.gpu = gpu_account(account.model, request_.devices.front(), decisions);
-  return account;
-}
-
 double StrategySpace::seconds(const Work& work, const Device& device, const Shard& shard,
                               std::size_t device_index) const {
   double sum = work.calls * device.launch_s + work.bytes * device.byte_s;
@@ -330,13 +249,15 @@ double StrategySpace::seconds(const Work& work, const Device& device, const Shar
   const Link& tp = shard.tp_links[device_index];
   const Link& send = shard.send_links[device_index];
   sum += work.link_calls * tp.call_s + work.link_bytes * tp.byte_s;
+  const Link& ring = shard.ring_links[device_index];
+  sum += work.ring_calls * ring.call_s + work.ring_bytes * ring.byte_s;
   return sum + work.send_calls * send.call_s + work.send_bytes * send.byte_s;
 }
 
 Evaluation StrategySpace::evaluate(const Strategy& s) const {
   Evaluation out;
   out.strategy = s;
-  const int index = shard_index_[index_of(s.tp, s.pp, s.format, s.kv_format)];
+  const int index = shard_index_[index_of({s.tp, s.pp, s.cp, s.ep}, s.format, s.kv_format)];
   if (index < 0) return out;
   const Shard& shard = shards_[static_cast<std::size_t>(index)];
   // Batches are powers of two: the exponent is the index.
@@ -369,8 +290,10 @@ std::vector<Strategy> StrategySpace::strategies() const {
       for (std::size_t b = 0; b < batches_.size(); ++b) {
         Strategy s;
         s.device = static_cast<std::uint16_t>(d);
-        s.tp = static_cast<std::uint16_t>(shard.tp);
-        s.pp = static_cast<std::uint16_t>(shard.pp);
+        s.tp = static_cast<std::uint16_t>(shard.sharding.tp);
+        s.pp = static_cast<std::uint16_t>(shard.sharding.pp);
+        s.cp = static_cast<std::uint16_t>(shard.sharding.cp);
+        s.ep = static_cast<std::uint16_t>(shard.sharding.ep);
         s.format = static_cast<std::uint8_t>(shard.format);
         s.kv_format = static_cast<std::uint8_t>(shard.kv_format);
         s.batch = batches_[b];

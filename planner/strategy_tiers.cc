@@ -17,12 +17,13 @@ StrategySpace::FarTier StrategySpace::far_tier(const ModelSource& source, const 
   FarTier far{no_peaks(),
               {batches_.size(), std::vector<double>(devices_.size(), -1)},
               std::vector<double>(devices_.size(), -1)};
-  const std::int64_t layers = std::max<std::int64_t>(1, layer_count_ / shard.pp);
+  const std::int64_t layers = std::max<std::int64_t>(1, layer_count_ / shard.sharding.pp);
+  // Two layers are staged: of fewer than three nothing would leave.
+  if (shard.sharding.cp > 1 || (tier.weights_on_host && layers < 3)) return far;
   std::vector<std::pair<StageAccount, int>> there;  // and how many are alike
   d.kv_placement = tier.cache;
   try {
     if (tier.weights_on_host) {
-      if (layers < 3) return far;  // two layers are staged: nothing would leave
       d.weight_offload = {layers, SearchTier::kStagedLayers};
       d.activation_offload = tier.hidden_on_host;
       check_activation_offload(source.card, d);
@@ -35,9 +36,8 @@ StrategySpace::FarTier StrategySpace::far_tier(const ModelSource& source, const 
     }
     for (const auto& [stage, count] : there) add_peaks(stage, d, far.peaks);
   } catch (const Error& error) {
-    const bool unsuitable =
-        error.code() == ErrorCode::kUsage || error.code() == ErrorCode::kUnsupported;
-    if (!unsuitable) throw;
+    const ErrorCode code = error.code();
+    if (code != ErrorCode::kUsage && code != ErrorCode::kUnsupported) throw;
     return far;  // a model whose layers differ in their cache
   }
   const auto decode_wait = [&](const RankModel& model, const Decisions& decisions,
@@ -79,9 +79,11 @@ StrategySpace::FarTier StrategySpace::far_tier(const ModelSource& source, const 
 PlanRequest StrategySpace::plan_request(const Strategy& s) const {
   PlanRequest request = request_.plan;
   request.device = request_.devices[s.device].name;
-  request.count = s.tp * s.pp;
+  request.count = s.ranks();
   request.tp = s.tp;
   request.pp = s.pp;
+  request.cp = s.cp;
+  request.ep = s.ep;
   request.weights = weights_[s.format].dtype;
   request.kv_format = kv_formats_[s.kv_format].format;
   request.batch = s.batch;

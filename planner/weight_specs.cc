@@ -7,11 +7,11 @@ std::int64_t mul(std::int64_t a, std::int64_t b) { return detail::checked_mul(a,
 
 class LayerSpecs {
  public:
-  LayerSpecs(const ModelCard& card, const Layer& layer, int tp)
+  LayerSpecs(const ModelCard& card, const Layer& layer, int tp, int ep)
       : card_(card),
         layer_(layer),
         whole_(layer_shape(layer, 1)),
-        part_(layer_shape(layer, tp)),
+        part_(layer_shape(layer, tp, ep)),
         tp_(tp) {}
 
   std::vector<WeightSpec> build() {
@@ -304,10 +304,12 @@ class LayerSpecs {
     if (ff.bias) vector("ffn_down.bias", "feed_forward", card_.hidden, card_.hidden);
   }
 
-  /// Experts are split inside (tensor parallel), all of them resident, one stacked tensor a matrix.
+  /// Experts are split inside (tensor parallel) or shared whole (expert parallel), all of them
+  /// resident, one stacked tensor a matrix. Every rank routes, so the router is whole.
   void experts() {
     const FeedForward& ff = layer_.feed_forward;
     const std::int64_t f = part_.intermediate, whole = whole_.intermediate, e = ff.experts;
+    const std::int64_t here = part_.experts;
     by_rows("ffn_gate_inp.weight", "feed_forward", Part::kRouter, e, e);
     specs_.back().is_vector = true;
     if (ff.router_bias) {
@@ -315,19 +317,20 @@ class LayerSpecs {
       vector(sigmoid ? "exp_probs_b.bias" : "ffn_gate_inp.bias", "feed_forward", e, e);
     }
     if (ff.gated) {
-      by_rows("ffn_gate_exps.weight", "feed_forward", Part::kExpertGate, mul(e, f), mul(e, whole));
-      specs_.back().matrices = e;
-      if (ff.bias) table("ffn_gate_exps.bias", "feed_forward", e, e, f);
+      by_rows("ffn_gate_exps.weight", "feed_forward", Part::kExpertGate, mul(here, f),
+              mul(e, whole));
+      specs_.back().matrices = here;
+      if (ff.bias) table("ffn_gate_exps.bias", "feed_forward", here, e, f);
       if (ff.bias) specs_.back().whole_columns = whole;
     }
-    by_rows("ffn_up_exps.weight", "feed_forward", Part::kExpertUp, mul(e, f), mul(e, whole));
-    specs_.back().matrices = e;
-    if (ff.bias) table("ffn_up_exps.bias", "feed_forward", e, e, f);
+    by_rows("ffn_up_exps.weight", "feed_forward", Part::kExpertUp, mul(here, f), mul(e, whole));
+    specs_.back().matrices = here;
+    if (ff.bias) table("ffn_up_exps.bias", "feed_forward", here, e, f);
     if (ff.bias) specs_.back().whole_columns = whole;
     specs_.push_back({"ffn_down_exps.weight", "feed_forward", Part::kExpertDown,
-                      mul(e, card_.hidden), f, mul(e, card_.hidden), whole});
-    specs_.back().matrices = e;
-    if (ff.bias) table("ffn_down_exps.bias", "feed_forward", e, e, card_.hidden);
+                      mul(here, card_.hidden), f, mul(e, card_.hidden), whole});
+    specs_.back().matrices = here;
+    if (ff.bias) table("ffn_down_exps.bias", "feed_forward", here, e, card_.hidden);
     if (ff.shared_intermediate > 0) shared_expert();
   }
 
@@ -351,8 +354,8 @@ class LayerSpecs {
 
 }  // namespace
 
-std::vector<WeightSpec> layer_specs(const ModelCard& card, const Layer& layer, int tp) {
-  return LayerSpecs(card, layer, tp).build();
+std::vector<WeightSpec> layer_specs(const ModelCard& card, const Layer& layer, int tp, int ep) {
+  return LayerSpecs(card, layer, tp, ep).build();
 }
 
 }  // namespace vramplan

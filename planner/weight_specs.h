@@ -24,7 +24,7 @@ struct WeightSpec {
 /// A tensor that the card gives by name and shape.
 WeightSpec extra_spec(const ExtraTensor& extra, int tp);
 /// Names point into the card and the layer.
-std::vector<WeightSpec> layer_specs(const ModelCard& card, const Layer& layer, int tp);
+std::vector<WeightSpec> layer_specs(const ModelCard& card, const Layer& layer, int tp, int ep = 1);
 /// What a layer that predicts a further token holds besides the tensors of the last layer.
 std::vector<WeightSpec> mtp_specs(const ModelCard& card);
 /// Tensors outside the layers: tables, the last norm, the head, and those the card lists.

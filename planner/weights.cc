@@ -185,12 +185,12 @@ void split_expansion(const Mixer& mixer, std::vector<WeightSpec>& specs) {
   }
 }
 
-std::vector<WeightTensor> layer_tensors(const ModelCard& card, std::int64_t index, int tp,
-                                        Formats& formats) {
+std::vector<WeightTensor> layer_tensors(const ModelCard& card, std::int64_t index,
+                                        const RankShape& shape, Formats& formats) {
   const std::string prefix = formats.by_layer() ? layer_prefix(index) : std::string{};
   std::vector<WeightTensor> tensors;
   const Layer& layer = card.layers[static_cast<std::size_t>(index)];
-  std::vector<WeightSpec> specs = layer_specs(card, layer, tp);
+  std::vector<WeightSpec> specs = layer_specs(card, layer, shape.tp, shape.ep);
   if (formats.has(prefix + "attn_k_b.weight")) split_expansion(layer.mixer, specs);
   for (const WeightSpec& spec : specs) {
     if (auto tensor = formats.tensor(spec, prefix)) tensors.push_back(std::move(*tensor));
@@ -204,7 +204,7 @@ void add_layer(RankModel& model, const ModelCard& card, std::int64_t index,
   const std::optional<KvEncoding> cache = named_kv_encoding(decisions, index);
   const Layer& layer = card.layers[static_cast<std::size_t>(index)];
   std::vector<WeightTensor> tensors;
-  if (formats.by_layer()) tensors = layer_tensors(card, index, model.shape.tp, formats);
+  if (formats.by_layer()) tensors = layer_tensors(card, index, model.shape, formats);
   for (std::size_t k = 0; k < model.kinds.size(); ++k) {
     LayerKind& kind = model.kinds[k];
     if (!(kind.layer == layer) || kind.cache != cache) continue;  // equal in every field
@@ -213,10 +213,10 @@ void add_layer(RankModel& model, const ModelCard& card, std::int64_t index,
     model.kind_of_layer.push_back(k);
     return;
   }
-  if (!formats.by_layer()) tensors = layer_tensors(card, index, model.shape.tp, formats);
+  if (!formats.by_layer()) tensors = layer_tensors(card, index, model.shape, formats);
   model.kind_of_layer.push_back(model.kinds.size());
   model.kinds.push_back(
-      {layer, layer_shape(layer, model.shape.tp), 1, 0, std::move(tensors), cache});
+      {layer, layer_shape(layer, model.shape.tp, model.shape.ep), 1, 0, std::move(tensors), cache});
 }
 
 /// Layers that predict further tokens, on the last stage: their tensors are one group.
@@ -224,7 +224,8 @@ void add_mtp(RankModel& model, const ModelCard& card, Formats& formats) {
   model.mtp_layers = card.mtp_layers;
   for (std::int64_t i = 0; i < card.mtp_layers; ++i) {
     const std::string prefix = layer_prefix(card.layer_count() + i);
-    std::vector<WeightSpec> specs = layer_specs(card, card.layers.back(), model.shape.tp);
+    std::vector<WeightSpec> specs =
+        layer_specs(card, card.layers.back(), model.shape.tp, model.shape.ep);
     for (const WeightSpec& spec : mtp_specs(card)) specs.push_back(spec);
     for (const WeightSpec& spec : specs) {
       auto tensor = formats.tensor(spec, prefix);

@@ -115,6 +115,8 @@ std::string configuration(const Plan& plan) {
   }
   if (d.replicas > 1) text += fmt::format(", {} replicas", d.replicas);
   if (d.sharding.ranks() > 1) text += fmt::format(", tp {} pp {}", d.sharding.tp, d.sharding.pp);
+  if (d.sharding.cp > 1) text += fmt::format(" cp {}", d.sharding.cp);
+  if (d.sharding.ep > 1) text += fmt::format(" ep {}", d.sharding.ep);
   if (plan.engine && plan.engine->expert_parallel > 1) {
     text += fmt::format(" ep {}", plan.engine->expert_parallel);
   }

@@ -28,6 +28,8 @@ std::vector<std::pair<std::string, std::string>> cells(const Evaluation& e,
           {"nodes", std::to_string(e.nodes)},
           {"tp", std::to_string(s.tp)},
           {"pp", std::to_string(s.pp)},
+          {"cp", std::to_string(s.cp)},
+          {"ep", std::to_string(s.ep)},
           {"replicas", std::to_string(s.replicas)},
           {"weights", space.weights()[s.format].name},
           {"kv_format", name_of(space.kv_formats()[s.kv_format].format)},
@@ -49,6 +51,8 @@ json object(const Evaluation& e, const SearchRequest& request, const StrategySpa
               {"nodes", e.nodes},
               {"tp", s.tp},
               {"pp", s.pp},
+              {"cp", s.cp},
+              {"ep", s.ep},
               {"replicas", s.replicas},
               {"weights", space.weights()[s.format].name},
               {"kv_format", name_of(space.kv_formats()[s.kv_format].format)},
@@ -79,12 +83,20 @@ std::string cache_text(const Strategy& s, const StrategySpace& space) {
   return text;
 }
 
+/// "tp 8, pp 1", and the others where they are more than 1.
+std::string sharding_text(const Strategy& s) {
+  std::string text = fmt::format("tp {}, pp {}", s.tp, s.pp);
+  if (s.cp > 1) text += fmt::format(", cp {}", s.cp);
+  if (s.ep > 1) text += fmt::format(", ep {}", s.ep);
+  return text;
+}
+
 std::string line_of(const Evaluation& e, const SearchRequest& request, const StrategySpace& space) {
   const Strategy& s = e.strategy;
   std::string line = fmt::format(
-      "{} x {} (tp {}, pp {}, {} replica{}), weights {}, KV {}, batch {}: TTFT {}, TPOT {}, "
+      "{} x {} ({}, {} replica{}), weights {}, KV {}, batch {}: TTFT {}, TPOT {}, "
       "{:.0f} tokens/s",
-      s.devices(), request.devices[s.device].name, s.tp, s.pp, s.replicas,
+      s.devices(), request.devices[s.device].name, sharding_text(s), s.replicas,
       s.replicas == 1 ? "" : "s", weights_text(s, space), cache_text(s, space), s.batch,
       to_text(e.ttft), to_text(e.tpot), e.tokens_per_second);
   if (const auto each = e.usd_per_million_tokens()) {
@@ -144,6 +156,8 @@ std::string search_text(const SearchResult& r, const SearchRequest& request,
                      {"n", true},
                      {"tp", true},
                      {"pp", true, 3},
+                     {"cp", true, 3},
+                     {"ep", true, 3},
                      {"x", true, 4},
                      {"weights"},
                      {"KV", false, 2},
@@ -157,8 +171,9 @@ std::string search_text(const SearchResult& r, const SearchRequest& request,
     for (const Evaluation& e : r.front) {
       const Strategy& s = e.strategy;
       table.add({request.devices[s.device].name, std::to_string(s.devices()), std::to_string(s.tp),
-                 std::to_string(s.pp), std::to_string(s.replicas), weights_text(s, space),
-                 cache_text(s, space), std::to_string(s.batch), to_text(e.ttft), to_text(e.tpot),
+                 std::to_string(s.pp), std::to_string(s.cp), std::to_string(s.ep),
+                 std::to_string(s.replicas), weights_text(s, space), cache_text(s, space),
+                 std::to_string(s.batch), to_text(e.ttft), to_text(e.tpot),
                  fmt::format("{:.0f}", e.tokens_per_second),
                  e.usd_per_hour ? fmt::format("{:.2f}", *e.usd_per_hour) : "-", to_text(e.peak)});
     }

@@ -223,12 +223,16 @@ struct Program {
 };
 const Program kPrograms[] = {
     {EngineKind::kVllm, {"vllm", "serve"}, true},
+    {EngineKind::kVllm, {"vllm.entrypoints.openai.api_server"}, false},
     {EngineKind::kSglang, {"sglang.launch_server"}, false},
     {EngineKind::kSglang, {"sglang", "serve"}, false},
     {EngineKind::kTrtllm, {"trtllm-serve", "serve"}, true},
     {EngineKind::kTrtllm, {"trtllm-serve"}, true},
     {EngineKind::kLlamacpp, {"llama-server"}, false},
     {EngineKind::kLlamacpp, {"llama-cli"}, false},
+    // Images that start the engine themselves, as in "docker run IMAGE --model M".
+    {EngineKind::kVllm, {"vllm-openai"}, true},
+    {EngineKind::kLlamacpp, {"llama.cpp"}, false},
 };
 
 /// vLLM reads "--max_model_len" too (FlexibleArgumentParser).
@@ -239,9 +243,31 @@ std::string dashed(std::string name, EngineKind engine) {
   return name;
 }
 
+/// Without folders, or of an image without registry and tag.
 std::string base_name(const std::string& word) {
   const std::size_t slash = word.rfind('/');
-  return slash == std::string::npos ? word : word.substr(slash + 1);
+  const std::string name = slash == std::string::npos ? word : word.substr(slash + 1);
+  return name.substr(0, name.find(':'));
+}
+
+/// "0.9.1" of "vllm/vllm-openai:v0.9.1"; empty for a tag that is no release.
+std::string version_of_image(const std::string& word) {
+  const std::size_t colon = word.rfind(':');
+  if (colon == std::string::npos || word.compare(colon + 1, 1, "v") != 0) return "";
+  const std::string tag = word.substr(colon + 2);
+  return tag.find_first_not_of("0123456789.") == std::string::npos ? tag : "";
+}
+
+/// Cuts "--flag=value", and of engines that read Python's way "-tp=2".
+std::optional<std::string> cut_value(std::string& name, const EngineTable& table) {
+  const std::size_t equals = name.find('=');
+  if (equals == std::string::npos) return std::nullopt;
+  const bool python = table.kind == EngineKind::kVllm || table.kind == EngineKind::kSglang;
+  const bool known = python && table.flag(name.substr(0, equals)) != nullptr;
+  if (name.rfind("--", 0) != 0 && !known) return std::nullopt;
+  std::string value = name.substr(equals + 1);
+  name.erase(equals);
+  return value;
 }
 
 /// Index after the words that start the program, or nothing.
@@ -289,7 +315,8 @@ EngineCommand parse_command(const std::vector<std::string>& words, const std::st
     if (!after) continue;
     std::size_t i = *after;
     EngineCommand command;
-    command.id = {program.kind, version};
+    const std::string image = version_of_image(words[i - 1]);
+    command.id = {program.kind, version.empty() ? image : version};
     const EngineTable table = engine_table(command.id);
     command.program.assign(words.begin(), words.begin() + static_cast<std::ptrdiff_t>(i));
     if (program.model_follows && i < words.size() && words[i].rfind("-", 0) != 0) {
@@ -297,15 +324,13 @@ EngineCommand parse_command(const std::vector<std::string>& words, const std::st
     }
     while (i < words.size()) {
       std::string name = words[i++];
-      std::optional<std::string> value;
-      const std::size_t equals = name.find('=');
-      if (name.rfind("--", 0) == 0 && equals != std::string::npos) {
-        value = name.substr(equals + 1);
-        name.erase(equals);
-      }
+      std::optional<std::string> value = cut_value(name, table);
       const TableFlag* flag = table.flag(name);
       if (flag == nullptr) flag = table.flag(dashed(name, program.kind));
       if (flag == nullptr) unknown_flag(name, table);
+      // llama.cpp's "-fa" was a switch, and is published as one.
+      const bool next_is_flag = i >= words.size() || words[i].rfind("-", 0) == 0;
+      if (!value && flag->name == "-fa" && next_is_flag) value = "on";
       if (!value && flag->type != "switch" && i < words.size()) value = words[i++];
       command.flags.push_back({flag->name, value.value_or("")});
     }
@@ -314,7 +339,9 @@ EngineCommand parse_command(const std::vector<std::string>& words, const std::st
   }
   throw Error(ErrorCode::kUsage, "the command starts no engine that is known here")
       .at("command line")
-      .help("known: vllm serve, python -m sglang.launch_server, trtllm-serve, llama-server");
+      .help(
+          "known: vllm serve, python -m vllm.entrypoints.openai.api_server, python -m "
+          "sglang.launch_server, trtllm-serve, llama-server, docker run of their images");
 }
 
 }  // namespace vramplan

@@ -40,8 +40,10 @@ class Reader {
   void model_last() {
     // "vllm serve MODEL": the word after the program, when it is no part of it.
     const std::string& last = command_.program.back();
-    const bool program =
-        last == "serve" || last == "vllm" || last.find("trtllm-serve") != std::string::npos;
+    const bool program = last == "serve" || last == "vllm" ||
+                         last.find("trtllm-serve") != std::string::npos ||
+                         last.find("api_server") != std::string::npos ||
+                         last.find("vllm-openai") != std::string::npos;
     if (!program) out_.model = last;
   }
 
@@ -165,8 +167,9 @@ class Reader {
                n == "-cmoe" || n == "-ot" || n == "-nkvo" || n == "--enable-hierarchical-cache" ||
                n == "--num-gpu-blocks-override" || n == "--disable-hybrid-kv-cache-manager" ||
                n == "--disable-hybrid-swa-memory" || n == "--mmproj" || n == "-cd" ||
-               n == "kv_cache_config.host_cache_size" || n == "--kv-transfer-config" ||
-               n == "--kv-cache-dtype-skip-layers" || n == "context_parallel_size") {
+               n == "--enable-lora" || n == "kv_cache_config.host_cache_size" ||
+               n == "--kv-transfer-config" || n == "--kv-cache-dtype-skip-layers" ||
+               n == "context_parallel_size") {
       const bool off = f.value == "0" || f.value == "1" || f.value == "false";
       if (!off) refuse(f);
     }

@@ -352,6 +352,13 @@ EngineOutcome forecast_engine(const ModelSource& source, const DeviceCard& devic
         .at("", "--engine")
         .help("name a GPU with --device, or llamacpp");
   }
+  if (decisions.sharding.cp > 1 || decisions.sharding.ep > 1) {
+    throw Error(ErrorCode::kUnsupported,
+                "a plan of this executor's context or expert parallel "
+                "ranks is no plan of an engine's")
+        .at("", "--cp, --ep")
+        .help("plan it with --engine: there --ep and --decode-context-parallel are the engine's");
+  }
   EngineOutcome out;
   const EngineSettings settings =
       engine_settings(table, source, device, decisions, request, out.assumptions);

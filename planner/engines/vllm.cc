@@ -149,7 +149,10 @@ EngineForecast vllm_rank(const TwinInput& in) {
   out.non_torch = rounded(non_torch(in));
   out.graphs = rounded(graphs(in));
   out.available = rounded(static_cast<double>(in.decisions.capacity.n) * s.memory_fraction);
-  const Bytes profiled = out.available - out.weights - out.activations - out.non_torch;
+  // Newer versions capture the largest graphs while they profile, and leave room for all of them.
+  const bool inside = in.table.has("graphs_in_fraction");
+  const Bytes profiled = out.available - out.weights - out.activations - out.non_torch -
+                         (inside ? out.graphs : Bytes{});
   out.kv = std::max(Bytes{0}, s.kv_cache_memory.value_or(profiled));
   const std::int64_t ranks = in.model.context_ranks;
   const KvPool pool = kv_pool(in.model, in.decisions.block, {ceil_div(s.max_model_len.n, ranks)},

@@ -97,13 +97,33 @@ TEST(EmitCommand, ADraftModelIsInThePlanAndItsFile) {
   EXPECT_HOLDS(wrong.err, "eagle3");
 }
 
-TEST(EmitCommand, ParallelismThatNobodyHasIsRefusedByName) {
-  for (const char* flag : {"--cp", "--ep"}) {
-    const Outcome run =
-        run_program({"plan", "qwen3-30b-a3b", "--device", "h100-sxm-80gb", flag, "2"});
-    EXPECT_EQ(run.code, 6) << flag;
-    EXPECT_HOLDS(run.err, flag);
-  }
+// Planned by bytes and seconds; neither this executor nor an engine's twin takes such a plan.
+TEST(EmitCommand, ContextAndExpertRanksArePlannedAndNotRun) {
+  const Folder folder;
+  const std::string file = folder / "plan.yaml";
+  const std::vector<std::string> asked = {
+      "plan", "qwen3-30b-a3b", "--device", "h100-sxm-80gb", "--tp", "2",     "--cp",
+      "2",    "--ep",          "2",        "--out",         file,   "--json"};
+  const Outcome plan = run_program(asked);
+  ASSERT_EQ(plan.code, 0) << plan.err;
+  const auto d = plan.json()["decisions"];
+  EXPECT_EQ(d["cp"], 2);
+  EXPECT_EQ(d["ep"], 2);
+  EXPECT_EQ(plan.json()["devices"].size(), 4u);
+  EXPECT_EQ(run_program({"explain", file, "--json"}).json()["decisions"], d);
+  EXPECT_EQ(run_program({"run", file, "--backend", "dry"}).code, 6);
+  const Outcome emitted = run_program({"emit", file, "--engine", "vllm"});
+  EXPECT_EQ(emitted.code, 6);
+  EXPECT_HOLDS(emitted.err, "--decode-context-parallel");
+  const auto refused = [](const std::vector<std::string>& flags) {
+    std::vector<std::string> all = {"plan", "gemma-2-9b", "--device", "h100-sxm-80gb"};
+    all.insert(all.end(), flags.begin(), flags.end());
+    return run_program(all);
+  };
+  EXPECT_EQ(refused({"--cp", "2"}).code, 6) << "windows";
+  const Outcome dense = refused({"--tp", "2", "--ep", "2"});
+  EXPECT_EQ(dense.code, 2);
+  EXPECT_HOLDS(dense.err, "no experts");
 }
 
 TEST(EmitCommand, APlanKeepsTheEngineItWasMadeFor) {

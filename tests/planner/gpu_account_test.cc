@@ -28,5 +28,21 @@ TEST(GpuAccount, AProductOfFp8InputsIsTwoKernels) {
   EXPECT_EQ(step_kernels(DType::kF8E4M3) - step_kernels(DType::kI8), 30 * 7);
 }
 
+// The model's step and the draft's two kinds of step, of two tokens a sequence and of one, each in
+// pages of 2 MiB.
+TEST(GpuAccount, EachKindOfADraftsStepsIsCaptured) {
+  GpuAccount gpu;
+  gpu.graph_node = 1_MiB;
+  gpu.decode_calls = 3;
+  gpu.draft_calls = 1;
+  Decisions d;
+  d.context = Tokens{256};
+  d.output = Tokens{128};
+  d.speculation = {Guess::kDraft, 4, "", 0, 0.5};
+  EXPECT_EQ(graph_bytes(gpu, d), 4_MiB + 2 * 2_MiB);
+  d.speculation.tokens = 1;
+  EXPECT_EQ(graph_bytes(gpu, d), 4_MiB + 2_MiB);
+}
+
 }  // namespace
 }  // namespace vramplan

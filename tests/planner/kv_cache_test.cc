@@ -4,6 +4,7 @@
 #include <rapidcheck/gtest.h>
 
 #include "cards.h"
+#include "modelcards/library.h"
 
 namespace vramplan {
 namespace {
@@ -162,6 +163,59 @@ RC_GTEST_PROP(KvCache, RanksSplitTheCacheWhenHeadsDivide, ()) {
     sum += kv_bytes_per_token(rank_model(card, d, {}, rank), KvFormat::kF16).n;
   }
   RC_ASSERT(sum == kv_bytes_per_token(card, KvFormat::kF16).n);
+}
+
+// Two prompts of two samples and one left over alone: 62 whole blocks of a prompt are shared.
+TEST(KvCache, ASampleLeftOverHasItsPromptAlone) {
+  Decisions d = decisions_of();
+  d.batch = 5;
+  d.samples = 2;
+  d.context = 1024_tokens;
+  d.output = 20_tokens;
+  EXPECT_EQ(kv_blocks(d).n, 2 * (62 + 2 * 2) + (62 + 2));
+}
+
+// Gemma 3n E2B: 30 layers of which the last 10 read the cache of others; 2 kv heads of 256 in bf16.
+// Source: its config.json, num_kv_shared_layers.
+TEST(KvCache, LayersThatReadAnothersCacheKeepNone) {
+  EXPECT_EQ(kv_bytes_per_token(model_card("gemma-3n-e2b"), KvFormat::kBF16).n,
+            20 * 2 * 2 * 256 * 2);
+}
+
+// Qwen3-Next: conv_dim = 2 x 16 x 128 + 32 x 128 = 8,192 channels of 3 taps, and a state of 32
+// heads of 128 x 128 in f32. Source: modeling_qwen3_next.py.
+TEST(KvCache, AGatedDeltaLayersConvolutionSeesItsKeysTwice) {
+  LinearMixer linear;
+  linear.kind = LinearKind::kGatedDelta;
+  linear.heads = 32;
+  linear.key_heads = 16;
+  linear.key_dim = linear.value_dim = 128;
+  linear.conv_kernel = 4;
+  Layer layer;
+  layer.mixer.kind = MixerKind::kLinear;
+  layer.mixer.linear = linear;
+  layer.feed_forward.kind = FeedForwardKind::kNone;
+  EXPECT_EQ(linear_state_bytes(linear, layer_shape(layer, 1), DType::kBF16).n,
+            3LL * 8192 * 2 + 32LL * 128 * 128 * 4);
+}
+
+// Layers that predict further tokens keep a cache like the last one's: 2 x 2 heads x 16 x 2 B each.
+TEST(KvCache, LoadedMtpLayersKeepACache) {
+  ModelCard card = tiny();
+  card.mtp_layers = 1;
+  card.mtp_loaded = true;
+  Decisions d = decisions_of();
+  EXPECT_EQ(kv_growing_per_token(rank_model(card, d, {}, 0), d).n, 3 * 128);
+}
+
+// 1,000 tokens of a sequence between 4 ranks: 250 each, 16 blocks.
+TEST(KvCache, ContextParallelRanksHoldAShareOfASequence) {
+  Decisions d = decisions_of();
+  d.sharding.cp = 4;
+  d.batch = 3;
+  d.context = 1000_tokens;
+  EXPECT_EQ(kv_blocks(d).n, 3 * 16);
+  EXPECT_EQ(table_blocks(d, {}).n, 16);
 }
 
 }  // namespace

@@ -173,5 +173,17 @@ TEST(PlanFile, BrokenFilesNameTheirField) {
   EXPECT_NE(broken("phase: load", "phase: lode").find("phase"), std::string::npos);
 }
 
+TEST(PlanFile, MoreRanksThanThereCanBeAreRefused) {
+  const std::string good = write_plan(plan_of(tiny(), gpu_80gb(), ask(64, 1)));
+  const std::string was = "tp: 1, pp: 1, cp: 1, ep: 1";
+  ASSERT_NE(good.find(was), std::string::npos);
+  for (const char* hostile : {"tp: 65536, pp: 1, cp: 65536, ep: 1", "tp: 2, pp: 1, cp: 1, ep: 3",
+                              "tp: 65536, pp: 65536, cp: 65536, ep: 1"}) {
+    std::string text = good;
+    text.replace(text.find(was), was.size(), hostile);
+    EXPECT_EQ(code_of([&] { read_plan(text, "plan.yaml"); }), ErrorCode::kBadYaml) << hostile;
+  }
+}
+
 }  // namespace
 }  // namespace vramplan

@@ -47,8 +47,9 @@ TEST_P(SearchOf, EveryStrategyIsThePlannersPlanToTheByte) {
     const Plan plan = make_plan(source, request.devices[s.device], space.plan_request(s));
     Bytes peak;
     for (const DevicePrediction& d : plan.predictions.devices) peak = std::max(peak, d.predicted);
-    RC_LOG() << "tp " << s.tp << " pp " << s.pp << " batch " << s.batch << " format " << s.format
-             << " kv " << s.kv_format << " device " << s.device;
+    RC_LOG() << "tp " << s.tp << " pp " << s.pp << " cp " << s.cp << " ep " << s.ep << " batch "
+             << s.batch << " format " << s.format << " kv " << s.kv_format << " device "
+             << s.device;
     RC_ASSERT(e.peak.n == peak.n);
     RC_ASSERT(e.fits == plan.predictions.fits);
     const Performance& p = plan.predictions.performance;
@@ -57,7 +58,8 @@ TEST_P(SearchOf, EveryStrategyIsThePlannersPlanToTheByte) {
   }));
 }
 INSTANTIATE_TEST_SUITE_P(Models, SearchOf,
-                         ::testing::Values("llama-3-8b", "gemma-2-9b", "qwen3-32b", "gpt2-xl"));
+                         ::testing::Values("llama-3-8b", "gemma-2-9b", "qwen3-32b", "gpt2-xl",
+                                           "qwen3-30b-a3b"));
 
 // A cache beyond the device: only where it does not fit on the device, and then the plan's numbers.
 TEST(Search, ACacheOnTheHostIsThePlannersPlanToTheByte) {
@@ -268,6 +270,26 @@ TEST(Search, LimitsBelowZeroAndCpusAreRefused) {
   EXPECT_THROW(search(model("llama-3-8b"), request), Error);
   request.devices.clear();
   EXPECT_THROW(search(model("llama-3-8b"), request), Error);
+}
+
+// Experts are shared by all tensor ranks or none; a cache with windows is not shared.
+TEST(Search, ContextAndExpertRanksAreTriedWhereTheModelTakesThem) {
+  SearchRequest request = request_of({"h100-sxm-80gb"});
+  request.limits.most_devices = 8;
+  const auto widest = [&](const char* card) {
+    const StrategySpace space(model(card), request);
+    std::pair<int, int> most{1, 1};
+    for (const Strategy& s : space.strategies()) {
+      EXPECT_TRUE(s.ep == 1 || s.ep == s.tp);
+      EXPECT_LE(s.ranks(), 8);
+      most = {std::max<int>(most.first, s.cp), std::max<int>(most.second, s.ep)};
+    }
+    return most;
+  };
+  EXPECT_EQ(widest("qwen3-30b-a3b"), std::pair(8, 8));
+  EXPECT_EQ(widest("llama-3-8b"), std::pair(8, 1));
+  EXPECT_EQ(widest("gemma-2-9b"), std::pair(1, 1));
+  EXPECT_EQ(widest("gpt-oss-20b").first, 1) << "windows";
 }
 
 }  // namespace

@@ -11,7 +11,7 @@ using namespace test;
 
 TEST(Sharding, AnUnevenSplitIsRefusedAndTheValidOnesAreNamed) {
   std::string text;
-  const auto split = [] { choose_sharding(llama_3_70b(), gpu_80gb(), {}, 3, {}); };
+  const auto split = [] { choose_sharding(llama_3_70b(), gpu_80gb(), {{}, 3, {}, {}, {}}); };
   EXPECT_EQ(code_of(split, &text), ErrorCode::kUsage);
   EXPECT_NE(text.find("--tp"), std::string::npos) << text;
   EXPECT_NE(text.find("1, 2, 4, 8, 16, 32, 64"), std::string::npos) << text;
@@ -29,14 +29,14 @@ TEST(Sharding, KvHeadsAreSplitOrReplicatedNeverRounded) {
 
 TEST(Sharding, TheDefaultIsTheWidestSplitInsideANode) {
   const ModelCard card = llama_3_70b();
-  const Sharding eight = choose_sharding(card, gpu_80gb(), 8, {}, {});
+  const Sharding eight = choose_sharding(card, gpu_80gb(), {8, {}, {}, {}, {}});
   EXPECT_EQ(eight.tp, 8);
   EXPECT_EQ(eight.pp, 1);
-  const Sharding sixteen = choose_sharding(card, gpu_80gb(), 16, {}, {});
+  const Sharding sixteen = choose_sharding(card, gpu_80gb(), {16, {}, {}, {}, {}});
   EXPECT_EQ(sixteen.tp, 8);
   EXPECT_EQ(sixteen.pp, 2);
   const Sharding six =
-      choose_sharding(card, gpu_80gb(), 6, {}, {});  // 6 and 3 split nothing evenly
+      choose_sharding(card, gpu_80gb(), {6, {}, {}, {}, {}});  // 6 and 3 split nothing evenly
   EXPECT_EQ(six.tp, 2);
   EXPECT_EQ(six.pp, 3);
 }
@@ -44,13 +44,19 @@ TEST(Sharding, TheDefaultIsTheWidestSplitInsideANode) {
 TEST(Sharding, ProductsThatAreNotTheCountAreRefused) {
   const ModelCard card = llama_3_70b();
   const DeviceCard device = gpu_80gb();
-  EXPECT_EQ(code_of([&] { choose_sharding(card, device, 8, 4, 4); }), ErrorCode::kUsage);
-  EXPECT_EQ(code_of([&] { choose_sharding(card, device, 6, 4, {}); }), ErrorCode::kUsage);
-  EXPECT_EQ(code_of([&] { choose_sharding(card, device, 2, 4, {}); }), ErrorCode::kUsage);
-  EXPECT_EQ(code_of([&] { choose_sharding(card, device, {}, 1, 81); }), ErrorCode::kUsage);
-  EXPECT_EQ(code_of([&] { choose_sharding(card, device, 0, {}, {}); }), ErrorCode::kUsage);
-  EXPECT_EQ(choose_sharding(card, device, {}, 4, 2).ranks(), 8);
-  EXPECT_EQ(choose_sharding(card, device, 8, {}, 4).tp, 2);
+  EXPECT_EQ(code_of([&] { choose_sharding(card, device, {8, 4, 4, {}, {}}); }), ErrorCode::kUsage);
+  EXPECT_EQ(code_of([&] { choose_sharding(card, device, {6, 4, {}, {}, {}}); }), ErrorCode::kUsage);
+  EXPECT_EQ(code_of([&] { choose_sharding(card, device, {2, 4, {}, {}, {}}); }), ErrorCode::kUsage);
+  EXPECT_EQ(code_of([&] {
+              choose_sharding(card, device, {{}, 1, 81, {}, {}});
+            }),
+            ErrorCode::kUsage);
+  EXPECT_EQ(code_of([&] {
+              choose_sharding(card, device, {0, {}, {}, {}, {}});
+            }),
+            ErrorCode::kUsage);
+  EXPECT_EQ(choose_sharding(card, device, {{}, 4, 2, {}, {}}).ranks(), 8);
+  EXPECT_EQ(choose_sharding(card, device, {8, {}, 4, {}, {}}).tp, 2);
 }
 
 TEST(Sharding, RanksCountStageByStage) {
@@ -92,6 +98,47 @@ TEST(Sharding, HeadsOfALinearMixerAreSplitAndItsKeysReplicated) {
   EXPECT_EQ(shape.linear_keys, 16);
   card.layers[0].mixer.linear.heads = 6;
   EXPECT_EQ(valid_tensor_parallel(card, 4), (std::vector<int>{1, 2}));
+}
+
+// Mixtral: 8 experts of 14,336. Four ranks that all share them have two whole ones each, two of
+// four have four halves.
+TEST(Sharding, ExpertRanksHoldWholeExperts) {
+  const Layer layer = mixtral_8x7b().layers.front();
+  EXPECT_EQ(layer_shape(layer, 4, 4).experts, 2);
+  EXPECT_EQ(layer_shape(layer, 4, 4).intermediate, 14336);
+  EXPECT_EQ(layer_shape(layer, 4, 2).experts, 4);
+  EXPECT_EQ(layer_shape(layer, 4, 2).intermediate, 7168);
+  EXPECT_EQ(layer_shape(layer, 4).intermediate, 3584);
+  const auto split = [](ShardingRequest request) {
+    return [request] { choose_sharding(mixtral_8x7b(), gpu_80gb(), request); };
+  };
+  EXPECT_EQ(code_of(split({{}, 4, 1, {}, 3})), ErrorCode::kUsage);
+  EXPECT_EQ(code_of(split({{}, 16, 1, {}, 16})), ErrorCode::kUsage) << "8 experts for 16 ranks";
+  EXPECT_EQ(code_of([&] {
+              choose_sharding(tiny(), gpu_80gb(), {{}, 2, 1, {}, 2});
+            }),
+            ErrorCode::kUsage);
+}
+
+TEST(Sharding, ContextRanksAreCountedAndAlike) {
+  const ModelCard card = llama_3_70b();
+  const Sharding s = choose_sharding(card, gpu_80gb(), {8, 2, {}, 2, {}});
+  EXPECT_EQ(s.pp, 2);
+  EXPECT_EQ(s.ranks(), 8);
+  EXPECT_EQ(s.share(1001), 501);
+  EXPECT_EQ(rank_shape(card, s, 3).stage, 0);
+  EXPECT_EQ(rank_shape(card, s, 4).stage, 1);
+  EXPECT_EQ(rank_shape(card, s, 5).tensor_rank, 1);
+  EXPECT_EQ(code_of([&] {
+              choose_sharding(card, gpu_80gb(), {8, 2, {}, 3, {}});
+            }),
+            ErrorCode::kUsage);
+}
+
+// The mean and sqrt(2 ln n) deviations.
+TEST(Sharding, TheBusiestRankHasWhatChanceGivesIt) {
+  EXPECT_DOUBLE_EQ(busiest(10, 4, 1), 10);
+  EXPECT_NEAR(busiest(10, 4, 8), 10 + 2 * 2.0393, 1e-3);
 }
 
 }  // namespace

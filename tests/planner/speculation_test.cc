@@ -128,5 +128,25 @@ TEST(GuessPlan, WhatCannotTakeAGuessBackIsRefusedByName) {
   EXPECT_EQ(code_of([&] { make_plan(other, cpu(64_GiB), guessing(Guess::kDraft, 4, 0.5)); }), no);
 }
 
+// A pass over the last two tokens of each sequence, then k - 1 over one: k passes, k + 1 rows of
+// the table each sequence.
+TEST(GuessPlan, ADraftPassesOverTwoTokensAndThenOne) {
+  const ModelSource source = with_draft();
+  Decisions d = plan_with(Guess::kDraft, 4, 0.5).decisions;
+  const DraftAccount draft = draft_account(source, d);
+  std::int64_t passes = 0;
+  double bytes = 0;
+  for (const OpWork& work : draft_step_work(draft, d, 64, DeviceKind::kCpu)) {
+    if (work.op != OpKind::kEmbed) continue;
+    passes += work.calls;
+    bytes += work.bytes;
+  }
+  EXPECT_EQ(passes, 4);
+  EXPECT_DOUBLE_EQ(bytes, 5.0 * 3 * 64 * (2 + 4));
+  const ScratchRules rules = scratch_rules(draft_decisions(d), DeviceKind::kCpu);
+  EXPECT_GE(draft_peak(draft, d, rules, Phase::kDecode),
+            peak_bytes(draft.model, rules, {6, 3, 3, 127, 89}));
+}
+
 }  // namespace
 }  // namespace vramplan

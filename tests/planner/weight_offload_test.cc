@@ -105,5 +105,20 @@ TEST(WeightOffload, APlanFileKeepsIt) {
             plan.predictions.ledger.peak(0, TierKind::kDevice));
 }
 
+// Rooms begin at multiples of 256 B: a matrix of 3 x 5 in f16 takes one whole.
+TEST(WeightOffload, EveryStreamedMatrixBeginsAtAMultiple) {
+  LayerKind kind;
+  for (const Part part : {Part::kQ, Part::kVector}) {
+    WeightTensor tensor;
+    tensor.group = "attention";
+    tensor.dtype = DType::kF16;
+    tensor.rows = 3;
+    tensor.columns = 5;
+    tensor.part = part;
+    kind.tensors.push_back(tensor);
+  }
+  EXPECT_EQ(streamed_layer_bytes(kind).n, 256);
+}
+
 }  // namespace
 }  // namespace vramplan

@@ -10,6 +10,7 @@
 #include <sstream>
 
 #include "cards.h"
+#include "modelcards/library.h"
 #include "modelcards/yaml.h"
 
 namespace vramplan {
@@ -290,6 +291,61 @@ TEST(Weights, ParametersOfPublishedCheckpointsAreExact) {
   RecordProperty("compared", compared);
   RecordProperty("families_refused", unread);
   EXPECT_GE(compared, 15) << "refused:" << unread;
+}
+
+// DeepSeek-V3's first layers are dense, the layer that predicts a further token is like the last:
+// about 11.5 billion parameters of its own. Source: README_WEIGHTS.md of the checkpoint.
+TEST(Weights, AnMtpLayerIsLikeTheLastOne) {
+  ModelCard card = model_card("deepseek-v3");
+  card.mtp_loaded = true;
+  Decisions d = decisions_of();
+  d.weights = DType::kBF16;
+  for (const GroupBytes& group : weight_groups(rank_model(card, d, {}, 0))) {
+    if (std::string(group.group) != "mtp") continue;
+    EXPECT_NEAR(static_cast<double>(group.bytes.n) / 2e9, 11.5, 0.15);
+    return;
+  }
+  FAIL() << "no group";
+}
+
+// The latent is cached whole on every rank, so what makes it is, too; what expands it is split.
+TEST(Weights, TheLatentIsMadeWholeOnEveryRank) {
+  const RankModel model = rank_model(model_card("deepseek-v3"), decisions_of(8, 1), {}, 0);
+  std::int64_t down = 0, up = 0;
+  for (const WeightTensor& tensor : model.kinds.front().tensors) {
+    if (tensor.name == "attn_kv_a_mqa.weight") down = tensor.rows;
+    if (tensor.name == "attn_kv_b.weight") up = tensor.rows;
+  }
+  EXPECT_EQ(down, 512 + 64);
+  EXPECT_EQ(up, 128 / 8 * (128 + 128));
+}
+
+TEST(Weights, ATowerThatIsSplitByColumnsIs) {
+  ModelCard card = tiny();
+  card.extras.push_back({"v.down", "encoder", 6, 10, Split::kColumns, true});
+  const RankModel model = rank_model(card, decisions_of(2, 1), {}, 0);
+  for (const WeightTensor& tensor : model.outside) {
+    if (tensor.name != "v.down") continue;
+    EXPECT_EQ(tensor.columns, 5);
+    EXPECT_EQ(tensor.rows, 6);
+    return;
+  }
+  FAIL() << "no tower";
+}
+
+// Mixtral on two ranks: 4 whole experts or a half of 8 take the same bytes; a rank holds no more
+// experts than it shares, whole rows of them, and the router of all.
+TEST(Weights, SharedExpertsAreWholeAndWeighTheSame) {
+  Decisions split = decisions_of(2, 1), shared = split;
+  shared.sharding.ep = 2;
+  const RankModel half = rank_model(mixtral_8x7b(), split, {}, 0);
+  const RankModel whole = rank_model(mixtral_8x7b(), shared, {}, 0);
+  EXPECT_EQ(weight_bytes(half), weight_bytes(whole));
+  const WeightTensor* up = find_part(whole.kinds.front(), Part::kExpertUp);
+  EXPECT_EQ(up->rows, 4 * 14336);
+  EXPECT_EQ(up->matrices, 4);
+  EXPECT_EQ(find_part(whole.kinds.front(), Part::kExpertDown)->columns, 14336);
+  EXPECT_EQ(find_part(whole.kinds.front(), Part::kRouter)->rows, 8);
 }
 
 }  // namespace

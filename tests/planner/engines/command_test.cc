@@ -223,5 +223,36 @@ TEST(EngineCommand, WeightsAnEngineCannotRecodeAreRefused) {
   EXPECT_EQ(code_of([&] { setup_of_plan(plan, engine, source, device); }).substr(0, 3), "601");
 }
 
+/// As their projects' pages and issues publish them.
+TEST(EngineCommand, PublishedCommandLinesAreRead) {
+  const auto read = [](const std::string& line) {
+    const EngineCommand command = parse_command(shell_words(line), "");
+    return setup_of(command, engine_table(command.id));
+  };
+  const EngineSetup module = read(
+      "CUDA_VISIBLE_DEVICES=0,1 python3 -m vllm.entrypoints.openai.api_server "
+      "--model=meta-llama/Llama-3.1-8B-Instruct --tensor-parallel-size 2 --max_model_len 8192 "
+      "--disable-log-stats");
+  EXPECT_EQ(module.model, "meta-llama/Llama-3.1-8B-Instruct");
+  EXPECT_EQ(module.tp, 2);
+  EXPECT_EQ(module.max_model_len, Tokens{8192});
+  const EngineSetup image = read(
+      "docker run --gpus all -v hub:/hub --env HF_TOKEN=x -p "
+      "8000:8000 --ipc=host vllm/vllm-openai:v0.19.1 --model org/m -tp=4 --generation-config vllm");
+  EXPECT_EQ(image.id.version, "0.19.1");
+  EXPECT_EQ(image.model, "org/m");
+  EXPECT_EQ(image.tp, 4);
+  const EngineSetup sglang = read(
+      "docker run --gpus all lmsysorg/sglang:latest python3 -m sglang.launch_server --model-path "
+      "org/m --tp 2 --enable-torch-compile --schedule-policy lpm");
+  EXPECT_EQ(sglang.tp, 2);
+  const EngineSetup llama =
+      read("docker run ghcr.io/ggml-org/llama.cpp:server-cuda -m /m.gguf -fa -ngl 99 -c 8192 -fa");
+  EXPECT_EQ(llama.id.kind, EngineKind::kLlamacpp);
+  EXPECT_TRUE(llama.flash_attention);
+  EXPECT_EQ(llama.max_model_len, Tokens{8192});
+  EXPECT_EQ(code_of([&] { read("vllm serve m --enable-lora"); }).substr(0, 3), "601");
+}
+
 }  // namespace
 }  // namespace vramplan

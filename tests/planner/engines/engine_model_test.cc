@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "modelcards/library.h"
+#include "tests/planner/cards.h"
 
 namespace vramplan {
 namespace {
@@ -103,6 +104,51 @@ TEST(EngineModel, LayersOfOneKindAreOneEntry) {
 TEST(EngineModel, AnUnknownQuantizationIsRefusedByName) {
   EXPECT_THROW(parse_quantization("compressed-tensors"), Error);
   EXPECT_EQ(parse_quantization("awq_marlin"), Quantization::kInt4);
+}
+
+// gpt-oss-120b on four ranks: 32 whole experts each, rows of 2,880 padded to 2,944 and columns to
+// 3,072 as the kernels want them, 17 B for 32 elements.
+TEST(EngineModel, WholeExpertsInMxfp4ArePaddedEach) {
+  EngineFormats formats;
+  formats.quantization = Quantization::kMxfp4;
+  formats.mxfp4_hidden_granule = 256;
+  formats.mxfp4_intermediate_granule = 128;
+  formats.expert_parallel = 4;
+  EXPECT_EQ(model_of("gpt-oss-120b", 4, formats).expert_weights.n,
+            36LL * 3 * 32 * 2944 * 3072 / 32 * 17);
+}
+
+// A tower's layers are split like the decoder's, and it computes whether the card holds its weights
+// or the request names them.
+TEST(EngineModel, ATowerIsSplitAndComputes) {
+  EngineFormats formats;
+  const EngineModel plain = model_of("llama-3.1-8b", 4, formats);
+  EXPECT_FALSE(plain.vision);
+  formats.tower = Bytes{4000};
+  const EngineModel named = model_of("llama-3.1-8b", 4, formats);
+  EXPECT_TRUE(named.vision);
+  EXPECT_EQ((named.weights - plain.weights).n, 1000);
+  ModelSource held;
+  held.card = model_card("llama-3.1-8b");
+  held.card.extras.push_back({"v.patch", "encoder", 8, 8, Split::kColumns, true});
+  EXPECT_TRUE(engine_model(held, {}, {}, 0).vision);
+}
+
+// Layers that differ in something else share a rotary table: 1,048,576 positions x 16 x 2 B once.
+TEST(EngineModel, OneRotaryTableIsKeptOnce) {
+  ModelSource source;
+  source.card = test::tiny();
+  EngineFormats without;
+  without.rotary_tables = false;
+  const auto table = [&] {
+    return (engine_model(source, {}, {}, 0).weights - engine_model(source, {}, without, 0).weights)
+        .n;
+  };
+  EXPECT_EQ(table(), (1 << 20) * 16 * 2);
+  source.card.layers.back().feed_forward.intermediate = 256;
+  EXPECT_EQ(table(), (1 << 20) * 16 * 2);
+  source.card.layers.back().mixer.rope.theta *= 100;
+  EXPECT_EQ(table(), 2 * (1 << 20) * 16 * 2);
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 
 #include "modelcards/library.h"
 #include "planner/engines/twin.h"
+#include "tests/planner/engines/rig.h"
 
 namespace vramplan {
 namespace {
@@ -72,6 +73,16 @@ TEST(Llamacpp, TheInputTableStaysOnTheHostUnlessItIsTheHead) {
   EXPECT_EQ(untied.weights.n, (8'030'261'248 - 128'256LL * 4096) * 2);
   const EngineForecast tied = run("llama-3.2-1b", request_of(512, true));
   EXPECT_EQ(tied.weights.n, 1'235'814'400LL * 2);
+}
+
+// Slots have a window each: 1,024 x 4 + 512 cells, already a multiple of 256, of 5 layers. Source:
+// llama-kv-cache-iswa, n_swa x n_seq_max + n_ubatch (ik_llama.cpp#1607).
+TEST(Llamacpp, EverySlotKeepsAWindow) {
+  test::Rig rig(EngineKind::kLlamacpp);
+  rig.settings.max_num_seqs = 4;
+  rig.settings.max_num_batched_tokens = Tokens{512};
+  rig.model.kv = {{MixerKind::kSlidingWindow, 1024, 5, BytesPerToken{8192}}};
+  EXPECT_EQ(llamacpp_rank(rig.input()).kv.n, 4608LL * 5 * 8192);
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 
 #include "modelcards/library.h"
 #include "planner/engines/twin.h"
+#include "tests/planner/cards.h"
 
 namespace vramplan {
 namespace {
@@ -159,6 +160,34 @@ TEST(Speculation, WhatAnEngineHasNotIsRefusedByName) {
   s.method = "ngram";
   s.tokens = 0;
   EXPECT_EQ(code("llama-3.1-8b", "vllm", s), ErrorCode::kUsage);
+}
+
+// A layer like the model's, [h, 2 h] that joins state and embedding, three norms. Source:
+// deepseek_mtp.py: enorm, hnorm and the norm before the shared head.
+TEST(Speculation, AnMtpLayerHasAProjectionAndThreeNorms) {
+  ModelSource target;
+  target.card = test::tiny();
+  target.card.mtp_layers = 1;
+  Speculation s;
+  s.method = "mtp";
+  s.tokens = 1;
+  const std::int64_t layer = 64 * (64 + 32 + 32) + 64 * 64 + 3 * 64 * 128 + 2 * 64;
+  EXPECT_EQ(draft_model(target, nullptr, s, {}, {})->model.weights.n,
+            2 * (layer + 64 * 128 + 3 * 64));
+}
+
+// The head beside a mixture is dense, as wide as what a token sees: experts x their width and the
+// shared one's.
+TEST(Speculation, AHeadBesideExpertsIsAsWideAsWhatATokenSees) {
+  ModelSource target;
+  target.card = test::mixtral_8x7b();
+  for (Layer& layer : target.card.layers) layer.feed_forward.shared_intermediate = 512;
+  Speculation s;
+  s.method = "eagle";
+  s.tokens = 3;
+  const std::int64_t matrices =
+      2LL * 4096 * 4096 + 4096LL * (4096 + 1024 + 1024 + 4096) + 3LL * 4096 * (2 * 14336 + 512);
+  EXPECT_EQ(draft_model(target, nullptr, s, {}, {})->model.weights.n, 2 * (matrices + 4096));
 }
 
 }  // namespace

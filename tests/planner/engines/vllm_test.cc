@@ -4,6 +4,7 @@
 
 #include "modelcards/library.h"
 #include "planner/engines/twin.h"
+#include "tests/planner/engines/rig.h"
 
 namespace vramplan {
 namespace {
@@ -157,6 +158,67 @@ TEST(Vllm, AFractionOutsideOneIsRefused) {
   EXPECT_THROW(run("llama-3.1-8b", request), Error);
   request.memory_fraction = 0;
   EXPECT_THROW(run("llama-3.1-8b", request), Error);
+}
+
+// Two rows more a sequence and a copy of the bonus row: 3 x rows x vocab x 2 B. Source:
+// gpu_model_runner.py, _dummy_sampler_run.
+TEST(Vllm, DraftsAreVerifiedBesideTheSampledRows) {
+  test::Rig rig(EngineKind::kVllm, "0.19.0");
+  rig.settings.max_num_seqs = 1024;
+  const Bytes plain = vllm_rank(rig.input()).activations;
+  rig.settings.speculation = {"eagle3", 3, "head", {}};
+  EXPECT_NEAR(static_cast<double>((vllm_rank(rig.input()).activations - plain).n),
+              3.0 * 1024 * 128256 * 2, 2);
+}
+
+// Hidden states and residual of a stage: 2 x 8192 tokens x 4096 x 2 B.
+TEST(Vllm, StagesHandTwoTensorsOn) {
+  test::Rig rig(EngineKind::kVllm, "0.19.0");
+  const Bytes alone = vllm_rank(rig.input()).activations;
+  rig.decisions.sharding.pp = 2;
+  EXPECT_NEAR(static_cast<double>((vllm_rank(rig.input()).activations - alone).n),
+              2.0 * 8192 * 4096 * 2, 2);
+}
+
+// Fused experts see the tokens of all groups: 8192 x 8 experts x (max(2 x 768, 2048) + 768) x 2 B
+// times the fitted factor for each.
+TEST(Vllm, ExpertsWriteTheTokensOfEveryGroup) {
+  test::Rig rig(EngineKind::kVllm, "0.19.0");
+  rig.model.hidden = 2048;
+  rig.model.experts_per_token = 8;
+  rig.model.expert_intermediate = 768;
+  const Bytes one = vllm_rank(rig.input()).activations;
+  rig.model.groups = 2;
+  EXPECT_NEAR(static_cast<double>((vllm_rank(rig.input()).activations - one).n),
+              rig.table.number("expert_workspace") * 8192 * 8 * (2048 + 768) * 2, 2);
+}
+
+// Each of 8 ranks holds 65,536 / 8 tokens of a sequence in 512 pages.
+TEST(Vllm, RanksOfOneCacheEachHoldAShareOfASequence) {
+  test::Rig rig(EngineKind::kVllm, "0.19.0");
+  rig.model.context_ranks = 8;
+  rig.settings.kv_cache_memory = Bytes{4096LL * 16 * 32 * 5120};
+  const EngineForecast f = vllm_rank(rig.input());
+  EXPECT_DOUBLE_EQ(f.max_concurrency, 10);
+  EXPECT_EQ(f.kv_tokens, Tokens{5120LL * 16 * 8});
+}
+
+// 0.9 of 80 GiB must be free at start: 8 GiB of another process leave it, 9 GiB do not.
+TEST(Vllm, AnotherProcessMustLeaveTheFraction) {
+  test::Rig rig(EngineKind::kVllm, "0.19.0");
+  rig.settings.beside = 8_GiB;
+  EXPECT_TRUE(vllm_rank(rig.input()).boots);
+  rig.settings.beside = 9_GiB;
+  EXPECT_FALSE(vllm_rank(rig.input()).boots);
+}
+
+// From 0.21 on the room for graphs is inside the fraction (see the table's source).
+TEST(Vllm, NewerVersionsKeepTheirGraphsInsideTheFraction) {
+  const EngineForecast before = vllm_rank(test::Rig(EngineKind::kVllm, "0.19.0").input());
+  const EngineForecast now = vllm_rank(test::Rig(EngineKind::kVllm, "0.21.0").input());
+  EXPECT_EQ(before.kv - now.kv, now.graphs);
+  EXPECT_GT(now.graphs, 100_MiB);
+  EXPECT_LE(now.total, now.available);
 }
 
 }  // namespace

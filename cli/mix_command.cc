@@ -58,8 +58,11 @@ PlanRequest base_request(const MixCommand& options, bool windows) {
         .at("", "--kv-cache-dtype")
         .help("f16, bf16 or f32");
   }
-  // One chunk for all, so that no measure differs in more than its formats.
+  // One chunk and block for all, so that no measure differs in more than its formats.
   if (windows && !request.prefill_chunk) request.prefill_chunk = Tokens{96};
+  if (!request.block_tokens && request.kv_layout != KvLayout::kContiguous) {
+    request.block_tokens = windows ? kResidualBlock.n : 16;
+  }
   request.linear_inputs = DType::kF32;  // no rounding but the cache's
   return request;
 }

@@ -58,6 +58,9 @@ class Study {
   MeasuredMix judged(const std::vector<KvLayerRange>& layers, double predicted,
                      const CacheQuality& quality) {
     const Decisions decisions = parts_.decide(layers);
+    // Blocks of another size would charge a group for the rounding of all others.
+    if (block_.n == 0) block_ = decisions.block;
+    VRAMPLAN_CHECK(decisions.block == block_);
     const RankModel model = rank_model(parts_.source.card, decisions, parts_.source.stored, 0);
     MeasuredMix mix;
     mix.layers = layers;
@@ -99,6 +102,7 @@ class Study {
 
   const MixParts& parts_;
   std::int64_t layers_;
+  TokensPerBlock block_{0};
   MixAnswer answer_;
 };
 

@@ -53,8 +53,8 @@ struct MixAnswer {
 struct MixParts {
   const ModelSource& source;
   CacheQuality base;  // itself: its perplexity, and nothing lost
-  /// A plan with these layers in other formats than the base, and the same prefill chunk whatever
-  /// they are.
+  /// A plan with these layers in other formats than the base, and the same prefill chunk and block
+  /// whatever they are.
   std::function<Decisions(const std::vector<KvLayerRange>&)> decide;
   /// One pass over the text. Never called for the base.
   std::function<CacheQuality(const Decisions&)> measure;

@@ -18,6 +18,7 @@ PlanRequest mix_request(const std::vector<KvLayerRange>& layers) {
   PlanRequest request = base_request();
   request.kv_layers = layers;
   request.prefill_chunk = Tokens{96};
+  request.block_tokens = kResidualBlock.n;
   return request;
 }
 

@@ -95,7 +95,8 @@ class MixStudy : public testing::Test {
     request.device = "cpu-generic";
     request.kv_format = KvFormat::kF32;
     request.kv_layers = layers;
-    request.context = Tokens{512};
+    request.context = Tokens{500};  // begins a block of 32 and would end one of 16
+    request.block_tokens = 32;
     request.prefill_chunk = Tokens{64};
     request.threads = 2;
     return make_plan(source_, device_, request).decisions;

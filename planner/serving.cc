@@ -7,6 +7,7 @@
 #include <optional>
 
 #include "modelcards/nearest_names.h"
+#include "planner/kept_tokens.h"
 #include "planner/latency.h"
 #include "planner/llamacpp_serving.h"
 #include "planner/served_release.h"
@@ -95,24 +96,6 @@ PassModel pass_model(const Served& s, const DeviceCard& device, const Decisions&
 bool is_latent(const EngineModel& model) {
   return std::any_of(model.kv.begin(), model.kv.end(),
                      [](const KvLayers& l) { return l.kind == MixerKind::kMla; });
-}
-
-/// What a request keeps, in tokens of all layers: share x tokens + tokens, see ServingTerms.
-struct Kept {
-  double share = 1, tokens = 0;
-};
-/// TensorRT-LLM counts the tokens of its cache as if all layers kept all of them, and gives each
-/// window a pool of its own; the other twins' tokens know of windows.
-Kept kept_of(const EngineModel& model, EngineKind engine) {
-  if (engine != EngineKind::kTrtllm) return {};
-  double all = 0, full = 0, windowed = 0;
-  for (const KvLayers& layers : model.kv) {
-    const double weight = real(layers.layers) * real(layers.bytes_per_token.n);
-    all += weight;
-    (layers.window > 0 ? windowed : full) += weight * (layers.window > 0 ? real(layers.window) : 1);
-  }
-  if (all <= 0 || full <= 0) return {};
-  return {full / all, windowed / all};
 }
 
 /// Of one attention group.
@@ -356,7 +339,7 @@ ServingTerms serving_terms(const ModelSource& source, const DeviceCard& device,
   ServingTerms out;
   out.asked = std::min(real(load.concurrency), real(model.groups) * real(s.settings.max_num_seqs));
   out.layers = real(model.layers);
-  const Kept keeps = kept_of(model, s.table.kind);
+  const KeptTokens keeps = kept_tokens(model, s.table.kind);
   out.kept_share = keeps.share;
   out.kept_tokens = keeps.tokens;
   out.experts = model.experts > 0;
@@ -382,7 +365,7 @@ ServingForecast forecast_serving(const ModelSource& source, const DeviceCard& de
   const EngineTimes times(s, device, decisions, load);
   const auto t = [&](const std::string& name) { return s.table.number("serve_" + name); };
   const double input = real(load.input.n), output = real(load.output.n);
-  const Kept keeps = kept_of(s.stages.front(), s.table.kind);
+  const KeptTokens keeps = kept_tokens(s.stages.front(), s.table.kind);
   // Of a request, while it runs.
   const double grown = input + t("growth") * output;
   const double kept = std::min(grown, keeps.share * grown + keeps.tokens);

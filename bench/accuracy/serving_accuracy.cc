@@ -203,14 +203,13 @@ void print_coverage(const Cases& cases) {
       "\nHeld-out rows, not contradicted, within the error that goes with their prediction (63 % "
       "where sizes of errors fall off exponentially about that mean):");
   for (const char* engine : {"sglang", "trtllm", "vllm"}) {
-    double rows = 0, ttft = 0, tpot = 0;
+    double rows = 1e-9, ttft = 0, tpot = 0;
     for (const ServingCase& c : cases) {
       if (c.fit || !c.contradicts.empty() || c.engine != engine) continue;
       ++rows;
       ttft += std::abs(c.ttft_error()) <= c.ttft_published ? 1 : 0;
       tpot += std::abs(c.tpot_error()) <= c.tpot_published ? 1 : 0;
     }
-    if (rows == 0) continue;
     fmt::print(" {} TTFT {:.0f} %, TPOT {:.0f} %;", engine, 100 * ttft / rows, 100 * tpot / rows);
   }
   fmt::print("\n");
@@ -306,10 +305,8 @@ void print_page(const ServingCases& all) {
   print_floor(cases);
   print_trimmed(cases);
   print_coverage(cases);
-  Cases drafts;
-  for (const ServingCase& c : cases) {
-    if (!c.drafts.empty()) drafts.push_back(c);
-  }
+  Cases drafts = cases;
+  std::erase_if(drafts, [](const ServingCase& c) { return c.drafts.empty(); });
   print_unfitted("Drafted tokens",
                  "Rows of runs that their scripts start with MTP (`--speculate mtp:K`); no "
                  "acceptance is published, 0.7 is assumed. They are among the held-out rows above "

@@ -9,6 +9,7 @@ namespace vramplan::cli {
 
 void add_plan_command(CLI::App& app, Session& session);
 void add_search_command(CLI::App& app, Session& session);
+void add_mix_command(CLI::App& app, Session& session);
 void add_man_command(CLI::App& app, Session& session);
 void add_emit_command(CLI::App& app, Session& session);
 void add_lint_command(CLI::App& app, Session& session);

@@ -72,6 +72,8 @@ void replan(PlannedModel& planned, std::int64_t prompt_tokens, std::int64_t outp
   if (!one_sequence) keep_sequences(d, request);
   request.weights = d.weights;
   request.kv_format = d.kv_format;
+  request.kv_layers = d.kv_layers;
+  request.kv_full_heads = d.kv_full_heads;
   request.kv_policy = d.kv_policy;
   if (d.kv_policy == KvPolicy::kSinkWindow) {
     request.kv_sinks = d.kv_keep.sinks;

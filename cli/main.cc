@@ -36,6 +36,7 @@ void add_commands(CLI::App& app, Session& session) {
   add_run_command(app, session);
   add_verify_command(app, session);
   add_search_command(app, session);
+  add_mix_command(app, session);
   add_emit_command(app, session);
   add_lint_command(app, session);
   add_verify_log_command(app, session);

@@ -6,11 +6,13 @@
 
 #include <fmt/format.h>
 
+#include "cli/kv_options.h"
 #include "cli/model_names.h"
 #include "executor/process_memory.h"
 #include "modelcards/file.h"
 #include "modelcards/library.h"
 #include "planner/engines/speculation.h"
+#include "planner/kv_mix.h"
 
 namespace vramplan::cli {
 namespace {
@@ -18,8 +20,6 @@ namespace {
 constexpr Bytes kMostPlanBytes = 16_MiB;
 constexpr std::int64_t kMostAsked = 1024;  // guesses a step
 constexpr const char* kPlace = "Hardware and sharding";
-constexpr const char* kWork = "Workload";
-constexpr const char* kFormats = "Formats and algorithms";
 
 [[noreturn]] void fail_choice(const std::string& flag, const std::string& value,
                               const std::vector<std::string>& allowed) {
@@ -62,14 +62,8 @@ std::optional<DType> read_weights(const std::string& text) {
 
 std::optional<KvFormat> read_kv_format(const std::string& text) {
   if (text.empty()) return std::nullopt;
-  std::vector<std::string> names;
-  for (int i = 0; i < kKvFormats; ++i) {
-    const auto format = static_cast<KvFormat>(i);
-    names.emplace_back(name_of(format));
-    if (text == names.back()) return format;
-    if (i < 3 && dtype_from_name(text) == dtype_of(format)) return format;  // fp16, bfloat16
-  }
-  fail_choice("--kv-cache-dtype", text, names);
+  if (const auto format = kv_format_from(text)) return format;
+  fail_choice("--kv-cache-dtype", text, kv_format_names());
 }
 
 /// One of the `count` values of an enum, by its name.
@@ -118,45 +112,6 @@ void require_positive(const std::optional<Number>& value, const std::string& fla
   if (!value || *value >= 1) return;
   throw Error(ErrorCode::kUsage, fmt::format("{} must be at least 1, not {}", flag, *value))
       .at("", flag);
-}
-
-void add_kv_flags(CLI::App& command, PlanOptions& o) {
-  command.add_option("--kv-cache-dtype", o.kv_format, "f16, fp8, int8, kivi2 ...")->group(kFormats);
-  command
-      .add_option("--kv-policy", o.kv_policy,
-                  "keep_all; window (windowed layers); sink_window (all layers); strided; mass")
-      ->group(kFormats);
-  command.add_option("--kv-budget", o.kv_budget, "mass: most tokens that stay (a fifth)")
-      ->group(kFormats);
-  command.add_option("--kv-score", o.kv_score, "mass: sum, or decayed")->group(kFormats);
-  command
-      .add_option("--preempt", o.preempt,
-                  "sequences beyond the blocks there are: none, swap, recompute, auto")
-      ->group(kWork);
-  command
-      .add_option("--kv-pool", o.kv_pool, "--preempt: tokens of all sequences together, at most")
-      ->group(kWork);
-  command.add_option("--kv-layout", o.kv_layout, "paged, or contiguous (the baseline)")
-      ->group(kFormats);
-  command
-      .add_option("--kv-residual", o.kv_residual,
-                  "kivi2, kivi4, strided: newest tokens kept in f16 (128; strided 512)")
-      ->group(kFormats);
-  command.add_option("--kv-stride", o.kv_stride, "strided: one in how many older tokens stays (4)")
-      ->group(kFormats);
-  command.add_option("--kv-sinks", o.kv_sinks, "sink_window: first tokens that stay (4)")
-      ->group(kFormats);
-  command.add_option("--kv-window", o.kv_window, "sink_window: newest tokens that stay (1024)")
-      ->group(kFormats);
-  command
-      .add_option("--kv-placement", o.kv_placement,
-                  "device, host or disk: where KV blocks live between their layer's turns")
-      ->group(kFormats);
-  command
-      .add_option("--kv-offload", o.kv_offload,
-                  "share of the KV cache that leaves the device, e.g. 0.8; default: all it can")
-      ->group(kFormats);
-  command.add_option("--block-size", o.block_tokens, "tokens of a KV block")->group(kFormats);
 }
 
 void add_format_flags(CLI::App& command, PlanOptions& o) {
@@ -324,6 +279,7 @@ PlanRequest request_of(const PlanOptions& o) {
   request.batch = o.batch;
   request.weights = read_weights(o.weights);
   request.kv_format = read_kv_format(o.kv_format);
+  read_kv_mix(o, request);
   request.kv_policy = read_choice<KvPolicy>("--kv-policy", o.kv_policy, kKvPolicies);
   request.kv_sinks = read_tokens(o.kv_sinks, "--kv-sinks");
   request.kv_window = read_tokens(o.kv_window, "--kv-window");

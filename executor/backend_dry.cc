@@ -61,10 +61,11 @@ DryCost cost_by(const DeviceCard& card) {
     op.op = op_kind(work.op);
     op.dtype = work.dtype;
     op.compute = work.compute;
+    op.calls = work.calls;
     op.bytes = work.bytes;
     op.flops = work.flops;
     op.ranks = work.ranks;
-    return op_seconds(card, op) + between_seconds(card, is_of_ops(op.op) ? 1 : 0);
+    return op_seconds(card, op) + between_seconds(card, is_of_ops(op.op) ? op.calls : 0);
   };
 }
 

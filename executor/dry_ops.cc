@@ -29,8 +29,14 @@ double visible_keys(std::int64_t first, std::int64_t last, std::int64_t window) 
 }
 
 /// K and V of a token in one layer.
+Bytes head_bytes(const KvLayerView& kv, DType dtype) {
+  return kv_row_bytes(dtype, kv.head_dim) + kv_row_bytes(dtype, kv.value_dim);
+}
+
+Bytes full_bytes(const KvLayerView& kv) { return head_bytes(kv, DType::kF16) * kv.full_count(); }
+
 Bytes token_bytes(const KvLayerView& kv) {
-  return (kv_row_bytes(kv.dtype, kv.head_dim) + kv_row_bytes(kv.dtype, kv.value_dim)) * kv.kv_heads;
+  return head_bytes(kv, kv.dtype) * (kv.kv_heads - kv.full_count()) + full_bytes(kv);
 }
 
 }  // namespace
@@ -43,7 +49,7 @@ DryOps::DryOps(DeviceKind kind, int threads, DType linear_inputs, VirtualClock& 
       cost_(std::move(cost)) {}
 
 void DryOps::count(const DryWork& work) {
-  ++counts_.calls;
+  counts_.calls += work.calls;
   counts_.bytes += work.bytes;
   counts_.flops += work.flops;
   if (cost_) clock_.advance(cost_(work));
@@ -144,11 +150,21 @@ void DryOps::attention(TensorView out, TensorView q, const KvLayerView& kv,
     }
   }
   const DType format = params.history != nullptr ? params.history->dtype : kv.dtype;
+  // Heads that stay in f16 take their share of everything, and of the history what they have.
+  double full_share = 0, full = 0;
+  if (params.history != nullptr && params.history->full_heads != 0) {
+    full_share =
+        static_cast<double>(params.history->full_count()) / static_cast<double>(kv.kv_heads);
+    full = bytes * full_share;
+    bytes -= full;
+  }
   if (params.history != nullptr) {
     VRAMPLAN_CHECK(params.history_slices.size() == slices.size());
     for (std::size_t i = 0; i < slices.size(); ++i) {
       const std::int64_t keys = params.history_slices[i].kv_length;
-      bytes += static_cast<double>((token_bytes(*params.history) * keys).n);
+      const Bytes packed = token_bytes(*params.history) - full_bytes(*params.history);
+      bytes += static_cast<double>((packed * keys).n);
+      full += static_cast<double>((full_bytes(*params.history) * keys).n);
       flops += 2 * static_cast<double>(params.heads) * width *
                static_cast<double>(slices[i].query_count) * static_cast<double>(keys);
     }
@@ -160,7 +176,9 @@ void DryOps::attention(TensorView out, TensorView q, const KvLayerView& kv,
   const DryOp prefill = mass     ? DryOp::kAttentionMassPrefill
                         : behind ? DryOp::kAttentionHistoryPrefill
                                  : DryOp::kAttentionPrefill;
-  count({single ? decode : prefill, format, q.dtype, bytes, flops});
+  const DryOp op = single ? decode : prefill;
+  if (full > 0) count({op, DType::kF16, q.dtype, full, flops * full_share, 1, 0});
+  count({op, format, q.dtype, bytes, flops * (1 - full_share)});
 }
 
 void DryOps::gated_activation(TensorView gate, TensorView up, GateKind) {

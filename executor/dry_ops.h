@@ -41,8 +41,9 @@ struct DryWork {
   DType dtype = DType::kF32;    // of the bytes that dominate: weight, cache or activation
   DType compute = DType::kF32;  // activation format: whose peak the flops run at
   double bytes = 0;
-  double flops = 0;  // 2 per multiply-add
-  int ranks = 1;     // that take part, for the communicator's
+  double flops = 0;        // 2 per multiply-add
+  int ranks = 1;           // that take part, for the communicator's
+  std::int64_t calls = 1;  // 0: a part of a call that is counted besides
 };
 
 struct DryCounts {

@@ -2,26 +2,30 @@
 
 #include <algorithm>
 
+#include "planner/kv_mix.h"
+
 namespace vramplan {
 namespace {
 
 /// A layer's part of a block that begins at 0; its last byte is value_offset + the bytes of V.
-KvLayerView layer_view(const Layer& layer, const ModelPart& part, KvFormat format,
+KvLayerView layer_view(const Layer& layer, const ModelPart& part, const KvEncoding& encoding,
                        TokensPerBlock block) {
   KvLayerView view;
-  view.dtype = dtype_of(format);
+  view.dtype = dtype_of(encoding.format);
   view.block_tokens = block.n;
   view.kv_heads = layer_part(layer, part.tp).kv_heads;
   view.head_dim = layer.mixer.head_dim;
   view.value_dim = layer.mixer.value_dim;
-  const std::int64_t rows = detail::checked_mul(view.kv_heads, view.block_tokens);
+  view.full_heads = encoding.full_heads.bits;
+  const std::int64_t others = view.kv_heads - view.full_count();
+  const std::int64_t rows = detail::checked_mul(others, view.block_tokens);
   view.value_offset = (kv_row_bytes(view.dtype, view.head_dim) * rows).n;
+  view.full_offset = view.value_offset + (kv_row_bytes(view.dtype, view.value_dim) * rows).n;
   return view;
 }
 
-Bytes part_bytes(const KvLayerView& view) {
-  const std::int64_t rows = detail::checked_mul(view.kv_heads, view.block_tokens);
-  return Bytes{view.value_offset} + kv_row_bytes(view.dtype, view.value_dim) * rows;
+KvEncoding encoding_of(const Decisions& decisions, const ModelPart& part, std::int64_t layer) {
+  return kv_encoding(decisions, part.layers.begin + layer);
 }
 
 const Layer& layer_of(const ModelCard& card, const ModelPart& part, std::int64_t layer) {
@@ -30,31 +34,48 @@ const Layer& layer_of(const ModelCard& card, const ModelPart& part, std::int64_t
 
 }  // namespace
 
+void KvGroup::add(KvFormat format, Bytes bytes) {
+  for (auto& [known, sum] : formats) {
+    if (known != format) continue;
+    sum += bytes;
+    return;
+  }
+  formats.emplace_back(format, bytes);
+}
+
 std::vector<KvGroup> kv_groups(const ModelCard& card, const ModelPart& part,
                                const Decisions& decisions) {
   std::vector<KvGroup> groups;
   for (std::int64_t i = 0; i < part.layers.end - part.layers.begin; ++i) {
     const Layer& layer = layer_of(card, part, i);
-    const KvKeep keep = keep_of(decisions, layer.mixer.window_tokens);
+    const KvEncoding encoding = encoding_of(decisions, part, i);
+    const KvKeep keep = keep_of(decisions, layer.mixer.window_tokens, encoding.format);
     auto group = std::find_if(groups.begin(), groups.end(),
                               [&](const KvGroup& g) { return g.keep == keep; });
     if (group == groups.end()) {
-      groups.push_back({keep, TierKind::kDevice, decisions.block, {}, {}});
+      groups.push_back({keep, TierKind::kDevice, decisions.block, {}, {}, {}});
       group = groups.end() - 1;
     }
     group->layers.push_back(i);
     if (is_offloaded(decisions, i, part.layers.end - part.layers.begin)) continue;
-    group->block_bytes += part_bytes(layer_view(layer, part, decisions.kv_format, decisions.block));
+    const Bytes bytes = kv_part_bytes(layer_view(layer, part, encoding, decisions.block));
+    group->block_bytes += bytes;
+    group->add(encoding.format, bytes);
   }
-  std::sort(groups.begin(), groups.end(),
-            [](const KvGroup& a, const KvGroup& b) { return a.keep.window < b.keep.window; });
-  if (!decisions.kv_residual.any() || groups.empty()) return groups;
-  VRAMPLAN_CHECK(groups.size() == 1 && groups.front().keep.all());
-  KvGroup recent{
-      decisions.kv_residual.keep(), TierKind::kDevice, kResidualBlock, groups.front().layers, {}};
+  std::sort(groups.begin(), groups.end(), [](const KvGroup& a, const KvGroup& b) {
+    return std::pair(a.keep.history, a.keep.window) < std::pair(b.keep.history, b.keep.window);
+  });
+  if (groups.empty() || !groups.back().keep.history) return groups;
+  VRAMPLAN_CHECK(groups.size() <= 2 && groups.front().keep.all() && groups.back().keep.all());
+  KvGroup recent{decisions.kv_residual.keep(),
+                 TierKind::kDevice,
+                 kResidualBlock,
+                 groups.back().layers,
+                 {},
+                 {}};
   for (const std::int64_t i : recent.layers) {
     recent.block_bytes +=
-        part_bytes(layer_view(layer_of(card, part, i), part, KvFormat::kF16, kResidualBlock));
+        kv_part_bytes(layer_view(layer_of(card, part, i), part, KvFormat::kF16, kResidualBlock));
   }
   groups.push_back(std::move(recent));
   return groups;
@@ -77,8 +98,8 @@ std::optional<KvStreamShape> kv_stream_shape(const ModelCard& card, const ModelP
   KvStreamShape shape;
   const std::int64_t layers = part.layers.end - part.layers.begin;
   for (std::int64_t i = 0; i < layers; ++i) {
-    const Bytes bytes =
-        part_bytes(layer_view(layer_of(card, part, i), part, decisions.kv_format, decisions.block));
+    const Bytes bytes = kv_part_bytes(layer_view(layer_of(card, part, i), part,
+                                                 encoding_of(decisions, part, i), decisions.block));
     if (i > 0 && bytes != shape.part) refuse("have caches of different sizes");
     shape.part = bytes;
     if (is_offloaded(decisions, i, layers)) ++shape.layers;
@@ -95,7 +116,8 @@ std::optional<KvStreamShape> kv_stream_shape(const ModelCard& card, const ModelP
 KvStore::KvStore(Tier& device, const ModelCard& card, const ModelPart& part,
                  const Decisions& decisions, const std::vector<Blocks>& blocks,
                  const KvStream* stream)
-    : groups_(kv_groups(card, part, decisions)) {
+    : groups_(kv_groups(card, part, decisions)),
+      names_formats_(vramplan::names_formats(decisions)) {
   VRAMPLAN_CHECK(blocks.size() == groups_.size());
   const auto layer_count = static_cast<std::size_t>(part.layers.end - part.layers.begin);
   layers_.resize(layer_count);
@@ -109,8 +131,9 @@ KvStore::KvStore(Tier& device, const ModelCard& card, const ModelPart& part,
     const BlockPool& pool = *pools_.back();
     Bytes offset;
     for (const std::int64_t layer : group.layers) {
-      const KvFormat format = group.keep.recent ? KvFormat::kF16 : decisions.kv_format;
-      KvLayerView view = layer_view(layer_of(card, part, layer), part, format, group.block);
+      const KvEncoding encoding =
+          group.keep.recent ? KvEncoding{} : encoding_of(decisions, part, layer);
+      KvLayerView view = layer_view(layer_of(card, part, layer), part, encoding, group.block);
       view.block_count = pool.total().n;
       const bool beyond = is_offloaded(decisions, layer, static_cast<std::int64_t>(layer_count));
       if (beyond && !group.keep.recent) {
@@ -121,7 +144,7 @@ KvStore::KvStore(Tier& device, const ModelCard& card, const ModelPart& part,
       } else {
         view.base = pool.base() + offset.n;
         view.block_stride = group.block_bytes.n;
-        offset += part_bytes(view);
+        offset += kv_part_bytes(view);
       }
       if (group.keep.recent) {
         recent_.resize(layer_count);

@@ -23,9 +23,13 @@ struct KvGroup {
   /// Over the group's layers that stay on the device: block_tokens * kv_heads * (row bytes of K +
   /// row bytes of V).
   Bytes block_bytes;
+  /// Of them, by format.
+  std::vector<std::pair<KvFormat, Bytes>> formats;
+
+  void add(KvFormat format, Bytes bytes);
 };
-/// The group that keeps every token first, the others by growing window. With a residual window,
-/// first the history of all layers and then the window of the same layers, in f16.
+/// The group that keeps every token first, the others by growing window. Layers behind a residual
+/// window come after them: their history, and last the window of the same layers, in f16.
 std::vector<KvGroup> kv_groups(const ModelCard& card, const ModelPart& part,
                                const Decisions& decisions);
 
@@ -49,11 +53,15 @@ class KvStore {
   const KvLayerView& layer(std::int64_t layer) const {
     return layers_[static_cast<std::size_t>(layer)];
   }
-  /// Where the newest tokens lie when there is a residual window, else null: `layer` is the
+  /// Where the newest tokens of a layer with a residual window lie, else null: `layer` is the
   /// history.
   const KvLayerView* recent(std::int64_t layer) const {
-    return recent_.empty() ? nullptr : &recent_[static_cast<std::size_t>(layer)];
+    if (recent_.empty()) return nullptr;
+    const KvLayerView& view = recent_[static_cast<std::size_t>(layer)];
+    return view.block_tokens == 0 ? nullptr : &view;
   }
+  /// Whether rows of the cache are told apart by format.
+  bool names_formats() const { return names_formats_; }
   /// Place among the layers beyond the device, or -1.
   std::int64_t far_of(std::int64_t layer) const { return far_of_[static_cast<std::size_t>(layer)]; }
   std::size_t group_of(std::int64_t layer) const {
@@ -72,6 +80,7 @@ class KvStore {
   std::vector<KvLayerView> layers_, recent_;
   std::vector<std::size_t> group_of_;
   std::vector<std::int64_t> far_of_;
+  bool names_formats_;
 };
 
 }  // namespace vramplan

@@ -143,9 +143,9 @@ RankNeed measure_need(const Decisions& decisions, const ModelSource& source,
   }
   // No group holds more than one that keeps every token would.
   const bool preempts = decisions.preempt != Preempt::kNone;
-  std::vector<Blocks> pools(kv_groups(source.card, part, decisions).size(),
-                            preempts ? decisions.kv_blocks : blocks);
-  if (decisions.kv_residual.any() && !pools.empty()) {
+  const std::vector<KvGroup> groups = kv_groups(source.card, part, decisions);
+  std::vector<Blocks> pools(groups.size(), preempts ? decisions.kv_blocks : blocks);
+  if (!groups.empty() && groups.back().keep.recent) {
     pools.back() = blocks_for(decisions.kv_residual.tokens, kResidualBlock) *
                    static_cast<std::int64_t>(prompt_tokens.size());
   }

@@ -11,7 +11,7 @@ void fill(std::vector<T>& to, std::span<const T> from, std::int64_t rows, T padd
   to.resize(static_cast<std::size_t>(rows), padding);
 }
 
-/// Behind a residual window the first group is a history: it takes no rows of its own.
+/// A history takes no rows of its own; the group after it is its residual window.
 bool is_history(const GroupInput& group) { return group.slots.empty(); }
 
 }  // namespace
@@ -38,7 +38,7 @@ PassInput PaddedPass::of(const PassInput& pass, std::int64_t rows) {
       to.slices.push_back({row, tokens, tokens, from.slices.front().block_table});
     }
     fill(to.sink_positions, from.sink_positions, from.sink_positions.empty() ? 0 : rows, 0);
-    const bool recent = g > 0 && is_history(pass.groups.front());
+    const bool recent = g > 0 && is_history(pass.groups[g - 1]);
     fill(to.packs, from.packs, recent ? rows : 0, KvPack{-1, 0});
     inputs_.push_back({to.slots, to.slices, to.sink_positions, to.packs});
   }

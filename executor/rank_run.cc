@@ -16,28 +16,53 @@ double median(std::vector<double> values) {
   return values.size() % 2 == 1 ? values[middle] : (values[middle - 1] + values[middle]) / 2;
 }
 
+/// A row of blocks, of one group of layers or of several.
+struct HeldRow {
+  std::string name;
+  Bytes bytes;
+  std::string probe;
+
+  /// `part`: what the row counts of each of the pool's blocks.
+  void add(const BlockPool& pool, Bytes part) {
+    bytes += part * pool.most_held().n;
+    probe += (probe.empty() ? "" : " + ") + std::to_string(pool.most_held().n) +
+             " blocks held at most x " + std::to_string(part.n) + " B";
+  }
+};
+
+HeldRow& row_of(std::vector<HeldRow>& rows, const std::string& name) {
+  for (HeldRow& row : rows) {
+    if (row.name == name) return row;
+  }
+  rows.push_back({name, {}, {}});
+  return rows.back();
+}
+
 /// Blocks of the groups that keep every token, of those that keep a window, and of a residual
-/// window.
+/// window; of each format its own where layers have several.
 void add_cache_rows(Ledger& ledger, RankEngine& engine) {
-  Bytes bytes[3];
-  std::string probes[3];
   const KvStore& kv = engine.kv();
+  std::vector<HeldRow> rows;
+  if (!kv.names_formats()) rows.push_back({"blocks", {}, {}});
   for (std::size_t g = 0; g < kv.groups().size(); ++g) {
     const BlockPool& pool = kv.pool(g);
-    const KvKeep& keep = kv.groups()[g].keep;
-    const std::size_t row = keep.recent ? 2 : keep.all() ? 0 : 1;
-    bytes[row] += pool.block_bytes() * pool.most_held().n;
-    probes[row] += (probes[row].empty() ? "" : " + ") + std::to_string(pool.most_held().n) +
-                   " blocks held at most x " + std::to_string(pool.block_bytes().n) + " B";
+    const KvGroup& group = kv.groups()[g];
+    const char* const name = group.keep.recent  ? "residual window"
+                             : group.keep.all() ? "blocks"
+                                                : "window blocks";
+    if (group.keep.recent || !kv.names_formats()) {
+      row_of(rows, name).add(pool, pool.block_bytes());
+      continue;
+    }
+    for (const auto& [format, bytes] : group.formats) {
+      row_of(rows, std::string(name) + " " + name_of(format)).add(pool, bytes);
+    }
   }
-  if (probes[0].empty()) probes[0] = "no layer keeps every token";
-  const auto add = [&](const char* name, std::size_t row) {
-    ledger.add({engine.part().rank, TierKind::kDevice, Category::kKvCache, name, Phase::kLoad,
-                bytes[row], std::move(probes[row])});
-  };
-  add("blocks", 0);
-  if (!probes[1].empty()) add("window blocks", 1);
-  if (!probes[2].empty()) add("residual window", 2);
+  for (HeldRow& row : rows) {
+    if (row.probe.empty()) row.probe = "no layer keeps every token";
+    ledger.add({engine.part().rank, TierKind::kDevice, Category::kKvCache, std::move(row.name),
+                Phase::kLoad, row.bytes, std::move(row.probe)});
+  }
   if (const BlockPool* host = kv.swap_pool(); host != nullptr && host->most_held().n > 0) {
     ledger.add({engine.part().rank, TierKind::kHost, Category::kKvCache, "swapped blocks",
                 Phase::kLoad, kv.pool(0).block_bytes() * host->most_held().n,

@@ -49,7 +49,8 @@ Scheduler::Scheduler(std::vector<Cache> caches, std::vector<std::vector<std::int
     prefixes_.emplace(*caches_.front().pool, options_.block);
   }
   if (has_residual()) {
-    VRAMPLAN_CHECK(caches_.size() == 2 && options_.samples == 1 && !options_.prefix_cache);
+    VRAMPLAN_CHECK(caches_.size() >= 2 && caches_.size() <= 3 && options_.samples == 1 &&
+                   !options_.prefix_cache);
     VRAMPLAN_CHECK(options_.prefill_chunk + kResidualBlock.n <= caches_.back().keep.window.n);
   }
   if (options_.preempt != Preempt::kNone) {
@@ -130,7 +131,7 @@ void Scheduler::append(std::size_t index, std::int64_t count, bool wants_logits)
   const std::int64_t end = begin + count;
   grow(sequence, wants_logits ? end + 1 : end);
   if (has_residual()) advance_window(sequence, end);
-  for (std::size_t g = 0; g < caches_.size() && !has_residual(); ++g) {
+  for (std::size_t g = 0; g < whole_caches(); ++g) {
     // Later blocks are new, and nobody else's.
     if (const auto copy = sequence.tables[g].own(begin)) pass_.groups[g].copies.push_back(*copy);
   }
@@ -161,8 +162,8 @@ void Scheduler::place(Sequence& sequence, std::int64_t begin, std::int64_t end) 
   for (std::size_t g = 0; g < caches_.size(); ++g) {
     const BlockTable& table = sequence.tables[g];
     Pass::Group& group = pass_.groups[g];
-    if (has_residual() && g == 0) {  // the history: of its tokens, those that this pass packs
-      const std::int64_t packed = sequence.tables[1].released().n / options_.kv_stride;
+    if (has_residual() && g == whole_caches()) {  // of a history, the tokens this pass packs
+      const std::int64_t packed = sequence.tables.back().released().n / options_.kv_stride;
       group.slices.push_back({first_row, packed - sequence.history, packed, table.blocks()});
       continue;
     }
@@ -183,16 +184,16 @@ void Scheduler::place(Sequence& sequence, std::int64_t begin, std::int64_t end) 
 /// packed. A block that is given back here may be taken again for this pass: in every layer the
 /// packing comes before the writing.
 void Scheduler::advance_window(Sequence& sequence, std::int64_t end) {
-  BlockTable& history = sequence.tables[0];
-  BlockTable& recent = sequence.tables[1];
+  BlockTable& history = sequence.tables[whole_caches()];
+  BlockTable& recent = sequence.tables.back();
   const Tokens behind = recent.released();
   sequence.history = behind.n / options_.kv_stride;
-  const Tokens packed = packed_tokens(Tokens{end}, caches_[1].keep.window);
+  const Tokens packed = packed_tokens(Tokens{end}, caches_.back().keep.window);
   history.grow_to(Tokens{packed.n / options_.kv_stride});
   for (std::int64_t token = behind.n; token < packed.n; token += kResidualBlock.n) {
     const std::int64_t at = (token - behind.n) / kResidualBlock.n;
     VRAMPLAN_CHECK(at < static_cast<std::int64_t>(recent.block_count()));
-    pass_.groups[1].packs.push_back(
+    pass_.groups.back().packs.push_back(
         {recent.blocks()[at], history.slot(token / options_.kv_stride)});
   }
   recent.release_before(packed);
@@ -200,11 +201,10 @@ void Scheduler::advance_window(Sequence& sequence, std::int64_t end) {
 }
 
 void Scheduler::grow(Sequence& sequence, std::int64_t length) {
-  if (has_residual()) return;
   if (options_.whole) {
     length = static_cast<std::int64_t>(sequence.prompt.size()) + options_.output;
   }
-  for (BlockTable& table : sequence.tables) table.grow_to(Tokens{length});
+  for (std::size_t g = 0; g < whole_caches(); ++g) sequence.tables[g].grow_to(Tokens{length});
 }
 
 /// Takes over the blocks that are known; the last token is always computed, for its logits.

@@ -154,6 +154,8 @@ class Scheduler {
   std::int32_t token_at(const Sequence& sequence, std::int64_t position) const;
 
   bool has_residual() const { return caches_.back().keep.recent; }
+  /// Caches of layers without a residual window; with one, the last two are its history and itself.
+  std::size_t whole_caches() const { return caches_.size() - (has_residual() ? 2 : 0); }
 
   std::vector<Cache> caches_;
   SchedulerOptions options_;

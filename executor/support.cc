@@ -5,6 +5,7 @@
 #include "executor/guesser.h"
 
 #include "kernels/packed_parts.h"
+#include "planner/kv_mix.h"
 
 namespace vramplan {
 namespace {
@@ -90,15 +91,18 @@ bool keeps_cache_in(KvFormat format) {
 
 /// Formats and policies of the cache that only the planner accounts for.
 void check_cache(const ModelCard& card, const Decisions& decisions) {
-  if (!keeps_cache_in(decisions.kv_format)) {
-    refuse(std::string("a KV cache in ") + name_of(decisions.kv_format), "--kv-cache-dtype",
+  check_kv_layers(card, decisions);
+  for (const KvFormat format : kv_formats(decisions)) {
+    if (keeps_cache_in(format)) continue;
+    refuse(std::string("a KV cache in ") + name_of(format), "--kv-cache-dtype",
            "f32, f16, bf16, fp8, int8, q8_0, q4_0, kivi2 and kivi4 run");
   }
-  const std::int64_t unit = info(dtype_of(decisions.kv_format)).block_elements;
-  for (const Layer& layer : card.layers) {
-    for (const std::int64_t width : {layer.mixer.head_dim, layer.mixer.value_dim}) {
-      if (width % unit == 0) continue;
-      refuse(std::string("a KV cache in ") + name_of(decisions.kv_format) + " with heads of " +
+  for (std::int64_t i = 0; i < card.layer_count(); ++i) {
+    const KvFormat format = kv_encoding(decisions, i).format;
+    const Mixer& mixer = card.layers[static_cast<std::size_t>(i)].mixer;
+    for (const std::int64_t width : {mixer.head_dim, mixer.value_dim}) {
+      if (width % info(dtype_of(format)).block_elements == 0) continue;
+      refuse(std::string("a KV cache in ") + name_of(format) + " with heads of " +
                  std::to_string(width) + " elements",
              "--kv-cache-dtype", "its blocks hold 32 elements of a head; int8 and fp8 run");
     }
@@ -271,10 +275,11 @@ void check_sharing(const Decisions& decisions) {
 void check_residual(const ModelCard& card, const Decisions& decisions) {
   const KvResidual& residual = decisions.kv_residual;
   const bool strided = decisions.kv_policy == KvPolicy::kStrided;
-  const bool packed = needs_residual(decisions.kv_format);
+  const std::optional<KvFormat> packed = packed_format(decisions);
   const char* const field = strided ? "--kv-policy" : "--kv-cache-dtype";
-  const std::string name = strided ? "the KV policy strided"
-                                   : std::string("a KV cache in ") + name_of(decisions.kv_format);
+  const std::string name =
+      strided ? "the KV policy strided"
+              : std::string("a KV cache in ") + name_of(packed.value_or(decisions.kv_format));
   if (residual.any() != (strided || packed)) {
     refuse(name + (residual.any() ? " with" : " without") + " a residual window", "kv_residual",
            "plan again");
@@ -297,6 +302,15 @@ void check_residual(const ModelCard& card, const Decisions& decisions) {
       decisions.shared_prefix.n > 0 || decisions.attention == AttentionAlgorithm::kNaive) {
     refuse(name + " with windows, sinks, shared blocks, a contiguous layout or naive attention",
            field, "keep_all, paged and tiled run with it");
+  }
+}
+
+/// The kernels of a GPU read all heads of a history in one format.
+void check_gpu_full_heads(const ModelCard& card, const Decisions& decisions) {
+  for (std::int64_t i = 0; i < card.layer_count(); ++i) {
+    if (!kv_encoding(decisions, i).full_heads.any()) continue;
+    refuse("heads in f16 beside packed ones on a GPU", "--kv-full-heads",
+           "they run on a CPU; on a GPU give whole layers another format with --kv-layers");
   }
 }
 
@@ -360,6 +374,7 @@ void refuse_unsupported(const ModelSource& source, const Decisions& decisions, b
   check_formats(source, decisions, gpu);
   if (source.draft != nullptr) check_formats(*source.draft, draft_decisions(decisions), gpu);
   if (gpu) check_gpu_heads(source.card);
+  if (gpu) check_gpu_full_heads(source.card, decisions);
   if (gpu && source.draft != nullptr) check_gpu_heads(source.draft->card);
   if (source.gguf == nullptr && !random_weights) {
     throw Error(ErrorCode::kUsage, source.card.name + " is a card without weights")

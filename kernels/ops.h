@@ -3,6 +3,7 @@
 // waits. Activations are [tokens, features], row-major, of the backend's activation dtype (f32 on
 // the CPU). No operation allocates device memory: scratch comes in as `workspace`, sized by the
 // queries below, which are pure functions of shapes.
+#include <bit>
 #include <cstdint>
 #include <span>
 #include <vector>
@@ -51,7 +52,43 @@ struct KvLayerView {
   std::int64_t kv_heads = 0, head_dim = 0, value_dim = 0;
   std::int64_t block_stride = 0;  // bytes from block b to b + 1
   std::int64_t value_offset = 0;  // bytes from the K part to the V part of a block
+  /// Of kivi2 and kivi4: heads (bit h: head h) that stay in f16. The others lie as above, as if
+  /// they were all; behind them, at base + full_offset, K and then V of these, in f16.
+  std::uint64_t full_heads = 0;
+  std::int64_t full_offset = 0;
+
+  std::int64_t full_count() const { return std::popcount(full_heads); }
 };
+
+/// The view for one head: where the heads of a layer have two formats, that of the region it is in,
+/// moved so that the head is found by its own number.
+inline KvLayerView view_of_head(const KvLayerView& kv, std::int64_t head) {
+  if (kv.full_heads == 0) return kv;
+  const std::uint64_t bit = std::uint64_t{1} << head;
+  const std::int64_t full_before = std::popcount(kv.full_heads & (bit - 1));
+  const bool full = (kv.full_heads & bit) != 0;
+  KvLayerView view = kv;
+  view.full_heads = 0;
+  if (full) view.dtype = DType::kF16;
+  const std::int64_t key_rows = kv_row_bytes(view.dtype, kv.head_dim).n * kv.block_tokens;
+  const std::int64_t value_rows = kv_row_bytes(view.dtype, kv.value_dim).n * kv.block_tokens;
+  // The head's place in its region is `moved` before its number.
+  const std::int64_t moved = full ? head - full_before : full_before;
+  view.base += (full ? kv.full_offset : 0) - moved * key_rows;
+  if (full) view.value_offset = kv.full_count() * key_rows;
+  view.value_offset += moved * (key_rows - value_rows);
+  return view;
+}
+
+/// Bytes of K and V of the layer in one block.
+inline Bytes kv_part_bytes(const KvLayerView& kv) {
+  const auto rows = [&](DType dtype, std::int64_t heads) {
+    return (kv_row_bytes(dtype, kv.head_dim) + kv_row_bytes(dtype, kv.value_dim)) *
+           detail::checked_mul(heads, kv.block_tokens);
+  };
+  const std::int64_t full = kv.full_count();
+  return rows(kv.dtype, kv.kv_heads - full) + rows(DType::kF16, full);
+}
 
 /// The tokens of one sequence inside a forward pass.
 struct SequenceSlice {

@@ -5,6 +5,7 @@
 #include "planner/activations.h"
 #include "planner/kv_cache.h"
 #include "planner/kv_groups.h"
+#include "planner/kv_mix.h"
 #include "planner/replicas.h"
 #include "planner/speculation.h"
 
@@ -123,6 +124,7 @@ namespace {
 void recount_pools(Decisions& decisions) {
   decisions.kv_blocks = kv_blocks(decisions);
   decisions.kv_residual.blocks = residual_blocks(decisions);
+  if (mixes_windows(decisions)) decisions.kv_residual.history = history_blocks(decisions);
   for (WindowPool& pool : decisions.window_pools) {
     const KvKeep keep = keep_of(decisions, pool.window.n);
     pool.blocks = kept_blocks(keep, decisions);

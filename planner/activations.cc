@@ -258,6 +258,12 @@ Bytes linear_scratch(const ScratchRules& rules, std::int64_t tokens, std::int64_
   return Bytes{32 + 4 + 4} * ceil_div(in_features, 32) * tokens;
 }
 
+bool ScratchRules::has_window(const LayerKind& layer) const {
+  if (!residual) return false;
+  const KvFormat format = layer.cache ? layer.cache->format : kv_format;
+  return kv_policy == KvPolicy::kStrided || needs_residual(format);
+}
+
 Bytes attention_scratch(const ScratchRules& rules, const PassShape& pass, const LayerKind& kind) {
   if (kind.shape.heads == 0) return {};
   const std::int64_t queries = pass.tokens / pass.sequences;
@@ -279,14 +285,15 @@ Bytes attention_scratch(const ScratchRules& rules, const PassShape& pass, const 
         {wanted, std::max<std::int64_t>(1, ceil_div(rules.most_context, 256)), std::int64_t{64}});
     // Two read the residual window or the sinks, and at least two what else there is.
     const KvKeep keep = keep_of(rules.kv_policy, rules.kv_keep, kind.layer.mixer.window_tokens);
-    if (rules.residual || keep.sinks.n > 0) splits = std::clamp<std::int64_t>(splits + 2, 4, 64);
+    if (rules.has_window(kind) || keep.sinks.n > 0)
+      splits = std::clamp<std::int64_t>(splits + 2, 4, 64);
     const std::int64_t rows =
         detail::checked_mul(detail::checked_mul(kind.shape.heads, pass.sequences), splits);
     return bytes_of(DType::kF32, rows, kind.layer.mixer.value_dim + 2);
   }
   if (rules.kind != DeviceKind::kCpu) return {};
   // A partial output, its maximum and its sum per thread, head and sequence.
-  const std::int64_t parts = rules.threads + (rules.residual ? 1 : 0);
+  const std::int64_t parts = rules.threads + (rules.has_window(kind) ? 1 : 0);
   const std::int64_t partials =
       detail::checked_mul(detail::checked_mul(kind.shape.heads, parts), pass.sequences);
   return bytes_of(DType::kF32, partials, kind.layer.mixer.value_dim + 2);
@@ -356,7 +363,8 @@ ScratchRules scratch_rules(const Decisions& decisions, DeviceKind kind, int mult
           decisions.kv_policy,
           decisions.kv_keep,
           decisions.block,
-          decisions.kv_residual.any()};
+          decisions.kv_residual.any(),
+          decisions.kv_format};
 }
 
 Bytes prefill_peak(const RankModel& model, const Decisions& decisions, const ScratchRules& rules) {

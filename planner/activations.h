@@ -36,6 +36,9 @@ struct ScratchRules {
   KvKeep kv_keep = {};
   TokensPerBlock block{16};
   bool residual = false;  // a residual window: its part of a decode step has a result of its own
+  KvFormat kv_format = KvFormat::kF16;  // of layers that have none of their own
+
+  bool has_window(const LayerKind& layer) const;
 };
 
 struct LiveTensor {

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "planner/kv_cache.h"
+#include "planner/kv_mix.h"
 
 namespace vramplan {
 namespace {
@@ -45,6 +46,7 @@ Tokens pool_tokens(const StageAccount& stage, const Decisions& decisions, Device
     left = Bytes{floor_div(room.n, kGpuPage.n)} * kGpuPage.n - (reservation - cache);
     const Bytes own = kv_growing_bytes(stage.model, decisions);
     left = Bytes{left.n / 256 * 256} - (cache - round_up(own, Bytes{256}));
+    if (mixes_windows(decisions)) left -= Bytes{256};  // each of the two pools is rounded up
     left = left * replicas;
   }
   const Bytes block = kv_device_block_bytes(stage.model, decisions) * decisions.replicas;

@@ -99,6 +99,7 @@ class Chooser : private ChoiceList {
     d().kv_format = request_.kv_format.value_or(gpu_ ? KvFormat::kBF16 : KvFormat::kF16);
     if (!request_.kv_format) assume("KV cache format", name_of(d().kv_format), "--kv-cache-dtype");
     kv_.policy();
+    kv_.layers();
     kv_.residual();
     kv_.layout();
     d().attention = request_.attention.value_or(AttentionAlgorithm::kTiled);

@@ -3,22 +3,9 @@
 #include <algorithm>
 #include <bit>
 
+#include "planner/kv_mix.h"
+
 namespace vramplan {
-
-DType dtype_of(KvFormat format) {
-  static constexpr DType kTypes[kKvFormats] = {
-      DType::kF32,    DType::kF16,   DType::kBF16, DType::kF8E4M3, DType::kI8,
-      DType::kI4,     DType::kQ8_0,  DType::kQ4_0, DType::kNvfp4,  DType::kKivi2,
-      DType::kF8E4M3, DType::kNvfp4, DType::kKivi4};
-  return kTypes[static_cast<int>(format)];
-}
-
-const char* name_of(KvFormat format) {
-  static constexpr const char* kNames[kKvFormats] = {
-      "f32",  "f16",   "bf16",  "fp8",        "int8",         "int4", "q8_0",
-      "q4_0", "nvfp4", "kivi2", "fp8_ds_mla", "nvfp4_ds_mla", "kivi4"};
-  return kNames[static_cast<int>(format)];
-}
 
 const char* name_of(KvPolicy policy) {
   static constexpr const char* kNames[kKvPolicies] = {"keep_all", "window", "sink_window",
@@ -40,6 +27,8 @@ Decisions draft_decisions(const Decisions& decisions) {
   draft.assume_like.clear();
   draft.weights.reset();
   draft.kv_format = KvFormat::kF16;
+  draft.kv_full_heads = {};
+  draft.kv_layers.clear();
   draft.kv_policy = KvPolicy::kKeepAll;
   draft.window_pools.clear();
   draft.kv_blocks = blocks_for(draft.context, draft.block) * draft.batch;
@@ -104,17 +93,20 @@ KvKeep keep_of(const Decisions& decisions, std::int64_t window_tokens) {
   return keep_of(decisions.kv_policy, decisions.kv_keep, window_tokens);
 }
 
+KvKeep keep_of(const Decisions& decisions, std::int64_t window_tokens, KvFormat format) {
+  KvKeep keep = keep_of(decisions, window_tokens);
+  keep.history = has_window(decisions, format);
+  return keep;
+}
+
 Tokens packed_tokens(Tokens cached, Tokens window) {
   if (cached <= window) return {};
   return kResidualBlock * blocks_for(cached - window, kResidualBlock);
 }
 
-bool needs_residual(KvFormat format) {
-  return format == KvFormat::kKivi2 || format == KvFormat::kKivi4;
-}
-
 Blocks pool_blocks(const Decisions& decisions, const KvKeep& keep) {
   if (keep.recent) return decisions.kv_residual.blocks;
+  if (keep.history && mixes_windows(decisions)) return decisions.kv_residual.history;
   if (keep.all()) return decisions.kv_blocks;
   for (const WindowPool& pool : decisions.window_pools) {
     if (pool.window == keep.window) return pool.blocks;

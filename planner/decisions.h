@@ -9,27 +9,10 @@
 
 #include "modelcards/dtype.h"
 #include "modelcards/units.h"
+#include "planner/kv_format.h"
 
 namespace vramplan {
 
-/// How a block's bytes encode. int4, nvfp4, fp8_ds_mla, nvfp4_ds_mla: accounts of other engines'
-/// formats (bytes in kv_cache.cc); this executor refuses them by name.
-enum class KvFormat : std::uint8_t {
-  kF32,
-  kF16,
-  kBF16,
-  kFp8,
-  kInt8,
-  kInt4,
-  kQ8_0,
-  kQ4_0,
-  kNvfp4,
-  kKivi2,
-  kFp8DsMla,
-  kNvfp4DsMla,
-  kKivi4
-};
-inline constexpr int kKvFormats = 13;
 /// Which tokens are kept: all; of a windowed layer only its window; of every layer the first
 /// tokens and a window, which attention then sees alone (StreamingLLM); the newest tokens and of
 /// those before them every stride'th; or a budget of blocks, of which those with the least
@@ -53,10 +36,6 @@ inline constexpr int kKvLayouts = 2;
 enum class AttentionAlgorithm : std::uint8_t { kTiled, kNaive };  // naive materialises the scores
 inline constexpr int kAttentionAlgorithms = 2;
 
-/// What kernels would read; of a format with scales the nearest one of plain elements.
-DType dtype_of(KvFormat format);
-/// f32 f16 bf16 fp8 int8 int4 q8_0 q4_0 nvfp4 kivi2 fp8_ds_mla nvfp4_ds_mla kivi4
-const char* name_of(KvFormat format);
 const char* name_of(KvPolicy policy);               // keep_all window sink_window strided mass
 const char* name_of(KvScore score);                 // sum decayed
 const char* name_of(KvLayout layout);               // paged contiguous
@@ -73,6 +52,8 @@ struct KvKeep {
   /// The residual window of a cache: its newest tokens in f16, in a pool of their own, whatever the
   /// format of the history that they leave for.
   bool recent = false;
+  /// What has left such a window: every token, later. Other layers may have no window.
+  bool history = false;
   bool all() const { return window.n == 0 && budget.n == 0; }
   friend bool operator==(const KvKeep&, const KvKeep&) = default;
 };
@@ -84,6 +65,9 @@ struct KvResidual {
   Tokens tokens;
   std::int64_t stride = 1;
   Blocks blocks;  // per rank, of 32 tokens
+  /// Per rank, of the history, where other layers have no window and kv_blocks are theirs; else the
+  /// history's are kv_blocks, and this is 0.
+  Blocks history = {};
   bool any() const { return tokens.n > 0; }
   KvKeep keep() const { return {{}, tokens, {}, true}; }
   friend bool operator==(const KvResidual&, const KvResidual&) = default;
@@ -92,9 +76,6 @@ inline constexpr TokensPerBlock kResidualBlock{32};
 /// Tokens of a sequence that have left a residual window when `cached` are in the cache: all but
 /// the newest `window`, in whole blocks: max(0, ceil((cached - window) / 32) x 32).
 Tokens packed_tokens(Tokens cached, Tokens window);
-/// kivi2, kivi4: their newest tokens are kept apart.
-bool needs_residual(KvFormat format);
-
 /// The pool of the layers that keep a window.
 struct WindowPool {
   Tokens window;
@@ -159,6 +140,8 @@ struct Decisions {
   WeightOffload weight_offload;     // none by default
   DType activations = DType::kF32;  // f32 on a CPU, bf16 on a GPU
   KvFormat kv_format = KvFormat::kF16;
+  KvHeads kv_full_heads;                // of layers in kv_format, when that is kivi2 or kivi4
+  std::vector<KvLayerRange> kv_layers;  // in other formats: ascending, apart; see kv_mix.h
   KvPolicy kv_policy = KvPolicy::kKeepAll;
   KvScore kv_score = KvScore::kSum;  // policy mass
   KvKeep kv_keep;                    // policies sink_window and mass: what every layer keeps
@@ -195,6 +178,8 @@ struct Decisions {
 /// What a layer keeps whose attention sees `window_tokens` (0 = everything).
 KvKeep keep_of(KvPolicy policy, const KvKeep& asked, std::int64_t window_tokens);
 KvKeep keep_of(const Decisions& decisions, std::int64_t window_tokens);
+/// Of a layer in that format: also whether it is the history behind a residual window.
+KvKeep keep_of(const Decisions& decisions, std::int64_t window_tokens, KvFormat format);
 /// The pool of a group. Errors: kStalePlan when the decisions have none for it.
 Blocks pool_blocks(const Decisions& decisions, const KvKeep& keep);
 /// Room in the block table of one sequence: ceil(context / block), or of a window at most

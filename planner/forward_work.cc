@@ -5,6 +5,7 @@
 
 #include "planner/fused_norms.h"
 #include "planner/kv_cache.h"
+#include "planner/kv_mix.h"
 
 namespace vramplan {
 namespace {
@@ -163,8 +164,9 @@ class PassWorks {
     const LayerShape& shape = kind.shape;
     const bool rotates = kind.layer.mixer.rope.rotary_dim > 0;
     const std::int64_t written = shape.latent > 0 ? shape.latent : shape.k + shape.v;
-    const bool residual = decisions_.kv_residual.any();
-    const KvFormat format = residual ? KvFormat::kF16 : decisions_.kv_format;
+    const KvEncoding encoding = kind.encoding(decisions_);
+    const bool residual = has_window(decisions_, encoding.format);
+    const KvFormat format = residual ? KvFormat::kF16 : encoding.format;
     OpWork write = kv_write_work(t_, written, 2 * shape.kv_heads, a_, dtype_of(format));
     if (residual) pack(kind);
     if (rotates && passes_.fused) {
@@ -201,38 +203,63 @@ class PassWorks {
     // The steps of a GPU are alike: each has the call, for no block in most.
     const bool in_graph = step && passes_.fused;
     if (blocks <= 0 && !in_graph) return;
-    OpWork work = kv_pack_work(blocks, kind.shape.k + kind.shape.v, 2 * kind.shape.kv_heads,
-                               dtype_of(decisions_.kv_format), residual.stride);
+    const KvEncoding encoding = kind.encoding(decisions_);
+    const std::int64_t heads = std::max<std::int64_t>(1, kind.shape.kv_heads);
+    const std::int64_t full = encoding.full_heads.count();
+    const auto part = [&](std::int64_t of, KvFormat format) {
+      const std::int64_t columns = (kind.shape.k + kind.shape.v) / heads * of;
+      return kv_pack_work(blocks, columns, 2 * of, dtype_of(format), residual.stride);
+    };
+    OpWork work = part(heads - full, encoding.format);
+    if (full > 0) work.bytes += part(full, KvFormat::kF16).bytes;
     work.calls = in_graph ? passes_.repeat : calls;
     sum_.add(work, kind.count);
   }
 
-  /// What a layer attends over. MLA reads one latent for all heads; decode works on it directly,
-  /// prefill on what it is expanded to.
+  /// What a layer attends over, all of its heads in one format. MLA reads one latent for all heads;
+  /// decode works on it directly, prefill on what it is expanded to.
   AttentionShape attended(const LayerKind& kind) const {
     const Mixer& mixer = kind.layer.mixer;
     const bool latent = kind.shape.latent > 0;
     const KvKeep keep = keep_of(decisions_, mixer.window_tokens);
+    const KvEncoding encoding = kind.encoding(decisions_);
+    const bool behind = has_window(decisions_, encoding.format);
     return AttentionShape{
         kind.shape.heads,
         latent ? 1 : std::max<std::int64_t>(1, kind.shape.kv_heads),
         latent ? kind.shape.latent : mixer.head_dim,
         latent ? 0 : mixer.value_dim,
         keep.all() ? mixer.window_tokens : (keep.sinks + keep.window + keep.budget).n,
-        dtype_of(decisions_.kv_format),
+        dtype_of(encoding.format),
         a_,
         decisions_.attention == AttentionAlgorithm::kNaive,
-        decisions_.kv_residual.tokens.n,
-        decisions_.kv_residual.stride,
+        behind ? decisions_.kv_residual.tokens.n : 0,
+        behind ? decisions_.kv_residual.stride : 1,
         keep.budget.n > 0};
   }
 
   void scores(const LayerKind& kind) {
+    AttentionShape shape = attended(kind);
+    const std::int64_t full = kind.encoding(decisions_).full_heads.count();
+    if (full > 0) {  // of one call: its heads in f16, and then the packed ones
+      const std::int64_t group = shape.heads / shape.kv_heads;
+      AttentionShape of_full = shape;
+      of_full.kv = DType::kF16;
+      of_full.kv_heads = full;
+      of_full.heads = full * group;
+      add_scores(kind, of_full, 0);
+      shape.kv_heads -= full;
+      shape.heads -= full * group;
+    }
+    add_scores(kind, shape, 1);
+  }
+
+  void add_scores(const LayerKind& kind, const AttentionShape& shape, std::int64_t calls) {
     const Mixer& mixer = kind.layer.mixer;
-    const AttentionShape shape = attended(kind);
     const PassWork& pass = passes_.first;
     const std::int64_t queries = pass.tokens / pass.sequences;
     OpWork work = attention_work(shape, queries, pass.kv_length, passes_.repeat);
+    work.calls *= calls;
     if (kind.shape.latent > 0) {
       const auto latent = static_cast<double>(kind.shape.latent);
       const double width = queries == 1 ? latent + static_cast<double>(mixer.kv_lora_rank)

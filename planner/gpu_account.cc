@@ -84,7 +84,7 @@ GpuAccount gpu_account(const RankModel& model, const DeviceCard& device,
   for (const KvGroupBytes& group : kv_group_bytes(model, decisions))
     gpu.groups.push_back(group.keep);
   if (gpu.groups.empty()) gpu.groups.push_back({});
-  if (decisions.kv_residual.any()) gpu.groups.push_back(decisions.kv_residual.keep());
+  if (gpu.groups.back().history) gpu.groups.push_back(decisions.kv_residual.keep());
   gpu.decode_calls = step_calls(model, device, decisions);
   return gpu;
 }

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "planner/kv_groups.h"
+#include "planner/kv_mix.h"
 #include "planner/kv_offload.h"
 
 namespace vramplan {
@@ -81,13 +82,16 @@ std::int64_t index_bytes(KvFormat format, std::int64_t width) {
 
 }  // namespace
 
-BytesPerToken kv_bytes_per_token(const LayerShape& shape, KvFormat format) {
+BytesPerToken kv_bytes_per_token(const LayerShape& shape, const KvEncoding& encoding) {
+  const KvFormat format = encoding.format;
   std::int64_t bytes = 0;
   if (shape.latent > 0) {
     bytes = latent_bytes(format, shape.latent);
   } else if (shape.kv_heads > 0) {
-    bytes = vector_bytes(format, shape.kv_heads, shape.k / shape.kv_heads) +
-            vector_bytes(format, shape.kv_heads, shape.v / shape.kv_heads);
+    const std::int64_t key = shape.k / shape.kv_heads, value = shape.v / shape.kv_heads;
+    const std::int64_t full = encoding.full_heads.count(), others = shape.kv_heads - full;
+    bytes = vector_bytes(format, others, key) + vector_bytes(format, others, value);
+    bytes += vector_bytes(KvFormat::kF16, full, key) + vector_bytes(KvFormat::kF16, full, value);
   }
   if (shape.index > 0) bytes += index_bytes(format, shape.index);
   return {bytes};
@@ -115,6 +119,19 @@ BytesPerToken kv_bytes_per_token(const ModelCard& card, KvFormat format) {
   return sum;
 }
 
+BytesPerToken kv_bytes_per_token(const ModelCard& card, const Decisions& decisions) {
+  BytesPerToken sum;
+  for (std::int64_t i = 0; i < card.layer_count(); ++i) {
+    const Layer& layer = card.layers[static_cast<std::size_t>(i)];
+    sum = sum + kv_bytes_per_token(layer_shape(layer, 1), kv_encoding(decisions, i));
+  }
+  if (card.mtp_loaded) {
+    const LayerShape shape = layer_shape(card.layers.back(), 1);
+    sum = sum + kv_bytes_per_token(shape, decisions.kv_format) * card.mtp_layers;
+  }
+  return sum;
+}
+
 Bytes kv_block_bytes(const RankModel& model, KvFormat format, TokensPerBlock block) {
   return kv_bytes_per_token(model, format) * Tokens{block.n};
 }
@@ -125,6 +142,10 @@ Tokens history_tokens(const Decisions& decisions) {
   return {packed.n / residual.stride};
 }
 
+Blocks history_blocks(const Decisions& decisions) {
+  return blocks_for(history_tokens(decisions), decisions.block) * decisions.batch;
+}
+
 Blocks residual_blocks(const Decisions& decisions) {
   const KvResidual& residual = decisions.kv_residual;
   if (!residual.any()) return {};
@@ -133,9 +154,7 @@ Blocks residual_blocks(const Decisions& decisions) {
 }
 
 Blocks kv_blocks_unshared(const Decisions& decisions) {
-  if (decisions.kv_residual.any()) {
-    return blocks_for(history_tokens(decisions), decisions.block) * decisions.batch;
-  }
+  if (decisions.kv_residual.any() && !mixes_windows(decisions)) return history_blocks(decisions);
   return blocks_for(decisions.context, decisions.block) * decisions.batch;
 }
 
@@ -169,7 +188,15 @@ BytesPerToken kv_growing_per_token(const RankModel& model, const Decisions& deci
 }
 
 Bytes kv_growing_bytes(const RankModel& model, const Decisions& decisions) {
-  return kv_device_block_bytes(model, decisions) * kv_blocks(decisions).n;
+  if (decisions.kv_placement != KvPlacement::kDevice) {
+    return kv_device_block_bytes(model, decisions) * kv_blocks(decisions).n;
+  }
+  Bytes sum;
+  for (const KvGroupBytes& group : kv_group_bytes(model, decisions)) {
+    if (!group.keep.all()) continue;
+    sum += group.per_token * (decisions.block * kept_blocks(group.keep, decisions));
+  }
+  return sum;
 }
 
 Bytes kv_device_block_bytes(const RankModel& model, const Decisions& decisions) {
@@ -234,10 +261,22 @@ Bytes kv_state_bytes(const RankModel& model, const Decisions& decisions) {
   return sum;
 }
 
+BytesPerToken kv_residual_per_token(const RankModel& model, const Decisions& decisions) {
+  BytesPerToken sum;
+  for (const LayerKind& kind : model.kinds) {
+    if (!has_window(decisions, kind.encoding(decisions).format)) continue;
+    sum = sum + kv_bytes_per_token(kind.shape, KvFormat::kF16) * kind.count;
+  }
+  if (model.mtp_layers > 0 && has_window(decisions, decisions.kv_format)) {
+    sum = sum + kv_bytes_per_token(model.kinds.back().shape, KvFormat::kF16) * model.mtp_layers;
+  }
+  return sum;
+}
+
 Bytes kv_residual_bytes(const RankModel& model, const Decisions& decisions) {
   const Blocks blocks = residual_blocks(decisions);
   if (blocks.n == 0) return {};
-  return kv_bytes_per_token(model, KvFormat::kF16) * (kResidualBlock * blocks);
+  return kv_residual_per_token(model, decisions) * (kResidualBlock * blocks);
 }
 
 Bytes kv_bytes(const RankModel& model, const Decisions& decisions) {

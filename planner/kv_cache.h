@@ -12,12 +12,15 @@ namespace vramplan {
 /// of all heads (llama.cpp). nvfp4: a scale byte per 16 elements (vLLM). kivi2, kivi4: 3.0
 /// and 5.0 bits, groups of 32 with scale and zero in f16 (KIVI). fp8_ds_mla: latent in fp8, f32
 /// scales per 128, rope in 16 bits: 656 B for 512 + 64 (vLLM). nvfp4_ds_mla: 368 B for 512 + 64
-/// (vLLM fork, no formula published). Errors: kUsage when the format does not suit the layer.
-BytesPerToken kv_bytes_per_token(const LayerShape& shape, KvFormat format);
-/// Sum over the rank's layers.
+/// (vLLM fork, no formula published). Heads that stay full count in f16. Errors: kUsage when the
+/// format does not suit the layer.
+BytesPerToken kv_bytes_per_token(const LayerShape& shape, const KvEncoding& encoding);
+/// Sum over the rank's layers, all in one format.
 BytesPerToken kv_bytes_per_token(const RankModel& model, KvFormat format);
 /// Sum over all layers of the card, before sharding. Errors: kUsage, kOverflow.
 BytesPerToken kv_bytes_per_token(const ModelCard& card, KvFormat format);
+/// The same where each layer has the format that was decided for it.
+BytesPerToken kv_bytes_per_token(const ModelCard& card, const Decisions& decisions);
 
 /// K and V of every layer of the rank for one block of tokens.
 Bytes kv_block_bytes(const RankModel& model, KvFormat format, TokensPerBlock block);
@@ -27,8 +30,10 @@ Bytes kv_block_bytes(const RankModel& model, KvFormat format, TokensPerBlock blo
 /// most p - 1 tokens, since the last one must be computed for its logits. With preemption: those of
 /// the pool, all of which are held at some time.
 Blocks kv_blocks(const Decisions& decisions);
-/// Behind a residual window: batch * ceil(history_tokens / block).
+/// Of layers behind a residual window batch * ceil(history_tokens / block), which kv_blocks is
+/// where all layers are.
 Tokens history_tokens(const Decisions& decisions);  // a sequence, when its last token is cached
+Blocks history_blocks(const Decisions& decisions);
 /// Blocks of 32 tokens: batch * ceil(min(residual window, context - 1) / 32). The last token
 /// generated is never cached.
 Blocks residual_blocks(const Decisions& decisions);
@@ -51,7 +56,8 @@ Bytes kv_window_bytes(const RankModel& model, const Decisions& decisions);
 /// Of linear mixers, whatever the context: (kernel - 1) inputs of each convolution in the
 /// activations' format and the recurrent state in its own, per sequence.
 Bytes kv_state_bytes(const RankModel& model, const Decisions& decisions);
-/// Of a residual window: residual_blocks x 32 tokens in f16.
+/// Of a residual window: residual_blocks x 32 tokens in f16, of the layers that have one.
+BytesPerToken kv_residual_per_token(const RankModel& model, const Decisions& decisions);
 Bytes kv_residual_bytes(const RankModel& model, const Decisions& decisions);
 Bytes kv_bytes(const RankModel& model, const Decisions& decisions);
 /// The same where each part of the cache begins at a multiple of 256 B.

@@ -4,6 +4,7 @@
 
 #include "planner/kv_cache.h"
 #include "planner/kv_groups.h"
+#include "planner/kv_mix.h"
 #include "planner/kv_offload.h"
 #include "planner/kv_residual.h"
 
@@ -38,6 +39,17 @@ void KvChoices::placement() {
   assume("cache beyond the device",
          fmt::format("all layers, {} at a time on the device", d().kv_offload.staging),
          "--kv-offload");
+}
+
+/// Layers and heads that have another format than the rest.
+void KvChoices::layers() {
+  d().kv_layers = request_.kv_layers;
+  if (request_.kv_full_heads.any() && !packed_format(d())) {
+    refuse_choice("--kv-full-heads", "heads in f16 beside others that are packed, and none are",
+                  "add --kv-cache-dtype kivi2 or kivi4, or such layers with --kv-layers");
+  }
+  if (needs_residual(d().kv_format)) d().kv_full_heads = request_.kv_full_heads;
+  settle_kv_layers(source_.card, d());
 }
 
 /// The newest tokens in f16 beside a history of fewer bits or fewer tokens.
@@ -261,6 +273,7 @@ void KvChoices::lengths() {
   budget();
   d().kv_blocks = kv_blocks(d());
   d().kv_residual.blocks = residual_blocks(d());
+  if (mixes_windows(d())) d().kv_residual.history = history_blocks(d());
   d().window_pools = window_pools(source_.card, d());
 }
 

@@ -12,6 +12,7 @@ class KvChoices : private ChoiceList {
 
   /// What does not hang on the lengths. After the KV format is known.
   void policy();
+  void layers();
   void residual();
   void layout();
   void placement();

@@ -3,8 +3,10 @@
 #include <algorithm>
 #include <limits>
 #include <numeric>
+#include <utility>
 
 #include "planner/kv_cache.h"
+#include "planner/kv_mix.h"
 
 namespace vramplan {
 namespace {
@@ -77,30 +79,42 @@ struct Geometry {
 
 std::vector<KvGroupBytes> kv_group_bytes(const RankModel& model, const Decisions& decisions) {
   std::vector<KvGroupBytes> groups;
-  const auto add = [&](const KvKeep& keep, BytesPerToken per_token) {
-    if (per_token.n == 0) return;
-    for (KvGroupBytes& group : groups) {
-      if (group.keep == keep) {
-        group.per_token = group.per_token + per_token;
-        return;
-      }
+  const auto add = [&](const KvKeep& keep, const KvFormatBytes& bytes) {
+    if (bytes.per_token.n == 0) return;
+    auto group = std::find_if(groups.begin(), groups.end(),
+                              [&](const KvGroupBytes& known) { return known.keep == keep; });
+    if (group == groups.end()) {
+      groups.push_back({keep, {}, {}});
+      group = groups.end() - 1;
     }
-    groups.push_back({keep, per_token});
+    group->per_token = group->per_token + bytes.per_token;
+    for (KvFormatBytes& known : group->formats) {
+      if (known.format != bytes.format) continue;
+      known.layers += bytes.layers;
+      known.per_token = known.per_token + bytes.per_token;
+      return;
+    }
+    group->formats.push_back(bytes);
   };
   for (const LayerKind& kind : model.kinds) {
-    add(keep_of(decisions, kind.layer.mixer.window_tokens),
-        kv_bytes_per_token(kind.shape, decisions.kv_format) * kind.count);
+    const KvEncoding encoding = kind.encoding(decisions);
+    add(keep_of(decisions, kind.layer.mixer.window_tokens, encoding.format),
+        {encoding.format, kind.count, kv_bytes_per_token(kind.shape, encoding) * kind.count});
   }
   if (model.mtp_layers > 0) {
-    add({}, kv_bytes_per_token(model.kinds.back().shape, decisions.kv_format) * model.mtp_layers);
+    const BytesPerToken one = kv_bytes_per_token(model.kinds.back().shape, decisions.kv_format);
+    KvKeep all;
+    all.history = has_window(decisions, decisions.kv_format);
+    add(all, {decisions.kv_format, model.mtp_layers, one * model.mtp_layers});
   }
   std::sort(groups.begin(), groups.end(), [](const KvGroupBytes& a, const KvGroupBytes& b) {
-    return a.keep.window < b.keep.window;
+    return std::pair(a.keep.history, a.keep.window) < std::pair(b.keep.history, b.keep.window);
   });
   return groups;
 }
 
 Blocks kept_blocks(const KvKeep& keep, const Decisions& decisions) {
+  if (keep.history && mixes_windows(decisions)) return history_blocks(decisions);
   if (keep.all()) return kv_blocks(decisions);
   const Geometry geometry(keep, decisions.block);
   const std::int64_t prompt = (decisions.context - decisions.output).n;

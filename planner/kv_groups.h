@@ -7,12 +7,20 @@
 
 namespace vramplan {
 
+/// Layers of a group in one format.
+struct KvFormatBytes {
+  KvFormat format = KvFormat::kF16;
+  std::int64_t layers = 0;
+  BytesPerToken per_token;  // of all of them
+};
 struct KvGroupBytes {
   KvKeep keep;
   BytesPerToken per_token;  // K and V of one token in all layers of the group
+  std::vector<KvFormatBytes> formats = {};
 };
 /// Groups of the rank's layers that have a cache: the one that keeps every token first, the others
-/// by growing window. Errors: kUsage when the format does not suit a layer.
+/// by growing window; the history behind a residual window is a group of its own, after the first.
+/// Errors: kUsage when the format does not suit a layer.
 std::vector<KvGroupBytes> kv_group_bytes(const RankModel& model, const Decisions& decisions);
 
 /// Most blocks at one time, all sequences together. Sequences are prefilled one after another in

@@ -33,7 +33,7 @@ KvOffloadBytes kv_offload_bytes(const RankModel& model, const Decisions& decisio
              "use --kv-policy keep_all with it");
     }
     const Bytes part =
-        kv_bytes_per_token(kind.shape, decisions.kv_format) * Tokens{decisions.block.n};
+        kv_bytes_per_token(kind.shape, kind.encoding(decisions)) * Tokens{decisions.block.n};
     if (out.layers > 0 && part != out.part) {
       refuse("a cache beyond the device for layers whose caches differ in size",
              "keep it on the device");

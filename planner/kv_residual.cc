@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include "planner/kv_mix.h"
+
 namespace vramplan {
 namespace {
 
@@ -12,7 +14,7 @@ namespace {
 }  // namespace
 
 bool takes_residual(const Decisions& decisions) {
-  return decisions.kv_policy == KvPolicy::kStrided || needs_residual(decisions.kv_format);
+  return decisions.kv_policy == KvPolicy::kStrided || packed_format(decisions).has_value();
 }
 
 KvResidual usual_residual(const Decisions& decisions) {
@@ -27,7 +29,7 @@ std::int64_t residual_step(const KvResidual& residual) {
 void check_residual_request(const ModelCard& card, const Decisions& decisions,
                             const PlanRequest& request) {
   const bool strided = decisions.kv_policy == KvPolicy::kStrided;
-  const bool packed = needs_residual(decisions.kv_format);
+  const std::optional<KvFormat> packed = packed_format(decisions);
   if (!strided && request.kv_stride) {
     refuse("--kv-stride", "only the KV policy strided has one to choose",
            "add --kv-policy strided");
@@ -39,10 +41,9 @@ void check_residual_request(const ModelCard& card, const Decisions& decisions,
            "add --kv-cache-dtype kivi2 or --kv-policy strided");
   }
   const auto unsupported = [&](const char* with) {
-    throw Error(
-        ErrorCode::kUnsupported,
-        fmt::format("{} {} with {}", strided ? "the KV policy" : "a KV cache of",
-                    strided ? name_of(decisions.kv_policy) : name_of(decisions.kv_format), with))
+    throw Error(ErrorCode::kUnsupported,
+                fmt::format("{} {} with {}", strided ? "the KV policy" : "a KV cache of",
+                            strided ? name_of(decisions.kv_policy) : name_of(*packed), with))
         .at("", strided ? "--kv-policy" : "--kv-cache-dtype");
   };
   if (strided && packed) unsupported("a cache of kivi2 or kivi4, whose keys share scales");

@@ -7,7 +7,7 @@
 
 namespace vramplan {
 
-/// kivi2, kivi4 or the policy strided.
+/// kivi2 or kivi4, of any layer, or the policy strided.
 bool takes_residual(const Decisions& decisions);
 
 /// Sources: a residual of 128 tokens (Liu et al. 2024, "KIVI"); strided: a window of 512 and a

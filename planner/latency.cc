@@ -6,6 +6,7 @@
 
 #include "planner/activation_offload.h"
 #include "planner/kv_cache.h"
+#include "planner/kv_mix.h"
 #include "planner/kv_offload.h"
 #include "planner/replicas.h"
 #include "planner/speculation.h"
@@ -201,11 +202,12 @@ Bytes decode_bytes(const RankModel& model, const Decisions& decisions, Tokens co
         keep.all() ? kind.layer.mixer.window_tokens : (keep.sinks + keep.window + keep.budget).n;
     const Tokens read = window > 0 ? std::min(context, Tokens{window}) : context;
     const KvResidual& residual = decisions.kv_residual;
-    const Tokens packed = residual.any() ? packed_tokens(read, residual.tokens) : read;
-    const Tokens kept{packed.n / residual.stride};
-    bytes +=
-        kv_bytes_per_token(kind.shape, decisions.kv_format) * kind.count * (kept * decisions.batch);
-    if (residual.any()) {
+    const KvEncoding encoding = kind.encoding(decisions);
+    const bool apart = has_window(decisions, encoding.format);
+    const Tokens packed = apart ? packed_tokens(read, residual.tokens) : read;
+    const Tokens kept{packed.n / (apart ? residual.stride : 1)};
+    bytes += kv_bytes_per_token(kind.shape, encoding) * kind.count * (kept * decisions.batch);
+    if (apart) {
       bytes += kv_bytes_per_token(kind.shape, KvFormat::kF16) * kind.count *
                ((read - packed) * decisions.batch);
     }

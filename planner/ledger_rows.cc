@@ -7,8 +7,8 @@
 #include "planner/activation_offload.h"
 #include "planner/activations.h"
 #include "planner/kv_cache.h"
-#include "planner/kv_groups.h"
 #include "planner/kv_offload.h"
+#include "planner/kv_rows.h"
 #include "planner/replicas.h"
 #include "planner/speculation.h"
 #include "planner/text.h"
@@ -129,143 +129,6 @@ LedgerRow hidden_state_row(const RankModel& model, const Decisions& decisions) {
   return row;
 }
 
-LedgerRow kv_row(const char* name, Bytes bytes, std::string formula) {
-  LedgerRow row;
-  row.category = Category::kKvCache;
-  row.name = name;
-  row.bytes = bytes;
-  row.formula = std::move(formula);
-  return row;
-}
-
-/// Each group that keeps a window: its blocks, at most at one time, times their bytes.
-std::string window_formula(const RankModel& model, const Decisions& decisions) {
-  std::string text;
-  for (const KvGroupBytes& group : kv_group_bytes(model, decisions)) {
-    if (group.keep.all()) continue;
-    if (!text.empty()) text += " + ";
-    if (group.keep.budget.n > 0) {
-      text +=
-          fmt::format("{} blocks of a budget of {} tokens and a chunk, x {} B",
-                      grouped(kept_blocks(group.keep, decisions).n), grouped(group.keep.budget.n),
-                      grouped((group.per_token * Tokens{decisions.block.n}).n));
-      continue;
-    }
-    const std::string sinks =
-        group.keep.sinks.n > 0 ? fmt::format("the first {} and ", grouped(group.keep.sinks.n)) : "";
-    text +=
-        fmt::format("{} blocks that hold {}the newest {} tokens of {} sequence{} x {} B",
-                    grouped(kept_blocks(group.keep, decisions).n), sinks,
-                    grouped(group.keep.window.n), decisions.batch, decisions.batch == 1 ? "" : "s",
-                    grouped((group.per_token * Tokens{decisions.block.n}).n));
-  }
-  return text +
-         fmt::format("; most at one time with chunks of {}", grouped(decisions.prefill_chunk.n));
-}
-
-/// Layers that stay, staging for the others, and those beyond the device.
-std::vector<LedgerRow> offloaded_rows(const RankModel& model, const Decisions& decisions) {
-  const KvOffloadBytes bytes = kv_offload_bytes(model, decisions);
-  const std::string blocks = grouped(decisions.kv_blocks.n) + " blocks";
-  const std::string far = fmt::format(
-      "{} B of a block{}", grouped(bytes.far_part.n),
-      decisions.kv_placement == KvPlacement::kDisk ? " with header, in units of 4,096 B" : "");
-  const Bytes staging = kv_staging_bytes(model, decisions);
-  std::vector<LedgerRow> rows;
-  rows.push_back(kv_row(
-      "blocks", kv_growing_bytes(model, decisions) - staging,
-      fmt::format("{} of {} layers stay: {} x {} B x {}", bytes.layers - bytes.far_layers,
-                  bytes.layers, bytes.layers - bytes.far_layers, grouped(bytes.part.n), blocks)));
-  rows.push_back(kv_row("staging", staging,
-                        fmt::format("{} layers at a time x {} x {}", bytes.staging, far, blocks)));
-  rows.push_back(kv_row("blocks", kv_far_bytes(model, decisions),
-                        fmt::format("{} layers x {} x {}", bytes.far_layers, far, blocks)));
-  rows.back().tier =
-      decisions.kv_placement == KvPlacement::kDisk ? TierKind::kDisk : TierKind::kHost;
-  return rows;
-}
-
-std::string shared_text(const Decisions& decisions) {
-  const Blocks saved = kv_blocks_unshared(decisions) - kv_blocks(decisions);
-  if (decisions.samples == 1 && decisions.shared_prefix.n == 0) return "";
-  return fmt::format(", less {} that {} share", grouped(saved.n),
-                     decisions.beam_search   ? "beams"
-                     : decisions.samples > 1 ? "samples"
-                                             : "prompts");
-}
-
-Tokens kept_tokens(const Decisions& decisions) {
-  return decisions.kv_residual.any() ? history_tokens(decisions) : decisions.context;
-}
-
-std::string history_text(const Decisions& decisions) {
-  const std::int64_t stride = decisions.kv_residual.stride;
-  return fmt::format(", {}of the {} tokens before the residual window",
-                     stride > 1 ? fmt::format("one in {} ", stride) : "",
-                     grouped((history_tokens(decisions).n) * stride));
-}
-
-void add_residual_row(const RankModel& model, const Decisions& decisions,
-                      std::vector<LedgerRow>& rows) {
-  const Bytes residual = kv_residual_bytes(model, decisions);
-  if (residual.n == 0) return;
-  rows.push_back(kv_row(
-      "residual window", residual,
-      fmt::format("{} blocks of {} tokens ({} sequence{}, the newest {} tokens of each) x {} "
-                  "B/token in f16",
-                  grouped(residual_blocks(decisions).n), kResidualBlock.n, decisions.batch,
-                  decisions.batch == 1 ? "" : "s", grouped(decisions.kv_residual.tokens.n),
-                  grouped(kv_bytes_per_token(model, KvFormat::kF16).n))));
-}
-
-/// Fewer blocks than all sequences need, and the pool on the host for those that wait.
-std::vector<LedgerRow> pool_rows(const RankModel& model, const Decisions& decisions) {
-  const Bytes block = kv_growing_per_token(model, decisions) * Tokens{decisions.block.n};
-  std::vector<LedgerRow> rows;
-  rows.push_back(kv_row(
-      "blocks", kv_growing_bytes(model, decisions),
-      fmt::format("{}; x {} tokens a block x {} blocks of the {} that all "
-                  "sequences would take, preempted by {}",
-                  kv_formula(model, decisions), decisions.block.n, grouped(decisions.kv_blocks.n),
-                  grouped(kv_blocks_unshared(decisions).n), name_of(decisions.preempt))));
-  if (decisions.swap_blocks.n == 0) return rows;
-  rows.push_back(kv_row("swapped blocks", block * decisions.swap_blocks.n,
-                        fmt::format("{} blocks at most of sequences that wait x {} B",
-                                    grouped(decisions.swap_blocks.n), grouped(block.n))));
-  rows.back().tier = TierKind::kHost;
-  return rows;
-}
-
-/// Blocks always; the other parts of a cache only where a model or a choice has them.
-std::vector<LedgerRow> kv_rows(const RankModel& model, const Decisions& decisions) {
-  const char* plural = decisions.batch == 1 ? "" : "s";
-  std::vector<LedgerRow> rows;
-  if (decisions.kv_placement != KvPlacement::kDevice) {
-    rows = offloaded_rows(model, decisions);
-    add_residual_row(model, decisions, rows);
-    return rows;
-  }
-  if (decisions.preempt != Preempt::kNone) return pool_rows(model, decisions);
-  rows.push_back(kv_row(
-      "blocks", kv_growing_bytes(model, decisions),
-      fmt::format("{}; x {} tokens a block x {} blocks ({} sequence{} x ceil({} / {}){})",
-                  kv_formula(model, decisions), decisions.block.n, grouped(kv_blocks(decisions).n),
-                  decisions.batch, plural, grouped(kept_tokens(decisions).n), decisions.block.n,
-                  decisions.kv_residual.any() ? history_text(decisions) : shared_text(decisions))));
-  const Bytes window = kv_window_bytes(model, decisions);
-  if (window.n > 0)
-    rows.push_back(kv_row("window blocks", window, window_formula(model, decisions)));
-  const Bytes state = kv_state_bytes(model, decisions);
-  if (state.n > 0) {
-    rows.push_back(kv_row("state", state,
-                          fmt::format("{} sequence{} x recurrent state and convolution inputs of "
-                                      "the linear layers, whatever the context",
-                                      decisions.batch, plural)));
-  }
-  add_residual_row(model, decisions, rows);
-  return rows;
-}
-
 void add_gpu_rows(const StageAccount& stage, const Decisions& decisions,
                   std::vector<LedgerRow>& rows) {
   const GpuAccount& gpu = *stage.gpu;
@@ -343,35 +206,6 @@ std::vector<LedgerRow> stage_rows(const StageAccount& stage, const Decisions& de
 }
 
 }  // namespace
-
-std::string kv_formula(const RankModel& model, const Decisions& decisions) {
-  const KvFormat format = decisions.kv_format;
-  const bool plain = format <= KvFormat::kBF16;
-  const std::int64_t element = info(dtype_of(format)).block_bytes;
-  std::string text;
-  for (const LayerKind& kind : model.kinds) {
-    const Mixer& mixer = kind.layer.mixer;
-    const std::int64_t bytes = kv_bytes_per_token(kind.shape, format).n;
-    const bool apart = !keep_of(decisions, mixer.window_tokens).all();
-    if (bytes == 0 || apart) continue;
-    if (!text.empty()) text += " + ";
-    if (kind.shape.latent > 0 || kind.shape.index > 0 || !plain) {
-      text += fmt::format("{} layers x {} B of {}", kind.count, grouped(bytes),
-                          kind.shape.latent > 0 ? fmt::format("{} latent elements in {}",
-                                                              kind.shape.latent, name_of(format))
-                                                : fmt::format("K and V in {}", name_of(format)));
-    } else if (mixer.head_dim == mixer.value_dim) {
-      text += fmt::format("2 x {} layers x {} kv heads x {} x {} B", kind.count,
-                          kind.shape.kv_heads, mixer.head_dim, element);
-    } else {
-      text += fmt::format("{} layers x {} kv heads x ({} + {}) x {} B", kind.count,
-                          kind.shape.kv_heads, mixer.head_dim, mixer.value_dim, element);
-    }
-  }
-  if (model.mtp_layers > 0) text += fmt::format(" + {} mtp layers", model.mtp_layers);
-  if (text.empty()) text = "no layer keeps a cache that grows";
-  return fmt::format("{} = {} B/token", text, grouped(kv_growing_per_token(model, decisions).n));
-}
 
 Ledger predicted_ledger(const std::vector<StageAccount>& stages, const Decisions& decisions,
                         const DeviceCard& device, const TokenizerTables& tables, bool from_file) {

@@ -9,7 +9,4 @@ namespace vramplan {
 Ledger predicted_ledger(const std::vector<StageAccount>& stages, const Decisions& decisions,
                         const DeviceCard& device, const TokenizerTables& tables, bool from_file);
 
-/// "2 x 80 layers x 8 kv heads x 128 x 2 B = 327,680 B/token"
-std::string kv_formula(const RankModel& model, const Decisions& decisions);
-
 }  // namespace vramplan

@@ -37,7 +37,7 @@ Totals whole_model(const ModelSource& source, const Decisions& decisions,
     totals.weight_bytes = weight_bytes(whole);
     totals.kv_bytes = kv_bytes(whole, one);
   }
-  const BytesPerToken kept = kv_bytes_per_token(source.card, decisions.kv_format);
+  const BytesPerToken kept = kv_bytes_per_token(source.card, decisions);
   totals.kv_bytes_per_token = {ceil_div(kept.n, decisions.kv_residual.stride)};
   return totals;
 }

@@ -27,6 +27,8 @@ struct PlanRequest {
   std::optional<std::int64_t> batch;
   std::optional<DType> weights;
   std::optional<KvFormat> kv_format;
+  std::vector<KvLayerRange> kv_layers;        // that have another
+  KvHeads kv_full_heads;                      // of the other layers, in kivi2 or kivi4
   std::optional<KvPolicy> kv_policy;          // unset = window, for models with windows
   std::optional<Tokens> kv_sinks, kv_window;  // of policy sink_window
   std::optional<Tokens> kv_budget;            // of policy mass

@@ -6,6 +6,7 @@
 #include <iterator>
 
 #include "modelcards/yaml.h"
+#include "planner/kv_mix.h"
 #include "planner/plan.h"
 
 namespace vramplan {
@@ -55,6 +56,8 @@ class Writer {
     }
     line("  activations: {}", info(d.activations).name);
     line("  kv_format: {}", name_of(d.kv_format));
+    if (d.kv_full_heads.any()) line("  kv_full_heads: \"{}\"", text_of(d.kv_full_heads));
+    if (!d.kv_layers.empty()) line("  kv_layers: {}", yaml_quoted(text_of(d.kv_layers)));
     line("  kv_policy: {}", name_of(d.kv_policy));
     if (d.kv_policy == KvPolicy::kSinkWindow) {
       line("  kv_keep: {{sink_tokens: {}, window_tokens: {}}}", d.kv_keep.sinks.n,
@@ -63,8 +66,10 @@ class Writer {
       line("  kv_keep: {{budget_tokens: {}, score: {}}}", d.kv_keep.budget.n, name_of(d.kv_score));
     }
     if (d.kv_residual.any()) {
-      line("  kv_residual: {{tokens: {}, stride: {}, blocks: {}}}", d.kv_residual.tokens.n,
-           d.kv_residual.stride, d.kv_residual.blocks.n);
+      const Blocks history = d.kv_residual.history;
+      line("  kv_residual: {{tokens: {}, stride: {}, blocks: {}{}}}", d.kv_residual.tokens.n,
+           d.kv_residual.stride, d.kv_residual.blocks.n,
+           history.n > 0 ? fmt::format(", history_blocks: {}", history.n) : "");
     }
     line("  kv_placement: {}", name_of(d.kv_placement));
     if (d.kv_placement != KvPlacement::kDevice) {

@@ -7,6 +7,7 @@
 #include <sstream>
 
 #include "modelcards/yaml.h"
+#include "planner/kv_mix.h"
 #include "planner/plan.h"
 
 namespace vramplan {
@@ -19,7 +20,8 @@ constexpr double kMostReal = 1e300;
 /// Keys of the decisions, in no order.
 constexpr const char* kDecisionKeys =
     "model set card_hash device device_count sharding weights weight_offload activations kv_format "
-    "kv_policy kv_keep kv_residual samples beam_search speculation shared_prefix_tokens "
+    "kv_full_heads kv_layers kv_policy kv_keep kv_residual samples beam_search speculation "
+    "shared_prefix_tokens "
     "kv_placement "
     "kv_offload kv_layout block_tokens kv_blocks preempt swap_blocks window_pools context_tokens "
     "output_tokens batch prefill_chunk_tokens activation_offload attention linear_inputs threads "
@@ -99,6 +101,16 @@ class Reader {
     return *found;
   }
 
+  /// What a word means, its error with the place in the file.
+  template <class Parse>
+  static auto parsed(const YamlNode& node, Parse parse) {
+    try {
+      return parse();
+    } catch (const Error& error) {
+      node.fail(error.message(), error.fix());
+    }
+  }
+
   static GuessDecision speculation(const YamlNode& in) {
     in.allow_only({"method", "tokens", "acceptance", "draft", "draft_hash"});
     return {named<Guess>(in.at("method"), kGuesses), count(in, "tokens", 1), in.at("draft").text(),
@@ -126,6 +138,14 @@ class Reader {
     }
     d.activations = dtype(in.at("activations"));
     d.kv_format = named<KvFormat>(in.at("kv_format"), kKvFormats);
+    if (in.has("kv_full_heads")) {
+      const YamlNode heads = in.at("kv_full_heads");
+      d.kv_full_heads = parsed(heads, [&] { return parse_kv_heads(heads.text(), ""); });
+    }
+    if (in.has("kv_layers")) {
+      const YamlNode layers = in.at("kv_layers");
+      d.kv_layers = parsed(layers, [&] { return parse_kv_layers(layers.text(), ""); });
+    }
     d.kv_policy = named<KvPolicy>(in.at("kv_policy"), kKvPolicies);
     if (d.kv_policy == KvPolicy::kSinkWindow) {
       const YamlNode k = in.at("kv_keep");
@@ -139,8 +159,9 @@ class Reader {
     }
     if (in.has("kv_residual")) {
       const YamlNode r = in.at("kv_residual");
-      r.allow_only({"tokens", "stride", "blocks"});
-      d.kv_residual = {{count(r, "tokens", 1)}, count(r, "stride", 1), {count(r, "blocks")}};
+      r.allow_only({"tokens", "stride", "blocks", "history_blocks"});
+      d.kv_residual = {{count(r, "tokens", 1)}, count(r, "stride", 1), {count(r, "blocks")}, {}};
+      if (r.has("history_blocks")) d.kv_residual.history = {count(r, "history_blocks")};
     }
     d.kv_placement = named<KvPlacement>(in.at("kv_placement"), kKvPlacements);
     if (d.kv_placement != KvPlacement::kDevice) {

@@ -7,6 +7,7 @@
 #include <unordered_map>
 #include <unordered_set>
 
+#include "planner/kv_mix.h"
 #include "planner/weight_offload.h"
 #include "planner/weight_specs.h"
 
@@ -198,13 +199,15 @@ std::vector<WeightTensor> layer_tensors(const ModelCard& card, std::int64_t inde
 }
 
 /// Puts a layer into the kind it belongs to; a new kind when it is unlike all before.
-void add_layer(RankModel& model, const ModelCard& card, std::int64_t index, Formats& formats) {
+void add_layer(RankModel& model, const ModelCard& card, std::int64_t index,
+               const Decisions& decisions, Formats& formats) {
+  const std::optional<KvEncoding> cache = named_kv_encoding(decisions, index);
   const Layer& layer = card.layers[static_cast<std::size_t>(index)];
   std::vector<WeightTensor> tensors;
   if (formats.by_layer()) tensors = layer_tensors(card, index, model.shape.tp, formats);
   for (std::size_t k = 0; k < model.kinds.size(); ++k) {
     LayerKind& kind = model.kinds[k];
-    if (!(kind.layer == layer)) continue;  // equal in every field
+    if (!(kind.layer == layer) || kind.cache != cache) continue;  // equal in every field
     if (formats.by_layer() && !same_tensors(kind.tensors, tensors)) continue;
     ++kind.count;
     model.kind_of_layer.push_back(k);
@@ -212,7 +215,8 @@ void add_layer(RankModel& model, const ModelCard& card, std::int64_t index, Form
   }
   if (!formats.by_layer()) tensors = layer_tensors(card, index, model.shape.tp, formats);
   model.kind_of_layer.push_back(model.kinds.size());
-  model.kinds.push_back({layer, layer_shape(layer, model.shape.tp), 1, 0, std::move(tensors)});
+  model.kinds.push_back(
+      {layer, layer_shape(layer, model.shape.tp), 1, 0, std::move(tensors), cache});
 }
 
 /// Layers that predict further tokens, on the last stage: their tensors are one group.
@@ -297,7 +301,7 @@ RankModel rank_model(const ModelCard& card, const Decisions& decisions,
     if (tensor.part == Part::kHead) model.head_dtype = tensor.dtype;
   }
   for (std::int64_t i = model.shape.layers.begin; i < model.shape.layers.end; ++i) {
-    add_layer(model, card, i, formats);
+    add_layer(model, card, i, decisions, formats);
   }
   mark_streamed(model, decisions);
   // Only a rank that reads the whole table can say that a tensor has no place.

@@ -50,8 +50,13 @@ struct LayerKind {
   Layer layer;
   LayerShape shape;
   std::int64_t count = 0;
-  std::int64_t streamed = 0;          // of them with matrices in host memory
-  std::vector<WeightTensor> tensors;  // of one such layer; names without "blk.N."
+  std::int64_t streamed = 0;             // of them with matrices in host memory
+  std::vector<WeightTensor> tensors;     // of one such layer; names without "blk.N."
+  std::optional<KvEncoding> cache = {};  // that Decisions::kv_layers gives it; else as the rest
+
+  KvEncoding encoding(const Decisions& decisions) const {
+    return cache ? *cache : KvEncoding{decisions.kv_format, decisions.kv_full_heads};
+  }
 };
 
 /// One rank's share of a model: what every other account is computed from.

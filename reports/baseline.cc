@@ -7,6 +7,8 @@
 #include <map>
 #include <tuple>
 
+#include "planner/kv_mix.h"
+
 namespace vramplan {
 namespace {
 
@@ -47,7 +49,8 @@ void require_same_decisions(const RunRecord& before, const RunRecord& now) {
                                  d.sharding.cp, d.sharding.ep)},
         {"weights", d.weights ? info(*d.weights).name : "as stored"},
         {"activations", info(d.activations).name},
-        {"KV format", name_of(d.kv_format)},
+        {"KV format", name_of(kv_encoding(d))},
+        {"KV formats of layers", text_of(d.kv_layers)},
         {"block", std::to_string(d.block.n)},
         {"context", std::to_string(d.context.n)},
         {"output", std::to_string(d.output.n)},

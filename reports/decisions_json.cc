@@ -20,6 +20,49 @@ json pools_array(const Decisions& d) {
   return pools;
 }
 
+json heads_array(const KvHeads& heads) {
+  json list = json::array();
+  for (std::int64_t head = 0; head < heads.end(); ++head) {
+    if (heads.has(head)) list.push_back(head);
+  }
+  return list;
+}
+
+KvHeads heads_from(const JsonReader& in) {
+  KvHeads heads;
+  for (const JsonReader& item : in.items()) {
+    const std::int64_t head = item.count();
+    if (head >= KvHeads::kMost) item.fail("no layer has so many KV heads");
+    heads.bits |= std::uint64_t{1} << head;
+  }
+  return heads;
+}
+
+json layers_array(const Decisions& d) {
+  json list = json::array();
+  for (const KvLayerRange& piece : d.kv_layers) {
+    list.push_back({{"first_layer", piece.begin},
+                    {"last_layer", piece.end - 1},
+                    {"kv_format", name_of(piece.encoding.format)},
+                    {"full_heads", heads_array(piece.encoding.full_heads)}});
+  }
+  return list;
+}
+
+/// Whether the model has these layers is asked where it is known.
+std::vector<KvLayerRange> layers_from(const JsonReader& in) {
+  std::vector<KvLayerRange> layers;
+  for (const JsonReader& piece : in.items()) {
+    const std::int64_t last = piece.at("last_layer").count();
+    if (last > INT_MAX) piece.at("last_layer").fail("no model has so many layers");
+    layers.push_back(
+        {piece.at("first_layer").count(),
+         last + 1,
+         {piece.at("kv_format").word<KvFormat>(kKvFormats), heads_from(piece.at("full_heads"))}});
+  }
+  return layers;
+}
+
 json speculation_object(const GuessDecision& s) {
   return {{"method", name_of(s.guess)},
           {"tokens", s.tokens},
@@ -88,6 +131,8 @@ json decisions_object(const Plan& plan) {
       {"weight_staging_layers", d.weight_offload.staging},
       {"activations", info(d.activations).name},
       {"kv_format", name_of(d.kv_format)},
+      {"kv_full_heads", heads_array(d.kv_full_heads)},
+      {"kv_layers", layers_array(d)},
       {"kv_policy", name_of(d.kv_policy)},
       {"kv_sink_tokens", d.kv_keep.sinks.n},
       {"kv_window_tokens", d.kv_keep.window.n},
@@ -95,6 +140,7 @@ json decisions_object(const Plan& plan) {
       {"kv_score", name_of(d.kv_score)},
       {"kv_residual_tokens", d.kv_residual.tokens.n},
       {"kv_residual_blocks", d.kv_residual.blocks.n},
+      {"kv_history_blocks", d.kv_residual.history.n},
       {"kv_stride", d.kv_residual.stride},
       {"kv_placement", name_of(d.kv_placement)},
       {"kv_resident_layers", d.kv_offload.resident},
@@ -142,6 +188,10 @@ void read_decisions(const JsonReader& in, Plan& plan) {
   }
   d.activations = dtype_from(in.at("activations"));
   d.kv_format = in.at("kv_format").word<KvFormat>(kKvFormats);
+  if (in.has("kv_layers")) {  // records of before have none
+    d.kv_full_heads = heads_from(in.at("kv_full_heads"));
+    d.kv_layers = layers_from(in.at("kv_layers"));
+  }
   d.kv_policy = in.at("kv_policy").word<KvPolicy>(kKvPolicies);
   if (d.kv_policy == KvPolicy::kSinkWindow || d.kv_policy == KvPolicy::kMass) {
     d.kv_keep = {{in.at("kv_sink_tokens").count()}, {in.at("kv_window_tokens").count()}, {}};
@@ -153,7 +203,11 @@ void read_decisions(const JsonReader& in, Plan& plan) {
   if (in.has("kv_residual_tokens")) {  // records of before have none
     d.kv_residual = {{in.at("kv_residual_tokens").count()},
                      in.at("kv_stride").count(),
-                     {in.at("kv_residual_blocks").count()}};
+                     {in.at("kv_residual_blocks").count()},
+                     {}};
+    if (in.has("kv_history_blocks")) {
+      d.kv_residual.history = {in.at("kv_history_blocks").count()};
+    }
   }
   d.kv_placement = in.at("kv_placement").word<KvPlacement>(kKvPlacements);
   if (in.has("kv_resident_layers")) {  // records of before have none

@@ -3,7 +3,7 @@
 // Quality is that of the text prefilled in chunks of 128 tokens, against the f16 cache that keeps
 // everything: what a chunk sees of the chunks before it, it sees through the cache.
 #include "bench/techniques/page.h"
-#include "bench/techniques/quality.h"
+#include "executor/quality.h"
 #include "modelcards/library.h"
 
 namespace vramplan {
@@ -117,7 +117,7 @@ void cache_tables(const Setting& setting, Page& page) {
     const std::vector<float> logits = logits_of(setting, r.plan.decisions);
     if (base.empty()) base = logits;
     if (full == 0) full = static_cast<double>(r.observed().n);
-    const Quality q = compare(logits, base, setting.ids);
+    const TextQuality q = compare(logits, base, setting.ids);
     page.line(
         "| {} | {} | {} | {:.1f} % | {:.2f} ms | {:.2f} ms | {:.3f} | {:.5f} | {:.4f} | {:.1f} % |",
         technique.name, r.predicted().n, r.observed().n,

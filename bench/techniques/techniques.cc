@@ -24,11 +24,17 @@ struct Part {
   void (*write)(const Setting&, Page&);
 };
 
-constexpr Part kParts[] = {{"cache", cache_tables},         {"long", long_tables},
-                           {"sharing", sharing_tables},     {"layout", layout_tables},
-                           {"placement", placement_tables}, {"preemption", preemption_tables},
-                           {"replicas", replica_tables},    {"guesses", guess_tables},
-                           {"times", time_tables},          {"far", far_tables}};
+constexpr Part kParts[] = {{"cache", cache_tables},
+                           {"long", long_tables},
+                           {"mix", mix_tables},
+                           {"sharing", sharing_tables},
+                           {"layout", layout_tables},
+                           {"placement", placement_tables},
+                           {"preemption", preemption_tables},
+                           {"replicas", replica_tables},
+                           {"guesses", guess_tables},
+                           {"times", time_tables},
+                           {"far", far_tables}};
 
 std::string marker(const std::string& part, const char* where) {
   return "<!-- written by the program techniques, part " + part + ": " + where + " -->";

@@ -35,14 +35,14 @@ void CpuOps::attention_over_history(const AttentionCall& call,
   const auto singles = static_cast<std::int64_t>(single_query_.size());
   if (singles == 0) return;
   const KvLayerView& history = *call.params->history;
-  AttentionCall of_history = call;
-  of_history.kv = &history;
   const std::int64_t threads = pool_.size(), parts = threads + 1;
   const PartialTable table{workspace, call.params->heads, parts, history.value_dim};
+  // Heads of two formats are read one by one.
   const std::int64_t together =
-      std::min(heads_together(*call.kv, call.group), heads_together(history, call.group));
+      history.full_heads != 0
+          ? 1
+          : std::min(heads_together(*call.kv, call.group), heads_together(history, call.group));
   const std::int64_t units = ceil_div(history.kv_heads, together);
-  const bool packed = packed_bits(history.dtype) > 0;
   const auto read = [&](std::int64_t item, float* scratch) {
     const std::int64_t head = item % units * together;
     const std::int64_t part = item / units % parts, single = item / units / parts;
@@ -62,7 +62,10 @@ void CpuOps::attention_over_history(const AttentionCall& call,
     const std::int64_t from = std::min(part * share, slice.kv_length);
     const std::int64_t to = std::min(from + share, slice.kv_length);
     const DecodeWork work{&slice, single, head, heads, from, to, part};
-    if (packed)
+    const KvLayerView view = view_of_head(history, head);
+    AttentionCall of_history = call;
+    of_history.kv = &view;
+    if (packed_bits(view.dtype) > 0)
       attention_decode_packed(of_history, work, &table, scratch);
     else
       attention_decode(of_history, work, &table, scratch);

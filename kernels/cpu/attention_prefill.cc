@@ -165,8 +165,8 @@ void store_results(const AttentionCall& call, const SequenceSlice& slice, std::i
 template <int kRowVectors>
 void read_history(AttentionCall call, const SequenceSlice& history, std::int64_t kv_head,
                   PrefillTile<kRowVectors>& t) {
-  call.kv = call.params->history;
-  const KvLayerView& kv = *call.kv;
+  const KvLayerView kv = view_of_head(*call.params->history, kv_head);
+  call.kv = &kv;
   const bool packed = packed_bits(kv.dtype) > 0;
   for (std::int64_t from = 0; from < history.kv_length; from += t.keys) {
     const std::int64_t n = std::min(t.keys, history.kv_length - from);

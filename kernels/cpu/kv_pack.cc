@@ -74,10 +74,11 @@ void CpuOps::kv_pack(const KvLayerView& history, const KvLayerView& recent,
       const std::int64_t head = item % history.kv_heads;
       const Place to{pack.first_slot / history.block_tokens,
                      pack.first_slot % history.block_tokens};
-      if (packed)
-        pack_tiles(history, recent, pack.recent_block, head, to, scratch(thread));
+      const KvLayerView view = view_of_head(history, head);
+      if (packed_bits(view.dtype) > 0)
+        pack_tiles(view, recent, pack.recent_block, head, to, scratch(thread));
       else
-        pack_rows(history, recent, pack.recent_block, head, to, stride, scratch(thread));
+        pack_rows(view, recent, pack.recent_block, head, to, stride, scratch(thread));
     }
   });
 }

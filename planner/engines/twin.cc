@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "modelcards/nearest_names.h"
+#include "planner/kv_mix.h"
 
 namespace vramplan {
 namespace {
@@ -344,6 +345,7 @@ EngineSettings engine_settings(const EngineTable& table, const ModelSource& sour
 EngineOutcome forecast_engine(const ModelSource& source, const DeviceCard& device,
                               const Decisions& decisions, const EngineRequest& request) {
   const EngineTable table = engine_table(request.id);
+  refuse_kv_mix(decisions, name_of(table.kind));
   if (device.kind != DeviceKind::kGpu && table.kind != EngineKind::kLlamacpp) {
     throw Error(ErrorCode::kUnsupported,
                 fmt::format("no account of {} on {} exists", name_of(table.kind), device.name))

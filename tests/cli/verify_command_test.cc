@@ -161,6 +161,8 @@ TEST(VerifyCommand, CompressedCachesAreExactToTheByte) {
       {"--kv-cache-dtype", "kivi2"},
       {"--kv-cache-dtype", "kivi4", "--kv-residual", "96"},
       {"--kv-policy", "strided", "--kv-residual", "64"},
+      {"--kv-layers", "0:kivi4/1", "--kv-cache-dtype", "int8"},
+      {"--kv-cache-dtype", "kivi2", "--kv-full-heads", "0"},
       {"--kv-cache-dtype", "kivi2", "--kv-placement", "host", "--kv-offload", "0.5"}};
   for (const auto& choice : choices) {
     std::vector<std::string> more = {

@@ -146,11 +146,23 @@ TEST(EngineOnFibers, WindowsHistoriesAndSinksGiveTheTokensOfTheCpuBackend) {
          r.kv_placement = KvPlacement::kHost;
        }},
       {"guesses", [](PlanRequest& r) { r.guess = Guess::kNgram; }},
+      {"two layers of a mix",
+       [](PlanRequest& r) {
+         r.kv_format = KvFormat::kInt8;
+         r.kv_layers = {{1, 2, KvFormat::kKivi2}};
+         r.kv_residual = Tokens{64};
+       }},
+      {"two layers of a plain mix",
+       [](PlanRequest& r) {
+         r.kv_format = KvFormat::kF32;
+         r.kv_layers = {{0, 1, KvFormat::kQ8_0}};
+       }},
   };
   for (const auto& [name, ask] : asks) {
     SCOPED_TRACE(name);
     const bool far = std::string(name).find("host") != std::string::npos;
-    const ModelCard card = card_of_32(far ? 2 : 1);
+    const bool mix = std::string(name).find("mix") != std::string::npos;
+    const ModelCard card = card_of_32(far || mix ? 2 : 1);
     PlanRequest request;
     request.model = card.name;
     request.context = Tokens{103};
@@ -159,7 +171,7 @@ TEST(EngineOnFibers, WindowsHistoriesAndSinksGiveTheTokensOfTheCpuBackend) {
     request.prefill_chunk = Tokens{27};
     request.block_tokens = 32;
     ask(request);
-    if (request.kv_format || request.kv_policy == KvPolicy::kStrided) {
+    if (!mix && (request.kv_format || request.kv_policy == KvPolicy::kStrided)) {
       request.kv_residual = Tokens{64};
     }
     Decisions decisions =

@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include "cards.h"
+#include "planner/kv_mix.h"
 
 namespace vramplan {
 namespace {
@@ -122,6 +123,31 @@ TEST(PlanFile, WhatAPolicyKeepsReadsBack) {
   std::string broken = text;
   broken.replace(broken.find("score: decayed"), 14, "score: decades");
   EXPECT_EQ(code_of([&] { read_plan(broken, "plan.yaml"); }), ErrorCode::kBadYaml);
+}
+
+TEST(PlanFile, FormatsOfLayersReadBack) {
+  Plan plan = sample();
+  plan.decisions.kv_format = KvFormat::kKivi2;
+  plan.decisions.kv_full_heads = KvHeads{5};
+  plan.decisions.kv_layers = parse_kv_layers("0-1:f16,7:kivi4/3", "");
+  plan.decisions.kv_residual = {Tokens{128}, 1, Blocks{4}, Blocks{9}};
+  const std::string text = write_plan(plan);
+  const Decisions back = read_plan(text, "plan.yaml").decisions;
+  EXPECT_EQ(back.kv_full_heads, plan.decisions.kv_full_heads);
+  EXPECT_EQ(back.kv_layers, plan.decisions.kv_layers);
+  EXPECT_EQ(back.kv_residual, plan.decisions.kv_residual);
+  EXPECT_EQ(write_plan(read_plan(text, "plan.yaml")), text);
+  for (const auto& [good, bad] : {std::pair{"0-1:f16", "1-0:f16"}, {"\"0,2\"", "\"0,64\""}}) {
+    std::string broken = text;
+    broken.replace(broken.find(good), std::string(good).size(), bad);
+    try {
+      read_plan(broken, "plan.yaml");
+      ADD_FAILURE() << bad;
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ErrorCode::kBadYaml);
+      EXPECT_NE(error.field().find("kv_"), std::string::npos) << error.field();
+    }
+  }
 }
 
 TEST(PlanFile, BrokenFilesNameTheirField) {

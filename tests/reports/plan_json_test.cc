@@ -56,12 +56,18 @@ TEST(PlanJson, ReadsBackWhatItWrote) {
   for (Plan plan : {samples::cpu_plan(), samples::dry_plan()}) {
     plan.decisions.weights = DType::kQ8_0;
     plan.decisions.set = {"vocab=1", "hidden=2"};
+    plan.decisions.kv_full_heads = KvHeads{5};
+    plan.decisions.kv_layers = {{0, 2, KvFormat::kInt8}, {3, 4, {KvFormat::kKivi2, KvHeads{2}}}};
+    plan.decisions.kv_residual = {Tokens{128}, 1, Blocks{4}, Blocks{9}};
     plan.predictions.fits = false;
     plan.predictions.missing = {17};
     const std::string text = plan_json(plan);
     const Plan again = read_plan_json(text, "plan.json");
     EXPECT_EQ(plan_json(again), text);
     EXPECT_EQ(again.decisions.card_hash, plan.decisions.card_hash);
+    EXPECT_EQ(again.decisions.kv_full_heads, plan.decisions.kv_full_heads);
+    EXPECT_EQ(again.decisions.kv_layers, plan.decisions.kv_layers);
+    EXPECT_EQ(again.decisions.kv_residual, plan.decisions.kv_residual);
     EXPECT_EQ(again.predictions.ledger.rows().size(), plan.predictions.ledger.rows().size());
   }
 }

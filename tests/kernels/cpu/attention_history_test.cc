@@ -119,5 +119,48 @@ TEST(AttentionHistory, AStridedHistoryIsShorter) {
   }
 }
 
+TEST(AttentionHistory, HeadsInF16BesidePackedOnes) {
+  for (const DType dtype : {DType::kKivi2, DType::kKivi4}) {
+    for (const std::uint64_t full : {1U, 2U, 4U, 5U, 6U}) {
+      for (const std::int64_t queries : {1, 9}) {
+        Case c;
+        c.shape = {dtype, 3, 64, 32, 64, 1, full};
+        c.queries = queries;
+        expect_attention(c);
+      }
+    }
+  }
+}
+
+/// What all heads give in one format and what they give in the other: each head one of the two.
+TEST(AttentionHistory, EachHeadIsAsInACacheOfItsFormatAlone) {
+  constexpr std::int64_t kHeads = 4, kGroup = 2, kDim = 64, kBefore = 320;
+  constexpr std::uint64_t kFull = 0b0110;
+  for (const std::int64_t queries : {1, 5}) {
+    const auto out_of = [&](DType dtype, std::uint64_t full) {
+      const auto ops = make_cpu_ops(2);
+      TwoCaches caches({dtype, kHeads, kDim, kDim, 32, 1, full});
+      for (const auto& [count, seed] : {std::pair<std::int64_t, unsigned>{kBefore, 7}, {50, 11}}) {
+        std::vector<float> k = random_floats(count * kHeads * kDim, seed);
+        std::vector<float> v = random_floats(count * kHeads * kDim, seed + 1);
+        caches.append(*ops, k, v, count);
+        if (count == kBefore) caches.pack_all(*ops);
+      }
+      std::vector<float> q = random_floats(queries * kHeads * kGroup * kDim, 1);
+      std::vector<float> out(q.size(), NAN);
+      caches.attend(*ops, q, out, queries, kHeads * kGroup);
+      return out;
+    };
+    const auto mixed = out_of(DType::kKivi2, kFull), packed = out_of(DType::kKivi2, 0),
+               plain = out_of(DType::kF16, 0);
+    for (std::size_t i = 0; i < mixed.size(); ++i) {
+      const auto head = static_cast<std::int64_t>(i) / kDim % (kHeads * kGroup) / kGroup;
+      const auto& alone = (kFull >> head & 1) != 0 ? plain : packed;
+      ASSERT_FLOAT_EQ(mixed[i], alone[i]) << i;
+    }
+    EXPECT_NE(packed, plain);
+  }
+}
+
 }  // namespace
 }  // namespace vramplan

@@ -19,6 +19,7 @@ struct TwoCaches {
   struct Shape {
     DType dtype = DType::kKivi2;
     std::int64_t kv_heads = 2, head_dim = 64, value_dim = 64, block_tokens = 32, stride = 1;
+    std::uint64_t full_heads = 0;  // of packed histories: stay in f16
   };
   static constexpr std::int64_t kBlocks = 64;
 
@@ -101,9 +102,11 @@ struct TwoCaches {
     kv.kv_heads = s.kv_heads;
     kv.head_dim = s.head_dim;
     kv.value_dim = s.value_dim;
-    kv.value_offset = s.kv_heads * block_tokens * kv_row_bytes(dtype, s.head_dim).n;
-    kv.block_stride =
-        kv.value_offset + s.kv_heads * block_tokens * kv_row_bytes(dtype, s.value_dim).n + 128;
+    if (cpu::packed_bits(dtype) > 0) kv.full_heads = s.full_heads;
+    const std::int64_t rows = (s.kv_heads - kv.full_count()) * block_tokens;
+    kv.value_offset = rows * kv_row_bytes(dtype, s.head_dim).n;
+    kv.full_offset = kv.value_offset + rows * kv_row_bytes(dtype, s.value_dim).n;
+    kv.block_stride = kv_part_bytes(kv).n + 128;
     bytes.assign(static_cast<std::size_t>(kv.block_stride * kBlocks), std::byte{0xff});
     kv.base = bytes.data();
     return kv;
@@ -111,7 +114,7 @@ struct TwoCaches {
 
   double element(std::int64_t row, std::int64_t head, std::int64_t d, bool is_key) const {
     const bool old = row < history_rows();
-    const KvLayerView& kv = old ? history : recent;
+    const KvLayerView kv = view_of_head(old ? history : recent, head);
     const std::int64_t at = old ? row : row - history_rows();
     const std::int64_t block =
         (old ? history_table : recent_table)[static_cast<std::size_t>(at / kv.block_tokens)];

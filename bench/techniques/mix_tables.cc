@@ -1,0 +1,165 @@
+// Formats layer by layer and head by head: what each keeps and loses, and the mixes that keep a
+// floor of quality. The study reads the first 512 tokens of the text; the table is of all of it, so
+// that a mix is judged on text that it was not chosen by, too.
+#include <cmath>
+
+#include "bench/techniques/page.h"
+#include "executor/quality.h"
+#include "planner/kv_mix.h"
+#include "planner/mix_study.h"
+
+namespace vramplan {
+namespace {
+
+constexpr std::size_t kStudied = 512;
+constexpr std::int64_t kTogether = 3;
+
+PlanRequest mix_request(const std::vector<KvLayerRange>& layers) {
+  PlanRequest request = base_request();
+  request.kv_layers = layers;
+  request.prefill_chunk = Tokens{96};
+  return request;
+}
+
+CacheQuality quality_of(const TextQuality& q) {
+  return {q.perplexity, q.mean_divergence, q.worst_divergence, q.same_best};
+}
+
+struct Row {
+  std::string name;
+  std::vector<KvLayerRange> layers;
+};
+
+class MixPage {
+ public:
+  MixPage(const Setting& setting, Page& page)
+      : setting_(setting),
+        page_(page),
+        layers_(setting.source.card.layer_count()),
+        base_(decide({})),
+        backend_(make_cpu_backend(base_.threads, base_.capacity, base_.linear_inputs)),
+        runs_(base_, setting.source, *backend_, false) {}
+
+  void write() {
+    std::vector<Row> rows = {{"f16", {}}};
+    const auto uniform = [&](const KvEncoding& encoding) {
+      rows.push_back({name_of(encoding), {{0, layers_, encoding}}});
+    };
+    for (const KvFormat format :
+         {KvFormat::kInt8, KvFormat::kQ4_0, KvFormat::kKivi4, KvFormat::kKivi2}) {
+      uniform(format);
+    }
+    const std::int64_t heads = setting_.source.card.layers.front().mixer.kv_heads;
+    for (std::int64_t head = 0; head < heads; ++head) {
+      uniform({KvFormat::kKivi2, KvHeads{std::uint64_t{1} << head}});
+    }
+    for (Row& row : found_rows()) rows.push_back(std::move(row));
+    table(rows);
+  }
+
+ private:
+  Decisions decide(const std::vector<KvLayerRange>& layers) const {
+    Decisions d =
+        setting_.plan_of(mix_request(layers), static_cast<std::int64_t>(setting_.ids.size()), 33)
+            .decisions;
+    d.linear_inputs = DType::kF32;  // no rounding but the cache's
+    return d;
+  }
+
+  /// Mixes for several floors, from one study of the layers.
+  std::vector<Row> found_rows() {
+    const std::vector<std::int32_t> ids = setting_.first(kStudied);
+    const QualityBase judge(runs_.logits(base_, ids), ids);
+    MixQuestion question;
+    question.floor = {false, 0.02};
+    question.base = KvFormat::kF16;
+    question.formats = {KvFormat::kInt8, KvFormat::kQ4_0, KvFormat::kKivi4, KvFormat::kKivi2};
+    question.layers_together = kTogether;
+    const auto measure = [&](const Decisions& d) {
+      return quality_of(judge.compare(runs_.logits(d, ids)));
+    };
+    const MixParts parts{setting_.source, quality_of(judge.itself()),
+                         [&](const std::vector<KvLayerRange>& layers) { return decide(layers); },
+                         measure,
+                         [](double done) { Page::did(fmt::format("study {:.0f} %", 100 * done)); }};
+    const MixAnswer answer = study_mix(parts, question);
+    page_.line(
+        "Mean KL (nats) over {} tokens when only these layers have another format; {} passes.\n",
+        kStudied, answer.passes);
+    sensitivity(answer);
+    std::vector<Row> rows;
+    for (const char* floor : {"kl:0.005", "kl:0.02", "perplexity:+1%"}) {
+      const QualityFloor asked = parse_quality_floor(floor, "");
+      const MixFound found = find_mix(
+          mix_front(answer.groups), asked, question.most_runs, [&](const MixChoice& choice) {
+            const CacheQuality q = measure(decide(layers_of(answer.groups, choice)));
+            return MixLoss{q.mean_divergence, std::log(q.perplexity / judge.itself().perplexity)};
+          });
+      Page::did(fmt::format("{}: {} runs", floor, found.runs.size()));
+      if (!found.best) continue;
+      const MixRun& best = found.runs[*found.best];
+      Decisions d = decide(layers_of(answer.groups, best.choice));
+      page_.line(
+          "\nFloor {}: `--kv-cache-dtype {} --kv-layers {}`; sum of its groups {:.5f}, run {:.5f} "
+          "({} runs).",
+          floor, name_of(kv_encoding(d)), text_of(d.kv_layers), best.choice.loss,
+          best.loss.divergence, found.runs.size());
+      rows.push_back({fmt::format("mix, {}", floor), layers_of(answer.groups, best.choice)});
+    }
+    page_.line("");
+    return rows;
+  }
+
+  void sensitivity(const MixAnswer& answer) {
+    std::string head = "| layers |", rule = "|---|";
+    for (const KvEncoding& format : answer.question.formats) {
+      head += " " + name_of(format) + " |";
+      rule += "---|";
+    }
+    page_.line("{}\n{}", head, rule);
+    for (const MixGroup& group : answer.groups) {
+      std::string line = fmt::format("| {}-{} |", group.begin, group.end - 1);
+      for (std::size_t o = 1; o < group.options.size(); ++o) {
+        line += fmt::format(" {:.6f} |", group.options[o].loss);
+      }
+      page_.line("{}", line);
+    }
+  }
+
+  void table(const std::vector<Row>& rows) {
+    page_.line(
+        "| KV cache | bytes predicted | observed | of f16 | step predicted | observed | perplexity "
+        "| KL mean | KL worst | same best |");
+    page_.line("|---|---|---|---|---|---|---|---|---|---|");
+    const QualityBase judge(runs_.logits(base_, setting_.ids), setting_.ids);
+    double full = 0;
+    for (const Row& row : rows) {
+      const PlannedRun r = setting_.run_of(mix_request(row.layers), {setting_.ids}, 33);
+      if (full == 0) full = static_cast<double>(r.observed().n);
+      const TextQuality q = row.layers.empty()
+                                ? judge.itself()
+                                : judge.compare(runs_.logits(decide(row.layers), setting_.ids));
+      page_.line(
+          "| {} | {} | {} | {:.1f} % | {:.2f} ms | {:.2f} ms | {:.3f} | {:.5f} | {:.4f} | {:.1f} % "
+          "|",
+          row.name, r.predicted().n, r.observed().n,
+          100 * static_cast<double>(r.observed().n) / full,
+          1e3 * r.plan.predictions.performance.tpot.v, 1e3 * r.measurement.timings.tpot.v,
+          q.perplexity, q.mean_divergence, q.worst_divergence, 100 * q.same_best);
+      Page::did(row.name);
+    }
+  }
+
+  const Setting& setting_;
+  Page& page_;
+  std::int64_t layers_;
+  Decisions base_;
+  std::unique_ptr<Backend> backend_;
+  PromptRuns runs_;
+};
+
+}  // namespace
+
+void mix_tables(const Setting& setting, Page& page) { MixPage(setting, page).write(); }
+
+}  // namespace vramplan

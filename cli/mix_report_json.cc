@@ -1,0 +1,160 @@
+#include "cli/mix_report_json.h"
+
+#include <fmt/format.h>
+
+#include <cmath>
+
+#include "planner/kv_mix.h"
+#include "planner/text.h"
+#include "reports/json_reader.h"
+
+namespace vramplan::cli {
+namespace {
+
+using nlohmann::json;
+
+/// Layers of a mix that no other flag names, and what the others have.
+std::string layers_text(const MeasuredMix& mix, const KvEncoding& base) {
+  return mix.layers.empty() ? name_of(base) : text_of(mix.layers);
+}
+
+json mix_object(const MeasuredMix& mix, const KvEncoding& base) {
+  return {{"layers", layers_text(mix, base)},
+          {"kv_bytes", mix.bytes.n},
+          {"kv_bytes_per_token", mix.per_token.n},
+          {"predicted_divergence", finite(mix.predicted)},
+          {"mean_divergence", finite(mix.quality.mean_divergence)},
+          {"worst_divergence", finite(mix.quality.worst_divergence)},
+          {"perplexity", finite(mix.quality.perplexity)},
+          {"same_best", finite(mix.quality.same_best)},
+          {"keeps_floor", mix.keeps}};
+}
+
+json list_of(const std::vector<MeasuredMix>& mixes, const KvEncoding& base) {
+  json list = json::array();
+  for (const MeasuredMix& mix : mixes) list.push_back(mix_object(mix, base));
+  return list;
+}
+
+json groups_array(const MixAnswer& answer) {
+  json list = json::array();
+  for (const MixGroup& group : answer.groups) {
+    json options = json::array();
+    for (const MixOption& option : group.options) {
+      options.push_back({{"format", name_of(option.encoding)},
+                         {"saved_bytes", -option.bytes.n},
+                         {"divergence", finite(option.loss)}});
+    }
+    list.push_back({{"first_layer", group.begin},
+                    {"last_layer", group.end - 1},
+                    {"formats", std::move(options)}});
+  }
+  return list;
+}
+
+void add_row(TextTable& table, const std::string& name, const MeasuredMix& mix, bool predicted) {
+  table.add({name, grouped(mix.per_token.n), grouped(mix.bytes.n),
+             fmt::format("{:.5f}", mix.quality.mean_divergence),
+             predicted ? fmt::format("{:.5f}", mix.predicted) : "",
+             fmt::format("{:.3f}", mix.quality.perplexity),
+             fmt::format("{:+.2f} %", 100 * std::expm1(mix.loss.perplexity_rise)),
+             fmt::format("{:.1f} %", 100 * mix.quality.same_best), mix.keeps ? "keeps" : "misses"},
+            mix.keeps ? Ink::kGood : Ink::kBad);
+}
+
+std::string sensitivity_text(const MixAnswer& answer, const TextOptions& options) {
+  std::vector<TextTable::Column> columns = {{"layers"}};
+  for (const KvEncoding& format : answer.question.formats) {
+    columns.push_back({name_of(format), true});
+  }
+  TextTable table(std::move(columns), options);
+  for (const MixGroup& group : answer.groups) {
+    std::vector<std::string> cells = {group.end == group.begin + 1
+                                          ? std::to_string(group.begin)
+                                          : fmt::format("{}-{}", group.begin, group.end - 1)};
+    for (std::size_t o = 1; o < group.options.size(); ++o) {
+      cells.push_back(fmt::format("{:.6f}", group.options[o].loss));
+    }
+    table.add(std::move(cells));
+  }
+  return table.render();
+}
+
+}  // namespace
+
+std::string mix_flags(const Decisions& decisions) {
+  std::string flags = fmt::format("--kv-cache-dtype {}", name_of(decisions.kv_format));
+  if (decisions.kv_full_heads.any()) {
+    flags += fmt::format(" --kv-full-heads {}", text_of(decisions.kv_full_heads));
+  }
+  if (!decisions.kv_layers.empty()) {
+    flags += fmt::format(" --kv-layers {}", text_of(decisions.kv_layers));
+  }
+  if (decisions.kv_residual.any()) {
+    flags += fmt::format(" --kv-residual {}", decisions.kv_residual.tokens.n);
+  }
+  return flags;
+}
+
+std::string mix_json(const MixReport& report) {
+  const MixAnswer& answer = report.answer;
+  const KvEncoding& base = answer.question.base;
+  return write_json({{"schema", "vramplan.mix/1"},
+                     {"verdict", answer.best < answer.runs.size() ? "found" : "base_only"},
+                     {"model", report.model},
+                     {"floor", text_of(answer.question.floor)},
+                     {"text_tokens", report.tokens},
+                     {"prefill_chunk_tokens", report.base.prefill_chunk.n},
+                     {"context_tokens", report.base.context.n},
+                     {"batch", report.base.batch},
+                     {"passes", answer.passes},
+                     {"base", mix_object(answer.base, base)},
+                     {"uniform", list_of(answer.uniforms, base)},
+                     {"groups", groups_array(answer)},
+                     {"runs", list_of(answer.runs, base)},
+                     {"found", mix_object(answer.found(), base)},
+                     {"flags", mix_flags(report.found)}});
+}
+
+std::string mix_text(const MixReport& report, const TextOptions& options) {
+  const MixAnswer& answer = report.answer;
+  const KvEncoding& base = answer.question.base;
+  std::string text =
+      fmt::format("{}: {} tokens of text in chunks of {}, {} passes; floor {} against {}\n\n",
+                  report.model, grouped(report.tokens), report.base.prefill_chunk.n, answer.passes,
+                  text_of(answer.question.floor), name_of(base));
+  text += "Mean KL divergence (nats) when these layers alone have another format\n";
+  text += sensitivity_text(answer, options);
+  text += fmt::format("\nCaches measured whole; bytes at a context of {}, batch {}\n",
+                      grouped(report.base.context.n), report.base.batch);
+  TextTable table({{"cache"},
+                   {"B/token", true},
+                   {"bytes", true, 4},
+                   {"KL", true},
+                   {"sum of groups", true, 3},
+                   {"perplexity", true, 1},
+                   {"rise", true},
+                   {"same best", true, 2},
+                   {"floor"}},
+                  options);
+  add_row(table, name_of(base), answer.base, false);
+  for (std::size_t i = 0; i < answer.uniforms.size(); ++i) {
+    add_row(table, name_of(answer.question.formats[i]), answer.uniforms[i], true);
+  }
+  for (std::size_t i = 0; i < answer.runs.size(); ++i) {
+    add_row(table, fmt::format("mix {}{}", i + 1, i == answer.best ? ", found" : ""),
+            answer.runs[i], true);
+  }
+  text += table.render();
+  const MeasuredMix& found = answer.found();
+  if (answer.best == answer.runs.size()) {
+    return text + fmt::format("\nNo mix that was run keeps the floor; {} does.\n", name_of(base));
+  }
+  text += fmt::format(
+      "\n{} B/token, {:.1f} % of {}: {}\n", grouped(found.per_token.n),
+      100.0 * static_cast<double>(found.bytes.n) / static_cast<double>(answer.base.bytes.n),
+      name_of(base), layers_text(found, base));
+  return text + mix_flags(report.found) + "\n";
+}
+
+}  // namespace vramplan::cli

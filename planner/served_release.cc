@@ -42,17 +42,39 @@ Releases read_releases() {
   return out;
 }
 
+/// "1.2.0rc6.post3" -> "1.2.0rc6": a post release is the same code packed again.
+std::string without_post(const std::string& release) {
+  return release.substr(0, release.find(".post"));
+}
+
+/// The entry of `release`, or of another packing of the same code; null without either.
+/// `key_of`: the key of a release's name.
+template <class Map, class KeyOf>
+const double* find_release(const Map& map, const std::string& release, KeyOf key_of) {
+  const auto exact = map.find(key_of(release));
+  if (exact != map.end()) return &exact->second;
+  for (const auto& [key, factor] : map) {
+    const std::string& name = std::get<1>(key);
+    if (without_post(name) == without_post(release) && key == key_of(name)) return &factor;
+  }
+  return nullptr;
+}
+
 }  // namespace
 
 ReleaseFactors release_factors(EngineKind engine, const std::string& release,
                                const std::string& device, Quantization format) {
   static const Releases kReleases = read_releases();
+  const std::string name = name_of(engine), stored = name_of(format);
   ReleaseFactors out;
-  const auto prompt = kReleases.prompts.find({name_of(engine), release, device, name_of(format)});
-  out.measured = prompt != kReleases.prompts.end();
-  if (out.measured) out.prompt = prompt->second;
-  const auto host = kReleases.hosts.find({name_of(engine), release});
-  if (host != kReleases.hosts.end()) out.host = host->second;
+  out.measured = kReleases.prompts.count({name, release, device, stored}) > 0;
+  const double* prompt = find_release(kReleases.prompts, release, [&](const std::string& other) {
+    return std::tuple(name, other, device, stored);
+  });
+  const double* host = find_release(
+      kReleases.hosts, release, [&](const std::string& other) { return std::pair(name, other); });
+  if (prompt != nullptr) out.prompt = *prompt;
+  if (host != nullptr) out.host = *host;
   return out;
 }
 

@@ -16,7 +16,8 @@ struct ReleaseFactors {
   bool measured = false;  // runs of this release on this device in this format are published
 };
 
-/// `release` as the runs name it: "0.19.0"; "unstated" for runs of autumn 2025 that name none.
+/// `release` as the runs name it: "0.19.0"; "unstated" for runs of autumn 2025 that name none. A
+/// post release without runs of its own has the factors of the same release packed otherwise.
 ReleaseFactors release_factors(EngineKind engine, const std::string& release,
                                const std::string& device, Quantization format);
 

@@ -7,6 +7,7 @@
 #include <optional>
 
 #include "modelcards/nearest_names.h"
+#include "planner/kept_tokens.h"
 #include "planner/latency.h"
 #include "planner/llamacpp_serving.h"
 #include "planner/served_release.h"
@@ -15,6 +16,7 @@ namespace vramplan {
 namespace {
 
 constexpr int kIterations = 30;
+constexpr double kStations = 4;  // how sharply the slower of engine and front end takes over
 
 double real(std::int64_t n) { return static_cast<double>(n); }
 
@@ -309,7 +311,9 @@ void under_load(const Served& s, const EngineTimes& times, const ServingLoad& lo
               waiting * (loop.response + output * loop.tpot)};
   if (load.front_end || load.arrival == Arrival::kEqual) {
     const double streamed = real(load.concurrency) * (t("front_request_s") + t("front_s") * output);
-    out.ttft.v += std::max(0.0, streamed - out.ttft.v - output * loop.tpot);
+    const double whole = out.ttft.v + output * loop.tpot;
+    out.ttft.v +=
+        std::pow(std::pow(whole, kStations) + std::pow(streamed, kStations), 1 / kStations) - whole;
   }
 }
 
@@ -335,6 +339,9 @@ ServingTerms serving_terms(const ModelSource& source, const DeviceCard& device,
   ServingTerms out;
   out.asked = std::min(real(load.concurrency), real(model.groups) * real(s.settings.max_num_seqs));
   out.layers = real(model.layers);
+  const KeptTokens keeps = kept_tokens(model, s.table.kind);
+  out.kept_share = keeps.share;
+  out.kept_tokens = keeps.tokens;
   out.experts = model.experts > 0;
   out.latent = is_latent(model);
   out.full_prompts = full_prompts(s, load) * real(model.groups);
@@ -358,7 +365,10 @@ ServingForecast forecast_serving(const ModelSource& source, const DeviceCard& de
   const EngineTimes times(s, device, decisions, load);
   const auto t = [&](const std::string& name) { return s.table.number("serve_" + name); };
   const double input = real(load.input.n), output = real(load.output.n);
-  const double kept = input + t("growth") * output;  // of a request, while it runs
+  const KeptTokens keeps = kept_tokens(s.stages.front(), s.table.kind);
+  // Of a request, while it runs.
+  const double grown = input + t("growth") * output;
+  const double kept = std::min(grown, keeps.share * grown + keeps.tokens);
   const double groups = real(s.stages.front().groups);
   const double places = std::max(1.0, groups * real(forecast.kv_tokens.n) / kept);
   ServingForecast out;

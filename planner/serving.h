@@ -48,6 +48,9 @@ struct ServingTerms {
   double full_prompts = 1;  // how many these are; below 1: a prompt needs several passes
   double asked = 1;         // requests at once, within the engine's own limit of sequences
   double layers = 0;
+  /// Of the tokens that a request keeps, the share that its layers without a window hold; and what
+  /// those with one hold, as tokens of all layers. 1 and 0 where the engine's tokens count windows.
+  double kept_share = 1, kept_tokens = 0;
   bool experts = false, latent = false;  // routed experts; latent attention
   double prompt_floor_s = 0;             // flops of one prompt's matrices at the data-sheet peak
 };
@@ -65,8 +68,10 @@ ServingTerms serving_terms(const ModelSource& source, const DeviceCard& device,
 ///   ttft = first + R + (wave x (B - 1) + lock x ln B) x P' + (first_steps + wait x
 ///          batch_wait_steps) x tpot
 ///          + (concurrency - B) / B x (R + output x tpot)
-/// A front end (kEqual, or front_end) adds to ttft what it cannot stream in time:
-/// concurrency x (front_request_s + front_s x output) less the whole request, when that is above 0.
+/// A front end (kEqual, or front_end) is a second station of the loop. With W = ttft + output x
+/// tpot and F = concurrency x (front_request_s + front_s x output), what it streams a request after
+/// another: ttft grows by (W^4 + F^4)^(1/4) - W, which is F - W where F is much above W.
+/// TensorRT-LLM gives layers with a window pools of their own: a request keeps its window there.
 /// kStatic has no queue and nothing before the first token: ttft = max(P, B x P'), tpot = s(B).
 /// s holds what a release's host adds to a step, P and s what unpacking costs and the share of its
 /// data sheet that a device without timed kernels reaches (planner/published_rates.h).

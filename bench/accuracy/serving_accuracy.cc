@@ -19,9 +19,9 @@ using Cases = std::vector<ServingCase>;
 using Pick = std::function<bool(const ServingCase&)>;
 using Value = std::function<double(const ServingCase&)>;
 
-/// Limits of --check on held-out rows that nothing contradicts. TPOT is the target; TTFT is what
-/// was reached, so that it does not grow unnoticed.
-constexpr double kMostTpot = 0.15, kMostTtft = 0.2;
+/// Limits of --check on held-out rows that nothing contradicts. TPOT is the target; TTFT little
+/// more than what was reached (14.5 %), so that it does not grow unnoticed.
+constexpr double kMostTpot = 0.15, kMostTtft = 0.155;
 
 struct Errors {
   int rows = 0;
@@ -196,6 +196,25 @@ void print_trimmed(const Cases& cases) {
   }
 }
 
+/// How many held-out rows lie within the error that their prediction is published with: the mean of
+/// cross-validation, so 63 % where sizes of errors fall off exponentially.
+void print_coverage(const Cases& cases) {
+  fmt::print(
+      "\nHeld-out rows, not contradicted, within the error that goes with their prediction (63 % "
+      "where sizes of errors fall off exponentially about that mean):");
+  for (const char* engine : {"sglang", "trtllm", "vllm"}) {
+    double rows = 1e-9, ttft = 0, tpot = 0;
+    for (const ServingCase& c : cases) {
+      if (c.fit || !c.contradicts.empty() || c.engine != engine) continue;
+      ++rows;
+      ttft += std::abs(c.ttft_error()) <= c.ttft_published ? 1 : 0;
+      tpot += std::abs(c.tpot_error()) <= c.tpot_published ? 1 : 0;
+    }
+    fmt::print(" {} TTFT {:.0f} %, TPOT {:.0f} %;", engine, 100 * ttft / rows, 100 * tpot / rows);
+  }
+  fmt::print("\n");
+}
+
 /// Rows of a kind that nothing was fitted to.
 void print_unfitted(const char* title, const char* what, const Cases& cases) {
   fmt::print("\n## {}\n\n{} Nothing was fitted to them: the fit is that of the rows above.\n\n",
@@ -232,18 +251,23 @@ void print_page(const ServingCases& all) {
       "measurement fall on one side. The form was chosen by five-fold cross-validation inside the "
       "fit half (`serving_fit.py`). The target is 15 % on held-out rows: a line meets it where it "
       "says so and nowhere else.\n\n"
-      "The held-out rows are no longer blind: this is the fifth look. Between two looks settings "
-      "of "
-      "how runs were started were mended (chosen in the fit half). Before the fifth, factors of "
-      "releases (`served_release.h`), what a request keeps of the cache, prompts that stay in step "
-      "and a factor on the batch wait were put in, all by residuals of the fit half; and the rule "
-      "'another answer' with them, made from rows of the fit half, which takes rows out of the "
-      "last two lines on either side. Set-ups are in both halves, so held-out rows say how well "
-      "other lengths and numbers of requests of a set-up are predicted; how well a set-up that "
-      "nobody measured is, say the errors of set-ups left out of the fit as a whole "
-      "(`serve_ttft_error_elsewhere` of the tables). The rows of the last three sections were seen "
-      "too while settings were mended: the wait of attention groups, half of what the runs' script "
-      "sets, was put in after a look at their TTFT.\n\n");
+      "The held-out rows are no longer blind: they have been looked at seven times. Between two "
+      "looks settings of how runs were started were mended (chosen in the fit half). Before the "
+      "fifth, factors of releases (`served_release.h`), what a request keeps of the cache, prompts "
+      "that stay in step and a factor on the batch wait were put in, all by residuals of the fit "
+      "half; and the rule 'another answer' with them, made from rows of the fit half, which takes "
+      "rows out of the last two lines on either side. Before the sixth: windows of TensorRT-LLM's "
+      "cache, a front end that takes over gradually, and 60 steps of waiting for attention groups "
+      "without drafts; cross-validated TTFT inside the fit half went from 15.8 to 14.2 %, and "
+      "held-out rows from 15.1 to 14.7. Before the seventh: a post release has the factors of the "
+      "release that it packs again, by drafted rows of the fit half; 14.5. Tried and left out, by "
+      "cross-validation: a front end of SGLang and of vLLM, a front end inside the loop, and rows "
+      "with whole experts among the fitted. Set-ups are in both halves, so held-out rows say how "
+      "well other lengths and numbers of requests of a set-up are predicted; how well a set-up "
+      "that nobody measured is, say the errors of set-ups left out of the fit as a whole "
+      "(`serve_ttft_error_elsewhere` of the tables): 26.6 % over all engines, of which SGLang has "
+      "62 with seven set-ups to learn from. The rows of the last three sections were seen too "
+      "while settings were mended.\n\n");
   print_head("rows");
   const Pick fitted = [](const ServingCase& c) { return c.fit && c.drafts.empty(); };
   print_line(cases, "fitted", fitted);
@@ -280,10 +304,9 @@ void print_page(const ServingCases& all) {
              faster);
   print_floor(cases);
   print_trimmed(cases);
-  Cases drafts;
-  for (const ServingCase& c : cases) {
-    if (!c.drafts.empty()) drafts.push_back(c);
-  }
+  print_coverage(cases);
+  Cases drafts = cases;
+  std::erase_if(drafts, [](const ServingCase& c) { return c.drafts.empty(); });
   print_unfitted("Drafted tokens",
                  "Rows of runs that their scripts start with MTP (`--speculate mtp:K`); no "
                  "acceptance is published, 0.7 is assumed. They are among the held-out rows above "
@@ -303,11 +326,15 @@ void print_page(const ServingCases& all) {
   for (const auto& [why, rows] : all.left_out) fmt::print("| {} | {} |\n", why, rows);
 }
 
-void print_terms(const Cases& cases) {
+void print_terms(const ServingCases& all) {
+  Cases cases = all.cases;
+  cases.insert(cases.end(), all.expert_parallel.begin(), all.expert_parallel.end());
+  cases.insert(cases.end(), all.attention_dp.begin(), all.attention_dp.end());
   fmt::print(
       "id,question,engine,version,device,model,system,quantization,tp,concurrency,input,output,"
-      "half,ttft,tpot,"
-      "arrival,wait,kv_tokens,asked,layers,experts,latent,full_prompts,contradicts,ttft_predicted,"
+      "half,groups,ep,ttft,tpot,"
+      "arrival,wait,kv_tokens,asked,kept_share,kept_tokens,layers,experts,latent,full_prompts,"
+      "contradicts,ttft_predicted,"
       "tpot_predicted");
   for (const char* pass : {"step", "step2", "step4", "step16", "prompt", "full"}) {
     for (const char* term : {"launch", "matrices", "head", "attention", "expert_launch", "experts",
@@ -319,17 +346,17 @@ void print_terms(const Cases& cases) {
   for (const ServingCase& c : cases) {
     const ServingTerms& t = c.terms;
     fmt::print(
-        "{},{},{},{},{},{},{},{},{},{},{},{},{},{:.6g},{:.6g},{},{},{},{},{},{},{},{:.6g},{},{:.6g}"
+        "{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{:.6g},{:.6g},{},{},{},{},{:.6g},{:.6g},{},{}"
         ","
-        "{:.6g}",
+        "{},{:.6g},{},{:.6g},{:.6g}",
         c.id, c.question, c.engine, c.load.release, c.device, c.model, c.system, c.quantization,
         c.tp, c.concurrency, c.load.input.n, c.load.output.n,
         !c.drafts.empty() ? "drafts"
         : c.fit           ? "fit"
                           : "held",
-        c.ttft, c.tpot, c.arrival, c.load.batch_wait_steps, c.kv_tokens, t.asked, t.layers,
-        t.experts ? 1 : 0, t.latent ? 1 : 0, t.full_prompts, c.contradicts, c.ttft_predicted,
-        c.tpot_predicted);
+        c.groups, c.ep, c.ttft, c.tpot, c.arrival, c.load.batch_wait_steps, c.kv_tokens, t.asked,
+        t.kept_share, t.kept_tokens, t.layers, t.experts ? 1 : 0, t.latent ? 1 : 0, t.full_prompts,
+        c.contradicts, c.ttft_predicted, c.tpot_predicted);
     for (const PassTerms* k :
          {&t.steps[0], &t.steps[1], &t.steps[2], &t.steps[3], &t.prompt, &t.full_pass}) {
       fmt::print(",{:.5g},{:.5g},{:.5g},{:.5g},{:.5g},{:.5g},{:.5g},{:.5g},{:.5g}", k->launch,
@@ -363,8 +390,7 @@ int main(int count, char** arguments) {
   try {
     const auto all = vramplan::accuracy::read_serving_cases(truth, arguments[2]);
     if (mode == "--check") return vramplan::accuracy::check(all.cases);
-    mode == "--terms" ? vramplan::accuracy::print_terms(all.cases)
-                      : vramplan::accuracy::print_page(all);
+    mode == "--terms" ? vramplan::accuracy::print_terms(all) : vramplan::accuracy::print_page(all);
     return 0;
   } catch (const vramplan::Error& error) {
     fmt::print(stderr, "{}\n", error.what());

@@ -179,8 +179,10 @@ ServingCase predict(const Row& row, const std::string& card, const std::vector<R
   request.attention_dp = c.groups;
   if (c.groups > 1) {
     // The same scripts: attention_dp_config holds a prompt until every group has one, for 60 steps
-    // at most; MTP drafts one token there.
-    c.load.batch_wait_steps = 30;
+    // at most. Of eight groups one seldom has a prompt within 60 steps of another's; rows of the
+    // fit half with drafts, and of two groups, wait for half of that. MTP drafts one token there.
+    const bool waits_out = c.drafts.empty() && c.groups > 2;
+    c.load.batch_wait_steps = waits_out ? 60 : 30;
     if (!c.drafts.empty()) c.drafts = "mtp:1";
   }
   if (!c.drafts.empty()) {
@@ -202,6 +204,8 @@ ServingCase predict(const Row& row, const std::string& card, const std::vector<R
   const ServingForecast s = forecast_serving(source, device, d, request, rank, c.load);
   c.ttft_predicted = s.ttft.v;
   c.tpot_predicted = s.tpot.v;
+  c.ttft_published = s.ttft_error;
+  c.tpot_published = s.tpot_error;
   return c;
 }
 

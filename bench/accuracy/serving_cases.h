@@ -25,6 +25,7 @@ struct ServingCase {
   double kv_tokens = 0;
   ServingTerms terms;
   double ttft = 0, tpot = 0, ttft_predicted = 0, tpot_predicted = 0;
+  double ttft_published = 0, tpot_published = 0;  // the mean error that goes with the prediction
 
   double ttft_error() const { return ttft_predicted / ttft - 1; }
   double tpot_error() const { return tpot_predicted / tpot - 1; }

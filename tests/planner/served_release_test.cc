@@ -16,6 +16,18 @@ TEST(ServedRelease, AReleaseOnADeviceInAFormatHasItsFactors) {
   EXPECT_NE(known.host, other.host);
 }
 
+TEST(ServedRelease, APostReleaseIsTheSameCodePackedAgain) {
+  const auto of = [](const char* release) {
+    return release_factors(EngineKind::kTrtllm, release, "b200-sxm-180gb", Quantization::kNvfp4);
+  };
+  const ReleaseFactors published = of("1.2.0rc6.post2"), again = of("1.2.0rc6.post3");
+  EXPECT_NE(published.prompt, 1.0);
+  EXPECT_EQ(again.prompt, published.prompt);
+  EXPECT_EQ(again.host, published.host);
+  EXPECT_FALSE(again.measured);
+  EXPECT_EQ(of("1.2.0rc7").prompt, 1.0);
+}
+
 TEST(ServedRelease, WhatNoRunIsPublishedOfIsNotCorrected) {
   const ReleaseFactors format =
       release_factors(EngineKind::kVllm, "0.19.0", "b200-sxm-180gb", Quantization::kInt8);

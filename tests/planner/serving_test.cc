@@ -222,6 +222,52 @@ TEST(Serving, RanksMayShareTheTokensOfALatentCache) {
   EXPECT_THROW(run(8), Error);
 }
 
+// Every second layer of gpt-oss keeps 128 tokens: TensorRT-LLM's pool for the others holds about
+// twice the requests that its tokens, counted over all layers, would.
+TEST(Serving, WindowsLetMoreRequestsRunInTensorRt) {
+  ModelSource source;
+  source.card = model_card("gpt-oss-120b");
+  const DeviceCard device = device_card("h100-sxm-80gb");
+  Decisions d;
+  d.sharding.tp = d.device_count = 2;
+  d.context = {5000};
+  d.capacity = {device.capacity_bytes.value};
+  EngineRequest request;
+  request.id = parse_engine("trtllm");
+  request.quantization = "mxfp4";
+  request.max_num_seqs = 4096;
+  const EngineForecast f = forecast_engine(source, device, d, request).devices.front();
+  const ServingForecast s = forecast_serving(source, device, d, request, f, {{4000}, {1000}, 4096});
+  const double grown = 4000 + 1000 * engine_table(request.id).number("serve_growth");
+  const double all = static_cast<double>(f.kv_tokens.n) / grown;
+  EXPECT_NEAR(s.running / all, 2, 0.1);
+}
+
+// What a front end cannot stream in time is waited for; far below its rate it adds next to nothing.
+TEST(Serving, AFrontEndTakesOverGradually) {
+  ModelSource source;
+  source.card = model_card("llama-3.1-8b");
+  const DeviceCard device = device_card("h100-sxm-80gb");
+  Decisions d;
+  d.sharding.tp = d.device_count = 8;
+  d.context = {1536};
+  d.capacity = {device.capacity_bytes.value};
+  EngineRequest request;
+  request.id = parse_engine("trtllm");
+  request.max_num_seqs = 256;
+  const EngineForecast f = forecast_engine(source, device, d, request).devices.front();
+  const auto added = [&](std::int64_t requests) {
+    ServingLoad load{{1024}, {512}, requests};
+    load.arrival = Arrival::kSteady;
+    const double alone = forecast_serving(source, device, d, request, f, load).ttft.v;
+    load.front_end = true;
+    return forecast_serving(source, device, d, request, f, load).ttft.v - alone;
+  };
+  EXPECT_GT(added(128), 0.5);
+  EXPECT_LT(added(8), 0.01);
+  EXPECT_GT(added(8), 0);
+}
+
 // A static batch of an engine's own benchmark has no server and no queue before its first token.
 TEST(Serving, AStaticBatchIsItsPromptsAndThenItsSteps) {
   ModelSource source;

@@ -264,9 +264,8 @@ Bytes linear_scratch(const ScratchRules& rules, std::int64_t tokens, std::int64_
 }
 
 bool ScratchRules::has_window(const LayerKind& layer) const {
-  if (!residual) return false;
   const KvFormat format = layer.cache ? layer.cache->format : kv_format;
-  return kv_policy == KvPolicy::kStrided || needs_residual(format);
+  return residual && (kv_policy == KvPolicy::kStrided || needs_residual(format));
 }
 
 Bytes attention_scratch(const ScratchRules& rules, const PassShape& pass, const LayerKind& kind) {

@@ -158,8 +158,16 @@ class StrategySpace {
   /// Of passes that hold the peak, by number of multiprocessors.
   std::vector<Bytes> extents(const RankModel& model, const Decisions& decisions,
                              const std::vector<PassShape>& passes) const;
+  /// Of a stage's passes: of a prompt, and of a step by batch. KV formats share them, but for
+  /// context parallel ranks, which hold what goes round, and for residual windows.
+  struct StageExtents {
+    std::vector<Bytes> prefill;
+    std::vector<std::vector<Bytes>> decode;
+  };
+  StageExtents stage_extents(const StageAccount& account, const Decisions& decisions) const;
   /// The peaks of one stage on every device, and of every batch, into `peaks`.
-  void add_peaks(const StageAccount& account, const Decisions& decisions, Peaks& peaks) const;
+  void add_peaks(const StageAccount& account, const Decisions& decisions,
+                 const StageExtents& extents, Peaks& peaks) const;
   /// Stages that differ, each with the first of those that are alike, and how many these are.
   struct StageClass {
     int first = 0, count = 1;
@@ -177,8 +185,9 @@ class StrategySpace {
   StageAccount stage_account(const ModelSource& source, const Decisions& decisions,
                              int stage) const;
   Peaks no_peaks() const;
+  /// `known`: extents of its different stages, those there already and, behind them, the others.
   Shard make_shard(const ModelSource& source, Decisions decisions, std::size_t format,
-                   std::size_t kv_format);
+                   std::size_t kv_format, std::vector<StageExtents>& known);
   void add_work(const std::vector<struct OpWork>& works, const Sharding& sharding, Work& sum);
   double seconds(const Work& work, const Device& device, const Shard& shard,
                  std::size_t device_index) const;

@@ -44,14 +44,16 @@ void StrategySpace::add_shards(const ModelSource& source) {
   shard_index_.assign(shardings_there_are * weights_.size() * kv_formats_.size(), -1);
   for (const Sharding& sharding : shardings(source.card)) {
     for (std::size_t f = 0; f < weights_.size(); ++f) {
+      std::vector<StageExtents> known;
       for (std::size_t k = 0; k < kv_formats_.size(); ++k) {
+        if (sharding.cp > 1 || base_.kv_residual.any()) known.clear();
         Decisions d = base_;
         d.sharding = sharding;
         d.device_count = sharding.ranks();
         d.weights = weights_[f].dtype;
         d.kv_format = kv_formats_[k].format;
         try {
-          shards_.push_back(make_shard(source, d, f, k));
+          shards_.push_back(make_shard(source, d, f, k, known));
         } catch (const Error& error) {
           if (error.code() != ErrorCode::kUsage) throw;
           continue;  // a format that does not divide these rows
@@ -103,7 +105,8 @@ std::vector<int> StrategySpace::alike_by(int pp, int stage) const {
 }
 
 StrategySpace::Shard StrategySpace::make_shard(const ModelSource& source, Decisions decisions,
-                                               std::size_t format, std::size_t kv_format) {
+                                               std::size_t format, std::size_t kv_format,
+                                               std::vector<StageExtents>& known) {
   Shard shard;
   shard.sharding = decisions.sharding;
   const int pp = shard.sharding.pp;
@@ -115,16 +118,17 @@ StrategySpace::Shard StrategySpace::make_shard(const ModelSource& source, Decisi
   std::vector<std::vector<int>> seen;  // what each of them is known by
   for (int stage = 0; stage < pp; ++stage) {
     std::vector<int> layers = alike_by(pp, stage);
-    const auto known = std::find(seen.begin(), seen.end(), layers);
-    if (known != seen.end()) {
-      ++stages[static_cast<std::size_t>(known - seen.begin())].count;
+    const auto alike = std::find(seen.begin(), seen.end(), layers);
+    if (alike != seen.end()) {
+      ++stages[static_cast<std::size_t>(alike - seen.begin())].count;
       continue;
     }
     seen.push_back(std::move(layers));
     StageClass one{stage, 1, stage_account(source, decisions, stage), {}, {}};
     add_work(prefill_work(one.account.model, decisions, DeviceKind::kGpu), shard.sharding,
              one.prefill);
-    add_peaks(one.account, decisions, shard.peaks);
+    if (known.size() == stages.size()) known.push_back(stage_extents(one.account, decisions));
+    add_peaks(one.account, decisions, known[stages.size()], shard.peaks);
     one.decode.resize(batches_.size());
     for (std::size_t b = 0; b < batches_.size(); ++b) {
       const Decisions d = with_batch(decisions, batches_[b]);

@@ -213,13 +213,22 @@ std::vector<Bytes> StrategySpace::extents(const RankModel& model, const Decision
   return out;
 }
 
+StrategySpace::StageExtents StrategySpace::stage_extents(const StageAccount& account,
+                                                         const Decisions& decisions) const {
+  const bool head = account.model.shape.head;
+  // Prompts are prefilled one after another, whatever the batch.
+  StageExtents out{extents(account.model, decisions, prefill_passes(decisions, head)), {}};
+  for (const std::int64_t batch : batches_) {
+    const Decisions d = with_batch(decisions, batch);
+    out.decode.push_back(extents(account.model, d, decode_passes(d, head)));
+  }
+  return out;
+}
+
 void StrategySpace::add_peaks(const StageAccount& account, const Decisions& decisions,
-                              Peaks& peaks) const {
+                              const StageExtents& extents, Peaks& peaks) const {
   const bool many = decisions.sharding.ranks() > 1;
   const Bytes granule{256};
-  // Prompts are prefilled one after another, whatever the batch.
-  const std::vector<Bytes> prefill =
-      extents(account.model, decisions, prefill_passes(decisions, account.model.shape.head));
   for (std::size_t b = 0; b < batches_.size(); ++b) {
     const Decisions d = with_batch(decisions, batches_[b]);
     // Of the account, activations know the device's multiprocessors and graphs the bytes of its
@@ -227,12 +236,11 @@ void StrategySpace::add_peaks(const StageAccount& account, const Decisions& deci
     const Bytes fixed = account.weights + account.padding + kv_region_bytes(account.model, d) +
                         index_bytes(*account.gpu, d) + account.gpu->vectors;
     GpuAccount gpu = *account.gpu;
-    const std::vector<Bytes> decode =
-        extents(account.model, d, decode_passes(d, account.model.shape.head));
+    const std::vector<Bytes>& decode = extents.decode[b];
     for (std::size_t i = 0; i < devices_.size(); ++i) {
       const Device& device = devices_[i];
       gpu.graph_node = device.graph_node;
-      const Bytes extent = std::max(prefill[device.slot], decode[device.slot]);
+      const Bytes extent = std::max(extents.prefill[device.slot], decode[device.slot]);
       const Bytes reservation = fixed + extent + round_up(device.gemm, granule);
       const Bytes runtime = many ? device.runtime_many : device.runtime_one;
       const Bytes peak =

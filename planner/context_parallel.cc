@@ -78,6 +78,7 @@ void check_context_parallel(const ModelCard& card, const Decisions& d, const Pla
     if (mixer.linear.kind != LinearKind::kNone) refuse("recurrent states", "leave --cp out");
     if (mixer.window_tokens > 0) refuse("layers that have windows", "leave --cp out");
   }
+  if (!d.kv_layers.empty()) refuse("layers of different KV formats", "leave one of them out");
   if (!keep_of(d, 0).all() || d.kv_residual.any()) {
     refuse("a cache that gives tokens back", "--kv-policy keep_all, a format without a window");
   }

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "planner/account.h"
+#include "planner/kv_mix.h"
 #include "planner/latency.h"
 #include "tests/planner/cards.h"
 
@@ -119,6 +120,9 @@ TEST(ContextParallel, WhatDoesNotGoWithItIsRefusedByName) {
             ErrorCode::kUnsupported);
   EXPECT_EQ(refused(llama_2_7b(), [](PlanRequest& r) { r.kv_placement = KvPlacement::kHost; }),
             ErrorCode::kUnsupported);
+  EXPECT_EQ(
+      refused(llama_2_7b(), [](PlanRequest& r) { r.kv_layers = parse_kv_layers("0:int8", ""); }),
+      ErrorCode::kUnsupported);
   EXPECT_EQ(refused(llama_2_7b(), nothing), ErrorCode::kInternal) << "no error at all";
 }
 

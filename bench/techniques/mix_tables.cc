@@ -100,11 +100,11 @@ class MixPage {
       if (!found.best) continue;
       const MixRun& best = found.runs[*found.best];
       Decisions d = decide(layers_of(answer.groups, best.choice));
+      const std::string layers = d.kv_layers.empty() ? "" : " --kv-layers " + text_of(d.kv_layers);
       page_.line(
-          "\nFloor {}: `--kv-cache-dtype {} --kv-layers {}`; sum of its groups {:.5f}, run {:.5f} "
-          "({} runs).",
-          floor, name_of(kv_encoding(d)), text_of(d.kv_layers), best.choice.loss,
-          best.loss.divergence, found.runs.size());
+          "\nFloor {}: `--kv-cache-dtype {}{}`; sum of its groups {:.5f}, run {:.5f} ({} runs).",
+          floor, name_of(kv_encoding(d)), layers, best.choice.loss, best.loss.divergence,
+          found.runs.size());
       rows.push_back({fmt::format("mix, {}", floor), layers_of(answer.groups, best.choice)});
     }
     page_.line("");

@@ -34,9 +34,7 @@ StrategySpace::FarTier StrategySpace::far_tier(const ModelSource& source, const 
       d.kv_offload = widest_kv_offload(layers);
       for (const StageClass& one : stages) there.emplace_back(one.account, one.count);
     }
-    for (const auto& [stage, count] : there) {
-      add_peaks(stage, d, stage_extents(stage, d), far.peaks);
-    }
+    for (const auto& [one, count] : there) add_peaks(one, d, stage_extents(one, d), far.peaks);
   } catch (const Error& error) {
     const ErrorCode code = error.code();
     if (code != ErrorCode::kUsage && code != ErrorCode::kUnsupported) throw;

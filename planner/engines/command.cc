@@ -68,6 +68,17 @@ class Writer {
     if (s_.memory_fraction) add(name, real_text(*s_.memory_fraction));
   }
 
+  void add_quantization() {
+    if (s_.quantization == "none") return;
+    if (parse_quantization(s_.quantization) == Quantization::kFp8Block) {
+      throw Error(ErrorCode::kUnsupported,
+                  "no engine scales fp8 in blocks while it loads: a checkpoint says that it does")
+          .at("", "--quantization")
+          .help("name a checkpoint in that format and leave --quantization out");
+    }
+    add("--quantization", s_.quantization);
+  }
+
   void add_speculation() {
     for (EngineFlag& flag : speculation_flags(s_.speculation, table_)) {
       out_.flags.push_back(std::move(flag));
@@ -98,7 +109,7 @@ class Writer {
     add_tokens("--kv-cache-memory-bytes", s_.kv_cache_memory);
     add("--dtype", s_.dtype);
     add("--kv-cache-dtype", s_.kv_cache_dtype);
-    if (s_.quantization != "none") add("--quantization", s_.quantization);
+    add_quantization();
     add("--enable-chunked-prefill", "");
     if (s_.eager) add("--enforce-eager", "");
     add_speculation();
@@ -124,7 +135,7 @@ class Writer {
     add_tokens("--max-total-tokens", s_.kv_tokens);
     add("--dtype", s_.dtype);
     add("--kv-cache-dtype", s_.kv_cache_dtype);
-    if (s_.quantization != "none") add("--quantization", s_.quantization);
+    add_quantization();
     if (s_.eager) add("--disable-cuda-graph", "");
     add_speculation();
   }

@@ -223,6 +223,19 @@ TEST(EngineCommand, WeightsAnEngineCannotRecodeAreRefused) {
   EXPECT_EQ(code_of([&] { setup_of_plan(plan, engine, source, device); }).substr(0, 3), "601");
 }
 
+TEST(EngineCommand, BlocksOfFp8AreACheckpointsAndNoFlags) {
+  for (const EngineKind kind : {EngineKind::kVllm, EngineKind::kSglang}) {
+    EngineSetup setup;
+    setup.id = {kind, engine_table({kind, ""}).version};
+    setup.model = "org/model";
+    setup.quantization = "fp8_block";
+    EXPECT_EQ(code_of([&] { command_of(setup, engine_table(setup.id)); }),
+              "601 name a checkpoint in that format and leave --quantization out");
+    setup.quantization = "fp8";
+    EXPECT_EQ(code_of([&] { command_of(setup, engine_table(setup.id)); }), "none");
+  }
+}
+
 /// As their projects' pages and issues publish them.
 TEST(EngineCommand, PublishedCommandLinesAreRead) {
   const auto read = [](const std::string& line) {

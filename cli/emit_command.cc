@@ -101,6 +101,14 @@ int run_emit(EmitCommand options) {
                             planned.device.name))
         .help("plan fewer sequences, a shorter context or more devices");
   }
+  const double asked = static_cast<double>(
+      ceil_div(planned.plan.decisions.batch, std::int64_t{request.attention_dp}));
+  if (first.max_concurrency > 0 && first.max_concurrency < asked) {
+    fmt::print(stderr,
+               "note: {} holds {:.2f} of the plan's {} sequences of the longest length at once; "
+               "a larger --gpu-memory-utilization leaves it more\n",
+               first.name, first.max_concurrency, asked);
+  }
   if (!options.model_id.empty()) {
     setup.model = options.model_id;
   } else if (planned.source.gguf == nullptr && planned.source.path.empty()) {

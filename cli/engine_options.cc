@@ -8,6 +8,7 @@
 
 #include "cli/model_names.h"
 #include "modelcards/library.h"
+#include "planner/engines/attention_windows.h"
 #include "planner/serving.h"
 
 namespace vramplan::cli {
@@ -119,6 +120,10 @@ void add_engine_flags(CLI::App& command, EngineOptions& o) {
   command.add_option("--max-num-seqs", o.max_num_seqs, "most sequences of the engine")
       ->group(kEngine);
   command
+      .add_option("--max-attention-window", o.attention_windows,
+                  "trtllm: tokens that the layers keep, a list that repeats, e.g. 512,512,8192")
+      ->group(kEngine);
+  command
       .add_option("--kv-cache-memory-bytes", o.kv_cache_memory,
                   "cache of the engine on each device, instead of the fraction")
       ->group(kEngine);
@@ -130,10 +135,11 @@ void add_engine_flags(CLI::App& command, EngineOptions& o) {
 
 bool has_engine_settings(const EngineOptions& o) {
   return o.memory_fraction || !o.max_model_len.empty() || o.max_num_seqs ||
-         !o.max_num_batched_tokens.empty() || !o.kv_cache_memory.empty() || o.dtype != "auto" ||
-         !o.kv_cache_dtype.empty() || o.quantization != "none" || o.quantized_parts != "all" ||
-         !o.arrival.empty() || !o.beside.empty() || !o.transient.empty() || o.tower_positions > 0 ||
-         o.tower_heads > 0 || o.no_flash_attention || !o.input_tokens.empty() || o.concurrency ||
+         !o.max_num_batched_tokens.empty() || !o.kv_cache_memory.empty() ||
+         !o.attention_windows.empty() || o.dtype != "auto" || !o.kv_cache_dtype.empty() ||
+         o.quantization != "none" || o.quantized_parts != "all" || !o.arrival.empty() ||
+         !o.beside.empty() || !o.transient.empty() || o.tower_positions > 0 || o.tower_heads > 0 ||
+         o.no_flash_attention || !o.input_tokens.empty() || o.concurrency ||
          o.expert_parallel > 1 || o.attention_dp > 1 || o.context_parallel > 1 || o.eager ||
          !(o.speculation == Speculation{});
 }
@@ -222,6 +228,10 @@ std::optional<EngineRequest> engine_request(const EngineOptions& o) {
   if (!o.kv_cache_dtype.empty()) request.kv_cache_dtype = o.kv_cache_dtype;
   request.quantization = o.quantization;
   request.quantized_parts = o.quantized_parts;
+  if (!o.attention_windows.empty()) {
+    request.attention_windows =
+        parse_attention_windows(o.attention_windows, "--max-attention-window");
+  }
   request.expert_parallel = o.expert_parallel;
   request.attention_dp = o.attention_dp;
   request.context_parallel = o.context_parallel;

@@ -20,6 +20,7 @@ struct EngineOptions {
   bool no_flash_attention = false;
   std::string beside, transient;
   std::int64_t tower_positions = 0, tower_heads = 0;
+  std::string attention_windows;
   int expert_parallel = 1, attention_dp = 1, context_parallel = 1;
   bool eager = false;
   Speculation speculation;   // moved from the plan's flags

@@ -11,6 +11,8 @@ namespace {
 
 constexpr std::int64_t kMostPositions = 1 << 24;
 constexpr std::int64_t kMostRanks = 65536;
+constexpr std::size_t kMostWindows = 4096;
+constexpr std::int64_t kMostWindow = std::int64_t{1} << 40;
 constexpr std::int64_t kMostDrafted = 1024;
 constexpr std::int64_t kMost = std::numeric_limits<std::int64_t>::max();
 
@@ -34,6 +36,15 @@ Speculation read_speculation(const YamlNode& in) {
   s.model = in.text_or("draft", "");
   if (in.has("acceptance")) s.acceptance = in.at("acceptance").real(0, 1);
   return s;
+}
+
+std::vector<std::int64_t> read_windows(const YamlNode& in) {
+  if (!in.is_list() || in.size() == 0 || in.size() > kMostWindows) {
+    in.fail(fmt::format("a list of 1 to {} windows is wanted", kMostWindows));
+  }
+  std::vector<std::int64_t> windows;
+  for (std::size_t i = 0; i < in.size(); ++i) windows.push_back(in.at(i).integer(1, kMostWindow));
+  return windows;
 }
 
 }  // namespace
@@ -63,6 +74,9 @@ std::string write_engine_decision(const EngineDecision& d, const std::string& in
   if (d.tower_shape.positions > 0) {
     line("tower_positions", fmt::format("{}", d.tower_shape.positions));
     line("tower_heads", fmt::format("{}", d.tower_shape.heads));
+  }
+  if (!d.attention_windows.empty()) {
+    line("attention_windows", fmt::format("[{}]", fmt::join(d.attention_windows, ", ")));
   }
   if (d.expert_parallel > 1) line("expert_parallel", fmt::format("{}", d.expert_parallel));
   if (d.attention_dp > 1) line("attention_dp", fmt::format("{}", d.attention_dp));
@@ -96,6 +110,7 @@ EngineDecision read_engine_decision(const YamlNode& in) {
                  "transient_bytes",
                  "tower_positions",
                  "tower_heads",
+                 "attention_windows",
                  "expert_parallel",
                  "attention_dp",
                  "context_parallel",
@@ -120,6 +135,7 @@ EngineDecision read_engine_decision(const YamlNode& in) {
   d.transient = {in.integer_or("transient_bytes", 0, 0, kMost)};
   d.tower_shape.positions = in.integer_or("tower_positions", 0, 1, kMostPositions);
   d.tower_shape.heads = in.integer_or("tower_heads", 0, 1, kMostPositions);
+  if (in.has("attention_windows")) d.attention_windows = read_windows(in.at("attention_windows"));
   d.expert_parallel = static_cast<int>(in.integer_or("expert_parallel", 1, 1, kMostRanks));
   d.attention_dp = static_cast<int>(in.integer_or("attention_dp", 1, 1, kMostRanks));
   d.context_parallel = static_cast<int>(in.integer_or("context_parallel", 1, 1, kMostRanks));

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "modelcards/units.h"
 #include "planner/engines/vision_tower.h"
@@ -40,8 +41,10 @@ struct EngineFlags {
   std::optional<Tokens> kv_tokens;  // SGLang --max-total-tokens: at most these
   std::optional<std::int64_t> max_num_seqs;
   std::optional<Bytes> kv_cache_memory;  // vLLM --kv-cache-memory-bytes: instead of profiling
-  std::string dtype = "auto";            // auto float16 bfloat16 float32
-  std::string kv_cache_dtype = "auto";   // auto fp16 bf16 fp8 ... by engine
+  /// TensorRT-LLM: tokens that the layers of a rank keep, a list that repeats; empty: all of them.
+  std::vector<std::int64_t> attention_windows;
+  std::string dtype = "auto";           // auto float16 bfloat16 float32
+  std::string kv_cache_dtype = "auto";  // auto fp16 bf16 fp8 ... by engine
   std::string quantization = "none";
   std::string quantized_parts = "all";  // all feed_forward experts
   Bytes tower;                          // weights beside the decoder, on every first stage

@@ -7,9 +7,9 @@
 #include <optional>
 
 #include "modelcards/nearest_names.h"
-#include "planner/kept_tokens.h"
 #include "planner/latency.h"
 #include "planner/llamacpp_serving.h"
+#include "planner/requests_held.h"
 #include "planner/served_release.h"
 
 namespace vramplan {
@@ -339,9 +339,6 @@ ServingTerms serving_terms(const ModelSource& source, const DeviceCard& device,
   ServingTerms out;
   out.asked = std::min(real(load.concurrency), real(model.groups) * real(s.settings.max_num_seqs));
   out.layers = real(model.layers);
-  const KeptTokens keeps = kept_tokens(model, s.table.kind);
-  out.kept_share = keeps.share;
-  out.kept_tokens = keeps.tokens;
   out.experts = model.experts > 0;
   out.latent = is_latent(model);
   out.full_prompts = full_prompts(s, load) * real(model.groups);
@@ -365,12 +362,9 @@ ServingForecast forecast_serving(const ModelSource& source, const DeviceCard& de
   const EngineTimes times(s, device, decisions, load);
   const auto t = [&](const std::string& name) { return s.table.number("serve_" + name); };
   const double input = real(load.input.n), output = real(load.output.n);
-  const KeptTokens keeps = kept_tokens(s.stages.front(), s.table.kind);
-  // Of a request, while it runs.
-  const double grown = input + t("growth") * output;
-  const double kept = std::min(grown, keeps.share * grown + keeps.tokens);
   const double groups = real(s.stages.front().groups);
-  const double places = std::max(1.0, groups * real(forecast.kv_tokens.n) / kept);
+  const double grown = input + t("growth") * output;  // of a request, while it runs
+  const double places = std::max(1.0, groups * requests_held(forecast, grown));
   ServingForecast out;
   out.input_tokens = load.input.n;
   out.output_tokens = load.output.n;

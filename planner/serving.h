@@ -48,9 +48,6 @@ struct ServingTerms {
   double full_prompts = 1;  // how many these are; below 1: a prompt needs several passes
   double asked = 1;         // requests at once, within the engine's own limit of sequences
   double layers = 0;
-  /// Of the tokens that a request keeps, the share that its layers without a window hold; and what
-  /// those with one hold, as tokens of all layers. 1 and 0 where the engine's tokens count windows.
-  double kept_share = 1, kept_tokens = 0;
   bool experts = false, latent = false;  // routed experts; latent attention
   double prompt_floor_s = 0;             // flops of one prompt's matrices at the data-sheet peak
 };

@@ -82,6 +82,12 @@ nlohmann::json engine_object(const EngineForecast& f) {
   out["graph_bytes"] = f.graphs.n;
   out["available_bytes"] = f.available.n;
   out["max_concurrency"] = f.max_concurrency;
+  for (const KvPoolForecast& pool : f.kv_pools) {
+    out["kv_pools"].push_back({{"window_tokens", pool.window.n},
+                               {"kv_bytes", pool.bytes.n},
+                               {"kv_tokens", pool.tokens.n},
+                               {"blocks", pool.blocks.n}});
+  }
   if (f.kv_high.n > 0) {
     out["interval"] = {{"confidence", 0.99},
                        {"kv_bytes_low", f.kv_low.n},
@@ -105,6 +111,7 @@ nlohmann::json engine_decision_object(const EngineDecision& d) {
     out["tower_positions"] = d.tower_shape.positions;
     out["tower_heads"] = d.tower_shape.heads;
   }
+  if (!d.attention_windows.empty()) out["attention_windows"] = d.attention_windows;
   if (d.expert_parallel > 1) out["expert_parallel"] = d.expert_parallel;
   if (d.attention_dp > 1) out["attention_dp"] = d.attention_dp;
   if (d.context_parallel > 1) out["context_parallel"] = d.context_parallel;
@@ -156,6 +163,11 @@ EngineDecision engine_decision_from(const JsonReader& in) {
   if (in.has("transient_bytes")) d.transient = in.at("transient_bytes").bytes();
   if (in.has("tower_positions")) d.tower_shape.positions = in.at("tower_positions").count();
   if (in.has("tower_heads")) d.tower_shape.heads = in.at("tower_heads").count();
+  if (in.has("attention_windows")) {
+    for (const JsonReader& window : in.at("attention_windows").items()) {
+      d.attention_windows.push_back(window.count());
+    }
+  }
   if (in.has("expert_parallel")) {
     d.expert_parallel = static_cast<int>(in.at("expert_parallel").count());
   }

@@ -333,7 +333,7 @@ void print_terms(const ServingCases& all) {
   fmt::print(
       "id,question,engine,version,device,model,system,quantization,tp,concurrency,input,output,"
       "half,groups,ep,ttft,tpot,"
-      "arrival,wait,kv_tokens,asked,kept_share,kept_tokens,layers,experts,latent,full_prompts,"
+      "arrival,wait,kv_tokens,asked,layers,experts,latent,full_prompts,"
       "contradicts,ttft_predicted,"
       "tpot_predicted");
   for (const char* pass : {"step", "step2", "step4", "step16", "prompt", "full"}) {
@@ -346,17 +346,16 @@ void print_terms(const ServingCases& all) {
   for (const ServingCase& c : cases) {
     const ServingTerms& t = c.terms;
     fmt::print(
-        "{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{:.6g},{:.6g},{},{},{},{},{:.6g},{:.6g},{},{}"
-        ","
-        "{},{:.6g},{},{:.6g},{:.6g}",
+        "{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{:.6g},{:.6g},{},{},{},{},{},{},{},"
+        "{:.6g},{},{:.6g},{:.6g}",
         c.id, c.question, c.engine, c.load.release, c.device, c.model, c.system, c.quantization,
         c.tp, c.concurrency, c.load.input.n, c.load.output.n,
         !c.drafts.empty() ? "drafts"
         : c.fit           ? "fit"
                           : "held",
         c.groups, c.ep, c.ttft, c.tpot, c.arrival, c.load.batch_wait_steps, c.kv_tokens, t.asked,
-        t.kept_share, t.kept_tokens, t.layers, t.experts ? 1 : 0, t.latent ? 1 : 0, t.full_prompts,
-        c.contradicts, c.ttft_predicted, c.tpot_predicted);
+        t.layers, t.experts ? 1 : 0, t.latent ? 1 : 0, t.full_prompts, c.contradicts,
+        c.ttft_predicted, c.tpot_predicted);
     for (const PassTerms* k :
          {&t.steps[0], &t.steps[1], &t.steps[2], &t.steps[3], &t.prompt, &t.full_pass}) {
       fmt::print(",{:.5g},{:.5g},{:.5g},{:.5g},{:.5g},{:.5g},{:.5g},{:.5g},{:.5g}", k->launch,

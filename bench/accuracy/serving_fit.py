@@ -47,8 +47,7 @@ TTFT_WEIGHT = 0.7
 def features(d):
     column = lambda name: d[name].to_numpy(float)
     x = {p: d[[f"{p}_{k}" for k in KINDS]].to_numpy(float) for p in PASSES}
-    for name in ("layers", "asked", "concurrency", "kv_tokens", "input", "output", "experts", "latent", "wait", "groups",
-                 "kept_share", "kept_tokens"):
+    for name in ("layers", "asked", "concurrency", "kv_tokens", "input", "output", "experts", "latent", "wait", "groups"):
         x[name] = column(name)
     x["prompts"] = np.maximum(1, np.floor(column("full_prompts")))
     x["passes"] = np.maximum(1, 1 / column("full_prompts"))
@@ -77,8 +76,7 @@ def model(p, x, release, host):
     prompt = release * (x["prompt"] @ prompt_factors) + work * x["passes"]
     share = np.where(x["prompts"] > 1, (release * (x["full"] @ prompt_factors) + work) / x["prompts"], prompt)
     grown = x["input"] + p["growth"] * x["output"]
-    kept = np.minimum(grown, x["kept_share"] * grown + x["kept_tokens"])
-    running = np.minimum(x["asked"], np.maximum(1, x["groups"] * x["kv_tokens"] / kept))
+    running = np.minimum(x["asked"], np.maximum(1, x["groups"] * x["kv_tokens"] / grown))
     others, output, queue = running - 1, x["output"], by_arrival("queue")
     decoding = np.ones_like(prompt)
     tpot = None

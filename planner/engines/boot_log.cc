@@ -284,6 +284,9 @@ class Parser {
       last(l, "Allocated", log_.kv);
       if (const auto n = count(l, pool)) log_.kv_tokens = Tokens{*n};
     }
+    if (const auto window = count(l, "[windowSize="); window && after(l, ".primaryBlocks=")) {
+      if (const auto n = count(l, ".primaryBlocks=")) log_.window_blocks[*window] = Blocks{*n};
+    }
     if (after(l, "bytes for k/v cache")) last(l, "Allocate", log_.kv);
     if (!after(l, blocks)) return;
     log_.engine = EngineKind::kTrtllm;

@@ -1,6 +1,7 @@
 #pragma once
 // BootLog: what an engine printed while it started: bytes by term, tokens, concurrency. Wording
 // changes between versions, so each term knows several phrases; units are read, never assumed.
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -22,7 +23,8 @@ struct BootLog {
   std::string version;  // empty when the log does not say
   std::optional<Bytes> weights, activations, non_torch, graphs, kv, compute;
   std::optional<Tokens> kv_tokens;
-  std::optional<Blocks> kv_blocks;  // vLLM before it printed tokens
+  std::optional<Blocks> kv_blocks;               // vLLM before it printed tokens
+  std::map<std::int64_t, Blocks> window_blocks;  // TensorRT-LLM: pools by window, in tokens
   std::optional<double> max_concurrency;
   std::optional<Tokens> max_model_len;  // of the concurrency line
   std::optional<LogFailure> failure;
@@ -43,7 +45,7 @@ struct LogRow {
   std::string term;
   std::optional<double> predicted;
   double observed = 0;
-  std::string unit;     // bytes | tokens | sequences | starts (1: it does)
+  std::string unit;     // bytes | tokens | blocks | sequences | starts (1: it does)
   double error = 0;     // (predicted - observed) / observed
   std::string outcome;  // within | over | under | not_predicted
 };

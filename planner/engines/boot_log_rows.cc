@@ -1,4 +1,6 @@
 // The comparing half of boot_log.h.
+#include <fmt/format.h>
+
 #include <cmath>
 
 #include "planner/engines/boot_log.h"
@@ -8,7 +10,7 @@ namespace vramplan {
 std::vector<LogRow> compare_log(const BootLog& log, const EngineForecast& forecast,
                                 double tolerance, Bytes floor_bytes) {
   std::vector<LogRow> rows;
-  const auto row = [&](const char* term, double predicted, double observed, const char* unit,
+  const auto row = [&](const std::string& term, double predicted, double observed, const char* unit,
                        double least) {
     LogRow out{term, predicted, observed, unit, 0, ""};
     out.error = observed != 0 ? (predicted - observed) / observed : 0;
@@ -31,6 +33,12 @@ std::vector<LogRow> compare_log(const BootLog& log, const EngineForecast& foreca
   if (log.kv_tokens) {
     row("kv_tokens", static_cast<double>(forecast.kv_tokens.n),
         static_cast<double>(log.kv_tokens->n), "tokens", 0);
+  }
+  for (const KvPoolForecast& pool : forecast.kv_pools) {
+    const auto found = log.window_blocks.find(pool.window.n);
+    if (found == log.window_blocks.end()) continue;
+    row(fmt::format("blocks of window {}", pool.window.n), static_cast<double>(pool.blocks.n),
+        static_cast<double>(found->second.n), "blocks", 0);
   }
   if (log.max_concurrency) {
     row("max_concurrency", forecast.max_concurrency, *log.max_concurrency, "sequences", 0);

@@ -1,4 +1,5 @@
 #include "planner/engines/command.h"
+#include "planner/engines/attention_windows.h"
 
 #include <fmt/format.h>
 
@@ -163,6 +164,9 @@ class Writer {
     add_fraction("kv_cache_config.free_gpu_memory_fraction");
     add_tokens("kv_cache_config.max_gpu_total_bytes", s_.kv_cache_memory);
     add_tokens("kv_cache_config.max_tokens", s_.kv_tokens);
+    if (!s_.attention_windows.empty()) {
+      add("kv_cache_config.max_attention_window", attention_windows_text(s_.attention_windows));
+    }
     add_speculation();
   }
 
@@ -219,6 +223,7 @@ void check_value(const EngineFlag& given, const TableFlag& flag) {
   }
   if (given.value.empty()) wrong("a value");
   if (flag.type == "integer" && !reads_as_integer(given.value)) wrong("a plain integer");
+  if (flag.type == "integers") parse_attention_windows(given.value, flag.name.c_str());
   if (flag.type == "real" && !reads_as_real(given.value)) wrong("a number");
   const bool listed =
       std::find(flag.choices.begin(), flag.choices.end(), given.value) != flag.choices.end();

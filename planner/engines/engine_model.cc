@@ -103,6 +103,9 @@ class Builder {
     out_.head_sees_all = formats_.groups.whole_head;
     out_.head_ranks = formats_.groups.whole_head ? tp_ : group_tp_;
     for (std::size_t k = 0; k < model_.kinds.size(); ++k) layer(merged(k));
+    for (const std::size_t k : model_.kind_of_layer) {
+      out_.layer_kv.push_back(kv_bytes_per_token(group_.kinds.at(k).shape, cache_format()));
+    }
     for (std::size_t i = 0; i < model_.outside.size(); ++i) outside(outside_tensor(i));
     // A tower runs on the first stage, its layers split like the decoder's.
     if (out_.embedding) out_.weights += {ceil_div(formats_.tower.n, group_tp_)};

@@ -97,6 +97,7 @@ struct EngineModel {
   Bytes weights;          // as the engine stores them, rotary tables included
   Bytes embedding_table;  // of the input table, within weights
   std::vector<KvLayers> kv;
+  std::vector<BytesPerToken> layer_kv;  // layer by layer of this rank, windows not cut
 
   BytesPerToken kv_bytes_per_token() const;  // all layers, windows not cut
   /// Adds layers to those that keep the same.

@@ -3,10 +3,19 @@
 // which engine rules made them is in the .cc of that engine.
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "modelcards/units.h"
 
 namespace vramplan {
+
+/// A pool of an engine that keeps layers with different windows apart.
+struct KvPoolForecast {
+  Tokens window;  // a layer of it keeps at most these of a sequence
+  Bytes bytes;
+  Tokens tokens;
+  Blocks blocks;
+};
 
 /// vLLM, SGLang and TensorRT-LLM fill the first part; llama.cpp fills weights (its model buffer),
 /// kv, kv_tokens and compute.
@@ -19,6 +28,7 @@ struct EngineForecast {
   Bytes available;             // what the engine's fraction leaves it: capacity x fraction, exact
   Tokens kv_tokens;            // of all sequences of an attention group, as the engine prints it
   double max_concurrency = 0;  // sequences of max_model_len tokens
+  std::vector<KvPoolForecast> kv_pools;  // when there are several; kv_tokens: of whole sequences
   /// Everything on the device once it serves: the sum of all parts.
   Bytes total;
   /// 99 % bounds from the residuals of the rows the table was fitted to; see planner/intervals.h.

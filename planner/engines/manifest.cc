@@ -126,7 +126,8 @@ class Writer {
         section = flag.name.substr(0, dot);
         line(0, "{}:", section);
       }
-      line(2, "{}: {}", flag.name.substr(dot + 1), flag.value);
+      const bool list = flag.name == "kv_cache_config.max_attention_window";
+      line(2, "{}: {}", flag.name.substr(dot + 1), list ? "[" + flag.value + "]" : flag.value);
     }
   }
 

@@ -43,6 +43,13 @@ std::string trtllm_model(const std::string& text) {
   return words.empty() ? "" : words.front();
 }
 
+/// "[512, 512, 8192]" as the flag's value "512,512,8192".
+std::string listed(const YamlNode& list) {
+  std::string out;
+  for (std::size_t i = 0; i < list.size(); ++i) out += (i > 0 ? "," : "") + list.at(i).text();
+  return out;
+}
+
 class Linter {
  public:
   Linter(const std::string& text, const std::string& file, const std::string& version)
@@ -175,7 +182,8 @@ class Linter {
         continue;
       }
       for (const std::string& inner : value.keys()) {
-        parsed.flags.push_back({key + "." + inner, value.at(inner).text()});
+        const YamlNode field = value.at(inner);
+        parsed.flags.push_back({key + "." + inner, field.is_list() ? listed(field) : field.text()});
       }
     }
     const EngineTable table = engine_table(parsed.id);

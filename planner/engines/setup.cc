@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstdlib>
 
+#include "planner/engines/attention_windows.h"
 #include "planner/engines/command.h"
 #include "planner/engines/speculation_flags.h"
 #include "planner/kv_mix.h"
@@ -155,6 +156,8 @@ class Reader {
       out_.eager = true;
     } else if (n == "kv_cache_config.max_tokens") {
       out_.kv_tokens = Tokens{integer(f)};
+    } else if (n == "kv_cache_config.max_attention_window") {
+      out_.attention_windows = parse_attention_windows(f.value, n.c_str());
     } else if (n == "-fa") {
       out_.flash_attention = f.value != "off";
     } else if (n == "-sm") {
@@ -212,6 +215,30 @@ std::string engine_word(EngineKind engine, KvFormat format) {
       .help("plan with --kv-cache-dtype bf16 or fp8");
 }
 
+/// Bytes that TensorRT-LLM's pools need for every sequence at once: their shares are window x
+/// bytes, so the window that rounds up most decides for all. One block more than its floats can
+/// round away.
+Bytes window_pool_bytes(const EngineModel& model, const EngineSetup& s, TokensPerBlock block) {
+  const Tokens context = *s.max_model_len;
+  Bytes sum;
+  double rounding = 1;
+  for (const LayerPool& pool :
+       window_pools(model, s.attention_windows, context, Bytes{1}, block, std::nullopt)) {
+    const std::int64_t whole = ceil_div(pool.window, block.n) * block.n;
+    rounding = std::max(rounding, static_cast<double>(whole) / static_cast<double>(pool.window));
+    sum += pool.bytes_per_token * Tokens{detail::checked_mul(pool.window, *s.max_num_seqs)};
+  }
+  const Bytes spare = model.kv_bytes_per_token() * Tokens{block.n};
+  return Bytes{static_cast<std::int64_t>(std::ceil(static_cast<double>(sum.n) * rounding))} + spare;
+}
+
+/// TensorRT-LLM without a list of windows keeps all tokens of every layer.
+EngineModel unwindowed(EngineModel model, EngineKind engine) {
+  if (engine != EngineKind::kTrtllm) return model;
+  for (KvLayers& layers : model.kv) layers.window = 0;
+  return model;
+}
+
 /// Bytes a vLLM pool needs for every sequence at once, and its one block that is never handed out.
 Bytes pool_bytes(const EngineModel& model, TokensPerBlock block, Tokens context, Tokens chunk,
                  std::int64_t sequences) {
@@ -219,6 +246,25 @@ Bytes pool_bytes(const EngineModel& model, TokensPerBlock block, Tokens context,
   const std::int64_t blocks =
       detail::checked_add(detail::checked_mul(pool.pages_per_sequence, sequences), 1);
   return pool.page * detail::checked_mul(blocks, pool.group_layers);
+}
+
+/// Bytes of the cache on a device that hold every sequence of the setup at its longest.
+Bytes cache_of(const EngineSetup& s, const EngineRequest& engine, const Decisions& d,
+               const ModelSource& source, const DeviceCard& device) {
+  if (engine.kv_cache_memory) return *engine.kv_cache_memory;
+  const EngineTable table = engine_table(s.id);
+  std::vector<Assumption> unused;
+  EngineRequest full = engine_request_of(s);
+  full.draft = engine.draft;
+  const EngineSettings settings = engine_settings(table, source, device, d, full, unused);
+  EngineModel model = engine_model(source, d, settings.formats, 0);
+  const std::optional<DraftModel> draft =
+      draft_model(source, full.draft.get(), settings.speculation, d, settings.formats);
+  if (draft) add_draft(model, *draft);
+  if (!s.attention_windows.empty()) return window_pool_bytes(model, s, d.block);
+  const Tokens context{ceil_div(s.max_model_len->n, std::int64_t{s.context_parallel})};
+  return pool_bytes(unwindowed(model, table.kind), d.block, context, *s.max_num_batched_tokens,
+                    *s.max_num_seqs);
 }
 
 }  // namespace
@@ -267,17 +313,13 @@ EngineSetup setup_of_plan(const Plan& plan, const EngineRequest& engine, const M
   s.block_tokens = d.block.n;
   s.memory_fraction = engine.memory_fraction.value_or(
       table.has("fraction_default") ? table.number("fraction_default") : 0.85);
-  std::vector<Assumption> unused;
-  EngineRequest full = engine_request_of(s);
-  full.draft = engine.draft;
-  const EngineSettings settings = engine_settings(table, source, device, d, full, unused);
-  EngineModel model = engine_model(source, d, settings.formats, 0);
-  const std::optional<DraftModel> draft =
-      draft_model(source, full.draft.get(), settings.speculation, d, settings.formats);
-  if (draft) add_draft(model, *draft);
-  const Bytes pool = engine.kv_cache_memory.value_or(pool_bytes(
-      model, d.block, Tokens{ceil_div(s.max_model_len->n, std::int64_t{s.context_parallel})},
-      *s.max_num_batched_tokens, *s.max_num_seqs));
+  const bool own = plan.engine && parse_engine(plan.engine->engine).kind == table.kind;
+  if (table.kind == EngineKind::kTrtllm && !own) {
+    s.attention_windows = engine.attention_windows.empty()
+                              ? attention_windows(source.card, d, *s.max_model_len)
+                              : engine.attention_windows;
+  }
+  const Bytes pool = cache_of(s, engine, d, source, device);
   if (table.kind == EngineKind::kSglang) {
     s.kv_tokens = Tokens{detail::checked_mul(s.max_model_len->n, *s.max_num_seqs)};
   } else {

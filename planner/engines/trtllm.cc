@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "planner/engines/attention_windows.h"
 #include "planner/engines/twin.h"
 
 namespace vramplan {
@@ -26,6 +27,32 @@ double activations(const TwinInput& in) {
                       t.number(kind + ranks));
 }
 
+/// All layers keep all tokens.
+void one_pool(const TwinInput& in, BytesPerToken per_token, EngineForecast& out) {
+  if (in.settings.kv_tokens) out.kv = std::min(out.kv, per_token * *in.settings.kv_tokens);
+  const std::int64_t block = in.decisions.block.n;
+  out.kv_tokens = {floor_div(out.kv.n, per_token.n * block) * block};
+  out.max_concurrency =
+      static_cast<double>(out.kv_tokens.n) / static_cast<double>(in.settings.max_model_len.n);
+}
+
+/// Windows of different lengths have a pool each; the pools are for sequences of max_model_len
+/// tokens, and kv_tokens are those of such sequences. max_tokens bounds every pool, not their sum.
+void pools_by_window(const TwinInput& in, EngineForecast& out) {
+  const EngineSettings& s = in.settings;
+  const std::vector<LayerPool> pools = window_pools(in.model, s.attention_windows, s.max_model_len,
+                                                    out.kv, in.decisions.block, s.kv_tokens);
+  out.kv = {};
+  for (const LayerPool& pool : pools) {
+    out.kv_pools.push_back(
+        {{pool.window}, pool.bytes, pool.tokens, {pool.tokens.n / in.decisions.block.n}});
+    out.kv += pool.bytes;
+  }
+  out.max_concurrency = sequences_in(pools, s.max_model_len, in.decisions.block);
+  out.kv_tokens = {
+      static_cast<std::int64_t>(out.max_concurrency * static_cast<double>(s.max_model_len.n))};
+}
+
 }  // namespace
 
 EngineForecast trtllm_rank(const TwinInput& in) {
@@ -44,12 +71,10 @@ EngineForecast trtllm_rank(const TwinInput& in) {
   out.kv = out.available;
   if (in.settings.kv_cache_memory) out.kv = std::min(out.kv, *in.settings.kv_cache_memory);
   const BytesPerToken per_token = in.model.kv_bytes_per_token();
-  if (in.settings.kv_tokens) out.kv = std::min(out.kv, per_token * *in.settings.kv_tokens);
-  if (per_token.n > 0) {
-    const std::int64_t block = in.decisions.block.n;
-    out.kv_tokens = {floor_div(out.kv.n, per_token.n * block) * block};
-    out.max_concurrency =
-        static_cast<double>(out.kv_tokens.n) / static_cast<double>(in.settings.max_model_len.n);
+  if (per_token.n > 0 && !in.settings.attention_windows.empty()) {
+    pools_by_window(in, out);
+  } else if (per_token.n > 0) {
+    one_pool(in, per_token, out);
   }
   out.total = out.weights + out.activations + out.non_torch + out.kv;
   out.boots = out.max_concurrency >= 1.0;

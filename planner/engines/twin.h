@@ -35,6 +35,7 @@ struct EngineSettings {
   std::int64_t max_num_seqs = 1;
   std::optional<Bytes> kv_cache_memory;
   std::optional<Tokens> kv_tokens;
+  std::vector<std::int64_t> attention_windows;
   EngineFormats formats;
   bool flash_attention = true;
   bool eager = false;

@@ -28,6 +28,26 @@ TEST(EmitCommand, WhatIsEmittedLintsToTheSamePlan) {
   }
 }
 
+// The plan counts windows; TensorRT-LLM only with a list of them, which emit writes.
+TEST(EmitCommand, WindowsAreToldToTensorRt) {
+  const Folder folder;
+  const std::string out = folder / "out.yaml";
+  for (const char* model : {"gemma-3-27b", "gpt-oss-120b"}) {
+    const Outcome emitted =
+        run_program({"emit", model, "--device", "h200-sxm-141gb", "--context", "32k", "--batch",
+                     "16", "--engine", "trtllm", "--out", out});
+    ASSERT_EQ(emitted.code, 0) << model << emitted.err;
+    const Outcome linted = run_program({"lint", out, "--json"});
+    ASSERT_EQ(linted.code, 0) << model << linted.err;
+    const auto plan = linted.json();
+    EXPECT_EQ(plan["decisions"]["engine"]["attention_windows"].back(), 32768) << model;
+    const auto engine = plan["devices"][0]["engine"];
+    EXPECT_EQ(engine["kv_pools"].size(), 2u) << model;
+    EXPECT_GE(engine["max_concurrency"].get<double>(), 16.0) << model;
+    EXPECT_LT(engine["max_concurrency"].get<double>(), 16.1) << model;
+  }
+}
+
 TEST(EmitCommand, SharedExpertsComeBack) {
   const Folder folder;
   const std::string out = folder / "out.yaml";

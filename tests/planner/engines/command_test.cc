@@ -34,6 +34,11 @@ EngineSetup any_setup(EngineKind kind) {
   const bool shares = kind != EngineKind::kLlamacpp && *rc::gen::arbitrary<bool>();
   if (shares) s.expert_parallel = s.tp;
   if (kind == EngineKind::kTrtllm && *rc::gen::arbitrary<bool>()) s.attention_dp = s.tp;
+  if (kind == EngineKind::kTrtllm) {
+    using Windows = std::vector<std::int64_t>;
+    s.attention_windows =
+        *rc::gen::elementOf(std::vector<Windows>{{}, {512}, {128, 4096}, {1024, 1024, 8192}});
+  }
   if (kind == EngineKind::kSglang || (kind == EngineKind::kVllm && s.nodes == 1)) {
     s.attention_dp = *rc::gen::element(1, s.tp);
   }

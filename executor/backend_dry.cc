@@ -82,13 +82,13 @@ DryBackend::DryBackend(const DeviceCard& card, int threads, DType linear_inputs,
 void DryBackend::price(KvStream& stream) {
   if (!card_) return;
   const KvPlacement placement = stream.placement();
-  stream.run_on(clock_, far_link(*card_, placement), far_overlap(*card_, placement));
+  stream.run_on(clock_, far_link(*card_, placement), far_speeds(*card_, placement));
 }
 
 void DryBackend::price(WeightStream& stream) {
   if (!card_) return;
   stream.run_on(clock_, far_link(*card_, KvPlacement::kHost),
-                far_overlap(*card_, KvPlacement::kHost));
+                far_speeds(*card_, KvPlacement::kHost));
 }
 
 void DryBackend::price(HiddenStates& states) {

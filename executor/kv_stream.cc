@@ -41,8 +41,8 @@ KvStream::~KvStream() {
   device_.release(region_);
 }
 
-void KvStream::run_on(VirtualClock& clock, const Link& link, double overlap) {
-  clock_.emplace(clock, overlap);
+void KvStream::run_on(VirtualClock& clock, const Link& link, SharedSpeeds speeds) {
+  clock_.emplace(clock, speeds);
   link_ = link;
 }
 

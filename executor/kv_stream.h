@@ -78,8 +78,7 @@ class KvStream {
   KvStream& operator=(const KvStream&) = delete;
 
   /// Without `far`: waits on a virtual clock for what the transfers would take on `link`.
-  /// `overlap`: see LinkClock.
-  void run_on(VirtualClock& clock, const Link& link, double overlap);
+  void run_on(VirtualClock& clock, const Link& link, SharedSpeeds speeds);
 
   /// The first byte of block 0 of a layer while it is staged; from block to block far_part_bytes.
   std::byte* staged(std::int64_t layer) const;

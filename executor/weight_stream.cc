@@ -89,8 +89,8 @@ WeightStream::~WeightStream() {
   worker_.join();
 }
 
-void WeightStream::run_on(VirtualClock& clock, const Link& link, double overlap) {
-  clock_.emplace(clock, overlap);
+void WeightStream::run_on(VirtualClock& clock, const Link& link, SharedSpeeds speeds) {
+  clock_.emplace(clock, speeds);
   link_ = link;
 }
 

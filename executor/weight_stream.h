@@ -45,8 +45,7 @@ class WeightStream {
   WeightStream& operator=(const WeightStream&) = delete;
 
   /// Without `moves`: waits on a virtual clock for what the transfers would take on `link`.
-  /// `overlap`: see LinkClock.
-  void run_on(VirtualClock& clock, const Link& link, double overlap);
+  void run_on(VirtualClock& clock, const Link& link, SharedSpeeds speeds);
 
   /// Waits until the matrices of a layer of the rank are there; returns at once for one that stays.
   void before(std::int64_t layer);

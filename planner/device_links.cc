@@ -51,12 +51,15 @@ Link far_link(const DeviceCard& device, KvPlacement placement) {
   return copy;
 }
 
-double far_overlap(const DeviceCard& device, KvPlacement placement) {
+SharedSpeeds far_speeds(const DeviceCard& device, KvPlacement placement) {
   if (placement == KvPlacement::kDisk) {
     const Sourced<double>& overlap = far_link(device, placement).overlap;
-    return overlap.source.empty() ? 1 : overlap.value;
+    return {1, overlap.source.empty() ? 1 : overlap.value};
   }
-  return device.kind == DeviceKind::kCpu ? device.copy_overlap.value : 1;
+  if (device.kind != DeviceKind::kCpu) return {};
+  // Beside each other for t, both d alone: t = d / share, and of 2 d - t the overlap is t's share.
+  const double share = 1 / (2 - device.copy_overlap.value);
+  return {share, share};
 }
 
 }  // namespace vramplan

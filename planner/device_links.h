@@ -1,6 +1,7 @@
 #pragma once
 // The ways bytes take beyond a device's own memory, as its card gives them.
 #include "modelcards/device_card.h"
+#include "modelcards/shared_speeds.h"
 #include "planner/decisions.h"
 
 namespace vramplan {
@@ -17,9 +18,11 @@ Link link_between(const DeviceCard& device, int ranks);
 /// kBadCard naming the missing link.
 Link far_link(const DeviceCard& device, KvPlacement placement);
 bool has_far_link(const DeviceCard& device, KvPlacement placement);
-/// Share of its speed that a transfer keeps while a pass computes: all of it over a link of its
-/// own. A CPU's copies take the processor and the memory that compute: what calibrate measured, and
-/// nothing on a card that does not say. A disk's as calibrate measured it; all where it did not.
-double far_overlap(const DeviceCard& device, KvPlacement placement);
+/// Speeds of a transfer and of a pass that computes beside it: whole over a link of its own. A disk
+/// sends at its own speed, and what comes takes from the threads that compute; a CPU's copies and
+/// what computes slow each other alike. How much is the card's `overlap`, the share that is hidden
+/// when both take equally long: as calibrate measured it; for copies nothing, for a disk all, where
+/// a card does not say.
+SharedSpeeds far_speeds(const DeviceCard& device, KvPlacement placement);
 
 }  // namespace vramplan

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "planner/kv_cache.h"
+#include "planner/transfer_lane.h"
 
 namespace vramplan {
 namespace {
@@ -81,40 +82,31 @@ Seconds kv_stream_stall(const KvOffloadBytes& bytes, const Decisions& decisions,
                         std::int64_t fetched, std::int64_t written, const KvStreamTimes& times) {
   const double fetch = fetched > 0 ? read_seconds(times.link, bytes.far_part * fetched).v : 0;
   const double write = written > 0 ? write_seconds(times.link, bytes.far_part * written).v : 0;
-  // Everything on the link's own clock, which goes on at a share of its speed while a pass
-  // computes.
   const auto far = static_cast<std::size_t>(bytes.far_layers);
-  std::vector<double> ready(far, 0);
-  double now = 0, link = 0, stall = 0;
-  const auto wait_until = [&](double moment) {
-    const double waits = std::max(0.0, moment - now);
-    stall += waits;
-    now += waits;
-  };
+  std::vector<double> coming(far, 0);
+  TransferLane lane(times.speeds);
+  double begin = 0;
   for (int pass = 0; pass < 2; ++pass) {  // the second meets what the first left to write
-    stall = 0;
-    wait_until(link);
+    begin = lane.now();
+    lane.wait_for_all();
     for (std::size_t k = 0; k < std::min(far, static_cast<std::size_t>(bytes.staging)); ++k) {
-      link = std::max(link, now) + fetch;
-      ready[k] = link;
+      coming[k] = lane.begin(fetch);
     }
     std::size_t k = 0;
     for (std::int64_t layer = 0; layer < bytes.layers; ++layer) {
       const bool far_layer = is_offloaded(decisions, layer, bytes.layers);
-      if (far_layer) wait_until(ready[k]);
-      now += times.overlap * times.layer.v;
+      if (far_layer) lane.wait(coming[k]);
+      lane.compute(times.layer.v);
       if (!far_layer) continue;
-      link = std::max(link, now) + write;
+      lane.begin(write);
       const std::size_t next = k + static_cast<std::size_t>(bytes.staging);
-      if (next < far) {
-        link += fetch;
-        ready[next] = link;
-      }
+      if (next < far) coming[next] = lane.begin(fetch);
       ++k;
     }
-    now += times.overlap * times.rest.v;
+    lane.compute(times.rest.v);
   }
-  return {stall};
+  const double computing = times.layer.v * static_cast<double>(bytes.layers) + times.rest.v;
+  return {std::max(0.0, lane.now() - begin - computing)};
 }
 
 }  // namespace vramplan

@@ -2,6 +2,7 @@
 // KvOffload accounts: the cache of some layers of a rank lives in host memory or on a disk and
 // comes in layer by layer for each pass; the device keeps the other layers and staging.
 #include "modelcards/device_card.h"
+#include "modelcards/shared_speeds.h"
 #include "planner/weights.h"
 
 namespace vramplan {
@@ -30,10 +31,10 @@ KvOffload widest_kv_offload(std::int64_t layers);
 
 /// What transfers add to the time of a pass.
 struct KvStreamTimes {
-  Seconds layer;       // computing of one layer
-  Seconds rest;        // of the pass outside of layers
-  Link link;           // the way between the tiers
-  double overlap = 1;  // share of its speed that a transfer keeps while a pass computes
+  Seconds layer;  // computing of one layer
+  Seconds rest;   // of the pass outside of layers
+  Link link;      // the way between the tiers
+  SharedSpeeds speeds;
 };
 /// Seconds that a pass of the steady state waits: layer k's blocks come in once the layer that had
 /// their staging before is done and written back, one transfer after another. `fetched`, `written`:

@@ -248,7 +248,7 @@ Seconds stream_stall(const RankModel& stage, const Decisions& decisions, const D
   const PassSeconds seconds = pass_seconds(stage, decisions, device, pass.work);
   return kv_stream_stall(
       kv_offload_bytes(stage, decisions), decisions, pass.fetched, pass.written,
-      {seconds.layer, seconds.rest, link, far_overlap(device, decisions.kv_placement)});
+      {seconds.layer, seconds.rest, link, far_speeds(device, decisions.kv_placement)});
 }
 
 /// What passes that go through each layer together wait for matrices in host memory.
@@ -263,7 +263,7 @@ Seconds weight_stall(const RankModel& stage, const Decisions& decisions, const D
   }
   return weight_stream_stall(stage, decisions,
                              {seconds.layer, seconds.rest, link.bytes_per_s.value,
-                              link.latency_s.value, far_overlap(device, KvPlacement::kHost)});
+                              link.latency_s.value, far_speeds(device, KvPlacement::kHost)});
 }
 
 /// The passes of one prompt, chunk by chunk.

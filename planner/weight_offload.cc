@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "planner/transfer_lane.h"
+
 namespace vramplan {
 namespace {
 
@@ -91,29 +93,25 @@ Seconds weight_stream_stall(const RankModel& model, const Decisions& decisions,
     const std::int64_t next = next_streamed(k, count, staging);
     return next == k ? 0.0 : moving[static_cast<std::size_t>(next)];
   };
-  // Everything on the link's own clock, which goes on at a share of its speed while a pass
-  // computes.
-  std::vector<double> ready(moving.size(), 0);
-  double now = 0, link = 0, stall = 0;
+  std::vector<double> coming(moving.size(), 0);
+  TransferLane lane(times.speeds);
+  double begin = 0;
   for (int pass = 0; pass < 3; ++pass) {  // the last begins as every later one
-    stall = 0;
+    begin = lane.now();
     std::int64_t k = 0;
     for (std::int64_t layer = 0; layer < layers; ++layer) {
       const bool streamed = is_streamed(decisions, layer, layers);
-      if (streamed) {
-        const double waits = std::max(0.0, ready[static_cast<std::size_t>(k)] - now);
-        stall += waits;
-        now += waits;
-      }
-      now += times.overlap * times.layer.v;
+      if (streamed) lane.wait(coming[static_cast<std::size_t>(k)]);
+      lane.compute(times.layer.v);
       if (!streamed) continue;
       const std::int64_t next = next_streamed(k, count, staging);
-      if (next != k) ready[static_cast<std::size_t>(next)] = link = std::max(link, now) + moves(k);
+      if (next != k) coming[static_cast<std::size_t>(next)] = lane.begin(moves(k));
       ++k;
     }
-    now += times.overlap * times.rest.v;
+    lane.compute(times.rest.v);
   }
-  return {stall};
+  const double computing = times.layer.v * static_cast<double>(layers) + times.rest.v;
+  return {std::max(0.0, lane.now() - begin - computing)};
 }
 
 }  // namespace vramplan

@@ -1,6 +1,7 @@
 #pragma once
 // WeightOffload accounts: the matrices of some layers live in host memory and come in layer by
 // layer for each pass; norms, biases, tables and the head stay on the device.
+#include "modelcards/shared_speeds.h"
 #include "planner/weights.h"
 
 namespace vramplan {
@@ -27,7 +28,7 @@ struct WeightStreamTimes {
   Seconds layer;                          // computing of one layer
   Seconds rest;                           // of the pass outside of layers
   double bytes_per_s = 0, latency_s = 0;  // from host memory, and of one transfer
-  double overlap = 1;  // share of its speed that a transfer keeps while a pass computes
+  SharedSpeeds speeds;
 };
 /// Seconds that a pass of the steady state waits: the matrices of a streamed layer come in once the
 /// layer that had their room is done, across the end of a pass too.

@@ -84,7 +84,7 @@ TEST(KvStream, OnAVirtualClockTheSlowerOfComputeAndLinkSetsThePace) {
   KvStream stream(*tier, shape_of(4, 2), nullptr);
   Link link;
   link.bytes_per_s.value = 64;  // a block of a layer a second
-  stream.run_on(clock, link, 1);
+  stream.run_on(clock, link, {});
   const std::int32_t table[] = {0};
   const SequenceSlice slice{0, 0, 8, table};  // one block to fetch, none to write
   stream.begin_pass(std::span(&slice, 1));

@@ -7,7 +7,7 @@ namespace {
 
 TEST(LinkClock, ATransferGoesOnAtItsShareWhileAPassComputes) {
   VirtualClock clock;
-  LinkClock link(clock, 0.25);
+  LinkClock link(clock, {0.25, 1});
   const double done = link.push(3);
   clock.advance({4});  // one of the three seconds
   EXPECT_DOUBLE_EQ(link.wait_until(done), 2);
@@ -17,7 +17,7 @@ TEST(LinkClock, ATransferGoesOnAtItsShareWhileAPassComputes) {
 
 TEST(LinkClock, OneTransferAfterAnother) {
   VirtualClock clock;
-  LinkClock link(clock, 1);
+  LinkClock link(clock, {});
   link.push(1);
   const double second = link.push(2);
   EXPECT_DOUBLE_EQ(link.wait_until(second), 3);
@@ -26,12 +26,25 @@ TEST(LinkClock, OneTransferAfterAnother) {
   EXPECT_DOUBLE_EQ(link.drain(), 1);
 }
 
-TEST(LinkClock, WithoutOverlapAllIsWaitedFor) {
+// A second of computing takes two beside a transfer: of four that were computed two met it.
+TEST(LinkClock, ComputingTakesLongerBesideATransfer) {
   VirtualClock clock;
-  LinkClock link(clock, 0);
-  const double done = link.push(3);
-  clock.advance({100});
-  EXPECT_DOUBLE_EQ(link.wait_until(done), 3);
+  LinkClock link(clock, {1, 0.5});
+  const double done = link.push(4);
+  clock.advance({3});
+  EXPECT_DOUBLE_EQ(link.wait_until(done), 0);
+  EXPECT_DOUBLE_EQ(clock.now().v, 5) << "two of the three beside it, in four; one alone";
+}
+
+TEST(LinkClock, WithoutOverlapAllIsAddedUp) {
+  for (const SharedSpeeds speeds : {SharedSpeeds{0, 1}, {1, 0}, {0.5, 0.5}}) {
+    VirtualClock clock;
+    LinkClock link(clock, speeds);
+    const double done = link.push(3);
+    clock.advance({100});
+    link.wait_until(done);
+    EXPECT_DOUBLE_EQ(clock.now().v, 103);
+  }
 }
 
 }  // namespace

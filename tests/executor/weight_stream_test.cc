@@ -56,7 +56,7 @@ TEST(WeightStream, OnAVirtualClockTheLinkSetsThePaceWhenItIsSlower) {
   VirtualClock clock;
   Link link;
   link.bytes_per_s.value = 64;  // 256 B: four seconds a layer
-  stream.run_on(clock, link, true);
+  stream.run_on(clock, link, {});
   double begin = 0;
   for (int pass = 0; pass < 3; ++pass) {
     begin = clock.now().v;

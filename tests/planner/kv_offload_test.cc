@@ -100,9 +100,11 @@ TEST(KvStreamStall, IsWhatOneTransferAfterAnotherLeavesOver) {
   // Three seconds' worth a layer: the pass takes as long as the link, 96 s, and computing the rest.
   times.link.bytes_per_s.value = block / 3;
   EXPECT_DOUBLE_EQ(kv_stream_stall(bytes, d, 1, 0, times).v, 96 + 1 - 32);
-  times.overlap = 0.5;  // of each second that computes half a second of the link
+  times.speeds = {0.5, 1};  // of each second that computes half a second of the link
   EXPECT_DOUBLE_EQ(kv_stream_stall(bytes, d, 1, 0, times).v, 96 - 0.5 * 31);
-  times.overlap = 0;
+  times.speeds = {1, 0.5};  // computing takes two seconds, which still hide
+  EXPECT_DOUBLE_EQ(kv_stream_stall(bytes, d, 1, 0, times).v, 96 + 1 - 32);
+  times.speeds = {1, 0};
   EXPECT_DOUBLE_EQ(kv_stream_stall(bytes, d, 1, 1, times).v, 32 * 6.0);
   times.link.latency_s.value = 1;
   EXPECT_DOUBLE_EQ(kv_stream_stall(bytes, d, 1, 0, times).v, 32 * 4.0);

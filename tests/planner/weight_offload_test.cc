@@ -66,13 +66,13 @@ TEST(WeightOffload, EveryRoomIsUsedInTurnAndAcrossPasses) {
 
 TEST(WeightOffload, WithoutOverlapAPassWaitsForEveryTransfer) {
   const RankModel model = rank_model(card_of(10), with({6, 2}), {}, 0);
-  WeightStreamTimes times{{1.0}, {0.5}, kLayer / 0.25, 0, 0};  // a quarter second a layer
+  WeightStreamTimes times{{1.0}, {0.5}, kLayer / 0.25, 0, {1, 0}};  // a quarter second a layer
   EXPECT_DOUBLE_EQ(weight_stream_stall(model, with({6, 2}), times).v, 6 * 0.25);
-  times.overlap = 1;
+  times.speeds = {};
   EXPECT_DOUBLE_EQ(weight_stream_stall(model, with({6, 2}), times).v, 0) << "a layer takes longer";
-  times.overlap = 0.125;  // of a second and a layer between, an eighth of a second is hidden
+  times.speeds = {0.125, 1};  // of a second and a layer between, an eighth of a second is hidden
   EXPECT_NEAR(weight_stream_stall(model, with({6, 2}), times).v, 0, 0.3);
-  times.overlap = 1;
+  times.speeds = {};
   times.bytes_per_s = kLayer / 100.0;  // the link sets the pace
   EXPECT_NEAR(weight_stream_stall(model, with({6, 2}), times).v, 6 * 100 - 10 - 0.5, 3);
 }

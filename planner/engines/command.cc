@@ -3,10 +3,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <charconv>
-#include <cmath>
 
 #include "modelcards/nearest_names.h"
+#include "planner/engines/flag_value.h"
 #include "planner/engines/speculation_flags.h"
 #include "planner/kv_cache.h"
 
@@ -15,18 +14,6 @@ namespace {
 
 /// Shortest decimal that reads back to the same double.
 std::string real_text(double value) { return fmt::format("{}", value); }
-
-bool reads_as_integer(const std::string& text) {
-  std::int64_t n = 0;
-  const auto [end, status] = std::from_chars(text.data(), text.data() + text.size(), n);
-  return status == std::errc() && end == text.data() + text.size();
-}
-
-bool reads_as_real(const std::string& text) {
-  double x = 0;
-  const auto [end, status] = std::from_chars(text.data(), text.data() + text.size(), x);
-  return status == std::errc() && end == text.data() + text.size() && std::isfinite(x);
-}
 
 /// Writes the flags of one engine.
 class Writer {
@@ -206,27 +193,6 @@ class Writer {
   throw error;
 }
 
-void check_value(const EngineFlag& given, const TableFlag& flag) {
-  const auto wrong = [&](const std::string& wanted) {
-    throw Error(ErrorCode::kUsage,
-                fmt::format("{} takes {}, not '{}'", flag.name, wanted, printable(given.value)))
-        .at("command line", flag.name)
-        .help("see the engine's help for that version");
-  };
-  if (flag.type == "switch") {
-    if (!given.value.empty()) wrong("no value");
-    return;
-  }
-  if (given.value.empty()) wrong("a value");
-  if (flag.type == "integer" && !reads_as_integer(given.value)) wrong("a plain integer");
-  if (flag.type == "real" && !reads_as_real(given.value)) wrong("a number");
-  const bool listed =
-      std::find(flag.choices.begin(), flag.choices.end(), given.value) != flag.choices.end();
-  if (flag.type == "choice" && !listed) {
-    wrong(fmt::format("one of {}", fmt::join(flag.choices, " ")));
-  }
-}
-
 struct Program {
   EngineKind kind;
   std::vector<std::string> start;  // words that start it
@@ -316,7 +282,7 @@ void check_flags(const std::vector<EngineFlag>& flags, const EngineTable& table)
   for (const EngineFlag& given : flags) {
     const TableFlag* flag = table.flag(given.name);
     if (flag == nullptr) unknown_flag(given.name, table);
-    check_value(given, *flag);
+    check_flag_value(given, *flag, table);
   }
 }
 

@@ -35,8 +35,10 @@ struct TableNumber {
 struct TableFlag {
   std::string name;  // "--max-model-len", or a key path "kv_cache_config.dtype"
   std::string type;  // integer | real | text | switch | choice
-  std::vector<std::string> choices;
+  std::vector<std::string> choices;  // of an integer: words beside numbers ("auto")
   std::vector<std::string> aliases;  // other spellings, such as "-tp"
+  std::string suffixes;              // of an integer: "kmg" when 32k and 32K are read
+  std::string suffixes_since;        // set when the asked version is older than that one
 };
 
 class EngineTable {

@@ -5,6 +5,7 @@
 #include <cstdlib>
 
 #include "planner/engines/command.h"
+#include "planner/engines/flag_value.h"
 #include "planner/engines/speculation_flags.h"
 #include "planner/kv_mix.h"
 
@@ -225,7 +226,11 @@ Bytes pool_bytes(const EngineModel& model, TokensPerBlock block, Tokens context,
 
 EngineSetup setup_of(const EngineCommand& command, const EngineTable& table) {
   check_flags(command.flags, table);
-  return Reader(command).run();
+  EngineCommand plain = command;
+  for (EngineFlag& flag : plain.flags) {
+    flag.value = plain_value(flag.value, *table.flag(flag.name));
+  }
+  return Reader(plain).run();
 }
 
 EngineSetup setup_of_plan(const Plan& plan, const EngineRequest& engine, const ModelSource& source,

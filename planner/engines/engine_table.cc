@@ -55,10 +55,15 @@ std::vector<std::string> texts(const YamlNode& node, const char* key) {
 }
 
 void read_flag(const YamlNode& node, EngineTable& table) {
-  node.allow_only({"name", "type", "choices", "aliases", "suffixes", "suffixes_since"});
-  TableFlag flag{node.at("name").text(),       node.at("type").text(),
-                 texts(node, "choices"),       texts(node, "aliases"),
-                 node.text_or("suffixes", ""), node.text_or("suffixes_since", "")};
+  node.allow_only({"name", "type", "choices", "aliases", "variable", "suffixes", "suffixes_since"});
+  TableFlag flag;
+  flag.name = node.at("name").text();
+  flag.type = node.at("type").text();
+  flag.choices = texts(node, "choices");
+  flag.aliases = texts(node, "aliases");
+  flag.variable = node.text_or("variable", "");
+  flag.suffixes = node.text_or("suffixes", "");
+  flag.suffixes_since = node.text_or("suffixes_since", "");
   const auto same = [&](const TableFlag& other) { return other.name == flag.name; };
   const auto old = std::find_if(table.flags.begin(), table.flags.end(), same);
   if (old == table.flags.end()) {

@@ -89,7 +89,7 @@ void add_lint_command(CLI::App& app, Session& session) {
       "lint", "Reads an engine's command line or manifest, checks its flags and predicts it");
   command
       ->add_option("FILE", options->words,
-                   "manifest, script, - for stdin; or -- and the command itself")
+                   "manifest, chart values, script, - for stdin; or -- and the command itself")
       ->required();
   command->add_option("--model", options->model, "card, GGUF file or folder of the model it names");
   command->add_option("--device", options->device, "device card; default: what the manifest says");
@@ -99,7 +99,8 @@ void add_lint_command(CLI::App& app, Session& session) {
   command->add_flag("--json", session.json, "one JSON object (schema vramplan.plan/1)");
   set_examples(*command, {"vramplan lint serve.yaml --device h100-sxm-80gb",
                           "vramplan lint --device h100-sxm-80gb -- vllm serve Qwen/Qwen3-8B -tp 2",
-                          "kubectl get deployment llm -o yaml | vramplan lint -"});
+                          "kubectl get deployment llm -o yaml | vramplan lint -",
+                          "vramplan lint values.yaml --device h100-sxm-80gb    # Helm, by chart"});
   command->callback([options, &session] {
     session.command = [options, &session] { return run_lint(*options, session); };
   });

@@ -124,7 +124,8 @@ void add_search_command(CLI::App& app, Session& session) {
   command->add_option("--ttft", options->ttft, "most milliseconds to the first token");
   command->add_option("--tpot", options->tpot, "most milliseconds a token");
   command->add_option("--throughput", options->throughput, "least tokens/s, all replicas together");
-  command->add_option("--sequences", options->sequences, "least sequences at the same time");
+  command->add_option("--sequences,--batch", options->sequences,
+                      "least sequences at the same time");
   command->add_option("--price", options->price, "most US dollars an hour");
   command->add_option(
       "--price-file", options->price_file,

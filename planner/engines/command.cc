@@ -1,13 +1,12 @@
 #include "planner/engines/command.h"
-#include "planner/engines/attention_windows.h"
 
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <charconv>
-#include <cmath>
 
 #include "modelcards/nearest_names.h"
+#include "planner/engines/attention_windows.h"
+#include "planner/engines/flag_value.h"
 #include "planner/engines/speculation_flags.h"
 #include "planner/kv_cache.h"
 
@@ -16,18 +15,6 @@ namespace {
 
 /// Shortest decimal that reads back to the same double.
 std::string real_text(double value) { return fmt::format("{}", value); }
-
-bool reads_as_integer(const std::string& text) {
-  std::int64_t n = 0;
-  const auto [end, status] = std::from_chars(text.data(), text.data() + text.size(), n);
-  return status == std::errc() && end == text.data() + text.size();
-}
-
-bool reads_as_real(const std::string& text) {
-  double x = 0;
-  const auto [end, status] = std::from_chars(text.data(), text.data() + text.size(), x);
-  return status == std::errc() && end == text.data() + text.size() && std::isfinite(x);
-}
 
 /// Writes the flags of one engine.
 class Writer {
@@ -201,103 +188,6 @@ class Writer {
   EngineCommand out_;
 };
 
-[[noreturn]] void unknown_flag(const std::string& name, const EngineTable& table) {
-  const auto gone = table.gone.find(name);
-  Error error(ErrorCode::kUnknownName, fmt::format("{}@{} has no flag '{}'", name_of(table.kind),
-                                                   table.version, printable(name)));
-  error.at("command line", printable(name));
-  error.help(gone != table.gone.end() ? gone->second : did_you_mean(name, table.flag_names()));
-  throw error;
-}
-
-void check_value(const EngineFlag& given, const TableFlag& flag) {
-  const auto wrong = [&](const std::string& wanted) {
-    throw Error(ErrorCode::kUsage,
-                fmt::format("{} takes {}, not '{}'", flag.name, wanted, printable(given.value)))
-        .at("command line", flag.name)
-        .help("see the engine's help for that version");
-  };
-  if (flag.type == "switch") {
-    if (!given.value.empty()) wrong("no value");
-    return;
-  }
-  if (given.value.empty()) wrong("a value");
-  if (flag.type == "integer" && !reads_as_integer(given.value)) wrong("a plain integer");
-  if (flag.type == "integers") parse_attention_windows(given.value, flag.name.c_str());
-  if (flag.type == "real" && !reads_as_real(given.value)) wrong("a number");
-  const bool listed =
-      std::find(flag.choices.begin(), flag.choices.end(), given.value) != flag.choices.end();
-  if (flag.type == "choice" && !listed) {
-    wrong(fmt::format("one of {}", fmt::join(flag.choices, " ")));
-  }
-}
-
-struct Program {
-  EngineKind kind;
-  std::vector<std::string> start;  // words that start it
-  bool model_follows;              // MODEL is the next word
-};
-const Program kPrograms[] = {
-    {EngineKind::kVllm, {"vllm", "serve"}, true},
-    {EngineKind::kVllm, {"vllm.entrypoints.openai.api_server"}, false},
-    {EngineKind::kSglang, {"sglang.launch_server"}, false},
-    {EngineKind::kSglang, {"sglang", "serve"}, false},
-    {EngineKind::kTrtllm, {"trtllm-serve", "serve"}, true},
-    {EngineKind::kTrtllm, {"trtllm-serve"}, true},
-    {EngineKind::kLlamacpp, {"llama-server"}, false},
-    {EngineKind::kLlamacpp, {"llama-cli"}, false},
-    // Images that start the engine themselves, as in "docker run IMAGE --model M".
-    {EngineKind::kVllm, {"vllm-openai"}, true},
-    {EngineKind::kLlamacpp, {"llama.cpp"}, false},
-};
-
-/// vLLM reads "--max_model_len" too (FlexibleArgumentParser).
-std::string dashed(std::string name, EngineKind engine) {
-  if (engine == EngineKind::kVllm && name.rfind("--", 0) == 0) {
-    std::replace(name.begin(), name.end(), '_', '-');
-  }
-  return name;
-}
-
-/// Without folders, or of an image without registry and tag.
-std::string base_name(const std::string& word) {
-  const std::size_t slash = word.rfind('/');
-  const std::string name = slash == std::string::npos ? word : word.substr(slash + 1);
-  return name.substr(0, name.find(':'));
-}
-
-/// "0.9.1" of "vllm/vllm-openai:v0.9.1"; empty for a tag that is no release.
-std::string version_of_image(const std::string& word) {
-  const std::size_t colon = word.rfind(':');
-  if (colon == std::string::npos || word.compare(colon + 1, 1, "v") != 0) return "";
-  const std::string tag = word.substr(colon + 2);
-  return tag.find_first_not_of("0123456789.") == std::string::npos ? tag : "";
-}
-
-/// Cuts "--flag=value", and of engines that read Python's way "-tp=2".
-std::optional<std::string> cut_value(std::string& name, const EngineTable& table) {
-  const std::size_t equals = name.find('=');
-  if (equals == std::string::npos) return std::nullopt;
-  const bool python = table.kind == EngineKind::kVllm || table.kind == EngineKind::kSglang;
-  const bool known = python && table.flag(name.substr(0, equals)) != nullptr;
-  if (name.rfind("--", 0) != 0 && !known) return std::nullopt;
-  std::string value = name.substr(equals + 1);
-  name.erase(equals);
-  return value;
-}
-
-/// Index after the words that start the program, or nothing.
-std::optional<std::size_t> starts(const Program& program, const std::vector<std::string>& words) {
-  for (std::size_t i = 0; i + program.start.size() <= words.size(); ++i) {
-    bool same = true;
-    for (std::size_t k = 0; k < program.start.size(); ++k) {
-      same = same && base_name(words[i + k]) == program.start[k];
-    }
-    if (same) return i + program.start.size();
-  }
-  return std::nullopt;
-}
-
 }  // namespace
 
 bool EngineSetup::operator==(const EngineSetup& o) const {
@@ -313,6 +203,15 @@ bool EngineSetup::operator==(const EngineSetup& o) const {
          nodes == o.nodes && block_tokens == o.block_tokens;
 }
 
+void fail_unknown_flag(const std::string& name, const EngineTable& table) {
+  const auto gone = table.gone.find(name);
+  Error error(ErrorCode::kUnknownName, fmt::format("{}@{} has no flag '{}'", name_of(table.kind),
+                                                   table.version, printable(name)));
+  error.at("command line", printable(name));
+  error.help(gone != table.gone.end() ? gone->second : did_you_mean(name, table.flag_names()));
+  throw error;
+}
+
 EngineCommand command_of(const EngineSetup& setup, const EngineTable& table) {
   return Writer(setup, table).run();
 }
@@ -320,44 +219,9 @@ EngineCommand command_of(const EngineSetup& setup, const EngineTable& table) {
 void check_flags(const std::vector<EngineFlag>& flags, const EngineTable& table) {
   for (const EngineFlag& given : flags) {
     const TableFlag* flag = table.flag(given.name);
-    if (flag == nullptr) unknown_flag(given.name, table);
-    check_value(given, *flag);
+    if (flag == nullptr) fail_unknown_flag(given.name, table);
+    check_flag_value(given, *flag, table);
   }
-}
-
-EngineCommand parse_command(const std::vector<std::string>& words, const std::string& version) {
-  for (const Program& program : kPrograms) {
-    const auto after = starts(program, words);
-    if (!after) continue;
-    std::size_t i = *after;
-    EngineCommand command;
-    const std::string image = version_of_image(words[i - 1]);
-    command.id = {program.kind, version.empty() ? image : version};
-    const EngineTable table = engine_table(command.id);
-    command.program.assign(words.begin(), words.begin() + static_cast<std::ptrdiff_t>(i));
-    if (program.model_follows && i < words.size() && words[i].rfind("-", 0) != 0) {
-      command.program.push_back(words[i++]);
-    }
-    while (i < words.size()) {
-      std::string name = words[i++];
-      std::optional<std::string> value = cut_value(name, table);
-      const TableFlag* flag = table.flag(name);
-      if (flag == nullptr) flag = table.flag(dashed(name, program.kind));
-      if (flag == nullptr) unknown_flag(name, table);
-      // llama.cpp's "-fa" was a switch, and is published as one.
-      const bool next_is_flag = i >= words.size() || words[i].rfind("-", 0) == 0;
-      if (!value && flag->name == "-fa" && next_is_flag) value = "on";
-      if (!value && flag->type != "switch" && i < words.size()) value = words[i++];
-      command.flags.push_back({flag->name, value.value_or("")});
-    }
-    check_flags(command.flags, table);
-    return command;
-  }
-  throw Error(ErrorCode::kUsage, "the command starts no engine that is known here")
-      .at("command line")
-      .help(
-          "known: vllm serve, python -m vllm.entrypoints.openai.api_server, python -m "
-          "sglang.launch_server, trtllm-serve, llama-server, docker run of their images");
 }
 
 }  // namespace vramplan

@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "planner/engines/shell_script.h"
 #include "planner/engines/twin.h"
 
 namespace vramplan {
@@ -43,10 +44,18 @@ EngineSetup setup_of(const EngineCommand& command, const EngineTable& table);
 
 /// Words of a command line to a command: finds the program, its model and flags "--a b", "--a=b".
 /// Errors: kUsage when no known engine is started; kUnknownName for a flag that version does not
-/// have, with the nearest one or what replaced it; kUsage for a value of the wrong type.
-EngineCommand parse_command(const std::vector<std::string>& words, const std::string& version);
+/// have, with the nearest one or what replaced it; kUsage for a value of the wrong type, or one
+/// that is marked as unknown (shell_script.h) where it decides memory. `environment` sets flags
+/// that the words do not give (llama.cpp's LLAMA_ARG_...).
+EngineCommand parse_command(const std::vector<std::string>& words, const std::string& version,
+                            const Variables& environment = {});
+/// Whether words start one of the engines, and what those are.
+bool starts_engine(const std::vector<std::string>& words);
+std::string known_engines();
 /// Strict: every flag is one of the table's and its value has the flag's type. Errors as above.
 void check_flags(const std::vector<EngineFlag>& flags, const EngineTable& table);
+/// kUnknownName with the nearest flag, or what replaced it.
+[[noreturn]] void fail_unknown_flag(const std::string& name, const EngineTable& table);
 
 std::vector<std::string> words_of(const EngineCommand& command);
 /// One word for a POSIX shell, quoted when it needs to be.

@@ -55,9 +55,15 @@ std::vector<std::string> texts(const YamlNode& node, const char* key) {
 }
 
 void read_flag(const YamlNode& node, EngineTable& table) {
-  node.allow_only({"name", "type", "choices", "aliases"});
-  TableFlag flag{node.at("name").text(), node.at("type").text(), texts(node, "choices"),
-                 texts(node, "aliases")};
+  node.allow_only({"name", "type", "choices", "aliases", "variable", "suffixes", "suffixes_since"});
+  TableFlag flag;
+  flag.name = node.at("name").text();
+  flag.type = node.at("type").text();
+  flag.choices = texts(node, "choices");
+  flag.aliases = texts(node, "aliases");
+  flag.variable = node.text_or("variable", "");
+  flag.suffixes = node.text_or("suffixes", "");
+  flag.suffixes_since = node.text_or("suffixes_since", "");
   const auto same = [&](const TableFlag& other) { return other.name == flag.name; };
   const auto old = std::find_if(table.flags.begin(), table.flags.end(), same);
   if (old == table.flags.end()) {
@@ -182,6 +188,15 @@ EngineTable engine_table(const EngineId& id) {
         !id.version.empty() && compare_versions(node.at("version").text(), id.version) > 0;
     if (later && i > 0) break;
     read_version(node, table);
+  }
+  // The oldest table also speaks for versions before it, which read fewer suffixes.
+  for (TableFlag& flag : table.flags) {
+    const bool older = !id.version.empty() && compare_versions(id.version, flag.suffixes_since) < 0;
+    if (!flag.suffixes_since.empty() && older) {
+      flag.suffixes.clear();
+    } else {
+      flag.suffixes_since.clear();
+    }
   }
   table.nearest = !id.version.empty() && compare_versions(table.version, id.version) != 0;
   return table;

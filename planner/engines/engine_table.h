@@ -33,10 +33,13 @@ struct TableNumber {
 
 /// A flag or configuration key of that version.
 struct TableFlag {
-  std::string name;  // "--max-model-len", or a key path "kv_cache_config.dtype"
-  std::string type;  // integer | real | text | switch | choice
-  std::vector<std::string> choices;
+  std::string name;                  // "--max-model-len", or a key path "kv_cache_config.dtype"
+  std::string type;                  // integer | real | text | switch | choice
+  std::vector<std::string> choices;  // of an integer: words beside numbers ("auto")
   std::vector<std::string> aliases;  // other spellings, such as "-tp"
+  std::string variable;              // of the environment, which sets it too (llama.cpp)
+  std::string suffixes;              // of an integer: "kmg" when 32k and 32K are read
+  std::string suffixes_since;        // set when the asked version is older than that one
 };
 
 class EngineTable {

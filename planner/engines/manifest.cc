@@ -4,48 +4,17 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cctype>
 #include <iterator>
 
 #include "modelcards/yaml.h"
+#include "planner/engines/manifest_names.h"
 
 namespace vramplan {
 namespace {
 
-/// Lower-case letters, digits and dashes: a name Kubernetes accepts.
-std::string resource_name(const std::string& model) {
-  const std::size_t slash = model.rfind('/');
-  std::string out;
-  for (const char c : slash == std::string::npos ? model : model.substr(slash + 1)) {
-    const auto lower = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-    const bool plain = std::isalnum(static_cast<unsigned char>(c)) != 0;
-    if (plain || (!out.empty() && out.back() != '-')) out += plain ? lower : '-';
-  }
-  while (!out.empty() && out.back() == '-') out.pop_back();
-  return out.empty() ? "model" : out.substr(0, 50);
-}
-
-std::string image_of(const EngineSetup& setup, const ManifestNotes& notes) {
-  if (!notes.image.empty()) return notes.image;
-  switch (setup.id.kind) {
-    case EngineKind::kVllm:
-      return "vllm/vllm-openai:v" + setup.id.version;
-    case EngineKind::kSglang:
-      return "lmsysorg/sglang:v" + setup.id.version;
-    case EngineKind::kTrtllm:
-      return "nvcr.io/nvidia/tensorrt-llm/release:" + setup.id.version;
-    case EngineKind::kLlamacpp:
-      return "ghcr.io/ggml-org/llama.cpp:server-cuda-" + setup.id.version;
-  }
-  return "";
-}
-
-/// "max_model_len" for "--max-model-len".
-std::string snake(const std::string& flag) {
-  std::string out = flag.substr(flag.find_first_not_of('-'));
-  std::replace(out.begin(), out.end(), '-', '_');
-  return out;
-}
+/// Where a container finds TensorRT-LLM's configuration.
+constexpr const char* kConfigFolder = "/etc/vramplan";
+constexpr const char* kConfigFile = "trtllm.yaml";
 
 class Writer {
  public:
@@ -56,13 +25,13 @@ class Writer {
         ranks_(setup.tp * setup.pp) {}
 
   std::string run(ManifestKind kind) {
-    header();
+    header(kind);
     switch (kind) {
       case ManifestKind::kCommand:
         out_ += shell_text(command_);
         break;
       case ManifestKind::kTrtllmConfig:
-        trtllm();
+        config_keys(0);
         break;
       case ManifestKind::kDeployment:
         deployment();
@@ -79,6 +48,10 @@ class Writer {
       case ManifestKind::kCompose:
         compose();
         break;
+      case ManifestKind::kPods:
+      case ManifestKind::kServingRuntime:
+      case ManifestKind::kChart:
+        throw Error(ErrorCode::kInternal, "a kind of manifest that is only read");
     }
     return std::move(out_);
   }
@@ -91,12 +64,12 @@ class Writer {
     out_ += '\n';
   }
 
-  void header() {
+  void header(ManifestKind kind) {
     line(0, "# Written by {} from a plan of {} on {}.", notes_.program, printable(s_.model),
          printable(notes_.device));
     line(0, "# vramplan: engine={}@{} device={} card={:016x}", name_of(s_.id.kind), s_.id.version,
          printable(notes_.device), notes_.card_hash);
-    if (s_.id.kind == EngineKind::kTrtllm) {
+    if (kind == ManifestKind::kTrtllmConfig) {
       line(0, "# trtllm-serve {} --config THIS_FILE", shell_quoted(printable(s_.model)));
     }
   }
@@ -107,47 +80,80 @@ class Writer {
         .at("", "--engine")
         .help(help);
   }
-  void refuse_trtllm(const char* kind) const {
-    if (s_.id.kind != EngineKind::kTrtllm) return;
-    refuse(kind, "TensorRT-LLM reads a configuration file: emit --engine trtllm, and mount it");
+  bool reads_config() const { return s_.id.kind == EngineKind::kTrtllm; }
+  /// One pod or service holds every rank.
+  void refuse_several_nodes(const char* kind) const {
+    if (s_.nodes < 2) return;
+    if (reads_config()) refuse(kind, "over several nodes mpirun or srun starts its ranks");
+    refuse(kind, "emit --engine lws");
   }
   int devices_of_pod() const { return std::min(ranks_, notes_.devices_per_node); }
 
-  /// Keys with dots are sections.
-  void trtllm() {
+  /// TensorRT-LLM's configuration; keys with dots are sections.
+  void config_keys(int indent) {
     std::string section;
     for (const EngineFlag& flag : command_.flags) {
       const std::size_t dot = flag.name.find('.');
       if (dot == std::string::npos) {
-        line(0, "{}: {}", flag.name, flag.value);
+        line(indent, "{}: {}", flag.name, flag.value);
         continue;
       }
       if (flag.name.substr(0, dot) != section) {
         section = flag.name.substr(0, dot);
-        line(0, "{}:", section);
+        line(indent, "{}:", section);
       }
       const bool list = flag.name == "kv_cache_config.max_attention_window";
-      line(2, "{}: {}", flag.name.substr(dot + 1), list ? "[" + flag.value + "]" : flag.value);
+      line(indent + 2, "{}: {}", flag.name.substr(dot + 1),
+           list ? "[" + flag.value + "]" : flag.value);
     }
   }
+  /// The configuration as a ConfigMap, a document before the one that mounts it.
+  void config_map(const std::string& name) {
+    if (!reads_config()) return;
+    line(0, "apiVersion: v1");
+    line(0, "kind: ConfigMap");
+    line(0, "metadata:");
+    line(2, "name: {}-config", name);
+    line(0, "data:");
+    line(2, "{}: |", kConfigFile);
+    config_keys(4);
+    line(0, "---");
+  }
 
+  /// Flags of the command: TensorRT-LLM's are in its file, which 1.1 renamed the flag of.
+  /// vLLM alone listens on every address and on 8000 by itself.
+  std::vector<EngineFlag> flags() const {
+    std::vector<EngineFlag> all = reads_config() ? config_flag() : command_.flags;
+    if (s_.id.kind == EngineKind::kVllm) return all;
+    all.insert(all.end(), {{"--host", "0.0.0.0"}, {"--port", "8000"}});
+    return all;
+  }
+  std::vector<EngineFlag> config_flag() const {
+    const bool old = compare_versions(s_.id.version, "1.1.0") < 0;
+    return {{old ? "--extra_llm_api_options" : "--config",
+             fmt::format("{}/{}", kConfigFolder, kConfigFile)}};
+  }
+  /// `more` holds variables that a kubelet fills in; what is ours keeps its "$".
   void command_lists(int indent, const std::vector<EngineFlag>& more = {}) {
     line(indent, "command:");
-    for (const std::string& word : command_.program) line(indent, "- {}", yaml_quoted(word));
-    line(indent, "args:");
-    std::vector<EngineFlag> flags = command_.flags;
-    flags.insert(flags.end(), more.begin(), more.end());
-    for (const EngineFlag& flag : flags) {
-      line(indent, "- {}", yaml_quoted(flag.name));
-      if (!flag.value.empty()) line(indent, "- {}", yaml_quoted(flag.value));
+    for (const std::string& word : command_.program) {
+      line(indent, "- {}", yaml_quoted(dollars_kept(word)));
     }
+    line(indent, "args:");
+    for (const EngineFlag& flag : flags()) argument(indent, flag.name, dollars_kept(flag.value));
+    for (const EngineFlag& flag : more) argument(indent, flag.name, flag.value);
+  }
+  void argument(int indent, const std::string& name, const std::string& value) {
+    line(indent, "- {}", yaml_quoted(name));
+    if (!value.empty()) line(indent, "- {}", yaml_quoted(value));
   }
 
   /// One container with its devices, shared memory and a probe that waits for loading.
-  void container(int indent, const std::vector<EngineFlag>& more = {}) {
+  void container(int indent, const std::vector<EngineFlag>& more = {},
+                 const char* name = "engine") {
     line(indent, "containers:");
-    line(indent, "- name: engine");
-    line(indent + 2, "image: {}", yaml_quoted(image_of(s_, notes_)));
+    line(indent, "- name: {}", name);
+    line(indent + 2, "image: {}", yaml_quoted(image_of(s_, notes_.image)));
     command_lists(indent + 2, more);
     line(indent + 2, "ports:");
     line(indent + 2, "- containerPort: 8000");
@@ -161,14 +167,25 @@ class Writer {
     line(indent + 6, "port: 8000");
     line(indent + 4, "periodSeconds: 10");
     line(indent + 4, "failureThreshold: 180");
+    volumes(indent);
+  }
+  void volumes(int indent) {
     line(indent + 2, "volumeMounts:");
     line(indent + 2, "- name: dshm");
     line(indent + 4, "mountPath: /dev/shm");
+    if (reads_config()) {
+      line(indent + 2, "- name: config");
+      line(indent + 4, "mountPath: {}", kConfigFolder);
+    }
     line(indent, "volumes:");
     line(indent, "- name: dshm");
     line(indent + 2, "emptyDir:");
     line(indent + 4, "medium: Memory");
     line(indent + 4, "sizeLimit: {}Gi", 8 * devices_of_pod());
+    if (!reads_config()) return;
+    line(indent, "- name: config");
+    line(indent + 2, "configMap:");
+    line(indent + 4, "name: {}-config", resource_name(s_.model));
   }
 
   void metadata(int indent, const std::string& name) {
@@ -181,9 +198,9 @@ class Writer {
   }
 
   void deployment() {
-    refuse_trtllm("Deployment");
-    if (s_.nodes > 1) refuse("Deployment of several nodes", "emit --engine lws");
+    refuse_several_nodes("Deployment over several nodes");
     const std::string name = resource_name(s_.model);
+    config_map(name);
     line(0, "apiVersion: apps/v1");
     line(0, "kind: Deployment");
     metadata(0, name);
@@ -200,8 +217,22 @@ class Writer {
     container(6);
   }
 
+  /// Flags by which a node finds its group; the variables are LeaderWorkerSet's.
+  std::vector<EngineFlag> rank_flags() const {
+    if (s_.nodes < 2) return {};
+    const EngineFlag rank = {"--node-rank", "$(LWS_WORKER_INDEX)"};
+    if (s_.id.kind == EngineKind::kSglang) {
+      return {rank, {"--dist-init-addr", "$(LWS_LEADER_ADDRESS):20000"}};
+    }
+    return {rank, {"--master-addr", "$(LWS_LEADER_ADDRESS)"}};
+  }
+
   void lws() {
-    if (s_.id.kind != EngineKind::kVllm) refuse("LeaderWorkerSet", "emit it for vllm");
+    if (s_.id.kind == EngineKind::kLlamacpp) {
+      refuse("LeaderWorkerSet", "emit it for vllm, sglang or trtllm");
+    }
+    if (reads_config()) refuse_several_nodes("LeaderWorkerSet over several nodes");
+    config_map(resource_name(s_.model));
     line(0, "apiVersion: leaderworkerset.x-k8s.io/v1");
     line(0, "kind: LeaderWorkerSet");
     metadata(0, resource_name(s_.model));
@@ -210,20 +241,31 @@ class Writer {
     line(2, "leaderWorkerTemplate:");
     line(4, "size: {}", s_.nodes);
     line(4, "restartPolicy: RecreateGroupOnPodRestart");
-    const std::vector<EngineFlag> rank = {{"--node-rank", "$(LWS_WORKER_INDEX)"},
-                                          {"--master-addr", "$(LWS_LEADER_ADDRESS)"}};
     line(4, "leaderTemplate:");
     line(6, "spec:");
-    container(8, s_.nodes > 1 ? rank : std::vector<EngineFlag>{});
+    container(8, rank_flags());
     line(4, "workerTemplate:");
     line(6, "spec:");
-    std::vector<EngineFlag> worker = rank;
-    worker.push_back({"--headless", ""});
-    container(8, s_.nodes > 1 ? worker : std::vector<EngineFlag>{});
+    std::vector<EngineFlag> worker = rank_flags();
+    if (s_.nodes > 1 && s_.id.kind == EngineKind::kVllm) worker.push_back({"--headless", ""});
+    container(8, worker);
   }
 
+  /// LLMInferenceService is vLLM's; the others are a container of an InferenceService.
   void kserve() {
-    if (s_.id.kind != EngineKind::kVllm) refuse("LLMInferenceService", "emit it for vllm");
+    refuse_several_nodes("KServe service over several nodes");
+    if (s_.id.kind == EngineKind::kVllm) return llm_inference_service();
+    config_map(resource_name(s_.model));
+    line(0, "apiVersion: serving.kserve.io/v1beta1");
+    line(0, "kind: InferenceService");
+    metadata(0, resource_name(s_.model));
+    line(0, "spec:");
+    line(2, "predictor:");
+    line(4, "minReplicas: 1");
+    line(4, "maxReplicas: 1");
+    container(4, {}, "kserve-container");
+  }
+  void llm_inference_service() {
     line(0, "apiVersion: serving.kserve.io/v1alpha1");
     line(0, "kind: LLMInferenceService");
     metadata(0, resource_name(s_.model));
@@ -233,8 +275,9 @@ class Writer {
     line(4, "name: {}", yaml_quoted(s_.model));
     line(2, "replicas: 1");
     line(2, "parallelism:");
-    line(4, "tensor: {}", s_.tp);
+    line(4, "tensor: {}", s_.tp / s_.attention_dp);
     line(4, "pipeline: {}", s_.pp);
+    if (s_.attention_dp > 1) line(4, "data: {}", s_.attention_dp);
     line(2, "template:");
     container(4);
   }
@@ -268,22 +311,20 @@ class Writer {
   }
 
   void compose() {
-    refuse_trtllm("compose file");
-    if (s_.nodes > 1) refuse("compose file of several nodes", "emit --engine lws");
+    refuse_several_nodes("compose file over several nodes");
     line(0, "services:");
     line(2, "engine:");
-    line(4, "image: {}", yaml_quoted(image_of(s_, notes_)));
+    line(4, "image: {}", yaml_quoted(image_of(s_, notes_.image)));
     line(4, "labels:");
     line(6, "vramplan.device: {}", yaml_quoted(notes_.device));
     line(6, "vramplan.engine: {}",
          yaml_quoted(fmt::format("{}@{}", name_of(s_.id.kind), s_.id.version)));
     line(4, "entrypoint:");
-    for (const std::string& word : command_.program) line(4, "- {}", yaml_quoted(word));
-    line(4, "command:");
-    for (const EngineFlag& flag : command_.flags) {
-      line(4, "- {}", yaml_quoted(flag.name));
-      if (!flag.value.empty()) line(4, "- {}", yaml_quoted(flag.value));
+    for (const std::string& word : command_.program) {
+      line(4, "- {}", yaml_quoted(dollars_kept(word)));
     }
+    line(4, "command:");
+    for (const EngineFlag& flag : flags()) argument(4, flag.name, dollars_kept(flag.value));
     line(4, "ports:");
     line(4, "- \"8000:8000\"");
     line(4, "ipc: host");
@@ -294,6 +335,14 @@ class Writer {
     line(10, "- driver: nvidia");
     line(12, "count: {}", ranks_);
     line(12, "capabilities: [gpu]");
+    if (!reads_config()) return;
+    line(4, "configs:");
+    line(4, "- source: engine");
+    line(6, "target: {}/{}", kConfigFolder, kConfigFile);
+    line(0, "configs:");
+    line(2, "engine:");
+    line(4, "content: |");
+    config_keys(6);
   }
 
   const EngineSetup& s_;
@@ -321,6 +370,12 @@ const char* name_of(ManifestKind kind) {
       return "ray";
     case ManifestKind::kCompose:
       return "compose";
+    case ManifestKind::kPods:
+      return "pods";
+    case ManifestKind::kServingRuntime:
+      return "servingruntime";
+    case ManifestKind::kChart:
+      return "chart";
   }
   return "?";
 }

@@ -11,7 +11,19 @@
 
 namespace vramplan {
 
-enum class ManifestKind { kCommand, kTrtllmConfig, kDeployment, kLws, kKserve, kRay, kCompose };
+enum class ManifestKind {
+  kCommand,
+  kTrtllmConfig,
+  kDeployment,
+  kLws,
+  kKserve,  // LLMInferenceService for vLLM, InferenceService for the others
+  kRay,
+  kCompose,
+  // Read, not written.
+  kPods,            // StatefulSet, Job, DaemonSet, ReplicaSet, Pod
+  kServingRuntime,  // KServe, also the cluster's
+  kChart            // values of a Helm chart, see chart_values.h
+};
 /// The word of emit --engine, without a version: an engine's own form, or k8s lws kserve ray
 /// compose.
 const char* name_of(ManifestKind kind);
@@ -34,9 +46,10 @@ struct LintedManifest {
   EngineSetup setup;
   std::string device;  // from its notes, empty when it has none
 };
-/// A manifest or command line as text; `version` is that of the engine when the text does not say.
-/// Errors: kBadYaml, kUsage, kUnknownName as parse_command; kUnsupported for a kind of manifest
-/// that is not known.
+/// A manifest, script or command line as text; of several documents the one that starts an engine.
+/// `version` is that of the engine when neither the text nor the image says it.
+/// Errors: kBadYaml, kUsage, kUnknownName as parse_command and engine_step; kUsage when several
+/// documents start an engine; kUnsupported for a kind of manifest that is not known.
 LintedManifest read_manifest(const std::string& text, const std::string& file_name,
                              const std::string& version);
 

@@ -18,13 +18,13 @@ struct Field {
 };
 /// Fields not listed under a listed map are refused.
 constexpr Field kContainerFields[] = {{"name", "text", true},
-                                      {"image", "text", true},
+                                      {"image", "text", false},
                                       {"command", "list", false},
-                                      {"args", "list", true},
+                                      {"args", "list", false},
                                       {"ports", "list", false},
-                                      {"resources", "map", true},
-                                      {"resources.limits", "map", true},
-                                      {"resources.limits.nvidia.com/gpu", "text", true},
+                                      {"resources", "map", false},
+                                      {"resources.limits", "map", false},
+                                      {"resources.limits.nvidia.com/gpu", "text", false},
                                       {"resources.limits.memory", "text", false},
                                       {"resources.limits.cpu", "any", false},
                                       {"resources.limits.ephemeral-storage", "any", false},
@@ -96,7 +96,32 @@ constexpr Field kDeploymentFields[] = {{"spec.replicas", "integer", false},
                                        {"spec.selector.matchLabels", "any", true},
                                        {"spec.selector.matchExpressions", "any", false},
                                        {"spec.template", "any", true}};
+/// StatefulSet, Job, DaemonSet, ReplicaSet: what stands beside the template.
+constexpr Field kPodsFields[] = {{"spec.replicas", "integer", false},
+                                 {"spec.selector", "any", false},
+                                 {"spec.template", "any", true},
+                                 {"spec.serviceName", "text", false},
+                                 {"spec.podManagementPolicy", "text", false},
+                                 {"spec.updateStrategy", "any", false},
+                                 {"spec.volumeClaimTemplates", "list", false},
+                                 {"spec.persistentVolumeClaimRetentionPolicy", "any", false},
+                                 {"spec.ordinals", "any", false},
+                                 {"spec.revisionHistoryLimit", "any", false},
+                                 {"spec.minReadySeconds", "any", false},
+                                 {"spec.backoffLimit", "any", false},
+                                 {"spec.completions", "any", false},
+                                 {"spec.completionMode", "text", false},
+                                 {"spec.parallelism", "any", false},
+                                 {"spec.activeDeadlineSeconds", "any", false},
+                                 {"spec.ttlSecondsAfterFinished", "any", false},
+                                 {"spec.suspend", "any", false},
+                                 {"spec.manualSelector", "any", false},
+                                 {"spec.podFailurePolicy", "any", false},
+                                 {"spec.podReplacementPolicy", "text", false}};
 constexpr Field kLwsFields[] = {{"spec.replicas", "integer", true},
+                                {"spec.rolloutStrategy", "any", false},
+                                {"spec.startupPolicy", "text", false},
+                                {"spec.networkConfig", "any", false},
                                 {"spec.leaderWorkerTemplate", "map", true},
                                 {"spec.leaderWorkerTemplate.size", "integer", true},
                                 {"spec.leaderWorkerTemplate.restartPolicy", "text", false},
@@ -121,10 +146,28 @@ constexpr Field kKserveFields[] = {{"spec.model", "map", true},
                                    {"spec.router", "any", false},
                                    {"spec.baseRefs", "any", false}};
 constexpr Field kComposeFields[] = {
-    {"image", "text", true},    {"labels", "any", false},      {"entrypoint", "list", false},
-    {"command", "list", true},  {"ports", "list", false},      {"ipc", "text", false},
-    {"deploy", "any", false},   {"environment", "any", false}, {"volumes", "list", false},
-    {"shm_size", "any", false}, {"restart", "text", false},    {"container_name", "text", false}};
+    {"image", "text", false},       {"build", "any", false},
+    {"labels", "any", false},       {"entrypoint", "any", false},
+    {"command", "any", false},      {"ports", "list", false},
+    {"ipc", "text", false},         {"deploy", "any", false},
+    {"environment", "any", false},  {"volumes", "list", false},
+    {"shm_size", "any", false},     {"restart", "text", false},
+    {"runtime", "text", false},     {"container_name", "text", false},
+    {"configs", "list", false},     {"secrets", "list", false},
+    {"env_file", "any", false},     {"networks", "any", false},
+    {"depends_on", "any", false},   {"healthcheck", "any", false},
+    {"ulimits", "any", false},      {"privileged", "any", false},
+    {"hostname", "text", false},    {"network_mode", "text", false},
+    {"pull_policy", "text", false}, {"user", "text", false},
+    {"working_dir", "text", false}, {"logging", "any", false},
+    {"cap_add", "list", false},     {"security_opt", "list", false},
+    {"devices", "list", false},     {"gpus", "any", false},
+    {"expose", "list", false},      {"extra_hosts", "any", false},
+    {"init", "any", false},         {"tty", "any", false},
+    {"stdin_open", "any", false},   {"profiles", "list", false},
+    {"platform", "text", false},    {"tmpfs", "any", false},
+    {"group_add", "list", false},   {"stop_grace_period", "any", false},
+    {"mem_limit", "any", false},    {"cpus", "any", false}};
 constexpr Field kRayFields[] = {{"model_loading_config", "map", true},
                                 {"model_loading_config.model_id", "text", true},
                                 {"model_loading_config.model_source", "text", false},
@@ -185,18 +228,70 @@ void check_fields(const YamlNode& node, const Fields& fields, const std::string&
   }
 }
 
-/// Numbers among arguments must be quoted: Helm and other tools reformat plain ones (1.048576e+06).
-void check_words(const YamlNode& list) {
-  for (std::size_t i = 0; i < list.size(); ++i) list.at(i).text();
+/// Every word is a scalar.
+void check_words(const YamlNode& node, const char* key) {
+  if (!node.has(key) || node.at(key).is_scalar()) return;
+  for (std::size_t i = 0; i < node.at(key).size(); ++i) node.at(key).at(i).text();
 }
 
-void check_pod(const YamlNode& spec) {
-  check_fields(spec, list_of(kPodFields));
+void check_containers(const YamlNode& spec) {
   const YamlNode containers = spec.at("containers");
   if (containers.size() == 0) containers.fail("no container");
   for (std::size_t i = 0; i < containers.size(); ++i) {
     check_fields(containers.at(i), list_of(kContainerFields));
-    check_words(containers.at(i).at("args"));
+    check_words(containers.at(i), "args");
+  }
+}
+
+void check_pod(const YamlNode& spec) {
+  check_fields(spec, list_of(kPodFields));
+  check_containers(spec);
+}
+
+void check_lws(const YamlNode& root) {
+  check_fields(root, object_of(kLwsFields));
+  const YamlNode group = root.at("spec").at("leaderWorkerTemplate");
+  if (group.has("leaderTemplate")) check_pod(group.at("leaderTemplate").at("spec"));
+  check_pod(group.at("workerTemplate").at("spec"));
+}
+
+void check_kserve(const YamlNode& root) {
+  if (root.at("kind").text() == "InferenceService") {
+    // The predictor is a pod with fields of its own (minReplicas, model, ...).
+    const YamlNode predictor = root.at("spec").at("predictor");
+    if (!predictor.has("model")) check_containers(predictor);
+    return;
+  }
+  check_fields(root, object_of(kKserveFields));
+  const YamlNode spec = root.at("spec");
+  if (spec.has("replicas") && spec.has("scaling")) {
+    spec.fail("replicas and scaling exclude each other");
+  }
+  if (spec.has("template") && spec.at("template").has("containers")) {
+    check_pod(spec.at("template"));
+  }
+}
+
+void check_ray(const YamlNode& root) {
+  root.allow_only({"applications", "http_options", "proxy_location", "logging_config"});
+  const YamlNode app = root.at("applications").at(0);
+  app.allow_only({"name", "route_prefix", "import_path", "args", "runtime_env"});
+  if (app.at("import_path").text() != "ray.serve.llm:build_openai_app") {
+    app.at("import_path").fail("another application than ray.serve.llm:build_openai_app");
+  }
+  app.at("args").allow_only({"llm_configs"});
+  check_fields(app.at("args").at("llm_configs").at(0), list_of(kRayFields));
+}
+
+void check_compose(const YamlNode& root) {
+  root.allow_only({"services", "volumes", "networks", "name", "version", "configs", "secrets"});
+  const YamlNode services = root.at("services");
+  if (services.keys().empty()) services.fail("no service");
+  for (const std::string& name : services.keys()) {
+    const YamlNode service = services.at(name);
+    check_fields(service, list_of(kComposeFields));
+    check_words(service, "command");
+    check_words(service, "entrypoint");
   }
 }
 
@@ -208,39 +303,30 @@ void check_manifest(ManifestKind kind, const YamlNode& root) {
       check_fields(root, object_of(kDeploymentFields));
       check_pod(root.at("spec").at("template").at("spec"));
       break;
-    case ManifestKind::kLws: {
-      check_fields(root, object_of(kLwsFields));
-      const YamlNode group = root.at("spec").at("leaderWorkerTemplate");
-      if (group.has("leaderTemplate")) check_pod(group.at("leaderTemplate").at("spec"));
-      check_pod(group.at("workerTemplate").at("spec"));
+    case ManifestKind::kPods:
+      if (root.at("kind").text() == "Pod") {
+        check_pod(root.at("spec"));
+        break;
+      }
+      check_fields(root, object_of(kPodsFields));
+      check_pod(root.at("spec").at("template").at("spec"));
       break;
-    }
+    case ManifestKind::kLws:
+      check_lws(root);
+      break;
     case ManifestKind::kKserve:
-      check_fields(root, object_of(kKserveFields));
-      if (root.at("spec").has("replicas") && root.at("spec").has("scaling")) {
-        root.at("spec").fail("replicas and scaling exclude each other");
-      }
-      if (root.at("spec").has("template")) check_pod(root.at("spec").at("template"));
+      check_kserve(root);
       break;
-    case ManifestKind::kRay: {
-      root.allow_only({"applications", "http_options", "proxy_location", "logging_config"});
-      const YamlNode app = root.at("applications").at(0);
-      app.allow_only({"name", "route_prefix", "import_path", "args", "runtime_env"});
-      if (app.at("import_path").text() != "ray.serve.llm:build_openai_app") {
-        app.at("import_path").fail("another application than ray.serve.llm:build_openai_app");
-      }
-      app.at("args").allow_only({"llm_configs"});
-      check_fields(app.at("args").at("llm_configs").at(0), list_of(kRayFields));
+    case ManifestKind::kServingRuntime:
+      check_containers(root.at("spec"));
       break;
-    }
-    case ManifestKind::kCompose: {
-      root.allow_only({"services", "volumes", "networks", "name", "version"});
-      const YamlNode services = root.at("services");
-      if (services.keys().empty()) services.fail("no service");
-      check_fields(services.at(services.keys().front()), list_of(kComposeFields));
-      check_words(services.at(services.keys().front()).at("command"));
+    case ManifestKind::kRay:
+      check_ray(root);
       break;
-    }
+    case ManifestKind::kCompose:
+      check_compose(root);
+      break;
+    case ManifestKind::kChart:  // read strictly where it is read
     case ManifestKind::kTrtllmConfig:
     case ManifestKind::kCommand:
       break;  // their keys and flags are checked against the engine's table

@@ -1,26 +1,16 @@
-// Reading half of manifest.h: which kind a text is, and the setup it describes.
+// Reading half of manifest.h: the setup that a text describes.
 #include <fmt/format.h>
 
 #include <algorithm>
 
-#include "modelcards/nearest_names.h"
+#include "planner/engines/chart_values.h"
+#include "planner/engines/flag_value.h"
 #include "planner/engines/manifest.h"
+#include "planner/engines/manifest_documents.h"
+#include "planner/engines/manifest_pods.h"
 
 namespace vramplan {
 namespace {
-
-std::vector<std::string> words_at(const YamlNode& node, const char* key) {
-  std::vector<std::string> words;
-  if (!node.has(key)) return words;
-  const YamlNode list = node.at(key);
-  for (std::size_t i = 0; i < list.size(); ++i) words.push_back(list.at(i).text());
-  return words;
-}
-
-std::vector<std::string> joined(std::vector<std::string> a, const std::vector<std::string>& b) {
-  a.insert(a.end(), b.begin(), b.end());
-  return a;
-}
 
 /// "# vramplan: engine=vllm@0.19.0 device=h100-sxm-80gb": what a header of ours says.
 std::string note(const std::string& text, const std::string& key) {
@@ -61,17 +51,54 @@ class Linter {
   LintedManifest run() {
     out_.device = note(text_, "device");
     if (looks_like_command()) {
-      command(shell_words(text_));
+      ContainerStart start;
+      start.step = engine_step(text_, {});
+      command(start);
       return std::move(out_);
     }
-    const YamlNode root = YamlNode::parse(text_, file_);
-    out_.kind = kind_of(root);
-    check_manifest(out_.kind, root);
-    read(root);
+    const ManifestDocuments documents = manifest_documents(text_, file_);
+    for (const YamlNode& root : documents.roots) document(root, documents);
+    if (!read_) fail_no_engine();
     return std::move(out_);
   }
 
  private:
+  [[noreturn]] static void fail_no_engine() {
+    throw Error(ErrorCode::kUsage, "the command starts no engine that is known here")
+        .at("command line")
+        .help(known_engines());
+  }
+
+  /// One document; one that starts no engine is passed over when others stand beside it.
+  void document(const YamlNode& root, const ManifestDocuments& documents) {
+    const ManifestKind kind = kind_of(root);
+    check_manifest(kind, root);
+    const std::string kept = version_;
+    annotations(root);
+    if (kind == ManifestKind::kTrtllmConfig || kind == ManifestKind::kRay) {
+      one_only(root, kind);
+      if (kind == ManifestKind::kRay) {
+        ray(root.at("applications").at(0).at("args").at("llm_configs").at(0));
+      } else {
+        trtllm(root);
+      }
+      return;
+    }
+    const ContainerStart start = start_of(kind, root, documents.maps);
+    if (start.step.words.empty()) {
+      version_ = kept;
+      return;
+    }
+    one_only(root, kind);
+    command(start);
+  }
+
+  void one_only(const YamlNode& root, ManifestKind kind) {
+    if (read_) root.fail("more than one document starts an engine", "give the one to predict");
+    read_ = true;
+    out_.kind = kind;
+  }
+
   /// The first line that is no comment starts a program rather than a map.
   bool looks_like_command() const {
     std::size_t at = 0;
@@ -80,43 +107,50 @@ class Linter {
       const std::string line = text_.substr(at, end - at);
       at = end + 1;
       const std::size_t first = line.find_first_not_of(" \t\r");
-      if (first == std::string::npos || line[first] == '#' || line == "---") continue;
-      const std::string word = line.substr(first, line.find_first_of(" \t\r", first) - first);
-      return word.back() != ':' && word != "-";
+      if (first == std::string::npos || line[first] == '#' || line[first] == '%') continue;
+      if (line.rfind("---", 0) == 0) return false;
+      std::string word = line.substr(first, line.find_first_of(" \t\r", first) - first);
+      return word.back() != ':' && word != "-" && word.front() != '{';
     }
     return true;
   }
 
-  void command(const std::vector<std::string>& words) {
-    const EngineCommand parsed = parse_command(words, version_);
-    out_.setup = setup_of(parsed, engine_table(parsed.id));
-    if (version_.empty()) out_.setup.id.version = engine_table(parsed.id).version;
+  void command(const ContainerStart& start) {
+    if (version_.empty()) version_ = start.version;
+    EngineCommand parsed = parse_command(start.step.words, version_, start.step.environment);
+    const EngineTable table = engine_table(parsed.id);
+    if (parsed.id.kind == EngineKind::kTrtllm) read_config(parsed, start);
+    out_.setup = setup_of(parsed, table);
+    if (parsed.id.version.empty()) out_.setup.id.version = table.version;
   }
 
-  void pod(const YamlNode& spec) {
-    const YamlNode container = spec.at("containers").at(0);
-    std::vector<std::string> words =
-        joined(words_at(container, "command"), words_at(container, "args"));
-    if (!container.has("command")) {  // the image starts the engine
-      if (container.at("image").text().find("vllm") == std::string::npos) {
-        container.fail("no command, and the image is not known to start an engine");
-      }
-      words.insert(words.begin(), {"vllm", "serve"});
+  /// The keys of the file behind --config, which must be in the manifest; the file is read after
+  /// the flags, and a key of both must say the same.
+  void read_config(EngineCommand& parsed, const ContainerStart& start) const {
+    const auto config = std::find_if(parsed.flags.begin(), parsed.flags.end(),
+                                     [](const EngineFlag& f) { return f.name == "--config"; });
+    if (config == parsed.flags.end()) return;
+    const std::string path = config->value;
+    const auto file = start.files.find(path);
+    if (file == start.files.end()) {
+      throw Error(ErrorCode::kUsage,
+                  fmt::format("--config {}: that file is not in here", printable(path)))
+          .at("command line", "--config")
+          .help("put its ConfigMap (compose: configs with content) beside it, or lint the file");
     }
-    command(unwrapped(words));
-  }
-
-  /// The command of "/bin/sh -c COMMAND", which a shell would split.
-  static std::vector<std::string> unwrapped(const std::vector<std::string>& words) {
-    for (std::size_t i = 0; i + 2 < words.size(); ++i) {
-      const std::string& word = words[i];
-      const bool shell =
-          word == "sh" || word == "bash" || word.ends_with("/sh") || word.ends_with("/bash");
-      if (shell && (words[i + 1] == "-c" || words[i + 1] == "-lc")) {
-        return shell_words(words[i + 2]);
+    parsed.flags.erase(config);
+    for (EngineFlag& key : config_keys(YamlNode::parse(file->second, path))) {
+      const auto same = [&](const EngineFlag& f) {
+        return f.name == key.name && f.value != key.value;
+      };
+      if (std::any_of(parsed.flags.begin(), parsed.flags.end(), same)) {
+        throw Error(ErrorCode::kUsage,
+                    fmt::format("{} is said twice, by a flag and by {}", key.name, printable(path)))
+            .at("command line", key.name)
+            .help("leave one of them");
       }
+      parsed.flags.push_back(std::move(key));
     }
-    return words;
   }
 
   void annotations(const YamlNode& root) {
@@ -128,64 +162,79 @@ class Linter {
     }
   }
 
-  void read(const YamlNode& root) {
-    annotations(root);
-    switch (out_.kind) {
+  static ContainerStart start_of(ManifestKind kind, const YamlNode& root, const ConfigMaps& maps) {
+    switch (kind) {
       case ManifestKind::kDeployment:
-        return pod(root.at("spec").at("template").at("spec"));
+      case ManifestKind::kPods:
+        return start_of_pod(pod_of(root), maps, {});
       case ManifestKind::kLws: {
         const YamlNode group = root.at("spec").at("leaderWorkerTemplate");
         const char* leader = group.has("leaderTemplate") ? "leaderTemplate" : "workerTemplate";
-        return pod(group.at(leader).at("spec"));
+        // The one variable of the group whose value the manifest says.
+        return start_of_pod(group.at(leader).at("spec"), maps,
+                            {{"LWS_GROUP_SIZE", group.at("size").text()}});
       }
       case ManifestKind::kKserve:
-        pod(root.at("spec").at("template"));
-        return;
+        return start_of_kserve(root, maps);
+      case ManifestKind::kServingRuntime:
+        return start_of_pod(root.at("spec"), maps, {});
+      case ManifestKind::kCompose:
+        return start_of_compose(root);
+      case ManifestKind::kChart:
+        return start_of_chart(chart_kind(root), root);
       case ManifestKind::kRay:
-        return ray(root.at("applications").at(0).at("args").at("llm_configs").at(0));
-      case ManifestKind::kCompose: {
-        const YamlNode services = root.at("services");
-        const YamlNode service = services.at(services.keys().front());
-        return command(joined(words_at(service, "entrypoint"), words_at(service, "command")));
-      }
       case ManifestKind::kTrtllmConfig:
-        return trtllm(root);
       case ManifestKind::kCommand:
-        return;
+        break;
     }
+    return {};
   }
 
   void ray(const YamlNode& config) {
     const YamlNode loading = config.at("model_loading_config");
-    std::vector<std::string> words = {
-        "vllm", "serve", loading.text_or("model_source", loading.at("model_id").text())};
+    ContainerStart start;
+    start.step.words = {"vllm", "serve",
+                        loading.text_or("model_source", loading.at("model_id").text())};
     const YamlNode kwargs = config.at("engine_kwargs");
+    const EngineTable table = engine_table({EngineKind::kVllm, version_});
     for (const std::string& key : kwargs.keys()) {
       std::string flag = "--" + key;
       std::replace(flag.begin(), flag.end(), '_', '-');
       const std::string value = kwargs.at(key).text();
       if (value == "false") continue;
-      words.push_back(flag);
-      if (value != "true") words.push_back(value);
+      const TableFlag* known = table.flag(flag);
+      if (known != nullptr && plain_value(value, *known) != value) {
+        kwargs.at(key).fail("a keyword takes no suffix, only the flag does",
+                            "write " + plain_value(value, *known));
+      }
+      start.step.words.push_back(flag);
+      if (value != "true") start.step.words.push_back(value);
     }
-    command(words);
+    command(start);
+  }
+
+  /// Keys of a TensorRT-LLM configuration; those of a section with its name before them.
+  static std::vector<EngineFlag> config_keys(const YamlNode& root) {
+    std::vector<EngineFlag> keys;
+    for (const std::string& key : root.keys()) {
+      const YamlNode value = root.at(key);
+      if (!value.is_map()) {
+        keys.push_back({key, value.text()});
+        continue;
+      }
+      for (const std::string& inner : value.keys()) {
+        const YamlNode field = value.at(inner);
+        keys.push_back({key + "." + inner, field.is_list() ? listed(field) : field.text()});
+      }
+    }
+    return keys;
   }
 
   void trtllm(const YamlNode& root) {
     EngineCommand parsed;
     parsed.id = {EngineKind::kTrtllm, version_};
     parsed.program = {"trtllm-serve", trtllm_model(text_)};
-    for (const std::string& key : root.keys()) {
-      const YamlNode value = root.at(key);
-      if (!value.is_map()) {
-        parsed.flags.push_back({key, value.text()});
-        continue;
-      }
-      for (const std::string& inner : value.keys()) {
-        const YamlNode field = value.at(inner);
-        parsed.flags.push_back({key + "." + inner, field.is_list() ? listed(field) : field.text()});
-      }
-    }
+    parsed.flags = config_keys(root);
     const EngineTable table = engine_table(parsed.id);
     out_.setup = setup_of(parsed, table);
     if (version_.empty()) out_.setup.id.version = table.version;
@@ -194,33 +243,11 @@ class Linter {
   const std::string& text_;
   const std::string& file_;
   std::string version_;
+  bool read_ = false;
   LintedManifest out_;
 };
 
 }  // namespace
-
-ManifestKind kind_of(const YamlNode& root) {
-  if (root.is_map() && root.has("kind") && root.at("kind").is_scalar()) {
-    const std::string kind = root.at("kind").text();
-    if (kind == "Deployment") return ManifestKind::kDeployment;
-    if (kind == "LeaderWorkerSet") return ManifestKind::kLws;
-    if (kind == "LLMInferenceService") return ManifestKind::kKserve;
-    throw Error(ErrorCode::kUnsupported,
-                fmt::format("a manifest of kind '{}' is not read", printable(kind)))
-        .at("", "kind")
-        .help(did_you_mean(kind, {"Deployment", "LeaderWorkerSet", "LLMInferenceService"}));
-  }
-  if (root.is_map() && root.has("services")) return ManifestKind::kCompose;
-  if (root.is_map() && root.has("applications")) return ManifestKind::kRay;
-  for (const char* key : {"tensor_parallel_size", "max_batch_size", "max_num_tokens", "max_seq_len",
-                          "kv_cache_config"}) {
-    if (root.is_map() && root.has(key)) return ManifestKind::kTrtllmConfig;
-  }
-  throw Error(ErrorCode::kUnsupported, "this is no manifest that is known here")
-      .help(
-          "known: Deployment, LeaderWorkerSet, LLMInferenceService, compose, Ray Serve, a "
-          "TensorRT-LLM configuration, or a command line");
-}
 
 LintedManifest read_manifest(const std::string& text, const std::string& file_name,
                              const std::string& version) {

@@ -6,6 +6,7 @@
 
 #include "planner/engines/attention_windows.h"
 #include "planner/engines/command.h"
+#include "planner/engines/flag_value.h"
 #include "planner/engines/speculation_flags.h"
 #include "planner/kv_mix.h"
 
@@ -271,7 +272,11 @@ Bytes cache_of(const EngineSetup& s, const EngineRequest& engine, const Decision
 
 EngineSetup setup_of(const EngineCommand& command, const EngineTable& table) {
   check_flags(command.flags, table);
-  return Reader(command).run();
+  EngineCommand plain = command;
+  for (EngineFlag& flag : plain.flags) {
+    flag.value = plain_value(flag.value, *table.flag(flag.name));
+  }
+  return Reader(plain).run();
 }
 
 EngineSetup setup_of_plan(const Plan& plan, const EngineRequest& engine, const ModelSource& source,

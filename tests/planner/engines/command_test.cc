@@ -129,11 +129,22 @@ TEST(EngineCommand, AValueMustHaveTheFlagsType) {
     return code_of([&] { parse_command(shell_words(line), "0.19.0"); }).substr(0, 3);
   };
   EXPECT_EQ(parse("vllm serve m --max-model-len 1.048576e+06"), "101");
-  EXPECT_EQ(parse("vllm serve m --max-model-len 32k"), "101");
+  EXPECT_EQ(parse("vllm serve m --max-num-seqs 32k"), "101") << "no suffix in this one";
   EXPECT_EQ(parse("vllm serve m --gpu-memory-utilization high"), "101");
   EXPECT_EQ(parse("vllm serve m --max-model-len"), "101");
   EXPECT_EQ(parse("vllm serve m --enforce-eager=yes"), "101");
   EXPECT_EQ(parse("docker run something"), "101");
+}
+
+TEST(EngineCommand, NumbersWithASuffixAreWorkedOut) {
+  const EngineCommand command =
+      parse_command(shell_words("vllm serve m --max-model-len 25.6k --max-num-batched-tokens=8K "
+                                "--kv-cache-memory-bytes 2G"),
+                    "0.19.0");
+  const EngineSetup setup = setup_of(command, engine_table(command.id));
+  EXPECT_EQ(setup.max_model_len, Tokens{25600});
+  EXPECT_EQ(setup.max_num_batched_tokens, Tokens{8192});
+  EXPECT_EQ(setup.kv_cache_memory, Bytes{2147483648});
 }
 
 TEST(EngineCommand, ShortNamesAndEqualsSignsAreRead) {
@@ -155,6 +166,7 @@ TEST(EngineCommand, WhatNoTwinModelsIsRefusedByName) {
   };
   EXPECT_EQ(read("vllm serve m --cpu-offload-gb 10"), "601");
   EXPECT_EQ(read("vllm serve m --max-model-len -1"), "601");
+  EXPECT_EQ(read("vllm serve m --max-model-len auto"), "601");
   EXPECT_EQ(read("python -m sglang.launch_server --model-path m --dp-size 2"), "601");
   EXPECT_EQ(read("python -m sglang.launch_server --model-path m --dp-size 1"), "non");
   EXPECT_EQ(read("llama-server -m f --mmproj p.gguf"), "601");

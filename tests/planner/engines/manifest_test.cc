@@ -65,6 +65,28 @@ TEST(Manifest, EveryKindReadsBackToItsSetup) {
   }
 }
 
+// A configuration file of TensorRT-LLM stands beside what mounts it.
+TEST(Manifest, EveryEngineReadsBackFromAContainer) {
+  for (const EngineKind engine : kEngineKinds) {
+    for (const ManifestKind kind :
+         {ManifestKind::kDeployment, ManifestKind::kKserve, ManifestKind::kCompose}) {
+      EngineSetup setup = setup_for(engine);
+      setup.model = "org/a$$b $(c) ${d}";
+      if (kind == ManifestKind::kKserve && engine == EngineKind::kVllm) setup.model = "org/m";
+      const std::string text = write_manifest(kind, setup, notes());
+      EXPECT_TRUE(read_manifest(text, "x", "").setup == setup)
+          << name_of(engine) << " " << name_of(kind) << "\n"
+          << text;
+    }
+  }
+  EngineSetup group = setup_for(EngineKind::kSglang);
+  group.tp = 16;
+  group.nodes = 2;
+  const std::string text = write_manifest(ManifestKind::kLws, group, notes());
+  EXPECT_NE(text.find("$(LWS_LEADER_ADDRESS):20000"), std::string::npos);
+  EXPECT_TRUE(read_manifest(text, "x", "").setup == group);
+}
+
 TEST(Manifest, EveryEngineReadsBackFromItsOwnForm) {
   for (const EngineKind engine : kEngineKinds) {
     const ManifestKind kind =
@@ -167,7 +189,13 @@ TEST(Manifest, SeveralNodesNeedALeaderAndWorkers) {
 
 TEST(Manifest, AnEngineAKindCannotRunIsRefusedByName) {
   EXPECT_THROW(write_manifest(ManifestKind::kRay, setup_for(EngineKind::kSglang), notes()), Error);
-  EXPECT_THROW(write_manifest(ManifestKind::kLws, setup_for(EngineKind::kTrtllm), notes()), Error);
+  EXPECT_THROW(write_manifest(ManifestKind::kLws, setup_for(EngineKind::kLlamacpp), notes()),
+               Error);
+  EngineSetup wide = setup_for(EngineKind::kTrtllm);
+  wide.nodes = 2;
+  for (const ManifestKind kind : {ManifestKind::kLws, ManifestKind::kKserve}) {
+    EXPECT_THROW(write_manifest(kind, wide, notes()), Error) << "mpirun starts these";
+  }
 }
 
 TEST(Manifest, ACommandInAFileMayBeContinuedOverLines) {

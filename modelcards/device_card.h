@@ -29,7 +29,7 @@ struct Link {
   // Of a disk that calibrate timed as a cache beyond the device uses it. Unset: writing is as
   // reading, and computing takes nothing away.
   Sourced<double> write_bytes_per_s{}, write_latency_s{};
-  Sourced<double> overlap{};  // share of its speed that it keeps beside computing, 0..1
+  Sourced<double> overlap{};  // share hidden of a transfer beside as long a computation, 0..1
 };
 /// Seconds of one transfer that is not empty: latency + bytes / rate.
 Seconds read_seconds(const Link& link, Bytes bytes);
@@ -65,8 +65,8 @@ struct DeviceCard {
   Sourced<std::int64_t>
       replica_base_bytes;            // of its own that a forked process holds besides tensors (cpu)
   Sourced<double> copy_bytes_per_s;  // one thread's copies within the memory (cpu)
-  Sourced<double> copy_overlap;      // share of its speed a copy keeps beside computing (cpu), 0..1
-  Sourced<std::int64_t> comm_bytes;  // communicator buffers per rank when count > 1
+  Sourced<double> copy_overlap;  // share hidden of a copy beside as long a computation (cpu), 0..1
+  Sourced<std::int64_t> comm_bytes;           // communicator buffers per rank when count > 1
   Sourced<std::int64_t> graph_node_bytes;     // of a node of an instantiated graph (gpu)
   Sourced<double> launch_s;                   // spacing of two small operations
   Sourced<std::int64_t> host_capacity_bytes;  // memory of the node

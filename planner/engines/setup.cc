@@ -195,8 +195,18 @@ class Reader {
   SpeculationReader speculation_;
 };
 
-/// The engine's word for the plan's cache format; "auto" is the model's own 16-bit format.
-std::string engine_word(EngineKind engine, KvFormat format) {
+/// Bytes a vLLM pool needs for every sequence at once, and its one block that is never handed out.
+Bytes pool_bytes(const EngineModel& model, TokensPerBlock block, Tokens context, Tokens chunk,
+                 std::int64_t sequences) {
+  const KvPool pool = kv_pool(model, block, context, chunk);
+  const std::int64_t blocks =
+      detail::checked_add(detail::checked_mul(pool.pages_per_sequence, sequences), 1);
+  return pool.page * detail::checked_mul(blocks, pool.group_layers);
+}
+
+}  // namespace
+
+std::string engine_kv_word(EngineKind engine, KvFormat format) {
   if (engine == EngineKind::kLlamacpp) {
     const bool known = format == KvFormat::kF32 || format == KvFormat::kBF16 ||
                        format == KvFormat::kQ8_0 || format == KvFormat::kQ4_0;
@@ -212,17 +222,6 @@ std::string engine_word(EngineKind engine, KvFormat format) {
       .at("", "--kv-cache-dtype")
       .help("plan with --kv-cache-dtype bf16 or fp8");
 }
-
-/// Bytes a vLLM pool needs for every sequence at once, and its one block that is never handed out.
-Bytes pool_bytes(const EngineModel& model, TokensPerBlock block, Tokens context, Tokens chunk,
-                 std::int64_t sequences) {
-  const KvPool pool = kv_pool(model, block, context, chunk);
-  const std::int64_t blocks =
-      detail::checked_add(detail::checked_mul(pool.pages_per_sequence, sequences), 1);
-  return pool.page * detail::checked_mul(blocks, pool.group_layers);
-}
-
-}  // namespace
 
 EngineSetup setup_of(const EngineCommand& command, const EngineTable& table) {
   check_flags(command.flags, table);
@@ -264,7 +263,7 @@ EngineSetup setup_of_plan(const Plan& plan, const EngineRequest& engine, const M
             : d.weights == DType::kBF16     ? "bfloat16"
                                             : "auto";
   s.kv_cache_dtype = engine.kv_cache_dtype != "auto" ? engine.kv_cache_dtype
-                                                     : engine_word(table.kind, d.kv_format);
+                                                     : engine_kv_word(table.kind, d.kv_format);
   s.kv_tokens.reset();
   s.kv_cache_memory.reset();
   s.memory_fraction.reset();

@@ -152,7 +152,7 @@ std::string completion_script(const CLI::App& app, const std::string& shell) {
   if (shell == "zsh") return zsh(app);
   if (shell == "fish") return fish(app);
   throw Error(ErrorCode::kUsage, fmt::format("no completion for '{}'", printable(shell)))
-      .help("one of: bash zsh fish");
+      .help(one_of(shell, {"bash", "zsh", "fish"}));
 }
 
 }  // namespace vramplan::cli

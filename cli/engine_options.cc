@@ -9,6 +9,8 @@
 #include "cli/model_names.h"
 #include "modelcards/library.h"
 #include "planner/engines/attention_windows.h"
+#include "planner/engines/command.h"
+#include "planner/kv_mix.h"
 #include "planner/serving.h"
 
 namespace vramplan::cli {
@@ -244,6 +246,14 @@ std::optional<EngineRequest> engine_request(const EngineOptions& o) {
 
 void follow_engine(const EngineOptions& engine, PlanOptions& plan) {
   if (!engine.engine.empty() && plan.context.empty()) plan.context = engine.max_model_len;
+}
+
+void follow_plan_cache(const EngineOptions& options, const PlanOptions& asked,
+                       const Decisions& decisions, EngineRequest& request) {
+  if (!options.kv_cache_dtype.empty()) return;
+  if (!asked.kv_layers.empty()) refuse_kv_mix(decisions, name_of(request.id.kind));
+  if (asked.kv_format.empty()) return;
+  request.kv_cache_dtype = engine_kv_word(request.id.kind, decisions.kv_format);
 }
 
 void add_forecast(const EngineRequest& request, PlannedModel& planned, EngineVerdict verdict) {

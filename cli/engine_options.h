@@ -44,6 +44,10 @@ void move_speculation(PlanOptions& plan, EngineOptions& engine);
 void move_experts(EngineOptions& engine, PlanOptions& plan);
 /// The context of a plan for an engine is its max model length unless --context says otherwise.
 void follow_engine(const EngineOptions& engine, PlanOptions& plan);
+/// The cache format of --kv-cache-dtype is the engine's too, unless --engine-kv-cache-dtype says
+/// another. Errors: kUnsupported for a format or a mix of formats that the engine does not have.
+void follow_plan_cache(const EngineOptions& options, const PlanOptions& asked,
+                       const Decisions& decisions, EngineRequest& request);
 /// Whether a plan fits when its executor and the engine both say so, or when the engine does.
 enum class EngineVerdict { kBothDecide, kDecides };
 /// Adds the twin's numbers to every device of the plan, its assumptions, and its verdict.

@@ -7,6 +7,7 @@
 #include "cli/interrupt.h"
 #include "cli/result_store.h"
 #include "cli/terminal.h"
+#include "cli/usage.h"
 #include "cli/warm_up.h"
 #include "executor/environment.h"
 #include "executor/run_cuda_replicas.h"
@@ -197,7 +198,7 @@ void require_backend(const std::string& backend) {
   if (std::find(kBackends.begin(), kBackends.end(), backend) == kBackends.end()) {
     throw Error(ErrorCode::kUsage, fmt::format("no backend '{}'", printable(backend)))
         .at("", "--backend")
-        .help("one of: cpu cuda dry");
+        .help(one_of(backend, {"cpu", "cuda", "dry"}));
   }
   if (backend != "cuda") return;
   const CudaDevicesSeen found = cuda_devices_seen();

@@ -34,9 +34,10 @@ int run_plan_command(const PlanCommand& options, const Session& session) {
   EngineOptions settings = options.engine;
   if (!settings.engine.empty()) move_speculation(asked, settings);
   move_experts(settings, asked);
-  const std::optional<EngineRequest> engine = engine_request(settings);
+  std::optional<EngineRequest> engine = engine_request(settings);
   follow_engine(settings, asked);
   PlannedModel planned = plan_model(asked);
+  if (engine) follow_plan_cache(settings, asked, planned.plan.decisions, *engine);
   if (engine) add_forecast(*engine, planned);
   if (engine) add_serving(options.engine, *engine, planned);
   if (!options.out.empty()) write_file(options.out, write_plan(planned.plan));

@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
+
 #include "modelcards/library.h"
 
 namespace vramplan::cli {
@@ -103,9 +105,22 @@ Error usage_error(const CLI::App& app, const CLI::ParseError& error) {
       .help(fmt::format("see '{} --help'", name));
 }
 
+std::string one_of(const std::string& word, const std::vector<std::string>& choices) {
+  const auto nearest = nearest_names(word, choices);
+  const std::string all = fmt::format("one of: {}", fmt::join(choices, " "));
+  if (nearest.empty()) return all;
+  return fmt::format("did you mean {}? {}", fmt::join(nearest, " or "), all);
+}
+
 void add_list_format(CLI::App& command, std::string& format) {
+  const std::vector<std::string> formats = {"table", "json", "yaml", "csv", "md"};
   command.add_option("-o,--output", format, "table, json, yaml, csv or md")
-      ->check(CLI::IsMember({"table", "json", "yaml", "csv", "md"}));
+      ->check([formats](const std::string& word) -> std::string {
+        if (std::find(formats.begin(), formats.end(), word) != formats.end()) return "";
+        throw Error(ErrorCode::kUsage, fmt::format("no output format '{}'", printable(word)))
+            .at("", "--output")
+            .help(one_of(word, formats));
+      });
 }
 
 std::vector<std::string> cards_like(const std::string& word,

@@ -23,6 +23,9 @@ void set_examples(CLI::App& command, const std::vector<std::string>& lines);
 /// kUsage or kUnknownName, with the nearest flag or subcommand as help.
 Error usage_error(const CLI::App& app, const CLI::ParseError& error);
 
+/// "did you mean json? one of: table json", the first half only when a choice is near.
+std::string one_of(const std::string& word, const std::vector<std::string>& choices);
+
 /// -o of commands that list: table, json, yaml, csv or md, into `format`.
 void add_list_format(CLI::App& command, std::string& format);
 

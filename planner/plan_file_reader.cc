@@ -136,6 +136,10 @@ class Reader {
     d.device = in.at("device").text();
     d.device_count = small(in, "device_count");
     d.sharding = sharding(in.at("sharding"));
+    if (d.device_count != d.sharding.ranks()) {
+      in.at("device_count")
+          .fail(fmt::format("the sharding has {} ranks, one a device", d.sharding.ranks()));
+    }
     if (in.at("weights").text() != "stored") d.weights = dtype(in.at("weights"));
     if (in.has("weight_offload")) {
       const YamlNode offload = in.at("weight_offload");

@@ -77,6 +77,25 @@ int small_count(const JsonReader& value) {
   return static_cast<int>(n);
 }
 
+/// Ranks are counted and divided by before a model is there to check them against; the bound is the
+/// plan file's.
+Sharding sharding_from(const JsonReader& in) {
+  constexpr std::int64_t kMostRanks = 65536;
+  const auto ranks = [&](const char* key) {
+    const std::int64_t n = in.at(key).count();
+    if (n < 1 || n > kMostRanks) in.at(key).fail("ranks are 1 to 65536");
+    return static_cast<int>(n);
+  };
+  const Sharding s{ranks("tp"), ranks("pp"), ranks("cp"), ranks("ep")};
+  const std::int64_t stages = std::int64_t{s.tp} * s.pp;
+  if (stages * s.cp > kMostRanks) in.at("tp").fail("more than 65536 ranks");
+  if (s.tp % s.ep != 0) in.at("ep").fail("ep is no divisor of tp");
+  if (in.at("device_count").count() != s.ranks()) {
+    in.at("device_count").fail("the sharding has another number of ranks");
+  }
+  return s;
+}
+
 DType dtype_from(const JsonReader& value) {
   const auto dtype = dtype_from_name(value.text());
   if (!dtype) value.fail("'" + value.text() + "' is no element format");
@@ -179,8 +198,7 @@ void read_decisions(const JsonReader& in, Plan& plan) {
   d.card_hash = hash_from(in.at("card_hash"));
   d.device = in.at("device").text();
   d.device_count = small_count(in.at("device_count"));
-  d.sharding = {small_count(in.at("tp")), small_count(in.at("pp")), small_count(in.at("cp")),
-                small_count(in.at("ep"))};
+  d.sharding = sharding_from(in);
   if (!in.at("weights").is_null()) d.weights = dtype_from(in.at("weights"));
   if (in.has("weight_streamed_layers")) {  // records of before have none
     d.weight_offload = {in.at("weight_streamed_layers").count(),

@@ -70,6 +70,9 @@ std::string shell_text(const EngineCommand& command);
 /// quantization). Errors: kUnsupported for formats the engine cannot load.
 EngineSetup setup_of_plan(const Plan& plan, const EngineRequest& engine, const ModelSource& source,
                           const DeviceCard& device);
+/// The engine's word for a plan's cache format; "auto" is the model's own 16-bit format. Errors:
+/// kUnsupported naming the format that it does not have.
+std::string engine_kv_word(EngineKind engine, KvFormat format);
 /// The requests that predict a setup: PlanRequest without device, and EngineRequest.
 PlanRequest plan_request_of(const EngineSetup& setup);
 EngineRequest engine_request_of(const EngineSetup& setup);

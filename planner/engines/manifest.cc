@@ -28,6 +28,9 @@ class Writer {
     header(kind);
     switch (kind) {
       case ManifestKind::kCommand:
+        if (s_.id.kind == EngineKind::kLlamacpp && s_.nodes > 1) {
+          refuse("command over several nodes", "plan it on one node: no RPC servers are written");
+        }
         out_ += shell_text(command_);
         break;
       case ManifestKind::kTrtllmConfig:
@@ -70,6 +73,8 @@ class Writer {
     line(0, "# vramplan: engine={}@{} device={} card={:016x}", name_of(s_.id.kind), s_.id.version,
          printable(notes_.device), notes_.card_hash);
     if (kind == ManifestKind::kTrtllmConfig) {
+      // Nothing in the file itself counts nodes.
+      if (s_.nodes > 1) out_.insert(out_.size() - 1, fmt::format(" nodes={}", s_.nodes));
       line(0, "# trtllm-serve {} --config THIS_FILE", shell_quoted(printable(s_.model)));
     }
   }

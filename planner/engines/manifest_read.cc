@@ -238,6 +238,10 @@ class Linter {
     const EngineTable table = engine_table(parsed.id);
     out_.setup = setup_of(parsed, table);
     if (version_.empty()) out_.setup.id.version = table.version;
+    const std::string nodes = note(text_, "nodes");
+    const bool count = !nodes.empty() && nodes.size() < 6 &&
+                       nodes.find_first_not_of("0123456789") == std::string::npos;
+    if (count) out_.setup.nodes = std::max(1, std::stoi(nodes));
   }
 
   const std::string& text_;

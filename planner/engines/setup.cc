@@ -198,8 +198,18 @@ class Reader {
   SpeculationReader speculation_;
 };
 
-/// The engine's word for the plan's cache format; "auto" is the model's own 16-bit format.
-std::string engine_word(EngineKind engine, KvFormat format) {
+/// Bytes a vLLM pool needs for every sequence at once, and its one block that is never handed out.
+Bytes pool_bytes(const EngineModel& model, TokensPerBlock block, Tokens context, Tokens chunk,
+                 std::int64_t sequences) {
+  const KvPool pool = kv_pool(model, block, context, chunk);
+  const std::int64_t blocks =
+      detail::checked_add(detail::checked_mul(pool.pages_per_sequence, sequences), 1);
+  return pool.page * detail::checked_mul(blocks, pool.group_layers);
+}
+
+}  // namespace
+
+std::string engine_kv_word(EngineKind engine, KvFormat format) {
   if (engine == EngineKind::kLlamacpp) {
     const bool known = format == KvFormat::kF32 || format == KvFormat::kBF16 ||
                        format == KvFormat::kQ8_0 || format == KvFormat::kQ4_0;
@@ -215,6 +225,8 @@ std::string engine_word(EngineKind engine, KvFormat format) {
       .at("", "--kv-cache-dtype")
       .help("plan with --kv-cache-dtype bf16 or fp8");
 }
+
+namespace {
 
 /// Bytes that TensorRT-LLM's pools need for every sequence at once: their shares are window x
 /// bytes, so the window that rounds up most decides for all. One block more than its floats can
@@ -238,15 +250,6 @@ EngineModel unwindowed(EngineModel model, EngineKind engine) {
   if (engine != EngineKind::kTrtllm) return model;
   for (KvLayers& layers : model.kv) layers.window = 0;
   return model;
-}
-
-/// Bytes a vLLM pool needs for every sequence at once, and its one block that is never handed out.
-Bytes pool_bytes(const EngineModel& model, TokensPerBlock block, Tokens context, Tokens chunk,
-                 std::int64_t sequences) {
-  const KvPool pool = kv_pool(model, block, context, chunk);
-  const std::int64_t blocks =
-      detail::checked_add(detail::checked_mul(pool.pages_per_sequence, sequences), 1);
-  return pool.page * detail::checked_mul(blocks, pool.group_layers);
 }
 
 /// Bytes of the cache on a device that hold every sequence of the setup at its longest.
@@ -310,7 +313,7 @@ EngineSetup setup_of_plan(const Plan& plan, const EngineRequest& engine, const M
             : d.weights == DType::kBF16     ? "bfloat16"
                                             : "auto";
   s.kv_cache_dtype = engine.kv_cache_dtype != "auto" ? engine.kv_cache_dtype
-                                                     : engine_word(table.kind, d.kv_format);
+                                                     : engine_kv_word(table.kind, d.kv_format);
   s.kv_tokens.reset();
   s.kv_cache_memory.reset();
   s.memory_fraction.reset();

@@ -48,6 +48,58 @@ TEST(EmitCommand, WindowsAreToldToTensorRt) {
   }
 }
 
+// Dense, experts, latent attention and windows through every kind of manifest: read back to the
+// same bytes, or refused by name. The four that stand here are the corners of a larger matrix.
+TEST(EmitCommand, EveryManifestReadsBackOrIsRefusedByName) {
+  const Folder folder;
+  const std::string out = folder / "out.yaml";
+  const std::vector<std::vector<const char*>> pairs = {
+      {"llama-3.1-8b", "trtllm", "k8s"},   {"llama-3.1-8b", "trtllm", "compose"},
+      {"qwen3-30b-a3b", "sglang", "lws"},  {"qwen3-30b-a3b", "trtllm", "kserve"},
+      {"gemma-3-27b", "sglang", "kserve"}, {"gemma-3-27b", "llamacpp", "compose"},
+      {"gpt-oss-120b", "vllm", "ray"},     {"deepseek-v3", "vllm", "lws"},
+      {"llama-3.1-8b", "sglang", "ray"},   {"llama-3.1-8b", "llamacpp", "lws"}};
+  int refusals = 0;
+  for (const auto& pair : pairs) {
+    const std::string what = std::string(pair[0]) + " " + pair[1] + " " + pair[2];
+    const bool large = std::string(pair[0]) == "deepseek-v3";
+    const Outcome emitted =
+        run_program({"emit", pair[0], "--device", "h200-sxm-141gb", "--tp", large ? "8" : "2",
+                     "--pp", large ? "2" : "1", "--context", "4k", "--batch", "4", "--runs",
+                     pair[1], "--engine", pair[2], "--out", out});
+    if (emitted.code == 6) {
+      ++refusals;
+      EXPECT_HOLDS(emitted.err, pair[1]);
+      continue;
+    }
+    ASSERT_EQ(emitted.code, 0) << what << emitted.err;
+    const Outcome linted = run_program({"lint", out, "--json"});
+    ASSERT_EQ(linted.code, 0) << what << linted.err;
+    const auto d = linted.json()["decisions"];
+    EXPECT_EQ(d["model"], pair[0]) << what;
+    EXPECT_EQ(d["context_tokens"], 4096) << what;
+    EXPECT_EQ(d["batch"], 4) << what;
+    EXPECT_EQ(d["device_count"], large ? 16 : 2) << what;
+  }
+  EXPECT_EQ(refusals, 2);
+}
+
+// The cache format of a plan is the engine's, or it is refused: it was passed over once.
+TEST(EmitCommand, AFormatTheEngineDoesNotHaveIsRefused) {
+  const auto plan = [](const char* engine, const char* format) {
+    return run_program({"plan", "llama-3.1-8b", "--device", "h100-sxm-80gb", "--engine", engine,
+                        "--kv-cache-dtype", format, "--json"});
+  };
+  const Outcome refused = plan("vllm", "kivi2");
+  EXPECT_EQ(refused.code, 6);
+  EXPECT_HOLDS(refused.err, "kivi2");
+  EXPECT_EQ(plan("sglang", "q8_0").code, 6);
+  const auto tokens = [&](const char* format) {
+    return plan("vllm@0.19.0", format).json()["devices"][0]["engine"]["kv_tokens"].get<double>();
+  };
+  EXPECT_NEAR(tokens("fp8") / tokens("bf16"), 2.0, 0.01);
+}
+
 TEST(EmitCommand, SharedExpertsComeBack) {
   const Folder folder;
   const std::string out = folder / "out.yaml";

@@ -185,5 +185,12 @@ TEST(PlanFile, MoreRanksThanThereCanBeAreRefused) {
   }
 }
 
+TEST(PlanFile, DevicesAreAsManyAsRanks) {
+  std::string text = write_plan(plan_of(tiny(), gpu_80gb(), ask(64, 1)));
+  const std::string was = "device_count: 1";
+  text.replace(text.find(was), was.size(), "device_count: 2");
+  EXPECT_EQ(code_of([&] { read_plan(text, "plan.yaml"); }), ErrorCode::kBadYaml);
+}
+
 }  // namespace
 }  // namespace vramplan

@@ -85,6 +85,27 @@ TEST(RunJson, ASavedVerdictIsJudgedAnew) {
   EXPECT_NE(run.verdict.notes.back().find("judged anew"), std::string::npos);
 }
 
+TEST(RunJson, MoreRanksThanThereCanBeAreRefused) {
+  const json good = json::parse(run_json(samples::cpu_run()));
+  const auto code = [&](const std::vector<std::pair<const char*, std::int64_t>>& changes) {
+    json run = good;
+    for (const auto& [key, value] : changes) run["plan"]["decisions"][key] = value;
+    try {
+      read_run_json(run.dump(), "run.json");
+    } catch (const Error& error) {
+      return error.code();
+    }
+    return ErrorCode::kInternal;
+  };
+  ASSERT_TRUE(good["plan"]["decisions"].contains("tp"));
+  EXPECT_EQ(code({}), ErrorCode::kInternal) << "read";
+  EXPECT_EQ(code({{"tp", 65537}, {"device_count", 65537}}), ErrorCode::kBadJson);
+  EXPECT_EQ(code({{"tp", 65536}, {"pp", 65536}}), ErrorCode::kBadJson);
+  EXPECT_EQ(code({{"tp", 0}}), ErrorCode::kBadJson);
+  EXPECT_EQ(code({{"ep", 3}}), ErrorCode::kBadJson);
+  EXPECT_EQ(code({{"device_count", 2}}), ErrorCode::kBadJson);
+}
+
 TEST(RunJson, BadFieldsAreNamed) {
   const auto refused = [](const char* pointer, const json& value, const std::string& field) {
     json object = json::parse(run_json(samples::cpu_run()));

@@ -95,6 +95,13 @@ TEST(Manifest, EveryEngineReadsBackFromItsOwnForm) {
     const LintedManifest read = read_manifest(write_manifest(kind, setup, notes()), "x", "");
     EXPECT_TRUE(read.setup == setup) << name_of(engine);
   }
+  EngineSetup wide = setup_for(EngineKind::kTrtllm);
+  wide.nodes = 2;
+  const std::string text = write_manifest(ManifestKind::kTrtllmConfig, wide, notes());
+  EXPECT_TRUE(read_manifest(text, "x", "").setup == wide);
+  wide = setup_for(EngineKind::kLlamacpp);
+  wide.nodes = 2;
+  EXPECT_THROW(write_manifest(ManifestKind::kCommand, wide, notes()), Error);
 }
 
 TEST(Manifest, NumbersAmongArgumentsAreQuoted) {

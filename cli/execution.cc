@@ -52,6 +52,14 @@ void keep_sequences(const Decisions& d, PlanRequest& request) {
   request.kv_pool = d.block * d.kv_blocks;
 }
 
+void keep_formats(const Decisions& d, PlanRequest& request) {
+  request.weights = d.weights;
+  request.weight_layers = d.weight_layers;
+  request.kv_format = d.kv_format;
+  request.kv_layers = d.kv_layers;
+  request.kv_full_heads = d.kv_full_heads;
+}
+
 /// Plans again for one sequence with this prompt and output, or for those of the plan; all other
 /// decisions stay.
 void replan(PlannedModel& planned, std::int64_t prompt_tokens, std::int64_t output_tokens,
@@ -73,10 +81,7 @@ void replan(PlannedModel& planned, std::int64_t prompt_tokens, std::int64_t outp
   request.batch = d.beam_search ? d.samples : 1;
   if (d.beam_search) request.beams = d.samples;
   if (!one_sequence) keep_sequences(d, request);
-  request.weights = d.weights;
-  request.kv_format = d.kv_format;
-  request.kv_layers = d.kv_layers;
-  request.kv_full_heads = d.kv_full_heads;
+  keep_formats(d, request);
   request.kv_policy = d.kv_policy;
   if (d.kv_policy == KvPolicy::kSinkWindow) {
     request.kv_sinks = d.kv_keep.sinks;

@@ -6,6 +6,7 @@
 
 #include "planner/kv_mix.h"
 #include "planner/text.h"
+#include "planner/weight_mix.h"
 #include "reports/json_reader.h"
 
 namespace vramplan::cli {
@@ -14,14 +15,15 @@ namespace {
 using nlohmann::json;
 
 /// Layers of a mix that no other flag names, and what the others have.
-std::string layers_text(const MeasuredMix& mix, const KvEncoding& base) {
-  return mix.layers.empty() ? name_of(base) : text_of(mix.layers);
+std::string layers_text(const MeasuredMix& mix, const std::string& base) {
+  return mix.layers.empty() ? base : text_of(mix.layers);
 }
 
-json mix_object(const MeasuredMix& mix, const KvEncoding& base) {
+json mix_object(const MeasuredMix& mix, const std::string& base) {
   return {{"layers", layers_text(mix, base)},
-          {"kv_bytes", mix.bytes.n},
-          {"kv_bytes_per_token", mix.per_token.n},
+          {"kv_bytes", mix.size.cache.n},
+          {"kv_bytes_per_token", mix.size.per_token.n},
+          {"weight_bytes", mix.size.weights.n},
           {"predicted_divergence", finite(mix.predicted)},
           {"mean_divergence", finite(mix.quality.mean_divergence)},
           {"worst_divergence", finite(mix.quality.worst_divergence)},
@@ -30,7 +32,7 @@ json mix_object(const MeasuredMix& mix, const KvEncoding& base) {
           {"keeps_floor", mix.keeps}};
 }
 
-json list_of(const std::vector<MeasuredMix>& mixes, const KvEncoding& base) {
+json list_of(const std::vector<MeasuredMix>& mixes, const std::string& base) {
   json list = json::array();
   for (const MeasuredMix& mix : mixes) list.push_back(mix_object(mix, base));
   return list;
@@ -41,7 +43,7 @@ json groups_array(const MixAnswer& answer) {
   for (const MixGroup& group : answer.groups) {
     json options = json::array();
     for (const MixOption& option : group.options) {
-      options.push_back({{"format", name_of(option.encoding)},
+      options.push_back({{"format", option.format},
                          {"saved_bytes", -option.bytes.n},
                          {"divergence", finite(option.loss)}});
     }
@@ -52,9 +54,13 @@ json groups_array(const MixAnswer& answer) {
   return list;
 }
 
-void add_row(TextTable& table, const std::string& name, const MeasuredMix& mix, bool predicted) {
-  table.add({name, grouped(mix.per_token.n), grouped(mix.bytes.n),
-             fmt::format("{:.5f}", mix.quality.mean_divergence),
+void add_row(TextTable& table, const MixReport& report, const std::string& name,
+             const MeasuredMix& mix, bool predicted) {
+  const double bits = 8 * static_cast<double>(mix.size.weights.n);
+  table.add({name,
+             report.weights ? fmt::format("{:.3f}", bits / static_cast<double>(report.parameters.n))
+                            : grouped(mix.size.per_token.n),
+             grouped(mix.size.bytes.n), fmt::format("{:.5f}", mix.quality.mean_divergence),
              predicted ? fmt::format("{:.5f}", mix.predicted) : "",
              fmt::format("{:.3f}", mix.quality.perplexity),
              fmt::format("{:+.2f} %", 100 * std::expm1(mix.loss.perplexity_rise)),
@@ -64,9 +70,7 @@ void add_row(TextTable& table, const std::string& name, const MeasuredMix& mix, 
 
 std::string sensitivity_text(const MixAnswer& answer, const TextOptions& options) {
   std::vector<TextTable::Column> columns = {{"layers"}};
-  for (const KvEncoding& format : answer.question.formats) {
-    columns.push_back({name_of(format), true});
-  }
+  for (const std::string& format : answer.question.formats) columns.push_back({format, true});
   TextTable table(std::move(columns), options);
   for (const MixGroup& group : answer.groups) {
     std::vector<std::string> cells = {group.end == group.begin + 1
@@ -82,7 +86,12 @@ std::string sensitivity_text(const MixAnswer& answer, const TextOptions& options
 
 }  // namespace
 
-std::string mix_flags(const Decisions& decisions) {
+std::string mix_flags(const Decisions& decisions, bool weights) {
+  if (weights) {
+    return decisions.weight_layers.empty()
+               ? "--weights stored"
+               : fmt::format("--weight-layers {}", text_of(decisions.weight_layers));
+  }
   std::string flags = fmt::format("--kv-cache-dtype {}", name_of(decisions.kv_format));
   if (decisions.kv_full_heads.any()) {
     flags += fmt::format(" --kv-full-heads {}", text_of(decisions.kv_full_heads));
@@ -98,8 +107,9 @@ std::string mix_flags(const Decisions& decisions) {
 
 std::string mix_json(const MixReport& report) {
   const MixAnswer& answer = report.answer;
-  const KvEncoding& base = answer.question.base;
+  const std::string& base = answer.question.base;
   return write_json({{"schema", "vramplan.mix/1"},
+                     {"of", report.weights ? "weights" : "cache"},
                      {"verdict", answer.best < answer.runs.size() ? "found" : "base_only"},
                      {"model", report.model},
                      {"floor", text_of(answer.question.floor)},
@@ -113,22 +123,24 @@ std::string mix_json(const MixReport& report) {
                      {"groups", groups_array(answer)},
                      {"runs", list_of(answer.runs, base)},
                      {"found", mix_object(answer.found(), base)},
-                     {"flags", mix_flags(report.found)}});
+                     {"flags", mix_flags(report.found, report.weights)}});
 }
 
 std::string mix_text(const MixReport& report, const TextOptions& options) {
   const MixAnswer& answer = report.answer;
-  const KvEncoding& base = answer.question.base;
+  const std::string& base = answer.question.base;
   std::string text =
       fmt::format("{}: {} tokens of text in chunks of {}, {} passes; floor {} against {}\n\n",
                   report.model, grouped(report.tokens), report.base.prefill_chunk.n, answer.passes,
-                  text_of(answer.question.floor), name_of(base));
+                  text_of(answer.question.floor), report.weights ? "the file's own weights" : base);
   text += "Mean KL divergence (nats) when these layers alone have another format\n";
   text += sensitivity_text(answer, options);
-  text += fmt::format("\nCaches measured whole; bytes at a context of {}, batch {}\n",
-                      grouped(report.base.context.n), report.base.batch);
-  TextTable table({{"cache"},
-                   {"B/token", true},
+  text += report.weights
+              ? "\nWeights measured whole\n"
+              : fmt::format("\nCaches measured whole; bytes at a context of {}, batch {}\n",
+                            grouped(report.base.context.n), report.base.batch);
+  TextTable table({{report.weights ? "weights" : "cache"},
+                   {report.weights ? "bits/weight" : "B/token", true},
                    {"bytes", true, 4},
                    {"KL", true},
                    {"sum of groups", true, 3},
@@ -137,24 +149,25 @@ std::string mix_text(const MixReport& report, const TextOptions& options) {
                    {"same best", true, 2},
                    {"floor"}},
                   options);
-  add_row(table, name_of(base), answer.base, false);
+  add_row(table, report, base, answer.base, false);
   for (std::size_t i = 0; i < answer.uniforms.size(); ++i) {
-    add_row(table, name_of(answer.question.formats[i]), answer.uniforms[i], true);
+    add_row(table, report, answer.question.formats[i], answer.uniforms[i], true);
   }
   for (std::size_t i = 0; i < answer.runs.size(); ++i) {
-    add_row(table, fmt::format("mix {}{}", i + 1, i == answer.best ? ", found" : ""),
+    add_row(table, report, fmt::format("mix {}{}", i + 1, i == answer.best ? ", found" : ""),
             answer.runs[i], true);
   }
   text += table.render();
   const MeasuredMix& found = answer.found();
   if (answer.best == answer.runs.size()) {
-    return text + fmt::format("\nNo mix that was run keeps the floor; {} does.\n", name_of(base));
+    return text + fmt::format("\nNo mix that was run keeps the floor; {} does.\n", base);
   }
-  text += fmt::format(
-      "\n{} B/token, {:.1f} % of {}: {}\n", grouped(found.per_token.n),
-      100.0 * static_cast<double>(found.bytes.n) / static_cast<double>(answer.base.bytes.n),
-      name_of(base), layers_text(found, base));
-  return text + mix_flags(report.found) + "\n";
+  const double share = 100.0 * static_cast<double>(found.size.bytes.n) /
+                       static_cast<double>(answer.base.size.bytes.n);
+  text += report.weights ? fmt::format("\n{} B of weights", grouped(found.size.bytes.n))
+                         : fmt::format("\n{} B/token", grouped(found.size.per_token.n));
+  text += fmt::format(", {:.1f} % of {}: {}\n", share, base, layers_text(found, base));
+  return text + mix_flags(report.found, report.weights) + "\n";
 }
 
 }  // namespace vramplan::cli

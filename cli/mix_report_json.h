@@ -1,5 +1,6 @@
 #pragma once
-// MixReport: a study of mixes as text and as JSON (schema vramplan.mix/1).
+// MixReport: a study of mixes, of the KV cache or of the weights, as text and as JSON (schema
+// vramplan.mix/1).
 #include <string>
 
 #include "planner/mix_study.h"
@@ -7,14 +8,17 @@
 
 namespace vramplan::cli {
 
-/// The flags that give a plan this mix: "--kv-cache-dtype kivi2 --kv-layers 0-1:f16".
-std::string mix_flags(const Decisions& decisions);
+/// The flags that give a plan this mix: "--kv-cache-dtype kivi2 --kv-layers 0-1:f16", or of weights
+/// "--weight-layers 0-3:q8_0".
+std::string mix_flags(const Decisions& decisions, bool weights);
 
 struct MixReport {
   const MixAnswer& answer;
   std::string model;
   std::int64_t tokens = 0;  // of the text
-  Decisions found;          // of the mix that was found, settled
+  bool weights = false;     // formats are those of the weights, not of the cache
+  Elements parameters;
+  Decisions found;  // of the mix that was found, settled
   Decisions base;
 };
 

@@ -13,6 +13,7 @@
 #include "modelcards/library.h"
 #include "planner/engines/speculation.h"
 #include "planner/kv_mix.h"
+#include "planner/weight_mix.h"
 
 namespace vramplan::cli {
 namespace {
@@ -33,31 +34,10 @@ constexpr const char* kPlace = "Hardware and sharding";
   throw error;
 }
 
-/// Numbers that tables of checkpoints hold are no weights.
-bool is_weight_format(DType dtype) {
-  return dtype != DType::kI16 && dtype != DType::kI32 && dtype != DType::kI64 &&
-         dtype != DType::kF64;
-}
-
-std::vector<std::string> dtype_names() {
-  std::vector<std::string> names;
-  for (int i = 0; i <= static_cast<int>(DType::kQ6_K); ++i) {
-    if (is_weight_format(static_cast<DType>(i))) {
-      names.emplace_back(info(static_cast<DType>(i)).name);
-    }
-  }
-  for (int i = static_cast<int>(DType::kMxfp4); i <= static_cast<int>(DType::kNvfp4Packed); ++i) {
-    const auto dtype = static_cast<DType>(i);
-    if (packed_rule(dtype) != nullptr) names.emplace_back(info(dtype).name);
-  }
-  return names;
-}
-
 std::optional<DType> read_weights(const std::string& text) {
   if (text.empty() || text == "stored") return std::nullopt;
-  const auto dtype = dtype_from_name(text);
-  if (!dtype || !is_weight_format(*dtype)) fail_choice("--weights", text, dtype_names());
-  return dtype;
+  if (const auto dtype = weight_format_from(text)) return dtype;
+  fail_choice("--weights", text, weight_format_names());
 }
 
 std::optional<KvFormat> read_kv_format(const std::string& text) {
@@ -117,6 +97,10 @@ void require_positive(const std::optional<Number>& value, const std::string& fla
 void add_format_flags(CLI::App& command, PlanOptions& o) {
   command
       .add_option("--weights", o.weights, "weight format, e.g. fp16 q8_0; stored = as published")
+      ->group(kFormats);
+  command
+      .add_option("--weight-layers", o.weight_layers,
+                  "layers whose matrices have another: 0-3:q8_0,29:stored")
       ->group(kFormats);
   add_kv_flags(command, o);
   command
@@ -276,6 +260,9 @@ PlanRequest request_of(const PlanOptions& o) {
   request.prefill_chunk = read_tokens(o.prefill_chunk, "--prefill-chunk");
   request.batch = o.batch;
   request.weights = read_weights(o.weights);
+  if (!o.weight_layers.empty()) {
+    request.weight_layers = parse_weight_layers(o.weight_layers, "--weight-layers");
+  }
   request.kv_format = read_kv_format(o.kv_format);
   read_kv_mix(o, request);
   request.kv_policy = read_choice<KvPolicy>("--kv-policy", o.kv_policy, kKvPolicies);

@@ -20,10 +20,10 @@ struct PlanOptions {
   std::optional<std::int64_t> batch, block_tokens, samples, beams, kv_stride, replicas;
   std::optional<std::uint64_t> seed;
   // Words with units or names; read in request_of, so that the errors are ours.
-  std::string context, output, prefill_chunk, capacity, weights, kv_format, kv_layers,
-      kv_full_heads, kv_policy, kv_residual, kv_sinks, kv_window, kv_layout, preempt, kv_pool,
-      kv_budget, kv_score, kv_placement, shared_prefix, attention, linear_inputs, assume_like,
-      speculate, draft;
+  std::string context, output, prefill_chunk, capacity, weights, weight_layers, kv_format,
+      kv_layers, kv_full_heads, kv_policy, kv_residual, kv_sinks, kv_window, kv_layout, preempt,
+      kv_pool, kv_budget, kv_score, kv_placement, shared_prefix, attention, linear_inputs,
+      assume_like, speculate, draft;
   std::optional<double> kv_offload, weight_offload, acceptance;
   bool activation_offload = false;
   std::vector<std::string> set;

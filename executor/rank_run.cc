@@ -97,10 +97,11 @@ void add_observed_rows(Ledger& ledger, RankEngine& engine, const RankRun& run) {
   };
   for (const char* group :
        {"embedding", "positions", "attention", "feed_forward", "norms", "head", "staging"}) {
-    const auto found = engine.weight_groups().find(group);
-    if (found == engine.weight_groups().end()) continue;
-    add(Category::kWeights, group, Phase::kLoad, found->second,
-        "tensors taken from the weight arena");
+    for (const auto& [row, bytes] : engine.weight_groups()) {
+      if (row != group && row.rfind(std::string(group) + " ", 0) != 0) continue;
+      add(Category::kWeights, row.c_str(), Phase::kLoad, bytes,
+          "tensors taken from the weight arena");
+    }
   }
   if (const Arena* host = engine.host_weights()) {
     ledger.add({rank, TierKind::kHost, Category::kWeights, "streamed layers", Phase::kLoad,

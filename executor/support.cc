@@ -3,8 +3,8 @@
 #include <algorithm>
 
 #include "executor/guesser.h"
+#include "executor/support_formats.h"
 
-#include "kernels/packed_parts.h"
 #include "planner/kv_mix.h"
 
 namespace vramplan {
@@ -114,76 +114,6 @@ void check_cache(const ModelCard& card, const Decisions& decisions) {
   if (decisions.weight_offload.layers > 0 && decisions.weight_offload.staging < 1) {
     refuse("streamed layers without room for the one that computes", "weight_offload",
            "plan again");
-  }
-}
-
-/// The kernels of a GPU read packed weights eight rows and 32 columns at a time.
-void check_packed_shapes(const ModelCard& card, const std::string& what) {
-  for (const Layer& layer : card.layers) {
-    const Mixer& m = layer.mixer;
-    for (const std::int64_t extent :
-         {card.hidden, layer.feed_forward.intermediate, m.heads * m.head_dim, m.heads * m.value_dim,
-          m.kv_heads * m.head_dim, m.kv_heads * m.value_dim}) {
-      if (extent % 32 == 0) continue;
-      refuse(what + " on a GPU with matrices of " + std::to_string(extent) + " rows or columns",
-             "--weights", "multiples of 32 run there; any on a CPU");
-    }
-  }
-}
-
-/// Weights whose scales lie beside the codes: made of a card.
-void check_packed(const ModelSource& source, const Decisions& decisions, bool computes, bool gpu) {
-  if (source.gguf != nullptr || (!decisions.weights && !computes)) return;
-  const DType weights = decisions.weights.value_or(source.card.stored_weights);
-  if (packed_rule(weights) == nullptr) return;
-  const std::string what = std::string("weights packed as ") + info(weights).name;
-  if (!is_packed_weight(weights)) {
-    refuse(what, "--weights",
-           "fp8-tensor, fp8-channel, fp8-block, int8-channel, awq-int4, gptq-int4 and packed-int4 "
-           "run, and f32, f16, bf16, fp8 without scales and the formats of GGUF");
-  }
-  if (gpu) check_packed_shapes(source.card, what);
-  if (!decisions.weights && !source.card.unpacked.empty()) {
-    refuse(what + " beside layers that are not", "--weights", "give --weights for all of them");
-  }
-}
-
-bool has_kernels(DType dtype) {
-  if (is_packed_weight(dtype)) return true;  // but see check_packed
-  if (dtype == DType::kI8 || dtype == DType::kI32) return false;
-  return dtype <= DType::kQ6_K;
-}
-
-/// Norms and biases are read as they are or widened; a quantised vector has no reader.
-void check_vectors(const Gguf& gguf) {
-  for (const GgufTensor& tensor : gguf.tensors()) {
-    if (tensor.rows() != 1 || !is_block_quantised(tensor.dtype)) continue;
-    refuse(std::string("a norm or bias of format ") + info(tensor.dtype).name, tensor.name,
-           "f32, f16 and bf16 vectors run");
-  }
-}
-
-void check_formats(const ModelSource& source, const Decisions& decisions, bool gpu) {
-  if (source.gguf != nullptr && decisions.weights) {
-    refuse(std::string("converting a file's weights to ") + info(*decisions.weights).name +
-               " when they are loaded",
-           "--weights", "leave --weights out: the file runs as it is stored");
-  }
-  const auto check = [&](DType dtype, const std::string& field) {
-    if (has_kernels(dtype)) return;
-    refuse(std::string("no kernel computes with weights of format ") + info(dtype).name, field,
-           "f32, f16, bf16, fp8, q4_0 ... q8_0 and q2_k ... q6_k run");
-  };
-  if (source.gguf == nullptr)
-    check(decisions.weights.value_or(source.card.stored_weights), "--weights");
-  else
-    for (const GgufTensor& tensor : source.gguf->tensors()) check(tensor.dtype, tensor.name);
-  if (source.gguf != nullptr) check_vectors(*source.gguf);
-  const DType a = decisions.activations;
-  if (gpu && (a == DType::kF32 || a == DType::kF16 || a == DType::kBF16)) return;
-  if (a != DType::kF32) {
-    refuse(std::string("activations of format ") + info(a).name + " on this backend", "activations",
-           "f32 activations run on a CPU; f32, f16 and bf16 on a GPU");
   }
 }
 

@@ -5,7 +5,9 @@
 #include <span>
 
 #include "executor/random_weights.h"
+#include "executor/weight_conversion.h"
 #include "kernels/cpu/half.h"
+#include "planner/weight_mix.h"
 
 namespace vramplan {
 namespace {
@@ -22,6 +24,10 @@ struct StoredPart {
   Bytes offset;
 };
 
+bool is_vector(const TensorSpec& spec) {
+  return spec.role == TensorRole::kNorm || spec.role == TensorRole::kBias;
+}
+
 class Loader {
  public:
   Loader(const ModelSource& source, const Decisions& decisions, const ModelPart& part, Arena& arena,
@@ -35,7 +41,7 @@ class Loader {
         matrices_(decisions.weights.value_or(source.card.stored_weights)),
         packed_(packed_rule(matrices_) != nullptr),
         vectors_(vector_format(source.card)),
-        from_file_(source.gguf != nullptr && !decisions.weights) {
+        from_file_(source.gguf != nullptr && (!decisions.weights || !packed_)) {
     if (!from_file_) return;
     for (const GgufTensor& tensor : source.gguf->tensors()) total_ += tensor.bytes;
   }
@@ -50,26 +56,27 @@ class Loader {
 
  private:
   void load(const TensorSpec& spec, TensorView& into) {
-    DType dtype = stays_plain(spec) ? vectors_ : matrices_;
-    StoredPart stored;
-    if (from_file_) {
-      stored = find(spec);
-      if (stored.tensor == nullptr) return;
-      dtype = stored.tensor->dtype;
-    }
+    const StoredPart stored = from_file_ ? find(spec) : StoredPart{};
+    if (from_file_ && stored.tensor == nullptr) return;
+    const DType dtype = format_of(spec, stored.tensor);
     if (is_far(spec)) {
       into = options_.host->take(dtype, spec.rows, spec.columns, spec.name);
     } else {
       const Bytes before = arena_.live() - arena_.padding();
       into = arena_.take(dtype, spec.rows, spec.columns, spec.name);
-      result_.group_bytes[spec.group] += arena_.live() - arena_.padding() - before;
+      result_.group_bytes[weight_row(decisions_, spec.group, dtype)] +=
+          arena_.live() - arena_.padding() - before;
     }
-    const bool vector = spec.role == TensorRole::kNorm || spec.role == TensorRole::kBias;
+    const bool vector = is_vector(spec);
     if (options_.fill == WeightFill::kNone) {
       if (vector && options_.f32_vectors != nullptr) take_f32(spec, into);
       return;
     }
-    if (options_.upload != nullptr && !is_far(spec)) return send(spec, into, stored.offset, vector);
+    const bool sent = options_.upload != nullptr && !is_far(spec);
+    if (options_.fill == WeightFill::kFile && stored.tensor->dtype != dtype) {
+      return convert(into, stored, sent);
+    }
+    if (sent) return send(spec, into, stored.offset, vector);
     if (options_.fill == WeightFill::kFile) {
       read(into, stored.offset);
     } else {
@@ -78,10 +85,15 @@ class Loader {
     if (vector) widen(into);
   }
 
-  /// Norms and biases; of a packed checkpoint also tables and the head.
-  bool stays_plain(const TensorSpec& spec) const {
-    if (spec.role == TensorRole::kNorm || spec.role == TensorRole::kBias) return true;
-    return packed_ && (spec.role == TensorRole::kTable || spec.group == "head");
+  /// What was asked of the tensor; else as the file has it, or the card.
+  DType format_of(const TensorSpec& spec, const GgufTensor* stored) const {
+    if (is_vector(spec)) return stored != nullptr ? stored->dtype : vectors_;
+    // Tables and the head of a packed checkpoint are not packed.
+    const bool table = spec.role == TensorRole::kTable || spec.group == "head";
+    if (packed_ && table) return vectors_;
+    const std::int64_t layer = spec.layer < 0 ? -1 : part_.layers.begin + spec.layer;
+    return weight_format(decisions_, layer)
+        .value_or(stored != nullptr ? stored->dtype : source_.card.stored_weights);
   }
 
   /// A packed checkpoint was made of a model in 16 bits.
@@ -140,6 +152,23 @@ class Loader {
     take_f32(spec, into);
     const std::vector<float> wide = f32_copy(here);
     upload.send_all(into.data, std::as_bytes(std::span(wide)));
+  }
+
+  /// A matrix in another format than the file's.
+  void convert(const TensorView& into, const StoredPart& stored, bool sent) {
+    auto* const data = static_cast<std::byte*>(into.data);
+    std::vector<std::byte> room;  // of rows that are sent
+    const auto place = [&](std::int64_t first, std::int64_t bytes) {
+      if (!sent) return data + first;
+      room.resize(static_cast<std::size_t>(bytes));
+      return room.data();
+    };
+    const auto done = [&](std::int64_t first, std::int64_t, std::int64_t read) {
+      if (sent) options_.upload->send_all(data + first, room);
+      count(read);
+    };
+    const StoredMatrix from{stored.tensor->dtype, stored.offset, into.rows, into.columns};
+    convert_rows(*options_.file, from, into.dtype, place, done);
   }
 
   void send_file(const TensorView& into, Bytes offset) {

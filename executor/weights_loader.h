@@ -1,6 +1,7 @@
 #pragma once
 // WeightsLoader: takes every weight tensor of a rank from an arena and fills it in place: from a
-// GGUF file, or with seeded random values of the card's shapes. There is no staging copy.
+// GGUF file, or with seeded random values of the card's shapes. There is no staging copy; matrices
+// in another format than the file's are converted a few rows at a time (weight_conversion.h).
 #include <functional>
 #include <map>
 #include <string>
@@ -40,10 +41,12 @@ struct LoadedWeights {
   std::map<std::string, Bytes> group_bytes;  // what the arena handed out, by row of the ledger
 };
 
-/// The format of each tensor: `decisions.weights` when set, else the file's own, else the card's.
-/// From a card, norms and biases take the format of the matrices when that is f32, f16 or bf16,
-/// else f32. Errors: kBadGguf naming a tensor that is missing or of another shape, kUnsupported for
-/// one that the transformer has no use for, kFile and kIo from reading, kOutOfPlan from the arena.
+/// The format of each matrix: what `decisions.weight_layers` says of its layer, else
+/// `decisions.weights`, else the file's own, else the card's; norms and biases of a file stay as
+/// they are. From a card, norms and biases take the format of the matrices that no layer names when
+/// that is f32, f16 or bf16, else f32. Errors: kBadGguf naming a tensor that is missing or of
+/// another shape, kUnsupported for one that the transformer has no use for, kFile and kIo from
+/// reading, kOutOfPlan from the arena.
 LoadedWeights load_weights(const ModelSource& source, const Decisions& decisions,
                            const ModelPart& part, Arena& arena, Ops& ops,
                            const LoadOptions& options);

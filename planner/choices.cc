@@ -11,6 +11,7 @@
 #include "planner/runtime_overhead.h"
 #include "planner/sharding.h"
 #include "planner/speculation.h"
+#include "planner/weight_mix.h"
 #include "planner/weight_offload.h"
 
 namespace vramplan {
@@ -88,17 +89,7 @@ class Chooser : private ChoiceList {
   }
 
   void formats() {
-    d().weights = request_.weights;
-    if (!request_.weights) {
-      const std::string stored = source_.stored.empty() ? info(source_.card.stored_weights).name
-                                                        : "each tensor as in the file";
-      assume("weights", "as stored: " + stored, "--weights");
-    } else if (!source_.stored.empty()) {
-      assume("weights",
-             fmt::format("all matrices recoded to {}; the file stores other formats",
-                         info(*request_.weights).name),
-             "--weights");
-    }
+    weights();
     d().activations = gpu_ ? DType::kBF16 : DType::kF32;
     d().kv_format = request_.kv_format.value_or(gpu_ ? KvFormat::kBF16 : KvFormat::kF16);
     if (!request_.kv_format) assume("KV cache format", name_of(d().kv_format), "--kv-cache-dtype");
@@ -112,6 +103,38 @@ class Chooser : private ChoiceList {
     kv_.placement();
     weight_placement();
     d().activation_offload = request_.activation_offload;
+  }
+
+  void weights() {
+    d().weights = request_.weights;
+    d().weight_layers = request_.weight_layers;
+    settle_weight_layers(source_.card, d());
+    if (!request_.weights) {
+      const std::string stored = source_.stored.empty() ? info(source_.card.stored_weights).name
+                                                        : "each tensor as in the file";
+      assume("weights", "as stored: " + stored, "--weights");
+    }
+    const std::vector<DType> formats = weight_formats(d());
+    if (source_.stored.empty() || formats.empty()) return;
+    std::string to;
+    for (const DType format : formats)
+      to += (to.empty() ? "" : ", ") + std::string(info(format).name);
+    assume(
+        "weights at load",
+        fmt::format("{} converted to {} by rounding; norms, biases and routers as in the file",
+                    request_.weights ? "matrices, tables and the head" : "matrices of layers", to),
+        request_.weights ? "--weights" : "--weight-layers");
+    const auto twice =
+        std::find_if(source_.stored.begin(), source_.stored.end(), [&](const StoredTensor& tensor) {
+          return is_block_quantised(tensor.dtype) && tensor.rows > 1 &&
+                 std::any_of(formats.begin(), formats.end(),
+                             [&](DType format) { return format != tensor.dtype; });
+        });
+    if (twice == source_.stored.end()) return;
+    assume("quantised twice",
+           fmt::format("the file holds {} already: what that lost is not regained",
+                       info(twice->dtype).name),
+           "--weights");
   }
 
   /// How many layers' matrices live in host memory.
@@ -132,10 +155,12 @@ class Chooser : private ChoiceList {
     const auto& stored = source_.stored;
     const bool recoded = request_.weights.has_value() || stored.empty();
     const DType all = request_.weights.value_or(source_.card.stored_weights);
-    const bool any = recoded ? takes_fp8_inputs(all)
-                             : std::any_of(stored.begin(), stored.end(), [](const auto& tensor) {
-                                 return takes_fp8_inputs(tensor.dtype);
-                               });
+    const std::vector<DType> asked = weight_formats(d());
+    const bool any = std::any_of(asked.begin(), asked.end(), takes_fp8_inputs) ||
+                     (recoded ? takes_fp8_inputs(all)
+                              : std::any_of(stored.begin(), stored.end(), [](const auto& tensor) {
+                                  return takes_fp8_inputs(tensor.dtype);
+                                }));
     if (!any) {
       refuse_choice("--linear-inputs", "fp8 inputs, and no fp8 weights with a scale a row to meet",
                     "--weights fp8, fp8-tensor or fp8-channel, or leave it out");

@@ -26,6 +26,7 @@ Decisions draft_decisions(const Decisions& decisions) {
   draft.set.clear();
   draft.assume_like.clear();
   draft.weights.reset();
+  draft.weight_layers.clear();
   draft.kv_format = KvFormat::kF16;
   draft.kv_full_heads = {};
   draft.kv_layers.clear();

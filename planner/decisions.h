@@ -99,6 +99,14 @@ struct WeightOffload {
   friend bool operator==(const WeightOffload&, const WeightOffload&) = default;
 };
 
+/// Layers [begin, end) of a card whose matrices have a format of their own; nothing: as the file or
+/// the card stores them.
+struct WeightLayerRange {
+  std::int64_t begin = 0, end = 0;
+  std::optional<DType> format;
+  friend bool operator==(const WeightLayerRange&, const WeightLayerRange&) = default;
+};
+
 /// Tokens guessed before the model is asked about all of them in one pass: none; from an earlier
 /// place of the sequence that ends alike; or by a smaller model.
 enum class Guess : std::uint8_t { kNone, kNgram, kDraft };
@@ -141,9 +149,10 @@ struct Decisions {
   std::string device;            // device card name or path
   int device_count = 1;
   Sharding sharding;
-  std::optional<DType> weights;     // empty = as stored
-  WeightOffload weight_offload;     // none by default
-  DType activations = DType::kF32;  // f32 on a CPU, bf16 on a GPU
+  std::optional<DType> weights;                 // of matrices and tables; empty = as stored
+  std::vector<WeightLayerRange> weight_layers;  // in other formats: ascending, apart; weight_mix.h
+  WeightOffload weight_offload;                 // none by default
+  DType activations = DType::kF32;              // f32 on a CPU, bf16 on a GPU
   KvFormat kv_format = KvFormat::kF16;
   KvHeads kv_full_heads;                // of layers in kv_format, when that is kivi2 or kivi4
   std::vector<KvLayerRange> kv_layers;  // in other formats: ascending, apart; see kv_mix.h

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <charconv>
 #include <utility>
 
 #include "modelcards/model_card.h"
@@ -20,31 +19,10 @@ constexpr const char* kHeadsFlag = "--kv-full-heads";
   throw Error(code, message).at("", flag).help(fix);
 }
 
-std::vector<std::string> split(const std::string& text, char at) {
-  std::vector<std::string> parts;
-  std::size_t begin = 0;
-  while (true) {
-    const std::size_t end = text.find(at, begin);
-    parts.push_back(text.substr(begin, end - begin));
-    if (end == std::string::npos) return parts;
-    begin = end + 1;
-  }
-}
-
-/// A whole number from 0 to a million, all of the text.
-std::optional<std::int64_t> number_of(const std::string& text) {
-  constexpr std::int64_t kMost = 1'000'000;
-  std::int64_t value = 0;
-  const char* const end = text.data() + text.size();
-  const auto [rest, status] = std::from_chars(text.data(), end, value);
-  const bool whole = status == std::errc() && rest == end && value >= 0 && value <= kMost;
-  return whole ? std::optional(value) : std::nullopt;
-}
-
 KvHeads heads_of(const std::vector<std::string>& words, const std::string& flag) {
   KvHeads heads;
   for (const std::string& word : words) {
-    const auto head = number_of(word);
+    const auto head = whole_number(word);
     if (!head || *head >= KvHeads::kMost) {
       refuse(flag, fmt::format("'{}' is no number of a KV head", printable(word)),
              fmt::format("heads count from 0, to at most {}", KvHeads::kMost - 1));
@@ -54,21 +32,12 @@ KvHeads heads_of(const std::vector<std::string>& words, const std::string& flag)
   return heads;
 }
 
-KvLayerRange layers_of(const std::string& part, const std::string& flag) {
-  const std::vector<std::string> sides = split(part, ':');
-  const std::vector<std::string> ends = split(sides.front(), '-');
-  const auto first = number_of(ends.front()), last = number_of(ends.back());
-  if (sides.size() != 2 || ends.size() > 2 || !first || !last || *last < *first) {
-    refuse(flag, fmt::format("'{}' names no layers and their format", printable(part)), kForm);
+std::vector<LayerWord> words_of(const std::vector<KvLayerRange>& layers) {
+  std::vector<LayerWord> words;
+  for (const KvLayerRange& piece : layers) {
+    words.push_back({piece.begin, piece.end, name_of(piece.encoding)});
   }
-  std::vector<std::string> words = split(sides.back(), '/');
-  const auto format = kv_format_from(words.front());
-  if (!format) {
-    refuse(flag, fmt::format("'{}' is no KV format", printable(words.front())),
-           fmt::format("one of: {}", fmt::join(kv_format_names(), " ")));
-  }
-  words.erase(words.begin());
-  return {*first, *last + 1, {*format, heads_of(words, flag)}};
+  return words;
 }
 
 /// Why a layer has no cache to choose a format for; null when it has one.
@@ -143,7 +112,7 @@ std::vector<std::string> kv_format_names() {
 }
 
 KvHeads parse_kv_heads(const std::string& text, const std::string& flag) {
-  return heads_of(split(text, ','), flag);
+  return heads_of(split_text(text, ','), flag);
 }
 
 std::string text_of(const KvHeads& heads) {
@@ -154,22 +123,31 @@ std::string text_of(const KvHeads& heads) {
   return text;
 }
 
-std::vector<KvLayerRange> parse_kv_layers(const std::string& text, const std::string& flag) {
+KvEncoding parse_kv_encoding(const std::string& text, const std::string& flag) {
+  std::vector<std::string> words = split_text(text, '/');
+  const auto format = kv_format_from(words.front());
+  if (!format) {
+    refuse(flag, fmt::format("'{}' is no KV format", printable(words.front())),
+           fmt::format("one of: {}", fmt::join(kv_format_names(), " ")));
+  }
+  words.erase(words.begin());
+  return {*format, heads_of(words, flag)};
+}
+
+std::vector<KvLayerRange> kv_layers_of(const std::vector<LayerWord>& words,
+                                       const std::string& flag) {
   std::vector<KvLayerRange> layers;
-  for (const std::string& part : split(text, ',')) layers.push_back(layers_of(part, flag));
+  for (const LayerWord& piece : words) {
+    layers.push_back({piece.begin, piece.end, parse_kv_encoding(piece.word, flag)});
+  }
   return layers;
 }
 
-std::string text_of(const std::vector<KvLayerRange>& layers) {
-  std::string text;
-  for (const KvLayerRange& piece : layers) {
-    if (!text.empty()) text += ",";
-    text += std::to_string(piece.begin);
-    if (piece.end > piece.begin + 1) text += "-" + std::to_string(piece.end - 1);
-    text += ":" + name_of(piece.encoding);
-  }
-  return text;
+std::vector<KvLayerRange> parse_kv_layers(const std::string& text, const std::string& flag) {
+  return kv_layers_of(parse_layer_words(text, flag, kForm), flag);
 }
+
+std::string text_of(const std::vector<KvLayerRange>& layers) { return text_of(words_of(layers)); }
 
 KvEncoding kv_encoding(const Decisions& decisions) {
   return {decisions.kv_format, decisions.kv_full_heads};
@@ -255,18 +233,8 @@ void settle_kv_layers(const ModelCard& card, Decisions& decisions) {
 
 void check_kv_layers(const ModelCard& card, const Decisions& decisions) {
   const std::int64_t count = card.layer_count();
-  std::int64_t end = 0;
+  check_layer_words(card, words_of(decisions.kv_layers), kLayersFlag, "--kv-cache-dtype");
   for (const KvLayerRange& piece : decisions.kv_layers) {
-    if (piece.begin < 0 || piece.begin >= piece.end || piece.end > count) {
-      refuse(kLayersFlag,
-             fmt::format("'{}' is beyond the {} layers of {}", text_of({piece}), count, card.name),
-             fmt::format("layers are 0 to {}", count - 1));
-    }
-    if (piece.begin < end) {
-      refuse(kLayersFlag, fmt::format("layer {} has two formats", piece.begin),
-             "name each layer once; those that are not named have --kv-cache-dtype");
-    }
-    end = piece.end;
     for (std::int64_t i = piece.begin; i < piece.end; ++i) {
       const char* const why = without_cache(card.layers[static_cast<std::size_t>(i)]);
       if (why == nullptr) continue;

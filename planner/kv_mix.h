@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "planner/decisions.h"
+#include "planner/layer_words.h"
 
 namespace vramplan {
 
@@ -18,6 +19,11 @@ std::vector<std::string> kv_format_names();
 /// "0,2" as heads. Errors: kUsage naming `flag`.
 KvHeads parse_kv_heads(const std::string& text, const std::string& flag);
 std::string text_of(const KvHeads& heads);
+/// "kivi2/0" as name_of writes it. Errors: kUsage naming `flag`.
+KvEncoding parse_kv_encoding(const std::string& text, const std::string& flag);
+/// Layers whose words are such encodings. Errors: those of parse_kv_encoding.
+std::vector<KvLayerRange> kv_layers_of(const std::vector<LayerWord>& words,
+                                       const std::string& flag);
 /// In the order given. Errors: kUsage naming `flag`, the part that is no such word, and the form.
 std::vector<KvLayerRange> parse_kv_layers(const std::string& text, const std::string& flag);
 /// What parse_kv_layers reads; "" for none.

@@ -32,11 +32,11 @@ std::string short_name(const std::string& name) {
 
 /// "q 8192 x 8192 + k 1024 x 8192 + v 1024 x 8192, bf16"; a format stands after the last tensor
 /// that has it.
-std::string tensors_text(const std::vector<WeightTensor>& tensors, const char* group) {
+std::string tensors_text(const std::vector<WeightTensor>& tensors, const GroupBytes& group) {
   std::string text;
   const WeightTensor* last = nullptr;
   for (const WeightTensor& tensor : tensors) {
-    if (tensor.group != group) continue;
+    if (tensor.group != group.group || (group.dtype && tensor.dtype != group.dtype)) continue;
     if (last)
       text += last->dtype == tensor.dtype ? " + " : fmt::format(" {} + ", info(last->dtype).name);
     text += fmt::format("{} {} x {}", short_name(tensor.name), tensor.rows, tensor.columns);
@@ -47,7 +47,7 @@ std::string tensors_text(const std::vector<WeightTensor>& tensors, const char* g
 }
 
 std::string weight_formula(const RankModel& model, const GroupBytes& group, bool from_file) {
-  std::string text = tensors_text(model.outside, group.group);
+  std::string text = tensors_text(model.outside, group);
   const auto add = [&](const std::string& term) {
     if (!text.empty()) text += " + ";
     text += term;
@@ -56,7 +56,7 @@ std::string weight_formula(const RankModel& model, const GroupBytes& group, bool
     add(fmt::format("{} tensors in {} kinds of layer", group.tensors, model.kinds.size()));
   } else {
     for (const LayerKind& kind : model.kinds) {
-      const std::string inside = tensors_text(kind.tensors, group.group);
+      const std::string inside = tensors_text(kind.tensors, group);
       const std::int64_t here = kind.count - kind.streamed;
       if (inside.empty()) continue;
       if (kind.streamed == 0)
@@ -173,7 +173,7 @@ std::vector<LedgerRow> stage_rows(const StageAccount& stage, const Decisions& de
   for (const GroupBytes& group : weight_groups(stage.model)) {
     LedgerRow row;
     row.category = Category::kWeights;
-    row.name = group.group;
+    row.name = group.row();
     row.bytes = group.bytes;
     row.formula = row.name == "staging" ? fmt::format("{} layers at a time x {}", group.tensors,
                                                       exact({group.bytes.n / group.tensors}))

@@ -97,11 +97,10 @@ std::vector<MixChoice> mix_front(const std::vector<MixGroup>& groups) {
   return front;
 }
 
-std::vector<KvLayerRange> layers_of(const std::vector<MixGroup>& groups, const MixChoice& choice) {
-  std::vector<KvLayerRange> layers;
+std::vector<LayerWord> layers_of(const std::vector<MixGroup>& groups, const MixChoice& choice) {
+  std::vector<LayerWord> layers;
   for (std::size_t g = 0; g < groups.size(); ++g) {
-    layers.push_back(
-        {groups[g].begin, groups[g].end, groups[g].options[choice.options[g]].encoding});
+    layers.push_back({groups[g].begin, groups[g].end, groups[g].options[choice.options[g]].format});
   }
   return layers;
 }

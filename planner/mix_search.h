@@ -1,7 +1,8 @@
 #pragma once
-// MixSearch: which KV format each group of layers gets, so that the cache is as small as a floor of
-// quality lets it be. Measuring is the caller's: here is what is measured, what follows from it and
-// what is tried next.
+// MixSearch: which format each group of layers gets, so that what they hold (the KV cache, or the
+// weights) is as small as a floor of quality lets it be. Measuring is the caller's, and so is what
+// the word of a format means: here is what is measured, what follows from it and what is tried
+// next.
 //
 // The loss of a choice is taken to be the sum of what each group loses alone (mean KL divergence of
 // the next token's distribution, in nats). It is an assumption: errors of one layer reach the next
@@ -14,11 +15,12 @@
 #include <string>
 #include <vector>
 
-#include "planner/decisions.h"
+#include "modelcards/units.h"
+#include "planner/layer_words.h"
 
 namespace vramplan {
 
-/// What a cache loses against one that keeps everything in 16 bits: nats, both.
+/// What a choice loses against the base, that nothing is lost in: nats, both.
 struct MixLoss {
   double divergence = 0;       // mean KL of the next token's distribution
   double perplexity_rise = 0;  // ln(perplexity / perplexity of the base); may be below 0
@@ -40,8 +42,8 @@ std::string text_of(const QualityFloor& floor);
 
 /// One format that a group of layers may have.
 struct MixOption {
-  KvEncoding encoding;
-  Bytes bytes;      // of the group's cache, or what it takes more or less than another format
+  std::string format;
+  Bytes bytes;      // of the group, or what it takes more or less than another format
   double loss = 0;  // mean KL when the group alone has this format
 };
 struct MixGroup {
@@ -60,8 +62,8 @@ struct MixChoice {
 /// sums are few, too.
 std::vector<MixChoice> mix_front(const std::vector<MixGroup>& groups);
 
-/// The layers of a choice as Decisions::kv_layers names them.
-std::vector<KvLayerRange> layers_of(const std::vector<MixGroup>& groups, const MixChoice& choice);
+/// The layers of a choice and their formats.
+std::vector<LayerWord> layers_of(const std::vector<MixGroup>& groups, const MixChoice& choice);
 
 /// A choice that was run.
 struct MixRun {

@@ -6,15 +6,13 @@
 #include <cmath>
 
 #include "planner/kv_cache.h"
-#include "planner/kv_mix.h"
 
 namespace vramplan {
 namespace {
 
 class Study {
  public:
-  Study(const MixParts& parts, const MixQuestion& question)
-      : parts_(parts), layers_(parts.source.card.layer_count()) {
+  Study(const MixParts& parts, const MixQuestion& question) : parts_(parts), layers_(parts.layers) {
     answer_.question = question;
     answer_.base = judged({}, 0, parts.base);
     answer_.passes = 1;
@@ -40,13 +38,13 @@ class Study {
 
  private:
   /// Pieces that are in the base format are nobody's choice.
-  std::vector<KvLayerRange> named(std::vector<KvLayerRange> layers) const {
-    std::erase_if(
-        layers, [&](const KvLayerRange& piece) { return piece.encoding == answer_.question.base; });
-    std::vector<KvLayerRange> joined;
-    for (const KvLayerRange& piece : layers) {
-      const bool goes_on = !joined.empty() && joined.back().end == piece.begin &&
-                           joined.back().encoding == piece.encoding;
+  std::vector<LayerWord> named(std::vector<LayerWord> layers) const {
+    std::erase_if(layers,
+                  [&](const LayerWord& piece) { return piece.word == answer_.question.base; });
+    std::vector<LayerWord> joined;
+    for (const LayerWord& piece : layers) {
+      const bool goes_on =
+          !joined.empty() && joined.back().end == piece.begin && joined.back().word == piece.word;
       if (goes_on)
         joined.back().end = piece.end;
       else
@@ -55,17 +53,15 @@ class Study {
     return joined;
   }
 
-  MeasuredMix judged(const std::vector<KvLayerRange>& layers, double predicted,
-                     const CacheQuality& quality) {
+  MeasuredMix judged(const std::vector<LayerWord>& layers, double predicted,
+                     const MixQuality& quality) {
     const Decisions decisions = parts_.decide(layers);
     // Blocks of another size would charge a group for the rounding of all others.
     if (block_.n == 0) block_ = decisions.block;
     VRAMPLAN_CHECK(decisions.block == block_);
-    const RankModel model = rank_model(parts_.source.card, decisions, parts_.source.stored, 0);
     MeasuredMix mix;
     mix.layers = layers;
-    mix.bytes = kv_bytes(model, decisions);
-    mix.per_token = kv_bytes_per_token(parts_.source.card, decisions);
+    mix.size = parts_.size(decisions);
     mix.predicted = predicted;
     mix.quality = quality;
     mix.loss = {quality.mean_divergence, std::log(quality.perplexity / parts_.base.perplexity)};
@@ -73,8 +69,8 @@ class Study {
     return mix;
   }
 
-  MeasuredMix run_of(const std::vector<KvLayerRange>& layers, double predicted) {
-    const CacheQuality quality = parts_.measure(parts_.decide(layers));
+  MeasuredMix run_of(const std::vector<LayerWord>& layers, double predicted) {
+    const MixQuality quality = parts_.measure(parts_.decide(layers));
     ++answer_.passes;
     const double all = most_passes(answer_.question, layers_);
     if (parts_.progress) parts_.progress(static_cast<double>(answer_.passes) / all);
@@ -83,11 +79,11 @@ class Study {
 
   void add_group(std::int64_t begin, std::int64_t end) {
     MixGroup group{begin, end, {{answer_.question.base, Bytes{}, 0}}};
-    for (const KvEncoding& encoding : answer_.question.formats) {
-      const MeasuredMix mix = run_of({{begin, end, encoding}}, 0);
+    for (const std::string& format : answer_.question.formats) {
+      const MeasuredMix mix = run_of({{begin, end, format}}, 0);
       // Bytes are what the group saves or costs; rounding may make the loss of nothing less than 0.
       group.options.push_back(
-          {encoding, mix.bytes - answer_.base.bytes, std::max(0.0, mix.loss.divergence)});
+          {format, mix.size.bytes - answer_.base.size.bytes, std::max(0.0, mix.loss.divergence)});
     }
     answer_.groups.push_back(std::move(group));
   }
@@ -108,6 +104,16 @@ class Study {
 
 }  // namespace
 
+MixSize mix_size(const ModelSource& source, const Decisions& decisions, bool of_weights) {
+  const RankModel model = rank_model(source.card, decisions, source.stored, 0);
+  MixSize size;
+  size.cache = kv_bytes(model, decisions);
+  size.weights = weight_bytes(model);
+  size.per_token = kv_bytes_per_token(source.card, decisions);
+  size.bytes = of_weights ? size.weights : size.cache;
+  return size;
+}
+
 int most_passes(const MixQuestion& question, std::int64_t layers) {
   const auto groups = static_cast<int>(ceil_div(layers, question.layers_together));
   const auto formats = static_cast<int>(question.formats.size());
@@ -118,13 +124,7 @@ MixAnswer study_mix(const MixParts& parts, const MixQuestion& question) {
   if (question.formats.empty()) {
     throw Error(ErrorCode::kUsage, "no format to choose from besides the base")
         .at("", "--formats")
-        .help("e.g. int8,q4_0,kivi4,kivi2");
-  }
-  if (needs_residual(question.base.format)) {
-    throw Error(ErrorCode::kUsage,
-                fmt::format("{} is no base: it loses something", name_of(question.base)))
-        .at("", "--kv-cache-dtype")
-        .help("f16, bf16 or f32");
+        .help("e.g. int8,q4_0,kivi4,kivi2 of a cache, q8_0,q4_0 of weights");
   }
   return Study(parts, question).run();
 }

@@ -1,39 +1,51 @@
 #pragma once
-// MixStudy: what a text loses when groups of layers keep their cache in other formats, and the
-// smallest mix that keeps a floor of quality. What is lost is measured by the caller's executor:
-// each group in each format alone, each format in all layers, and the mixes that follow.
+// MixStudy: what a text loses when groups of layers have their cache, or their weights, in other
+// formats, and the smallest mix that keeps a floor of quality. What is lost is measured by the
+// caller's executor: each group in each format alone, each format in all layers, and the mixes that
+// follow.
 #include <cstdint>
 #include <functional>
 #include <string>
 #include <vector>
 
 #include "modelcards/model_source.h"
+#include "planner/decisions.h"
 #include "planner/mix_search.h"
 
 namespace vramplan {
 
 struct MixQuestion {
   QualityFloor floor;
-  KvEncoding base;                   // that nothing is lost in: of 16 or 32 bits
-  std::vector<KvEncoding> formats;   // besides the base
+  std::string base;                  // format that nothing is lost in
+  std::vector<std::string> formats;  // besides the base
   std::int64_t layers_together = 1;  // one format for so many neighbours
   int most_runs = 8;                 // of mixes
 };
 
-/// A text under one cache, against the same text under the base.
-struct CacheQuality {
+/// A text under one choice, against the same text under the base.
+struct MixQuality {
   double perplexity = 0;
   double mean_divergence = 0, worst_divergence = 0;  // KL of the next token's distribution, nats
   double same_best = 0;                              // share of positions, 0 to 1
 };
 
-/// A cache that was measured whole.
+/// What a plan with a choice holds.
+struct MixSize {
+  Bytes bytes;                   // of what formats are chosen for: one of the two below
+  Bytes cache = {};              // at the plan's context, a residual window included
+  Bytes weights = {};            // of the whole model
+  BytesPerToken per_token = {};  // of the cache, without a residual window
+};
+
+/// Of a GGUF file or a card on one rank; formats are chosen for its weights, or for its cache.
+MixSize mix_size(const ModelSource& source, const Decisions& decisions, bool of_weights);
+
+/// A choice that was measured whole.
 struct MeasuredMix {
-  std::vector<KvLayerRange> layers;
-  Bytes bytes;              // of the cache, at the plan's context
-  BytesPerToken per_token;  // without a residual window
-  double predicted = 0;     // sum of what its groups lose alone
-  CacheQuality quality;
+  std::vector<LayerWord> layers;  // in other formats than the base
+  MixSize size;
+  double predicted = 0;  // sum of what its groups lose alone
+  MixQuality quality;
   MixLoss loss;
   bool keeps = false;
 };
@@ -51,20 +63,21 @@ struct MixAnswer {
 };
 
 struct MixParts {
-  const ModelSource& source;
-  CacheQuality base;  // itself: its perplexity, and nothing lost
+  std::int64_t layers = 0;  // of the model
+  MixQuality base;          // itself: its perplexity, and nothing lost
   /// A plan with these layers in other formats than the base, and the same prefill chunk and block
   /// whatever they are.
-  std::function<Decisions(const std::vector<KvLayerRange>&)> decide;
+  std::function<Decisions(const std::vector<LayerWord>&)> decide;
+  std::function<MixSize(const Decisions&)> size;
   /// One pass over the text. Never called for the base.
-  std::function<CacheQuality(const Decisions&)> measure;
+  std::function<MixQuality(const Decisions&)> measure;
   std::function<void(double done)> progress = {};
 };
 
 /// Passes over the text that a study makes at most: the base, each group in each format, each
 /// format in all layers, and the runs.
 int most_passes(const MixQuestion& question, std::int64_t layers);
-/// Errors: kUsage for a base or formats that make no question; those of `decide` and `measure`.
+/// Errors: kUsage without formats to choose from; those of `decide`, `size` and `measure`.
 MixAnswer study_mix(const MixParts& parts, const MixQuestion& question);
 
 }  // namespace vramplan

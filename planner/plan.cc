@@ -16,6 +16,7 @@
 #include "planner/preempt_choice.h"
 #include "planner/speculation.h"
 #include "planner/text.h"
+#include "planner/weight_mix.h"
 #include "planner/weight_names.h"
 
 namespace vramplan {
@@ -160,7 +161,7 @@ Plan make_plan(const ModelSource& given, const DeviceCard& device, const PlanReq
   choose_preemption(stages, models_of(stages), device, request, plan);
   const Decisions& decisions = plan.decisions;
 
-  const bool from_file = !source.stored.empty() && !decisions.weights;
+  const bool from_file = !source.stored.empty() && weight_formats(decisions).empty();
   p.totals = whole_model(source, decisions, stages);
   p.ledger = predicted_ledger(stages, decisions, device, tables, from_file);
   p.devices = predict_devices(p.ledger, decisions);

@@ -27,6 +27,7 @@ struct PlanRequest {
   bool activation_offload = false;  // prefill layer by layer
   std::optional<std::int64_t> batch;
   std::optional<DType> weights;
+  std::vector<WeightLayerRange> weight_layers;  // whose matrices have another
   std::optional<KvFormat> kv_format;
   std::vector<KvLayerRange> kv_layers;        // that have another
   KvHeads kv_full_heads;                      // of the other layers, in kivi2 or kivi4

@@ -8,6 +8,7 @@
 #include "modelcards/yaml.h"
 #include "planner/kv_mix.h"
 #include "planner/plan.h"
+#include "planner/weight_mix.h"
 
 namespace vramplan {
 namespace {
@@ -49,7 +50,9 @@ class Writer {
     line("  device_count: {}", d.device_count);
     line("  sharding: {{tp: {}, pp: {}, cp: {}, ep: {}}}", d.sharding.tp, d.sharding.pp,
          d.sharding.cp, d.sharding.ep);
-    line("  weights: {}", d.weights ? info(*d.weights).name : "stored");
+    line("  weights: {}", weight_word(d.weights));
+    if (!d.weight_layers.empty())
+      line("  weight_layers: {}", yaml_quoted(text_of(d.weight_layers)));
     if (d.weight_offload.layers > 0) {
       line("  weight_offload: {{streamed_layers: {}, staging_layers: {}}}", d.weight_offload.layers,
            d.weight_offload.staging);

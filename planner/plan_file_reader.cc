@@ -9,6 +9,7 @@
 #include "modelcards/yaml.h"
 #include "planner/kv_mix.h"
 #include "planner/plan.h"
+#include "planner/weight_mix.h"
 
 namespace vramplan {
 namespace {
@@ -19,8 +20,9 @@ constexpr std::int64_t kLeast = std::numeric_limits<std::int64_t>::min();
 constexpr double kMostReal = 1e300;
 /// Keys of the decisions, in no order.
 constexpr const char* kDecisionKeys =
-    "model set card_hash device device_count sharding weights weight_offload activations kv_format "
-    "kv_full_heads kv_layers kv_policy kv_keep kv_residual samples beam_search speculation "
+    "model set card_hash device device_count sharding weights weight_layers weight_offload "
+    "activations kv_format kv_full_heads kv_layers kv_policy kv_keep kv_residual samples "
+    "beam_search speculation "
     "shared_prefix_tokens "
     "kv_placement "
     "kv_offload kv_layout block_tokens kv_blocks preempt swap_blocks window_pools context_tokens "
@@ -141,6 +143,10 @@ class Reader {
           .fail(fmt::format("the sharding has {} ranks, one a device", d.sharding.ranks()));
     }
     if (in.at("weights").text() != "stored") d.weights = dtype(in.at("weights"));
+    if (in.has("weight_layers")) {
+      const YamlNode layers = in.at("weight_layers");
+      d.weight_layers = parsed(layers, [&] { return parse_weight_layers(layers.text(), ""); });
+    }
     if (in.has("weight_offload")) {
       const YamlNode offload = in.at("weight_offload");
       offload.allow_only({"streamed_layers", "staging_layers"});

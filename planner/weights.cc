@@ -8,13 +8,12 @@
 #include <unordered_set>
 
 #include "planner/kv_mix.h"
+#include "planner/weight_mix.h"
 #include "planner/weight_offload.h"
 #include "planner/weight_specs.h"
 
 namespace vramplan {
 namespace {
-
-constexpr Bytes kArenaAlignment{256};
 
 bool is_plain_float(DType dtype) {
   return dtype == DType::kF32 || dtype == DType::kF16 || dtype == DType::kBF16;
@@ -90,7 +89,9 @@ class Formats {
  public:
   Formats(const ModelCard& card, const Decisions& decisions,
           const std::vector<StoredTensor>& stored)
-      : matrices_(decisions.weights.value_or(card.stored_weights)),
+      : decisions_(decisions),
+        card_(card),
+        matrices_(decisions.weights.value_or(card.stored_weights)),
         packed_(packed_rule(matrices_) != nullptr),
         // A packed checkpoint was made of a model in 16 bits.
         vectors_(is_plain_float(matrices_)             ? matrices_
@@ -98,7 +99,7 @@ class Formats {
                  : is_plain_float(card.stored_weights) ? card.stored_weights
                                                        : card.unpacked_weights),
         unpacked_(decisions.weights ? std::string() : card.unpacked) {
-    if (!decisions.weights) index_.read(stored);
+    if (!decisions.weights || !packed_) index_.read(stored);
   }
 
   bool from_file() const { return !index_.empty(); }
@@ -108,12 +109,16 @@ class Formats {
     return from_file() || (packed_ && unpacked_.find("blk.") != std::string::npos);
   }
 
-  /// Empty when the file leaves an optional tensor out.
-  std::optional<WeightTensor> tensor(const WeightSpec& spec, const std::string& prefix) {
+  /// Of a layer, or (-1) beside them. Empty when the file leaves an optional tensor out.
+  std::optional<WeightTensor> tensor(const WeightSpec& spec, const std::string& prefix,
+                                     std::int64_t layer = -1) {
     const bool table =
         spec.part == Part::kEmbedding || spec.part == Part::kPositions || spec.part == Part::kHead;
-    const bool plain = spec.is_vector || (packed_ && (table || is_unpacked(prefix + spec.name)));
-    DType dtype = plain ? vectors_ : matrices_;
+    const std::optional<DType> asked = weight_format(decisions_, layer);
+    const bool named = asked != decisions_.weights;
+    const bool plain =
+        spec.is_vector || (packed_ && !named && (table || is_unpacked(prefix + spec.name)));
+    DType dtype = plain ? vectors_ : named ? asked.value_or(card_.stored_weights) : matrices_;
     if (from_file()) {
       const StoredTensor* stored = index_.find(spec, prefix);
       if (stored == nullptr && spec.optional) return std::nullopt;
@@ -121,14 +126,14 @@ class Formats {
         throw Error(ErrorCode::kBadCard, "the file has no tensor " + prefix + spec.name)
             .help("the file and the card (or an override with --set) contradict each other");
       }
-      dtype = stored->dtype;
+      dtype = spec.is_vector ? stored->dtype : asked.value_or(stored->dtype);
     }
     const std::int64_t block = info(dtype).block_elements;
     if (spec.columns % block != 0) {
       throw Error(ErrorCode::kUsage,
                   fmt::format("rows of {} elements of {}{} do not divide into {} blocks of {}",
                               spec.columns, prefix, spec.name, info(dtype).name, block))
-          .at("", "--weights")
+          .at("", named ? "--weight-layers" : "--weights")
           .help(
               "choose a format whose block divides the row on every rank, such as f16, or another "
               "--tp");
@@ -149,6 +154,8 @@ class Formats {
     return false;
   }
 
+  const Decisions& decisions_;
+  const ModelCard& card_;
   DType matrices_;
   bool packed_;
   DType vectors_;
@@ -193,7 +200,7 @@ std::vector<WeightTensor> layer_tensors(const ModelCard& card, std::int64_t inde
   std::vector<WeightSpec> specs = layer_specs(card, layer, shape.tp, shape.ep);
   if (formats.has(prefix + "attn_k_b.weight")) split_expansion(layer.mixer, specs);
   for (const WeightSpec& spec : specs) {
-    if (auto tensor = formats.tensor(spec, prefix)) tensors.push_back(std::move(*tensor));
+    if (auto tensor = formats.tensor(spec, prefix, index)) tensors.push_back(std::move(*tensor));
   }
   return tensors;
 }
@@ -202,12 +209,14 @@ std::vector<WeightTensor> layer_tensors(const ModelCard& card, std::int64_t inde
 void add_layer(RankModel& model, const ModelCard& card, std::int64_t index,
                const Decisions& decisions, Formats& formats) {
   const std::optional<KvEncoding> cache = named_kv_encoding(decisions, index);
+  const std::optional<DType> weights = weight_format(decisions, index);
   const Layer& layer = card.layers[static_cast<std::size_t>(index)];
   std::vector<WeightTensor> tensors;
   if (formats.by_layer()) tensors = layer_tensors(card, index, model.shape, formats);
   for (std::size_t k = 0; k < model.kinds.size(); ++k) {
     LayerKind& kind = model.kinds[k];
-    if (!(kind.layer == layer) || kind.cache != cache) continue;  // equal in every field
+    // Equal in every field.
+    if (!(kind.layer == layer) || kind.cache != cache || kind.weights != weights) continue;
     if (formats.by_layer() && !same_tensors(kind.tensors, tensors)) continue;
     ++kind.count;
     model.kind_of_layer.push_back(k);
@@ -215,8 +224,8 @@ void add_layer(RankModel& model, const ModelCard& card, std::int64_t index,
   }
   if (!formats.by_layer()) tensors = layer_tensors(card, index, model.shape, formats);
   model.kind_of_layer.push_back(model.kinds.size());
-  model.kinds.push_back(
-      {layer, layer_shape(layer, model.shape.tp, model.shape.ep), 1, 0, std::move(tensors), cache});
+  model.kinds.push_back({layer, layer_shape(layer, model.shape.tp, model.shape.ep), 1, 0,
+                         std::move(tensors), cache, weights});
 }
 
 /// Layers that predict further tokens, on the last stage: their tensors are one group.
@@ -234,17 +243,6 @@ void add_mtp(RankModel& model, const ModelCard& card, Formats& formats) {
       tensor->group = "mtp";
       tensor->part = tensor->part == Part::kVector ? Part::kVector : Part::kMatrix;
       model.outside.push_back(std::move(*tensor));
-    }
-  }
-}
-
-/// With how many of each are on the device.
-template <class Visit>
-void for_each_tensor(const RankModel& model, Visit visit) {
-  for (const WeightTensor& tensor : model.outside) visit(tensor, std::int64_t{1});
-  for (const LayerKind& kind : model.kinds) {
-    for (const WeightTensor& tensor : kind.tensors) {
-      visit(tensor, is_streamed_tensor(tensor) ? kind.count - kind.streamed : kind.count);
     }
   }
 }
@@ -283,8 +281,10 @@ ParameterCount count_parameters(const ModelCard& card) {
 
 RankModel rank_model(const ModelCard& card, const Decisions& decisions,
                      const std::vector<StoredTensor>& stored, int rank) {
+  check_weight_layers(card, decisions);
   Formats formats(card, decisions, stored);
   RankModel model;
+  model.mixed_weights = !decisions.weight_layers.empty();
   model.shape = rank_shape(card, decisions.sharding, rank);
   model.hidden = card.hidden;
   model.vocab = card.vocab;
@@ -339,39 +339,6 @@ const WeightTensor* find_part(const LayerKind& kind, Part part) {
     if (tensor.part == part) return &tensor;
   }
   return nullptr;
-}
-
-std::vector<GroupBytes> weight_groups(const RankModel& model) {
-  std::vector<GroupBytes> groups;
-  for (const char* name : kWeightGroups) {
-    GroupBytes group{name, {}, 0};
-    for_each_tensor(model, [&](const WeightTensor& tensor, std::int64_t count) {
-      if (tensor.group != name || count == 0) return;
-      group.bytes += tensor.bytes() * count;
-      group.tensors += count;
-    });
-    if (group.tensors > 0) groups.push_back(group);
-  }
-  const Bytes staging = weight_staging_bytes(model);
-  if (staging.n > 0) groups.push_back({"staging", staging, model.weight_staging});
-  return groups;
-}
-
-Bytes weight_bytes(const RankModel& model) {
-  Bytes total = weight_staging_bytes(model);
-  for_each_tensor(model, [&](const WeightTensor& tensor, std::int64_t count) {
-    total += tensor.bytes() * count;
-  });
-  return total;
-}
-
-Bytes arena_padding(const RankModel& model) {
-  Bytes total;
-  for_each_tensor(model, [&](const WeightTensor& tensor, std::int64_t count) {
-    const Bytes bytes = tensor.bytes();
-    total += (round_up(bytes, kArenaAlignment) - bytes) * count;
-  });
-  return total;
 }
 
 }  // namespace vramplan

@@ -53,6 +53,7 @@ struct LayerKind {
   std::int64_t streamed = 0;             // of them with matrices in host memory
   std::vector<WeightTensor> tensors;     // of one such layer; names without "blk.N."
   std::optional<KvEncoding> cache = {};  // that Decisions::kv_layers gives it; else as the rest
+  std::optional<DType> weights = {};     // asked of its matrices; nothing: as stored
 
   KvEncoding encoding(const Decisions& decisions) const {
     return cache ? *cache : KvEncoding{decisions.kv_format, decisions.kv_full_heads};
@@ -70,6 +71,7 @@ struct RankModel {
   DType embedding_dtype = DType::kF32, head_dtype = DType::kF32;  // tied: equal
   std::optional<DType> positions_dtype;                           // of a table of learned positions
   bool final_norm = true;
+  bool mixed_weights = false;  // rows of layers are told apart by format: Decisions::weight_layers
   bool rms_norms = true;
   std::int64_t weight_staging = 0;  // streamed layers whose matrices are on the device at one time
   std::int64_t mtp_layers = 0;      // loaded on this rank, alike to the last of its kinds
@@ -82,13 +84,15 @@ struct ParameterCount {
 };
 ParameterCount count_parameters(const ModelCard& card);
 
-/// Bytes by format. `stored` (may be empty) gives each tensor's own format unless
-/// `decisions.weights` asks for another. From a card, norms, biases and routers take the format of
-/// the matrices when it is f32, f16 or bf16, and stay f32 under a quantised format. Under a packed
-/// format (AWQ, GPTQ, fp8-block ...) tables, the head, routers and all vectors stay as published.
-/// Errors: kUsage
-/// when a row does not divide into blocks of the format; kBadCard when the file's tensors are not
-/// the card's; kUnsupported for a tensor no account has a place for.
+/// Bytes by format. `stored` (may be empty) gives each tensor's own format; matrices and tables
+/// have that of `decisions.weights` and `decisions.weight_layers` where these ask for another,
+/// while norms, biases and routers stay as stored. From a card, norms, biases and routers take the
+/// format of the matrices that no layer names when it is f32, f16 or bf16, and stay f32 under a
+/// quantised format. Where `decisions.weights` is a packed format (AWQ, GPTQ, fp8-block ...)
+/// `stored` has no say: tables, the head, routers and all vectors stay as published. Errors: kUsage
+/// when a row does not divide into blocks of the format, or for layers the model does not have;
+/// kBadCard when the file's tensors are not the card's; kUnsupported for a tensor no account has a
+/// place for.
 RankModel rank_model(const ModelCard& card, const Decisions& decisions,
                      const std::vector<StoredTensor>& stored, int rank);
 
@@ -106,6 +110,8 @@ struct GroupBytes {
   const char* group = nullptr;
   Bytes bytes;
   std::int64_t tensors = 0;
+  std::optional<DType> dtype = {};  // of layers' tensors, with mixed_weights: one entry a format
+  std::string row() const;          // "attention", "attention q8_0"
 };
 /// Groups that hold something on the device. Sum over the rank's tensors there; "staging" is the
 /// room of streamed layers.

@@ -8,6 +8,7 @@
 #include <tuple>
 
 #include "planner/kv_mix.h"
+#include "planner/weight_mix.h"
 
 namespace vramplan {
 namespace {
@@ -48,6 +49,7 @@ void require_same_decisions(const RunRecord& before, const RunRecord& now) {
         {"sharding", fmt::format("tp {} pp {} cp {} ep {}", d.sharding.tp, d.sharding.pp,
                                  d.sharding.cp, d.sharding.ep)},
         {"weights", d.weights ? info(*d.weights).name : "as stored"},
+        {"weight formats of layers", text_of(d.weight_layers)},
         {"activations", info(d.activations).name},
         {"KV format", name_of(kv_encoding(d))},
         {"KV formats of layers", text_of(d.kv_layers)},

@@ -49,15 +49,46 @@ json layers_array(const Decisions& d) {
   return list;
 }
 
+DType dtype_from(const JsonReader& value) {
+  const auto dtype = dtype_from_name(value.text());
+  if (!dtype) value.fail("'" + value.text() + "' is no element format");
+  return *dtype;
+}
+
+json weight_layers_array(const Decisions& d) {
+  json list = json::array();
+  for (const WeightLayerRange& piece : d.weight_layers) {
+    list.push_back({{"first_layer", piece.begin},
+                    {"last_layer", piece.end - 1},
+                    {"weights", piece.format ? json(info(*piece.format).name) : json(nullptr)}});
+  }
+  return list;
+}
+
+/// One past the last layer of a piece.
+std::int64_t end_from(const JsonReader& piece) {
+  const std::int64_t last = piece.at("last_layer").count();
+  if (last > INT_MAX) piece.at("last_layer").fail("no model has so many layers");
+  return last + 1;
+}
+
+std::vector<WeightLayerRange> weight_layers_from(const JsonReader& in) {
+  std::vector<WeightLayerRange> layers;
+  for (const JsonReader& piece : in.items()) {
+    layers.push_back({piece.at("first_layer").count(), end_from(piece), {}});
+    const JsonReader format = piece.at("weights");
+    if (!format.is_null()) layers.back().format = dtype_from(format);
+  }
+  return layers;
+}
+
 /// Whether the model has these layers is asked where it is known.
 std::vector<KvLayerRange> layers_from(const JsonReader& in) {
   std::vector<KvLayerRange> layers;
   for (const JsonReader& piece : in.items()) {
-    const std::int64_t last = piece.at("last_layer").count();
-    if (last > INT_MAX) piece.at("last_layer").fail("no model has so many layers");
     layers.push_back(
         {piece.at("first_layer").count(),
-         last + 1,
+         end_from(piece),
          {piece.at("kv_format").word<KvFormat>(kKvFormats), heads_from(piece.at("full_heads"))}});
   }
   return layers;
@@ -96,12 +127,6 @@ Sharding sharding_from(const JsonReader& in) {
   return s;
 }
 
-DType dtype_from(const JsonReader& value) {
-  const auto dtype = dtype_from_name(value.text());
-  if (!dtype) value.fail("'" + value.text() + "' is no element format");
-  return *dtype;
-}
-
 std::uint64_t hash_from(const JsonReader& value) {
   const std::string text = value.text();
   std::uint64_t hash = 0;
@@ -131,6 +156,15 @@ GuessDecision speculation_from(const JsonReader& in) {
   return s;
 }
 
+/// Records of before say less.
+void weights_from(const JsonReader& in, Decisions& d) {
+  if (!in.at("weights").is_null()) d.weights = dtype_from(in.at("weights"));
+  if (in.has("weight_layers")) d.weight_layers = weight_layers_from(in.at("weight_layers"));
+  if (!in.has("weight_streamed_layers")) return;
+  d.weight_offload = {in.at("weight_streamed_layers").count(),
+                      in.at("weight_staging_layers").count()};
+}
+
 }  // namespace
 
 json decisions_object(const Plan& plan) {
@@ -146,6 +180,7 @@ json decisions_object(const Plan& plan) {
       {"cp", d.sharding.cp},
       {"ep", d.sharding.ep},
       {"weights", d.weights ? json(info(*d.weights).name) : json(nullptr)},
+      {"weight_layers", weight_layers_array(d)},
       {"weight_streamed_layers", d.weight_offload.layers},
       {"weight_staging_layers", d.weight_offload.staging},
       {"activations", info(d.activations).name},
@@ -199,11 +234,7 @@ void read_decisions(const JsonReader& in, Plan& plan) {
   d.device = in.at("device").text();
   d.device_count = small_count(in.at("device_count"));
   d.sharding = sharding_from(in);
-  if (!in.at("weights").is_null()) d.weights = dtype_from(in.at("weights"));
-  if (in.has("weight_streamed_layers")) {  // records of before have none
-    d.weight_offload = {in.at("weight_streamed_layers").count(),
-                        in.at("weight_staging_layers").count()};
-  }
+  weights_from(in, d);
   d.activations = dtype_from(in.at("activations"));
   d.kv_format = in.at("kv_format").word<KvFormat>(kKvFormats);
   if (in.has("kv_layers")) {  // records of before have none

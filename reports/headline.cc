@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "planner/kv_mix.h"
+#include "planner/weight_mix.h"
 #include "reports/escape.h"
 
 namespace vramplan {
@@ -99,12 +100,15 @@ std::string configuration(const Plan& plan) {
   const Decisions& d = plan.decisions;
   const std::string layers =
       d.kv_layers.empty() ? "" : fmt::format(", layers {},", text_of(d.kv_layers));
+  const std::string matrices =
+      d.weight_layers.empty() ? "" : fmt::format(", layers {},", text_of(d.weight_layers));
   std::string text = fmt::format(
-      "context {} tokens of which {} output, batch {}, weights {}, KV {}{} in blocks of {}, "
+      "context {} tokens of which {} output, batch {}, weights {}{} KV {}{} in blocks of {}, "
       "activations {}, {} attention, prefill chunk {}{}",
       grouped(d.context.n), grouped(d.output.n), d.batch,
-      d.weights ? info(*d.weights).name : "as stored", name_of(kv_encoding(d)), layers, d.block.n,
-      info(d.activations).name, name_of(d.attention), grouped(d.prefill_chunk.n),
+      d.weights ? info(*d.weights).name : "as stored", matrices.empty() ? "," : matrices,
+      name_of(kv_encoding(d)), layers, d.block.n, info(d.activations).name, name_of(d.attention),
+      grouped(d.prefill_chunk.n),
       d.linear_inputs == DType::kI8
           ? ""
           : fmt::format(", linear inputs {}", info(d.linear_inputs).name));

@@ -1,12 +1,8 @@
 // Formats layer by layer and head by head: what each keeps and loses, and the mixes that keep a
 // floor of quality. The study reads the first 512 tokens of the text; the table is of all of it, so
 // that a mix is judged on text that it was not chosen by, too.
-#include <cmath>
-
-#include "bench/techniques/page.h"
-#include "executor/quality.h"
+#include "bench/techniques/study_tables.h"
 #include "planner/kv_mix.h"
-#include "planner/mix_study.h"
 
 namespace vramplan {
 namespace {
@@ -20,10 +16,6 @@ PlanRequest mix_request(const std::vector<KvLayerRange>& layers) {
   request.prefill_chunk = Tokens{96};
   request.block_tokens = kResidualBlock.n;
   return request;
-}
-
-CacheQuality quality_of(const TextQuality& q) {
-  return {q.perplexity, q.mean_divergence, q.worst_divergence, q.same_best};
 }
 
 struct Row {
@@ -73,58 +65,25 @@ class MixPage {
     const QualityBase judge(runs_.logits(base_, ids), ids);
     MixQuestion question;
     question.floor = {false, 0.02};
-    question.base = KvFormat::kF16;
-    question.formats = {KvFormat::kInt8, KvFormat::kQ4_0, KvFormat::kKivi4, KvFormat::kKivi2};
+    question.base = "f16";
+    question.formats = {"int8", "q4_0", "kivi4", "kivi2"};
     question.layers_together = kTogether;
-    const auto measure = [&](const Decisions& d) {
-      return quality_of(judge.compare(runs_.logits(d, ids)));
-    };
-    const MixParts parts{setting_.source, quality_of(judge.itself()),
-                         [&](const std::vector<KvLayerRange>& layers) { return decide(layers); },
-                         measure,
-                         [](double done) { Page::did(fmt::format("study {:.0f} %", 100 * done)); }};
-    const MixAnswer answer = study_mix(parts, question);
-    page_.line(
-        "Mean KL (nats) over {} tokens when only these layers have another format; {} passes.\n",
-        kStudied, answer.passes);
-    sensitivity(answer);
-    std::vector<Row> rows;
-    for (const char* floor : {"kl:0.005", "kl:0.02", "perplexity:+1%"}) {
-      const QualityFloor asked = parse_quality_floor(floor, "");
-      const MixFound found = find_mix(
-          mix_front(answer.groups), asked, question.most_runs, [&](const MixChoice& choice) {
-            const CacheQuality q = measure(decide(layers_of(answer.groups, choice)));
-            return MixLoss{q.mean_divergence, std::log(q.perplexity / judge.itself().perplexity)};
-          });
-      Page::did(fmt::format("{}: {} runs", floor, found.runs.size()));
-      if (!found.best) continue;
-      const MixRun& best = found.runs[*found.best];
-      Decisions d = decide(layers_of(answer.groups, best.choice));
+    const MixParts parts{
+        layers_,
+        quality_of(judge.itself()),
+        [&](const std::vector<LayerWord>& layers) { return decide(kv_layers_of(layers, "")); },
+        [&](const Decisions& d) { return mix_size(setting_.source, d, false); },
+        [&](const Decisions& d) { return quality_of(judge.compare(runs_.logits(d, ids))); },
+        [](double done) { Page::did(fmt::format("study {:.0f} %", 100 * done)); }};
+    const auto flags = [](const Decisions& d) {
       const std::string layers = d.kv_layers.empty() ? "" : " --kv-layers " + text_of(d.kv_layers);
-      page_.line(
-          "\nFloor {}: `--kv-cache-dtype {}{}`; sum of its groups {:.5f}, run {:.5f} ({} runs).",
-          floor, name_of(kv_encoding(d)), layers, best.choice.loss, best.loss.divergence,
-          found.runs.size());
-      rows.push_back({fmt::format("mix, {}", floor), layers_of(answer.groups, best.choice)});
+      return fmt::format("--kv-cache-dtype {}{}", name_of(kv_encoding(d)), layers);
+    };
+    std::vector<Row> rows;
+    for (const FoundMix& mix : study_tables(page_, parts, question, kStudied, flags)) {
+      rows.push_back({"mix, " + mix.floor, kv_layers_of(mix.layers, "")});
     }
-    page_.line("");
     return rows;
-  }
-
-  void sensitivity(const MixAnswer& answer) {
-    std::string head = "| layers |", rule = "|---|";
-    for (const KvEncoding& format : answer.question.formats) {
-      head += " " + name_of(format) + " |";
-      rule += "---|";
-    }
-    page_.line("{}\n{}", head, rule);
-    for (const MixGroup& group : answer.groups) {
-      std::string line = fmt::format("| {}-{} |", group.begin, group.end - 1);
-      for (std::size_t o = 1; o < group.options.size(); ++o) {
-        line += fmt::format(" {:.6f} |", group.options[o].loss);
-      }
-      page_.line("{}", line);
-    }
   }
 
   void table(const std::vector<Row>& rows) {

@@ -38,6 +38,7 @@ Bytes tensor_bytes(const Ledger& ledger);
 // The parts, by the names of their markers.
 void cache_tables(const Setting& setting, Page& page);       // formats and policies: bytes, quality
 void mix_tables(const Setting& setting, Page& page);         // formats of layers and heads
+void weight_tables(const Setting& setting, Page& page);      // formats of the weights' layers
 void long_tables(const Setting& setting, Page& page);        // 8192 tokens
 void sharing_tables(const Setting& setting, Page& page);     // samples, beams, prefixes
 void layout_tables(const Setting& setting, Page& page);      // blocks against reservations

@@ -27,6 +27,7 @@ struct Part {
 constexpr Part kParts[] = {{"cache", cache_tables},
                            {"long", long_tables},
                            {"mix", mix_tables},
+                           {"weights", weight_tables},
                            {"sharing", sharing_tables},
                            {"layout", layout_tables},
                            {"placement", placement_tables},

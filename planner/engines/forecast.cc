@@ -7,6 +7,7 @@
 
 #include "planner/engines/twin.h"
 #include "planner/kv_mix.h"
+#include "planner/weight_mix.h"
 
 namespace vramplan {
 namespace {
@@ -63,6 +64,7 @@ EngineOutcome forecast_engine(const ModelSource& source, const DeviceCard& devic
                               const Decisions& decisions, const EngineRequest& request) {
   const EngineTable table = engine_table(request.id);
   refuse_kv_mix(decisions, name_of(table.kind));
+  refuse_weight_mix(decisions, name_of(table.kind));
   if (device.kind != DeviceKind::kGpu && table.kind != EngineKind::kLlamacpp) {
     throw Error(ErrorCode::kUnsupported,
                 fmt::format("no account of {} on {} exists", name_of(table.kind), device.name))

@@ -9,6 +9,7 @@
 #include "planner/engines/flag_value.h"
 #include "planner/engines/speculation_flags.h"
 #include "planner/kv_mix.h"
+#include "planner/weight_mix.h"
 
 namespace vramplan {
 namespace {
@@ -295,6 +296,7 @@ EngineSetup setup_of_plan(const Plan& plan, const EngineRequest& engine, const M
         .help("plan a checkpoint in that format, or use --quantization of the engine");
   }
   refuse_kv_mix(d, name_of(table.kind));
+  refuse_weight_mix(d, name_of(table.kind));
   EngineSetup s;
   static_cast<EngineFlags&>(s) = engine;
   s.id = {table.kind, engine.id.version.empty() ? table.version : engine.id.version};

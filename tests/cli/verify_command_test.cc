@@ -1,3 +1,6 @@
+#include <cstdlib>
+#include <set>
+
 #include "tests/cli/program.h"
 
 namespace vramplan::testing {
@@ -183,6 +186,45 @@ TEST(VerifyCommand, CompressedCachesAreExactToTheByte) {
     }
     EXPECT_GE(caches, 2) << choice[1];
   }
+}
+
+TEST(VerifyCommand, WeightFormatsOfLayersAreExactToTheByte) {
+  const Outcome run = run_program(
+      small("verify", {"--weight-layers", "0:f16,1:fp8", "--tolerance", "process-floor=64MiB",
+                       "--tolerance", "process-under=1", "--json"}));
+  ASSERT_EQ(run.code, 0) << run.err << run.out;
+  std::set<std::string> names;
+  const auto verdict = run.json();
+  for (const auto& row : verdict["rows"]) {
+    if (row["category"] != "weights") continue;
+    names.insert(row["name"]);
+    EXPECT_EQ(row["predicted_bytes"], row["observed_bytes"]) << row.dump();
+  }
+  EXPECT_EQ(names.count("attention f16"), 1U);
+  EXPECT_EQ(names.count("feed_forward fp8"), 1U);
+  EXPECT_EQ(names.count("attention"), 0U);
+}
+
+/// The real model's file, converted: the same rows in the plan and in the run.
+TEST(VerifyCommand, AFileConvertedAtLoadIsExactToTheByte) {
+  const char* const path = std::getenv("VRAMPLAN_TEST_MODEL");
+  if (path == nullptr) GTEST_SKIP() << "set VRAMPLAN_TEST_MODEL to a SmolLM2 GGUF file";
+  const Outcome run =
+      run_program({"verify", path, "--context", "24", "--output-tokens", "2", "--weights", "q4_0",
+                   "--weight-layers", "0-3:q8_0,29:stored", "--json"});
+  ASSERT_NE(run.out, "") << run.err;
+  int rows = 0;
+  const auto verdict = run.json();
+  for (const auto& row : verdict["rows"]) {
+    if (row["category"] != "weights") continue;
+    ++rows;
+    EXPECT_EQ(row["predicted_bytes"], row["observed_bytes"]) << row.dump();
+  }
+  EXPECT_EQ(rows, 2 + 2 * 3);  // embedding, norms; attention and feed-forward in three formats
+  const Outcome searched = run_program(
+      {"verify", path, "--weights", "q8_0", "--weight-layers", "0:int8", "--context", "24"});
+  EXPECT_EQ(searched.code, 6) << searched.err;
+  EXPECT_HOLDS(searched.err, "converting a file's weights to int8");
 }
 
 TEST(VerifyCommand, AToleranceOfNothingIsExceeded) {

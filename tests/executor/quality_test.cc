@@ -11,6 +11,7 @@
 #include "planner/kv_mix.h"
 #include "planner/mix_study.h"
 #include "planner/plan.h"
+#include "planner/weight_mix.h"
 #include "tests/executor/tiny_model.h"
 
 namespace vramplan {
@@ -89,12 +90,12 @@ class MixStudy : public testing::Test {
     return card;
   }
 
-  Decisions decide(const std::vector<KvLayerRange>& layers) const {
+  Decisions decide(const std::vector<LayerWord>& layers) const {
     PlanRequest request;
     request.model = "tiny";
     request.device = "cpu-generic";
     request.kv_format = KvFormat::kF32;
-    request.kv_layers = layers;
+    request.kv_layers = kv_layers_of(layers, "");
     request.context = Tokens{500};  // begins a block of 32 and would end one of 16
     request.block_tokens = 32;
     request.prefill_chunk = Tokens{64};
@@ -102,28 +103,32 @@ class MixStudy : public testing::Test {
     return make_plan(source_, device_, request).decisions;
   }
 
-  MixAnswer study(double nats, std::vector<KvEncoding> formats) {
+  MixAnswer study(double nats, std::vector<std::string> formats) {
     const Decisions base = decide({});
     const auto backend = make_cpu_backend(2, 1_GiB);
     PromptRuns runs(base, source_, *backend, true);
     MixQuestion question;
     question.floor.nats = nats;
-    question.base = KvFormat::kF32;
+    question.base = "f32";
     question.formats = std::move(formats);
     question.layers_together = 2;
     const QualityBase judge(runs.logits(base, ids_), ids_);
     const auto quality_of = [](const TextQuality& q) {
-      return CacheQuality{q.perplexity, q.mean_divergence, q.worst_divergence, q.same_best};
+      return MixQuality{q.perplexity, q.mean_divergence, q.worst_divergence, q.same_best};
     };
     const MixParts parts{
-        source_, quality_of(judge.itself()), [&](const auto& layers) { return decide(layers); },
+        source_.card.layer_count(), quality_of(judge.itself()),
+        [&](const auto& layers) { return decide(layers); },
+        [&](const Decisions& d) {
+          return MixSize{kv_bytes(rank_model(source_.card, d, {}, 0), d)};
+        },
         [&](const Decisions& d) { return quality_of(judge.compare(runs.logits(d, ids_))); }};
     MixAnswer answer = study_mix(parts, question);
     EXPECT_LE(answer.passes, most_passes(question, 4));
     EXPECT_EQ(answer.groups.size(), 2U);
     for (const MeasuredMix& run : answer.runs) {
       const Decisions decisions = decide(run.layers);
-      EXPECT_EQ(run.bytes, kv_bytes(rank_model(source_.card, decisions, {}, 0), decisions));
+      EXPECT_EQ(run.size.bytes, kv_bytes(rank_model(source_.card, decisions, {}, 0), decisions));
       EXPECT_EQ(run.keeps, run.quality.mean_divergence <= nats);
     }
     return answer;
@@ -134,16 +139,14 @@ class MixStudy : public testing::Test {
   std::vector<std::int32_t> ids_;
 };
 
-const std::vector<KvEncoding> kFormats = {KvFormat::kF16, KvFormat::kInt8, KvFormat::kQ4_0,
-                                          KvFormat::kKivi2,
-                                          KvEncoding{KvFormat::kKivi2, KvHeads{1}}};
+const std::vector<std::string> kFormats = {"f16", "int8", "q4_0", "kivi2", "kivi2/0"};
 
 TEST_F(MixStudy, AFloorThatLetsEverythingThroughGivesTheSmallestFormat) {
   const MixAnswer answer = study(9, kFormats);
   ASSERT_LT(answer.best, answer.runs.size());
-  Bytes least = answer.base.bytes;
-  for (const MeasuredMix& uniform : answer.uniforms) least = std::min(least, uniform.bytes);
-  EXPECT_EQ(answer.found().bytes, least);
+  Bytes least = answer.base.size.bytes;
+  for (const MeasuredMix& uniform : answer.uniforms) least = std::min(least, uniform.size.bytes);
+  EXPECT_EQ(answer.found().size.bytes, least);
   EXPECT_EQ(answer.runs.size(), 1U);
 }
 
@@ -158,15 +161,15 @@ TEST_F(MixStudy, WhatIsFoundKeepsTheFloorAndNoSmallerRunDoes) {
     const MeasuredMix& found = answer.found();
     EXPECT_LE(found.loss.divergence, floor);
     for (const MeasuredMix& run : answer.runs) {
-      EXPECT_TRUE(!run.keeps || run.bytes >= found.bytes);
+      EXPECT_TRUE(!run.keeps || run.size.bytes >= found.size.bytes);
     }
-    EXPECT_LT(found.bytes, answer.base.bytes);
+    EXPECT_LT(found.size.bytes, answer.base.size.bytes);
   }
 }
 
 TEST_F(MixStudy, AFloorThatNothingKeepsLeavesTheBase) {
-  const MixAnswer answer = study(1e-12, {KvFormat::kQ4_0});
-  EXPECT_EQ(answer.found().bytes, answer.base.bytes);
+  const MixAnswer answer = study(1e-12, {"q4_0"});
+  EXPECT_EQ(answer.found().size.bytes, answer.base.size.bytes);
   EXPECT_EQ(answer.found().loss.divergence, 0);
 }
 
@@ -175,10 +178,48 @@ TEST_F(MixStudy, AFloorThatNothingKeepsLeavesTheBase) {
 TEST_F(MixStudy, BytesOfGroupsAddUp) {
   const MixAnswer answer = study(9, kFormats);
   for (std::size_t f = 0; f < kFormats.size(); ++f) {
-    Bytes sum = answer.base.bytes;
+    Bytes sum = answer.base.size.bytes;
     for (const MixGroup& group : answer.groups) sum += group.options[f + 1].bytes;
-    EXPECT_EQ(sum, answer.uniforms[f].bytes) << name_of(kFormats[f]);
+    EXPECT_EQ(sum, answer.uniforms[f].size.bytes) << kFormats[f];
   }
+}
+
+/// Weights: each choice is loaded and run; what is found keeps the floor in the fewest bytes.
+TEST_F(MixStudy, OfWeightsIsTheSameQuestion) {
+  const auto decide = [&](const std::vector<LayerWord>& layers) {
+    Decisions decisions = MixStudy::decide({});
+    decisions.weight_layers = weight_layers_of(layers, "");
+    return decisions;
+  };
+  const auto backend = make_cpu_backend(2, 1_GiB);
+  const auto logits = [&](const Decisions& d) {
+    return prompt_logits(d, source_, *backend, ids_, true);
+  };
+  const QualityBase judge(logits(decide({})), ids_);
+  const auto quality_of = [](const TextQuality& q) {
+    return MixQuality{q.perplexity, q.mean_divergence, q.worst_divergence, q.same_best};
+  };
+  MixQuestion question;
+  question.base = "stored";
+  question.formats = {"bf16", "fp8"};
+  question.layers_together = 2;
+  const MixParts parts{4, quality_of(judge.itself()), decide,
+                       [&](const Decisions& d) { return mix_size(source_, d, true); },
+                       [&](const Decisions& d) { return quality_of(judge.compare(logits(d))); }};
+  question.floor.nats = 9;
+  const MixAnswer open = study_mix(parts, question);
+  const MeasuredMix &bf16 = open.uniforms[0], &fp8 = open.uniforms[1];
+  EXPECT_EQ(open.found().size.weights, fp8.size.weights);
+  EXPECT_EQ(open.base.size.cache, fp8.size.cache);
+  // Matrices of the four layers: from four bytes an element to one.
+  const std::int64_t halves = (open.base.size.weights - bf16.size.weights).n;
+  EXPECT_EQ((open.base.size.weights - fp8.size.weights).n * 2, halves * 3);
+  EXPECT_LT(bf16.loss.divergence, fp8.loss.divergence);
+  question.floor.nats = (bf16.loss.divergence + fp8.loss.divergence) / 2;
+  const MixAnswer half = study_mix(parts, question);
+  EXPECT_LE(half.found().loss.divergence, question.floor.nats);
+  EXPECT_LE(half.found().size.weights, bf16.size.weights);
+  EXPECT_GT(half.found().size.weights, fp8.size.weights);
 }
 
 TEST_F(MixStudy, AQuestionWithoutAChoiceIsRefused) { EXPECT_THROW(study(1, {}), Error); }

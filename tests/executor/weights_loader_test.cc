@@ -7,70 +7,23 @@
 #include <cstring>
 #include <fstream>
 #include <functional>
+#include <map>
+#include <optional>
 
 #include "executor/engine.h"
 #include "executor/random_weights.h"
 #include "kernels/cpu/half.h"
+#include "kernels/cpu/quantise.h"
+#include "planner/weights.h"
+#include "tests/executor/gguf_writer.h"
 #include "tests/executor/tiny_model.h"
 
 namespace vramplan {
 namespace {
 
-/// Writes a llama GGUF file (version 3) of a card's tensors with the loader's random values, as a
-/// converter would; `edit` may change the list of tensors.
-struct FileTensor {
-  std::string name;
-  std::vector<std::uint64_t> dims;  // innermost first
-  std::string bytes;
-};
-
-class GgufWriter {
- public:
-  void number(const std::string& key, std::uint32_t value) { pair(key, 4).append(raw(value)); }
-  void real(const std::string& key, float value) { pair(key, 6).append(raw(value)); }
-  void text(const std::string& key, const std::string& value) { append_text(pair(key, 8), value); }
-
-  std::string file(const std::vector<FileTensor>& tensors) const {
-    std::string out = "GGUF";
-    out += raw(std::uint32_t{3}) + raw(std::uint64_t{tensors.size()}) + raw(pairs_) + metadata_;
-    std::uint64_t offset = 0;
-    for (const FileTensor& t : tensors) {
-      append_text(out, t.name);
-      out += raw(static_cast<std::uint32_t>(t.dims.size()));
-      for (const std::uint64_t dim : t.dims) out += raw(dim);
-      out += raw(std::uint32_t{0}) + raw(offset);
-      offset += (t.bytes.size() + 31) / 32 * 32;
-    }
-    out.resize((out.size() + 31) / 32 * 32, '\0');
-    for (const FileTensor& t : tensors) {
-      out += t.bytes;
-      out.resize((out.size() + 31) / 32 * 32, '\0');
-    }
-    return out;
-  }
-
- private:
-  template <class T>
-  static std::string raw(T value) {
-    std::string bytes(sizeof value, '\0');
-    std::memcpy(bytes.data(), &value, sizeof value);
-    return bytes;
-  }
-  static void append_text(std::string& out, const std::string& value) {
-    out += raw(std::uint64_t{value.size()}) + value;
-  }
-  std::string& pair(const std::string& key, std::uint32_t type) {
-    ++pairs_;
-    append_text(metadata_, key);
-    return metadata_ += raw(type);
-  }
-
-  std::string metadata_;
-  std::uint64_t pairs_ = 0;
-};
-
 constexpr std::uint64_t kSeed = 7;
 
+/// A card's tensors with the loader's random values, as a converter would write them.
 std::vector<FileTensor> tensors_of(const ModelCard& card) {
   std::vector<FileTensor> tensors;
   RankWeights none;
@@ -95,13 +48,13 @@ ModelCard file_card() {
   return card;
 }
 
-std::string llama_file(const std::vector<FileTensor>& tensors) {
+std::string llama_file(const std::vector<FileTensor>& tensors, std::uint32_t intermediate = 36) {
   GgufWriter writer;
   writer.text("general.architecture", "llama");
   writer.number("llama.block_count", 2);
   writer.number("llama.context_length", 256);
   writer.number("llama.embedding_length", 32);
-  writer.number("llama.feed_forward_length", 36);
+  writer.number("llama.feed_forward_length", intermediate);
   writer.number("llama.attention.head_count", 4);
   writer.number("llama.attention.head_count_kv", 2);
   writer.number("llama.rope.dimension_count", 8);
@@ -141,11 +94,13 @@ TEST(WeightsLoader, AFileGivesTheLogitsOfTheSameWeightsMadeInPlace) {
   for (std::size_t i = 0; i < made.size(); ++i) ASSERT_FLOAT_EQ(from_file[i], made[i]) << i;
 }
 
-ErrorCode load_error(const ModelSource& source, const File& file, std::string* message) {
+ErrorCode load_error(const ModelSource& source, const File& file, std::string* message,
+                     std::optional<DType> weights = {}) {
   auto tier = make_host_tier(TierKind::kDevice, 64_MiB);
   Arena arena(*tier, 16_MiB, "the weight region");
   ReferenceOps ops;
-  const Decisions decisions = tiny_decisions(source.card, 9, 1);
+  Decisions decisions = tiny_decisions(source.card, 9, 1);
+  decisions.weights = weights;
   try {
     load_weights(source, decisions, model_part(source.card, {}, 0), arena, ops,
                  {WeightFill::kFile, &file, 0, {}});
@@ -268,6 +223,109 @@ TEST(WeightsLoader, PartsOfFusedTensorsAreReadFromTheirRows) {
       const auto size = static_cast<std::size_t>(x.weight.tensor.bytes().n);
       EXPECT_EQ(std::memcmp(x.weight.tensor.data, y.weight.tensor.data, size), 0);
     }
+  }
+}
+
+/// Every format that rounding makes, for the rest and for one layer: matrices are those of the file
+/// encoded, norms the file's own, and the arena holds the planner's bytes, row by row.
+TEST(WeightsLoader, MatricesOfAFileAreConvertedAndVectorsStay) {
+  ModelCard card = file_card();
+  card.tied_head = true;
+  for (Layer& layer : card.layers) layer.feed_forward.intermediate = 64;
+  const std::vector<FileTensor> tensors = tensors_of(card);
+  const std::string bytes = llama_file(tensors, 64);
+  const auto file = memory_file("test.gguf", bytes);
+  ModelSource source = source_with(tensors, bytes);
+  source.card = card;
+  for (const GgufTensor& t : source.gguf->tensors()) {
+    source.stored.push_back({t.name, t.dtype, t.rows(), t.shape.back(), t.bytes});
+  }
+  for (const DType dtype : {DType::kF16, DType::kBF16, DType::kF8E4M3, DType::kQ8_0, DType::kQ4_0,
+                            DType::kQ4_1, DType::kQ5_0, DType::kQ5_1}) {
+    Decisions decisions = tiny_decisions(card, 9, 1);
+    decisions.weights = dtype;
+    decisions.weight_layers = {{1, 2, std::nullopt}};
+    auto tier = make_host_tier(TierKind::kDevice, 64_MiB);
+    Arena arena(*tier, 8_MiB, "weights");
+    ReferenceOps ops;
+    const LoadedWeights loaded = load_weights(source, decisions, model_part(card, {}, 0), arena,
+                                              ops, {WeightFill::kFile, file.get(), 0, {}});
+    std::map<std::string, Bytes> predicted;
+    for (const GroupBytes& group : weight_groups(rank_model(card, decisions, source.stored, 0))) {
+      predicted[group.row()] = group.bytes;
+    }
+    EXPECT_EQ(loaded.group_bytes, predicted) << info(dtype).name;
+    EXPECT_EQ(loaded.group_bytes.count("head"), 0U);
+    const LayerWeights &made = loaded.weights.layers[0], &kept = loaded.weights.layers[1];
+    EXPECT_EQ(made.down.weight.tensor.dtype, dtype);
+    EXPECT_EQ(loaded.weights.embedding.tensor.dtype, dtype);
+    EXPECT_EQ(kept.down.weight.tensor.dtype, DType::kF32);
+    EXPECT_EQ(made.attention_norm.weight.dtype, DType::kF32);
+    const auto expect_rows = [&](const std::string& name, const TensorView& view) {
+      const auto stored = std::find_if(tensors.begin(), tensors.end(),
+                                       [&](const FileTensor& t) { return t.name == name; });
+      std::vector<std::byte> row(static_cast<std::size_t>(bytes_of(view.dtype, 1, view.columns).n));
+      for (std::int64_t r = 0; r < view.rows; ++r) {
+        const auto* values = reinterpret_cast<const float*>(stored->bytes.data());
+        cpu::quantise_row(view.dtype, values + r * view.columns, row.data(), view.columns);
+        const auto* got =
+            static_cast<const std::byte*>(view.data) + r * static_cast<std::int64_t>(row.size());
+        ASSERT_EQ(std::memcmp(got, row.data(), row.size()), 0) << name << " row " << r;
+      }
+    };
+    expect_rows("blk.0.ffn_down.weight", made.down.weight.tensor);
+    expect_rows("blk.0.attn_k.weight", made.k.weight.tensor);
+    expect_rows("token_embd.weight", loaded.weights.embedding.tensor);
+    expect_rows("blk.1.ffn_up.weight", kept.up.weight.tensor);
+  }
+}
+
+/// Takes few bytes at a time, as a busy link does.
+class NarrowUpload final : public WeightUpload {
+ public:
+  std::span<std::byte> buffer(std::int64_t wanted) override {
+    room_.resize(static_cast<std::size_t>(std::min<std::int64_t>(wanted, 100)));
+    return room_;
+  }
+  void send(void* to, std::int64_t size) override {
+    std::memcpy(to, room_.data(), static_cast<std::size_t>(size));
+  }
+  bool fill_random(const TensorView&, const std::string&, std::uint64_t) override { return false; }
+
+ private:
+  std::vector<std::byte> room_;
+};
+
+TEST(WeightsLoader, WhatIsConvertedIsSentWhereTheCpuCannotWrite) {
+  const std::vector<FileTensor> tensors = tensors_of(file_card());
+  const std::string bytes = llama_file(tensors);
+  const ModelSource source = source_with(tensors, bytes);
+  const auto file = memory_file("test.gguf", bytes);
+  Decisions decisions = tiny_decisions(source.card, 9, 1);
+  decisions.weights = DType::kBF16;
+  auto tier = make_host_tier(TierKind::kDevice, 64_MiB);
+  Arena arena(*tier, 8_MiB, "weights"), sent_arena(*tier, 8_MiB, "sent");
+  ReferenceOps ops;
+  NarrowUpload upload;
+  LoadOptions options{WeightFill::kFile, file.get(), 0, {}};
+  const ModelPart part = model_part(source.card, {}, 0);
+  const LoadedWeights here = load_weights(source, decisions, part, arena, ops, options);
+  options.upload = &upload;
+  const LoadedWeights sent = load_weights(source, decisions, part, sent_arena, ops, options);
+  EXPECT_EQ(here.group_bytes, sent.group_bytes);
+  const TensorView &a = here.weights.layers[1].down.weight.tensor,
+                   &b = sent.weights.layers[1].down.weight.tensor;
+  ASSERT_EQ(b.dtype, DType::kBF16);
+  EXPECT_EQ(std::memcmp(a.data, b.data, static_cast<std::size_t>(a.bytes().n)), 0);
+}
+
+TEST(WeightsLoader, AFailedReadEndsAConversionWhereverItHappens) {
+  const std::vector<FileTensor> tensors = tensors_of(file_card());
+  const std::string bytes = llama_file(tensors);
+  const ModelSource source = source_with(tensors, bytes);
+  for (int at = 0; at < static_cast<int>(tensors.size()); ++at) {
+    std::string message;
+    EXPECT_EQ(load_error(source, FailingFile(bytes, at), &message, DType::kF16), ErrorCode::kIo);
   }
 }
 

@@ -16,7 +16,7 @@ std::vector<MixGroup> groups_of(const std::vector<std::vector<Option>>& options)
     const auto begin = static_cast<std::int64_t>(g);
     groups.push_back({begin, begin + 1, {}});
     for (const auto& [bytes, loss] : options[g]) {
-      groups.back().options.push_back({KvFormat::kF16, Bytes{bytes}, loss});
+      groups.back().options.push_back({"f16", Bytes{bytes}, loss});
     }
   }
   return groups;
@@ -143,12 +143,12 @@ TEST(MixSearch, FloorsAreNatsOrPercentOfPerplexity) {
 }
 
 TEST(MixSearch, AChoiceNamesTheLayersOfItsGroups) {
-  std::vector<MixGroup> groups = {{0, 2, {{KvFormat::kF16, {}, 0}, {KvFormat::kInt8, {}, 0}}},
-                                  {2, 3, {{KvFormat::kKivi2, {}, 0}}}};
+  std::vector<MixGroup> groups = {{0, 2, {{"f16", {}, 0}, {"int8", {}, 0}}},
+                                  {2, 3, {{"kivi2", {}, 0}}}};
   const auto layers = layers_of(groups, {{}, 0, {1, 0}});
   ASSERT_EQ(layers.size(), 2U);
-  EXPECT_EQ(layers[0], (KvLayerRange{0, 2, KvFormat::kInt8}));
-  EXPECT_EQ(layers[1], (KvLayerRange{2, 3, KvFormat::kKivi2}));
+  EXPECT_EQ(layers[0], (LayerWord{0, 2, "int8"}));
+  EXPECT_EQ(layers[1], (LayerWord{2, 3, "kivi2"}));
 }
 
 }  // namespace

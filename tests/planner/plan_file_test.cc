@@ -3,6 +3,7 @@
 
 #include "cards.h"
 #include "planner/kv_mix.h"
+#include "planner/weight_mix.h"
 
 namespace vramplan {
 namespace {
@@ -147,6 +148,24 @@ TEST(PlanFile, FormatsOfLayersReadBack) {
       EXPECT_EQ(error.code(), ErrorCode::kBadYaml);
       EXPECT_NE(error.field().find("kv_"), std::string::npos) << error.field();
     }
+  }
+}
+
+TEST(PlanFile, WeightFormatsOfLayersReadBack) {
+  Plan plan = sample();
+  plan.decisions.weights = DType::kQ4_0;
+  plan.decisions.weight_layers = parse_weight_layers("0-3:q8_0,7:stored", "");
+  const std::string text = write_plan(plan);
+  EXPECT_EQ(read_plan(text, "plan.yaml").decisions.weight_layers, plan.decisions.weight_layers);
+  EXPECT_EQ(write_plan(read_plan(text, "plan.yaml")), text);
+  std::string broken = text;
+  broken.replace(broken.find("7:stored"), 8, "7:storee");
+  try {
+    read_plan(broken, "plan.yaml");
+    ADD_FAILURE();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::kBadYaml);
+    EXPECT_NE(error.field().find("weight_layers"), std::string::npos) << error.field();
   }
 }
 

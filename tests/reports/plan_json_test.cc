@@ -59,6 +59,7 @@ TEST(PlanJson, ReadsBackWhatItWrote) {
     plan.decisions.kv_full_heads = KvHeads{5};
     plan.decisions.kv_layers = {{0, 2, KvFormat::kInt8}, {3, 4, {KvFormat::kKivi2, KvHeads{2}}}};
     plan.decisions.kv_residual = {Tokens{128}, 1, Blocks{4}, Blocks{9}};
+    plan.decisions.weight_layers = {{0, 2, DType::kF16}, {3, 4, std::nullopt}};
     plan.predictions.fits = false;
     plan.predictions.missing = {17};
     const std::string text = plan_json(plan);
@@ -67,6 +68,7 @@ TEST(PlanJson, ReadsBackWhatItWrote) {
     EXPECT_EQ(again.decisions.card_hash, plan.decisions.card_hash);
     EXPECT_EQ(again.decisions.kv_full_heads, plan.decisions.kv_full_heads);
     EXPECT_EQ(again.decisions.kv_layers, plan.decisions.kv_layers);
+    EXPECT_EQ(again.decisions.weight_layers, plan.decisions.weight_layers);
     EXPECT_EQ(again.decisions.kv_residual, plan.decisions.kv_residual);
     EXPECT_EQ(again.predictions.ledger.rows().size(), plan.predictions.ledger.rows().size());
   }

@@ -27,7 +27,7 @@ FOLDERS = {
 # kernels see only these of modelcards; the executor sees only these of the planner.
 NARROW = {
     ("kernels", "modelcards"): {"units.h", "dtype.h", "error.h"},
-    ("executor", "planner"): {"decisions.h", "kv_mix.h", "ledger.h", "latency.h"},
+    ("executor", "planner"): {"decisions.h", "kv_mix.h", "weight_mix.h", "ledger.h", "latency.h"},
     ("reports", "executor"): {"measurement.h", "trace.h"},
 }
 # The dry clock alone may ask the latency model; calibrate builds the same operations to fit it.

@@ -3,6 +3,7 @@
 // Quality is that of the text prefilled in chunks of 128 tokens, against the f16 cache that keeps
 // everything: what a chunk sees of the chunks before it, it sees through the cache.
 #include "bench/techniques/page.h"
+#include "bench/techniques/study_tables.h"
 #include "executor/quality.h"
 #include "modelcards/library.h"
 
@@ -106,25 +107,17 @@ std::vector<Technique> long_techniques() {
 }  // namespace
 
 void cache_tables(const Setting& setting, Page& page) {
-  page.line(
-      "| KV cache | bytes predicted | observed | of f16 | step predicted | observed | perplexity | "
-      "KL mean | KL worst | same best |");
-  page.line("|---|---|---|---|---|---|---|---|---|---|");
+  quality_head(page, "KV cache", "f16");
   std::vector<float> base;
-  double full = 0;
+  Bytes full;
   for (const Technique& technique : techniques()) {
     const PlannedRun r = setting.run_of(technique.request, {setting.ids}, 33);
     const std::vector<float> logits = logits_of(setting, r.plan.decisions);
     if (base.empty()) base = logits;
-    if (full == 0) full = static_cast<double>(r.observed().n);
+    if (full == Bytes{}) full = r.observed();
     const TextQuality q = compare(logits, base, setting.ids);
-    page.line(
-        "| {} | {} | {} | {:.1f} % | {:.2f} ms | {:.2f} ms | {:.3f} | {:.5f} | {:.4f} | {:.1f} % |",
-        technique.name, r.predicted().n, r.observed().n,
-        100 * static_cast<double>(r.observed().n) / full,
-        1e3 * r.plan.predictions.performance.tpot.v, 1e3 * r.measurement.timings.tpot.v,
-        q.perplexity, q.mean_divergence, q.worst_divergence, 100 * q.same_best);
-    Page::did(technique.name);
+    quality_row(page, {technique.name, r.predicted(), r.observed(), full,
+                       r.plan.predictions.performance.tpot, r.measurement.timings.tpot, q});
   }
 }
 

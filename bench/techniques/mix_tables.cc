@@ -87,26 +87,17 @@ class MixPage {
   }
 
   void table(const std::vector<Row>& rows) {
-    page_.line(
-        "| KV cache | bytes predicted | observed | of f16 | step predicted | observed | perplexity "
-        "| KL mean | KL worst | same best |");
-    page_.line("|---|---|---|---|---|---|---|---|---|---|");
+    quality_head(page_, "KV cache", "f16");
     const QualityBase judge(runs_.logits(base_, setting_.ids), setting_.ids);
-    double full = 0;
+    Bytes full;
     for (const Row& row : rows) {
       const PlannedRun r = setting_.run_of(mix_request(row.layers), {setting_.ids}, 33);
-      if (full == 0) full = static_cast<double>(r.observed().n);
+      if (full == Bytes{}) full = r.observed();
       const TextQuality q = row.layers.empty()
                                 ? judge.itself()
                                 : judge.compare(runs_.logits(decide(row.layers), setting_.ids));
-      page_.line(
-          "| {} | {} | {} | {:.1f} % | {:.2f} ms | {:.2f} ms | {:.3f} | {:.5f} | {:.4f} | {:.1f} % "
-          "|",
-          row.name, r.predicted().n, r.observed().n,
-          100 * static_cast<double>(r.observed().n) / full,
-          1e3 * r.plan.predictions.performance.tpot.v, 1e3 * r.measurement.timings.tpot.v,
-          q.perplexity, q.mean_divergence, q.worst_divergence, 100 * q.same_best);
-      Page::did(row.name);
+      quality_row(page_, {row.name, r.predicted(), r.observed(), full,
+                          r.plan.predictions.performance.tpot, r.measurement.timings.tpot, q});
     }
   }
 

@@ -23,6 +23,25 @@ void sensitivity(Page& page, const MixAnswer& answer) {
 
 }  // namespace
 
+void quality_head(Page& page, const std::string& what, const std::string& first) {
+  page.line(
+      "| {} | bytes predicted | observed | of {} | step predicted | observed | perplexity "
+      "| KL mean | KL worst | same best |",
+      what, first);
+  page.line("|---|---|---|---|---|---|---|---|---|---|");
+}
+
+void quality_row(Page& page, const QualityRow& row) {
+  const TextQuality& q = row.quality;
+  page.line(
+      "| {} | {} | {} | {:.1f} % | {:.2f} ms | {:.2f} ms | {:.3f} | {:.5f} | {:.4f} | {:.1f} % |",
+      row.name, row.predicted.n, row.observed.n,
+      100 * static_cast<double>(row.observed.n) / static_cast<double>(row.first.n),
+      1e3 * row.step_predicted.v, 1e3 * row.step_observed.v, q.perplexity, q.mean_divergence,
+      q.worst_divergence, 100 * q.same_best);
+  Page::did(row.name);
+}
+
 MixQuality quality_of(const TextQuality& q) {
   return {q.perplexity, q.mean_divergence, q.worst_divergence, q.same_best};
 }

@@ -22,4 +22,16 @@ std::vector<FoundMix> study_tables(Page& page, const MixParts& parts, const MixQ
                                    std::size_t tokens,
                                    const std::function<std::string(const Decisions&)>& flags);
 
+/// Head and a row of a table of formats: bytes planned and observed, their share of the first
+/// row's, seconds of a step, what is lost on the text. `what` heads the names, `first` is the first
+/// row.
+void quality_head(Page& page, const std::string& what, const std::string& first);
+struct QualityRow {
+  std::string name;
+  Bytes predicted, observed, first;
+  Seconds step_predicted, step_observed;
+  TextQuality quality;
+};
+void quality_row(Page& page, const QualityRow& row);
+
 }  // namespace vramplan

@@ -96,31 +96,21 @@ class WeightPage {
   }
 
   void table(const std::vector<Row>& rows) {
-    page_.line(
-        "| weights | bytes predicted | observed | of stored | step predicted | observed | "
-        "perplexity "
-        "| KL mean | KL worst | same best |");
-    page_.line("|---|---|---|---|---|---|---|---|---|---|");
+    quality_head(page_, "weights", "stored");
     const QualityBase judge(logits(base_, setting_.ids), setting_.ids);
-    double full = 0;
+    Bytes full;
     for (const Row& row : rows) {
       const PlannedRun r = setting_.run_of(row.request, {setting_.ids}, 33);
       const auto bytes = [](const Ledger& ledger) {
-        return ledger.sum(0, TierKind::kDevice, Category::kWeights).n;
+        return ledger.sum(0, TierKind::kDevice, Category::kWeights);
       };
-      const auto observed = static_cast<double>(bytes(r.measurement.observed));
-      if (full == 0) full = observed;
+      const Bytes observed = bytes(r.measurement.observed);
+      if (full == Bytes{}) full = observed;
       const TextQuality q = full == observed
                                 ? judge.itself()
                                 : judge.compare(logits(decide(row.request), setting_.ids));
-      page_.line(
-          "| {} | {} | {} | {:.1f} % | {:.2f} ms | {:.2f} ms | {:.3f} | {:.5f} | {:.4f} | {:.1f} % "
-          "|",
-          row.name, bytes(r.plan.predictions.ledger), bytes(r.measurement.observed),
-          100 * observed / full, 1e3 * r.plan.predictions.performance.tpot.v,
-          1e3 * r.measurement.timings.tpot.v, q.perplexity, q.mean_divergence, q.worst_divergence,
-          100 * q.same_best);
-      Page::did(row.name);
+      quality_row(page_, {row.name, bytes(r.plan.predictions.ledger), observed, full,
+                          r.plan.predictions.performance.tpot, r.measurement.timings.tpot, q});
     }
   }
 
